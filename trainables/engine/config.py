@@ -1,0 +1,270 @@
+"""Frozen configurations: validated fields, canonical JSON, identity, and what may differ inside a cohort.
+
+Every component (a task, a model, a loss, ...) is one frozen, keyword-only dataclass derived from
+:class:`Config`.  Its fields are declared with :func:`option`, which says in one place what a field allows
+and what it means for the machinery around it:
+
+* ``per_trial``: the field may differ between the members of one cohort; it is stacked into a tensor.
+* ``demand``: the field says how much is asked of a trial (horizon, measuring, stopping), not which path its
+  weights take; it is left out of the trial's identity.
+
+A bad value raises :class:`ConfigError` when the object is made, so that a search space with a bad value
+anywhere in it fails before anything starts.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from typing import Any, Self
+
+__all__ = ["Config", "ConfigError", "canonical_json", "component_at", "from_json", "option", "replace_at", "value_at"]
+
+CLASS_KEY = "class"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be: the message names the field, the value and what is allowed."""
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+    per_trial: bool = False,
+    demand: bool = False,
+) -> Any:
+    """A field of a :class:`Config`: its default, its bounds (applied to every item of a tuple) and its role."""
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
+    metadata = {
+        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "per_trial": per_trial,
+        "demand": demand,
+    }
+    return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of every configuration: checks and normalises its fields, and knows its JSON and its identity."""
+
+    def __post_init__(self) -> None:
+        for spec, annotation in _fields(type(self)):
+            name = f"{type(self).__name__}.{spec.name}"
+            value = _normalised(name, getattr(self, spec.name), annotation)
+            _check_bounds(name, value, spec.metadata.get("bounds", {}))
+            object.__setattr__(self, spec.name, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, defaults included, as plain JSON values; :func:`from_json` is the inverse."""
+        return {CLASS_KEY: class_path(type(self))} | {
+            spec.name: _to_json(getattr(self, spec.name)) for spec, _ in _fields(type(self))
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the path of the weights, without those at their default.
+
+        Leaving defaults out keeps every old identity valid when a class gains a field.
+        """
+        found: dict[str, Any] = {CLASS_KEY: class_path(type(self))}
+        for spec, _ in _fields(type(self)):
+            value = getattr(self, spec.name)
+            if spec.metadata.get("demand") or (spec.default is not MISSING and value == spec.default):
+                continue
+            found[spec.name] = value.identity() if isinstance(value, Config) else _to_json(value)
+        return found
+
+    def shared_identity(self) -> dict[str, Any]:
+        """What the members of a cohort must have in common: everything but the per-trial fields, demand included."""
+        return {CLASS_KEY: class_path(type(self))} | {
+            spec.name: value.shared_identity() if isinstance(value, Config) else _to_json(value)
+            for spec, _ in _fields(type(self))
+            if not spec.metadata.get("per_trial")
+            for value in [getattr(self, spec.name)]
+        }
+
+    def components(self) -> Iterator["Config"]:
+        """This configuration and every one nested in it, depth first."""
+        yield self
+        for spec, _ in _fields(type(self)):
+            value = getattr(self, spec.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Config):
+                    yield from item.components()
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, shortest round-tripping floats, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 20) -> str:
+    """The first ``length`` hexadecimal digits of the SHA-256 of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def class_path(cls: type) -> str:
+    """``module.Class``: how a component is named in JSON and imported by workers."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def from_json(value: dict[str, Any]) -> Config:
+    """The configuration that :meth:`Config.to_json` wrote.
+
+    :raises ConfigError: when the class cannot be imported or a field is unknown or bad.
+    """
+    path = value.get(CLASS_KEY, "")
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"class = {path!r}: cannot be imported ({error})") from None
+    if not (isinstance(cls, type) and issubclass(cls, Config)):
+        raise ConfigError(f"class = {path!r}: is not a configuration")
+    names = {spec.name for spec, _ in _fields(cls)}
+    unknown = sorted(set(value) - names - {CLASS_KEY})
+    if unknown:
+        raise ConfigError(f"{cls.__name__}.{unknown[0]}: no such field; allowed: {', '.join(sorted(names))}")
+    return cls(**{name: _from_json(item) for name, item in value.items() if name != CLASS_KEY})
+
+
+def component_at(config: Config, path: str) -> tuple[Config, str]:
+    """The component and the field name that a dotted path such as ``optimizer.weight_decay`` leads to.
+
+    :raises ConfigError: naming the first unknown part and what is there instead.
+    """
+    *parents, last = path.split(".")
+    here = config
+    for depth, part in enumerate([*parents, last]):
+        names = [spec.name for spec, _ in _fields(type(here))]
+        if part not in names:
+            prefix = ".".join(path.split(".")[:depth])
+            where = f"{type(here).__name__} (at {prefix!r})" if prefix else type(here).__name__
+            raise ConfigError(f"{path}: {where} has no field {part!r}; allowed: {', '.join(sorted(names))}")
+        if depth == len(parents):
+            break
+        nested = getattr(here, part)
+        if not isinstance(nested, Config):
+            raise ConfigError(f"{path}: {'.'.join(path.split('.')[: depth + 1])} is a plain value without fields")
+        here = nested
+    return here, last
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value at a dotted path."""
+    component, name = component_at(config, path)
+    return getattr(component, name)
+
+
+def replace_at(config: Config, path: str, value: Any) -> Any:
+    """A copy of ``config`` with the value at a dotted path changed, checked again."""
+    component_at(config, path)
+    head, _, rest = path.partition(".")
+    return config.replace(**{head: replace_at(getattr(config, head), rest, value) if rest else value})
+
+
+def per_trial_paths(config: Config) -> list[str]:
+    """The dotted paths of every field that may differ inside a cohort, as the fields' metadata say."""
+    paths = []
+    for spec, _ in _fields(type(config)):
+        value = getattr(config, spec.name)
+        if spec.metadata.get("per_trial"):
+            paths.append(spec.name)
+        elif isinstance(value, Config):
+            paths += [f"{spec.name}.{path}" for path in per_trial_paths(value)]
+    return paths
+
+
+@cache
+def _fields(cls: type[Config]) -> list[tuple[dataclasses.Field, Any]]:
+    hints = typing.get_type_hints(cls)
+    return [(spec, hints[spec.name]) for spec in dataclasses.fields(cls)]
+
+
+def _normalised(name: str, value: Any, annotation: Any) -> Any:
+    """``value`` as ``annotation`` wants it (an int becomes a float, a list a tuple), or an error."""
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        for choice in typing.get_args(annotation):
+            try:
+                return _normalised(name, value, choice)
+            except ConfigError:
+                continue
+    elif annotation is type(None):
+        if value is None:
+            return None
+    elif origin is tuple:
+        if isinstance(value, list | tuple | range):
+            kinds = typing.get_args(annotation)
+            if kinds[-1] is Ellipsis:
+                kinds = (kinds[0],) * len(value)
+            if len(kinds) == len(value):
+                return tuple(_normalised(name, item, kind) for item, kind in zip(value, kinds, strict=True))
+    elif annotation is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                raise ConfigError(f"{name} = {value!r}: must be finite")
+            return float(value) + 0.0  # -0.0 and 0.0 are one value, and so one identity
+    elif annotation is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return int(value)
+    elif isinstance(annotation, type) and isinstance(value, annotation):
+        return value
+    raise ConfigError(f"{name} = {value!r}: must be {_described(annotation)}")
+
+
+def _described(annotation: Any) -> str:
+    if typing.get_origin(annotation) is tuple:
+        kinds = [kind for kind in typing.get_args(annotation) if kind is not Ellipsis]
+        count = "any number" if Ellipsis in typing.get_args(annotation) else str(len(kinds))
+        return f"{count} of {_described(kinds[0])}"
+    if isinstance(annotation, type):
+        named = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+        return named.get(annotation, f"a {annotation.__name__}")
+    return " or ".join(_described(choice) for choice in typing.get_args(annotation))
+
+
+def _check_bounds(name: str, value: Any, bounds: dict[str, Any]) -> None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if item is None:
+            continue
+        if "choices" in bounds and item not in bounds["choices"]:
+            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(map(repr, bounds['choices']))}")
+        if "at_least" in bounds and item < bounds["at_least"]:
+            raise ConfigError(f"{name} = {value!r}: must be at least {bounds['at_least']}")
+        if "above" in bounds and item <= bounds["above"]:
+            raise ConfigError(f"{name} = {value!r}: must be above {bounds['above']}")
+        if "at_most" in bounds and item > bounds["at_most"]:
+            raise ConfigError(f"{name} = {value!r}: must be at most {bounds['at_most']}")
+        if "below" in bounds and item >= bounds["below"]:
+            raise ConfigError(f"{name} = {value!r}: must be below {bounds['below']}")
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_json()
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and CLASS_KEY in value:
+        return from_json(value)
+    if isinstance(value, list):
+        return tuple(_from_json(item) for item in value)
+    return value

@@ -1,0 +1,114 @@
+"""What every trial has, whatever it trains: seeds, a demand, an identity; and the cohort that it builds.
+
+A *trial* is one training run.  Its identity (:attr:`TrialConfig.trial_id`) hashes what decides the path of its
+weights and nothing else.  Its *demand* (horizon, measuring, stopping) says how much of that path is asked for.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from trainables.engine.config import Config, digest, option
+from trainables.engine.stopping import Stopping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds(Config):
+    """One seed for each source of chance, so that they can vary together or separately."""
+
+    split: int = option(0, at_least=0, per_trial=True)
+    """Which rows are for training."""
+    init: int = option(0, at_least=0, per_trial=True)
+    """The initial weights."""
+    order: int = option(0, at_least=0, per_trial=True)
+    """The order of the training rows (of the batches, where there are batches)."""
+
+    @classmethod
+    def all(cls, seed: int) -> Self:
+        """The same seed for everything."""
+        return cls(split=seed, init=seed, order=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring(Config):
+    """When to look: every step up to ``dense_until_steps``, then geometrically, and at the last step.
+
+    The ratio of at most 1.05 bounds how wide the interval of an event can be, relative to its time.
+    """
+
+    dense_until_steps: int = option(20, at_least=0)
+    ratio: float = option(1.05, above=1.0, at_most=1.05)
+
+    def steps(self, horizon_steps: int) -> np.ndarray:
+        """The measured steps in ``[0, horizon_steps]``, ascending; the grid itself does not depend on the horizon."""
+        steps = list(range(min(self.dense_until_steps, horizon_steps) + 1))
+        while steps[-1] < horizon_steps:
+            steps.append(min(max(steps[-1] + 1, int(steps[-1] * self.ratio)), horizon_steps))
+        return np.array(steps, dtype=np.int64)
+
+
+class Cohort(Protocol):
+    """K trials of one shape in lock-step.  A solo trial, and every baseline, is a cohort of one."""
+
+    trials: tuple["TrialConfig", ...]
+    """The members, in order."""
+    step: int
+    """How many updates every active member has made."""
+
+    def advance(self, steps: int) -> None:
+        """Make ``steps`` updates of every active member."""
+
+    def measure(self) -> dict[str, np.ndarray]:
+        """Every probe's columns at the present step, each of shape (K,); the weights are left as they are."""
+
+    def frozen(self) -> np.ndarray:
+        """Whether each member's weights provably never change again (shape (K,), bool), as of the last measurement."""
+
+    def retire(self, members: Sequence[int]) -> None:
+        """Stop updating these members (a mask: shapes stay)."""
+
+    def compact(self) -> None:
+        """Drop the retired members; the others keep their order."""
+
+    def state_dict(self, member: int) -> dict[str, Any]:
+        """What one member needs to go on, bit for bit, in any packing."""
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
+        """Continue from one state a member; all must be at the same step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig(Config):
+    """Base of the trial kinds (one in ``grokking.py``, and later one for each baseline)."""
+
+    seeds: Seeds = option(Seeds())
+    horizon_steps: int = option(demand=True, at_least=1)
+    measuring: Measuring = option(Measuring(), demand=True)
+    stopping: Stopping = option(Stopping(), demand=True)
+
+    @cached_property
+    def trial_id(self) -> str:
+        """20 hexadecimal digits that name the path of the weights: the same content, the same id, anywhere."""
+        return digest(self.identity())
+
+    @cached_property
+    def cohort_key(self) -> str:
+        """Trials with the same key may train in one cohort."""
+        return digest(self.shared_identity())
+
+    @classmethod
+    @abstractmethod
+    def build(cls, trials: Sequence[Self], device: str) -> Cohort:
+        """The cohort of these trials at step 0 on a torch device; they must share their ``cohort_key``."""
+
+    @abstractmethod
+    def flops_per_step(self) -> float:
+        """Floating-point operations of one update, for predicting costs."""
+
+    @abstractmethod
+    def data_fingerprint(self) -> str:
+        """A digest of the rows that the trial trains and tests on."""

@@ -1,0 +1,66 @@
+"""The rows that a worker commits, and the writer that takes them; plain data, shared by the rooms above."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+RUNNING, FINISHED, STOPPED, FAILED = STATES = ("running", "finished", "stopped", "failed")
+"""Committed but not ended; at its horizon; ended early with a stop reason; ended by an error."""
+
+OUT_OF_MEMORY, LOST_WORKER, ERROR = ERROR_KINDS = ("out_of_memory", "lost_worker", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """The life of one trial so far: where it stands, and where it came from; outcomes are derived, not stored."""
+
+    trial_id: str
+    config_json: str
+    """Canonical JSON of the whole config, demand included."""
+    state: str
+    stop_reason: str | None = None
+    """``success``, ``diverged`` or ``frozen`` where the state is ``stopped``."""
+    last_step: int
+    """The last committed measurement."""
+    error: str | None = None
+    error_kind: str | None = None
+    train_s: float = 0.0
+    """Seconds of training so far, over all attempts that were committed."""
+    device_kind: str
+    data_fingerprint: str
+    source_hash: str
+    """Digest of the source of every component in the config."""
+    provenance_json: str
+    committed_at: str
+    """UTC, ISO 8601."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state != RUNNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What one trial needs to go on from ``step``, in any packing."""
+
+    trial_id: str
+    step: int
+    data: bytes
+
+
+class Writer(Protocol):
+    """Where a worker commits; the pipeline's ledger is one.  Picklable."""
+
+    def commit(
+        self,
+        trials: Sequence[TrialRow],
+        trajectory: Mapping[str, Any],
+        checkpoints: Sequence[Checkpoint] = (),
+    ) -> None:
+        """Store the rows and the checkpoints atomically; committing the same content again changes nothing.
+
+        :param trajectory: equally long columns: ``trial_id``, ``step`` and one for each probe.
+        """
+
+    def checkpoint(self, trial_id: str) -> Checkpoint | None:
+        """The newest checkpoint of a trial, or None."""
