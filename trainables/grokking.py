@@ -10,6 +10,7 @@ from trainables.engine.gradients import GradientRule, PlainGradient
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy
 from trainables.engine.models import MLP, Model
 from trainables.engine.optimizers import AdamW, Optimizer
+from trainables.engine.probes import STANDARD, Probe
 from trainables.engine.tasks import Task
 from trainables.engine.trial import TrialConfig
 
@@ -23,6 +24,7 @@ class GrokkingTrial(TrialConfig):
     loss: Loss = option(SoftmaxCrossEntropy())
     gradient: GradientRule = option(PlainGradient())
     optimizer: Optimizer = option(AdamW())
+    probes: tuple[Probe, ...] = option(STANDARD, demand=True)
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:

@@ -65,8 +65,11 @@ class Cohort(Protocol):
     def measure(self) -> dict[str, np.ndarray]:
         """Every probe's columns at the present step, each of shape (K,); the weights are left as they are."""
 
+    def finite(self) -> np.ndarray:
+        """Whether each member's loss, gradient and weights are finite at the present step: shape (K,), bool."""
+
     def frozen(self) -> np.ndarray:
-        """Whether each member's weights provably never change again (shape (K,), bool), as of the last measurement."""
+        """Whether each member's weights provably never change after the present step: shape (K,), bool."""
 
     def retire(self, members: Sequence[int]) -> None:
         """Stop updating these members (a mask: shapes stay)."""

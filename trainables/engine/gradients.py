@@ -1,0 +1,79 @@
+"""Gradient rules: what is done to the gradient before the optimizer sees it.
+
+Every tensor has the cohort axis K first; reductions run over all the others.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainables.engine.config import Config, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientRule(Config):
+    """Base of the gradient rules."""
+
+    @abstractmethod
+    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The gradients to descend along, by the parameters' names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainGradient(GradientRule):
+    """The gradient as it is."""
+
+    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(gradients)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrthogonalGradient(GradientRule):
+    """⊥Grad: g⊥ = g - (θᵀg / θᵀθ) θ (Prieto et al. 2025, Eq. 12).
+
+    The paper projects all of θ at once (``scope="global"``); the released code projects tensor by tensor and then
+    rescales g⊥ to the norm of g, which is the default here.  θ = 0 leaves g as it is; a g⊥ at rounding level, which
+    has no direction but noise, is not rescaled.
+    """
+
+    scope: str = option("tensor", choices=("tensor", "global"))
+    rescale: bool = option(True)
+
+    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.scope == "tensor":
+            return {
+                name: self._project({name: parameters[name]}, {name: gradient})[name]
+                for name, gradient in gradients.items()
+            }
+        return self._project(parameters, gradients)
+
+    def _project(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        theta_theta_K = inner(parameters, parameters)
+        zero_K = theta_theta_K == 0
+        share_K = torch.where(zero_K, 0.0, inner(parameters, gradients) / torch.where(zero_K, 1.0, theta_theta_K))
+        projected = {
+            # In float64, because g⊥ can be a small difference of large numbers.
+            name: gradient.double() - per_member(share_K, gradient) * parameters[name].double()
+            for name, gradient in gradients.items()
+        }
+        if self.rescale:
+            size_K, left_K = inner(gradients, gradients).sqrt(), inner(projected, projected).sqrt()
+            rounding = 16 * max(torch.finfo(gradient.dtype).eps for gradient in gradients.values())
+            meaningful_K = left_K > rounding * size_K
+            factor_K = torch.where(meaningful_K, size_K / torch.where(meaningful_K, left_K, 1.0), 1.0)
+            projected = {name: gradient * per_member(factor_K, gradient) for name, gradient in projected.items()}
+        return {name: gradient.to(gradients[name].dtype) for name, gradient in projected.items()}
+
+
+def inner(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
+    """The inner product of two sets of tensors of the same names, a value a member: shape (K,), float64."""
+    products = [(tensor.double() * right[name].double()).flatten(1).sum(1) for name, tensor in left.items()]
+    return torch.stack(products).sum(0)
+
+
+def per_member(values_K: Tensor, like: Tensor) -> Tensor:
+    """One value a member, shaped to broadcast against a tensor with the cohort axis first."""
+    return values_K.view(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,90 @@
+"""Models: named parameters with a leading cohort axis, and a forward pass that carries it.
+
+Shape suffixes: K cohort, B batch (rows), A active features of a row, I inputs, H hidden units, O outputs, V classes.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.engine.config import Config, option
+from trainables.engine.tasks import INIT_STREAM, Task, random_bits
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Config):
+    """Base of the models.  A parameter's name says its place; its shape says nothing of the cohort but axis 0."""
+
+    @abstractmethod
+    def init(self, task: Task, seed: int) -> dict[str, Tensor]:
+        """The initial parameters of one member, on the CPU, without a cohort axis."""
+
+    @abstractmethod
+    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor) -> Tensor:
+        """The logits, shape (K, B, V), of rows given by their active features."""
+
+    @abstractmethod
+    def flops_per_row(self, task: Task) -> float:
+        """Floating-point operations of one row's forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Model):
+    """ReLU layers on the one-hot input; weights are stored as (inputs, outputs).
+
+    The default is the paper's (Sec. 2.2): two hidden layers of 200, no bias, initial values uniform in
+    ±1/sqrt(inputs), as ``torch.nn.Linear`` draws them.
+    """
+
+    hidden: tuple[int, ...] = option((200, 200), at_least=1)
+    bias: bool = option(False)
+    dtype: str = option("float32", choices=tuple(DTYPES))
+
+    def widths(self, task: Task) -> list[int]:
+        """Units of every layer, from the one-hot input to the logits."""
+        return [task.features, *self.hidden, task.classes]
+
+    def init(self, task: Task, seed: int) -> dict[str, Tensor]:
+        widths = self.widths(task)
+        sizes: dict[str, tuple[int, ...]] = {}
+        for layer, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            sizes[f"weight_{layer}"] = (inputs, outputs)
+            if self.bias:
+                sizes[f"bias_{layer}"] = (outputs,)
+        bits = random_bits(seed, INIT_STREAM, sum(math.prod(size) for size in sizes.values()))
+        uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # 53 bits -> [-1, 1)
+        parameters, start = {}, 0
+        for name, size in sizes.items():
+            values = uniform[start : start + math.prod(size)].reshape(size) / math.sqrt(
+                widths[int(name.rpartition("_")[2])]
+            )
+            parameters[name] = torch.from_numpy(values).to(DTYPES[self.dtype])
+            start += math.prod(size)
+        return parameters
+
+    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor) -> Tensor:
+        members, rows, active = inputs_KBA.shape
+        weight_KIH = parameters["weight_0"]
+        # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less work.
+        offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
+        flat_KBxA = (inputs_KBA + offset_K11).view(-1, active)
+        hidden_KBH = functional.embedding_bag(flat_KBxA, weight_KIH.flatten(0, 1), mode="sum").view(members, rows, -1)
+        for layer in range(len(self.hidden) + 1):
+            if layer:
+                hidden_KBH = torch.bmm(torch.relu(hidden_KBH), parameters[f"weight_{layer}"])
+            if self.bias:
+                hidden_KBH = hidden_KBH + parameters[f"bias_{layer}"].unsqueeze(1)
+        return hidden_KBH
+
+    def flops_per_row(self, task: Task) -> float:
+        widths = self.widths(task)
+        gathered = task.active_features * widths[1]
+        return gathered + sum(2.0 * i * o for i, o in zip(widths[1:-1], widths[2:], strict=True))

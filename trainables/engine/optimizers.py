@@ -1,0 +1,153 @@
+"""Optimizers: pure functions from parameters, gradients and state to the next ones, a member's values each its own.
+
+Hyper-parameters arrive as float64 tensors of shape (K,), the step count as one of shape (), all on the device, so
+that a step reads nothing back to the host.  Every value given is honoured.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainables.engine.config import Config, option, per_trial_paths, value_at
+from trainables.engine.gradients import per_member
+
+Tensors = Mapping[str, Tensor]
+State = Mapping[str, Tensors]
+"""The optimizer's buffers: for each buffer one tensor a parameter, shaped like it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Config):
+    """Base of the optimizers."""
+
+    @abstractmethod
+    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+        """The buffers at step 0."""
+
+    @abstractmethod
+    def update(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        """The parameters and the buffers after one more update.
+
+        :param hyper: the per-trial values of :func:`stack_hyper`.
+        :param step: the number of this update, from 1; shape (), float64.
+        """
+
+    @abstractmethod
+    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        """Whether no weight ever changes again if every later gradient is exactly zero: shape (K,), bool.
+
+        A proof, not a guess: True only where every pending and future update is absorbed.
+        """
+
+
+def stack_hyper(optimizers: Sequence[Optimizer], device: torch.device) -> dict[str, Tensor]:
+    """The per-trial fields of K optimizers of one class, by name: shape (K,), or (K, n) for a tuple; float64."""
+    return {
+        path: torch.tensor([value_at(optimizer, path) for optimizer in optimizers], dtype=torch.float64, device=device)
+        for path in per_trial_paths(optimizers[0])
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` computes it."""
+
+    learning_rate: float = option(0.001, above=0.0, per_trial=True)
+    betas: tuple[float, float] = option((0.9, 0.999), at_least=0.0, below=1.0, per_trial=True)
+    eps: float = option(1e-8, above=0.0, per_trial=True)
+    weight_decay: float = option(0.0, at_least=0.0, per_trial=True)
+
+    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+        return {
+            buffer: {name: torch.zeros_like(value) for name, value in parameters.items()}
+            for buffer in ("mean", "square")
+        }
+
+    def update(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        beta1_K, beta2_K = hyper["betas"].unbind(1)
+        shrink_K = 1 - hyper["learning_rate"] * hyper["weight_decay"]
+        step_size_K = hyper["learning_rate"] / (1 - beta1_K**step)
+        root_correction_K = (1 - beta2_K**step).sqrt()
+        moved: dict[str, Tensor] = {}
+        mean: dict[str, Tensor] = {}
+        square: dict[str, Tensor] = {}
+        for name, gradient in gradients.items():
+
+            def cast(values_K: Tensor, like: Tensor = gradient) -> Tensor:
+                return per_member(values_K, like).to(like.dtype)
+
+            mean[name] = torch.lerp(state["mean"][name], gradient, cast(1 - beta1_K))
+            weighted = cast(1 - beta2_K) * gradient
+            square[name] = torch.addcmul(state["square"][name] * cast(beta2_K), weighted, gradient)
+            root = square[name].sqrt() / cast(root_correction_K) + cast(hyper["eps"])
+            moved[name] = parameters[name] * cast(shrink_K) - cast(step_size_K) * (mean[name] / root)
+        return moved, {"mean": mean, "square": square}
+
+    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        # With zero gradients the mean shrinks by beta1 and the root of the square by sqrt(beta2) a step, so for
+        # beta1 < sqrt(beta2) the update only shrinks, but for the bias corrections: the mean's, 1/(1 - beta1^t), shrinks
+        # too, and the root's is bounded by leaving it out.  Where the mean has underflowed to a few subnormals it no
+        # longer shrinks while the square still may, so those are held against eps alone.
+        beta1_K, beta2_K = hyper["betas"].unbind(1)
+        quiet_K = (hyper["weight_decay"] == 0) & (beta1_K < beta2_K.sqrt())
+        for name, value in parameters.items():
+            mean, square = state["mean"][name].double(), state["square"][name].double()
+            rate = per_member(hyper["learning_rate"] / (1 - beta1_K ** (step + 1)), mean)
+            eps = per_member(hyper["eps"], mean)
+            smallest = torch.finfo(value.dtype).smallest_normal * torch.finfo(value.dtype).eps
+            stuck = (mean != 0) * smallest / (1 - per_member(beta1_K, mean))
+            largest = rate * torch.maximum(mean.abs() / (square.sqrt() + eps), stuck / eps)
+            quiet_K = quiet_K & _absorbed(value, largest)
+        return quiet_K
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Gradient descent with momentum and L2 weight decay, as ``torch.optim.SGD`` computes it."""
+
+    learning_rate: float = option(0.1, above=0.0, per_trial=True)
+    momentum: float = option(0.0, at_least=0.0, below=1.0, per_trial=True)
+    nesterov: bool = option(False)
+    weight_decay: float = option(0.0, at_least=0.0, per_trial=True)
+
+    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+        return {"velocity": {name: torch.zeros_like(value) for name, value in parameters.items()}}
+
+    def update(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        moved, velocity = {}, {}
+        for name, gradient in gradients.items():
+            decay, momentum, rate = (
+                per_member(hyper[field], gradient).to(gradient.dtype)
+                for field in ("weight_decay", "momentum", "learning_rate")
+            )
+            descent = gradient + decay * parameters[name]
+            velocity[name] = momentum * state["velocity"][name] + descent
+            direction = descent + momentum * velocity[name] if self.nesterov else velocity[name]
+            moved[name] = parameters[name] - rate * direction
+        return moved, {"velocity": velocity}
+
+    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        # With zero gradients the velocity only shrinks, by the momentum, which is below one.
+        quiet_K = hyper["weight_decay"] == 0
+        for name, value in parameters.items():
+            velocity = state["velocity"][name].double()
+            largest = per_member(hyper["learning_rate"] * hyper["momentum"], velocity) * velocity.abs()
+            quiet_K = quiet_K & _absorbed(value, largest)
+        return quiet_K
+
+
+def _absorbed(value: Tensor, largest_update: Tensor) -> Tensor:
+    """Whether ``value`` minus or plus an update of at most this size is ``value`` in its dtype, for all: (K,), bool."""
+    update = largest_update.to(value.dtype)
+    # A nonzero update that underflows in the weights' dtype is computed as zero there as well.
+    same = (value - update == value) & (value + update == value)
+    return same.flatten(1).all(1)

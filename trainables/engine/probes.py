@@ -1,0 +1,157 @@
+"""Probes: what is measured, and under which columns.
+
+A probe sees an :class:`Observation` (the rows' logits and losses at the present weights, the gradient there and the
+update that is about to be made) and changes nothing.  All columns are float64, one value a member; accuracies and
+other shares are fractions.  Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.engine.config import Config
+from trainables.engine.gradients import inner
+from trainables.engine.losses import Loss, softmax_collapsed
+
+MARGIN_QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split's rows at the present weights.  K cohort, B rows, V classes."""
+
+    logits_KBV: Tensor
+    labels_KB: Tensor
+    losses_KB: Tensor
+    """In the dtype of the loss."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that there is to see at one step."""
+
+    loss: Loss
+    train: Rows
+    test: Rows
+    parameters: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    """Of the loss, before any gradient rule."""
+    updates: Mapping[str, Tensor]
+    """What the next step adds to the parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Config):
+    """Base of the probes."""
+
+    columns: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        """A tensor of shape (K,) for each of :attr:`columns`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossAndAccuracy(Probe):
+    """Mean loss and fraction of rows whose largest logit is the true class's, on both splits."""
+
+    columns: ClassVar[tuple[str, ...]] = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        found = {}
+        for name, rows in (("train", seen.train), ("test", seen.test)):
+            found[f"{name}_loss"] = rows.losses_KB.double().mean(1)
+            found[f"{name}_accuracy"] = (rows.logits_KBV.argmax(-1) == rows.labels_KB).double().mean(1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxCollapse(Probe):
+    """Fractions of the training rows that have collapsed (Def. 3) in the dtype of the loss.
+
+    ``sc_any``: sum_k exp(z_k - max z) is exactly 1, whichever class is the maximum (the released code);
+    ``sc_true``: and the true class is the maximum (Eq. 2); ``sc_loss``: the loss's own normaliser (StableMax's sum of
+    s) equals its largest term; ``zero_loss``: the row's loss is exactly 0.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "sc_any_fraction",
+        "sc_true_fraction",
+        "sc_loss_fraction",
+        "zero_loss_fraction",
+    )
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        rows = seen.train
+        collapsed_KB = softmax_collapsed(seen.loss.cast(rows.logits_KBV))
+        correct_KB = rows.logits_KBV.argmax(-1) == rows.labels_KB
+        return {
+            "sc_any_fraction": collapsed_KB.double().mean(1),
+            "sc_true_fraction": (collapsed_KB & correct_KB).double().mean(1),
+            "sc_loss_fraction": seen.loss.collapsed(rows.logits_KBV).double().mean(1),
+            "zero_loss_fraction": (rows.losses_KB == 0).double().mean(1),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margins(Probe):
+    """Quantiles over the training rows of the margin z_y - max_{k != y} z_k: how far collapse is."""
+
+    columns: ClassVar[tuple[str, ...]] = tuple(f"margin_q{100 * q:.0f}" for q in MARGIN_QUANTILES)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        labels_KB1 = seen.train.labels_KB.unsqueeze(-1)
+        logits_KBV = seen.train.logits_KBV
+        others_KB = logits_KBV.scatter(-1, labels_KB1, -torch.inf).amax(-1)
+        margins_KB = (logits_KBV.gather(-1, labels_KB1).squeeze(-1) - others_KB).double()
+        levels = torch.tensor(MARGIN_QUANTILES, dtype=torch.float64, device=margins_KB.device)
+        return dict(zip(self.columns, torch.quantile(margins_KB, levels, dim=1), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norms(Probe):
+    """Euclidean norms of all parameters and of the loss's whole gradient."""
+
+    columns: ClassVar[tuple[str, ...]] = ("parameter_norm", "gradient_norm")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return {
+            "parameter_norm": inner(seen.parameters, seen.parameters).sqrt(),
+            "gradient_norm": inner(seen.gradients, seen.gradients).sqrt(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment(Probe):
+    """Naive loss minimisation (Def. 5): the cosine of all parameters with -g, and with the update that follows.
+
+    Where one of the two vectors is zero there is no angle, and the value is NaN.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        size_K = inner(seen.parameters, seen.parameters).sqrt()
+        found = {}
+        for column, sign, vectors in (
+            ("alignment_gradient", -1.0, seen.gradients),
+            ("alignment_update", 1.0, seen.updates),
+        ):
+            # Scaled before the products: a gradient near collapse is small enough for its square to underflow.
+            largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
+            scaled = {
+                name: vector.double() / largest_K.view(-1, *[1] * (vector.dim() - 1))
+                for name, vector in vectors.items()
+            }
+            found[column] = sign * inner(seen.parameters, scaled) / (size_K * inner(scaled, scaled).sqrt())
+        return found
+
+
+STANDARD: tuple[Probe, ...] = (LossAndAccuracy(), SoftmaxCollapse(), Margins(), Norms(), Alignment())
+"""What every trial measures unless it asks for something else."""
+
+COLUMNS: tuple[str, ...] = tuple(column for probe in STANDARD for column in probe.columns)
