@@ -44,7 +44,7 @@ class GrokkingCohort:
         """
         if len({trial.cohort_key for trial in trials}) != 1:
             raise ConfigError(f"a cohort of {len(trials)} trials: they must differ in per-trial values only")
-        self.trials = tuple(trials)
+        self.trials: Sequence[GrokkingTrial] = tuple(trials)
         self.step = 0
         self._device = torch.device(device)
         self._model, self._loss = trials[0].model, trials[0].loss

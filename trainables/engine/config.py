@@ -21,10 +21,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field
-from functools import cache
 from typing import Any, Self
-
-__all__ = ["Config", "ConfigError", "canonical_json", "component_at", "from_json", "option", "replace_at", "value_at"]
 
 CLASS_KEY = "class"
 
@@ -189,10 +186,15 @@ def per_trial_paths(config: Config) -> list[str]:
     return paths
 
 
-@cache
-def _fields(cls: type[Config]) -> list[tuple[dataclasses.Field, Any]]:
-    hints = typing.get_type_hints(cls)
-    return [(spec, hints[spec.name]) for spec in dataclasses.fields(cls)]
+_FIELDS_OF: dict[type, list[tuple[dataclasses.Field, Any]]] = {}  # resolving annotations is slow, classes are few
+
+
+def _fields(cls: type) -> list[tuple[dataclasses.Field, Any]]:
+    """The fields of a class, each with its resolved annotation."""
+    if cls not in _FIELDS_OF:
+        hints = typing.get_type_hints(cls)
+        _FIELDS_OF[cls] = [(spec, hints[spec.name]) for spec in dataclasses.fields(cls)]
+    return _FIELDS_OF[cls]
 
 
 def _normalised(name: str, value: Any, annotation: Any) -> Any:

@@ -7,6 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class MLP(Model):
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         widths = self.widths(task)
         sizes: dict[str, tuple[int, ...]] = {}
-        for layer, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for layer, (inputs, outputs) in enumerate(pairwise(widths)):
             sizes[f"weight_{layer}"] = (inputs, outputs)
             if self.bias:
                 sizes[f"bias_{layer}"] = (outputs,)
@@ -87,4 +88,4 @@ class MLP(Model):
     def flops_per_row(self, task: Task) -> float:
         widths = self.widths(task)
         gathered = task.active_features * widths[1]
-        return gathered + sum(2.0 * i * o for i, o in zip(widths[1:-1], widths[2:], strict=True))
+        return gathered + sum(2.0 * i * o for i, o in pairwise(widths[1:]))

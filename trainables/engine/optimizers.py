@@ -92,9 +92,9 @@ class AdamW(Optimizer):
 
     def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
         # With zero gradients the mean shrinks by beta1 and the root of the square by sqrt(beta2) a step, so for
-        # beta1 < sqrt(beta2) the update only shrinks, but for the bias corrections: the mean's, 1/(1 - beta1^t), shrinks
-        # too, and the root's is bounded by leaving it out.  Where the mean has underflowed to a few subnormals it no
-        # longer shrinks while the square still may, so those are held against eps alone.
+        # beta1 < sqrt(beta2) the update only shrinks, but for the bias corrections: the mean's, 1/(1 - beta1^t),
+        # shrinks too, and the root's is bounded by leaving it out.  A mean that has underflowed to a few subnormals
+        # no longer shrinks while its square still may, so it is held against eps alone.
         beta1_K, beta2_K = hyper["betas"].unbind(1)
         quiet_K = (hyper["weight_decay"] == 0) & (beta1_K < beta2_K.sqrt())
         for name, value in parameters.items():

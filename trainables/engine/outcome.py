@@ -74,13 +74,15 @@ class Event:
     def by(self, tau_steps: float) -> "Event":
         """The event as it is known at a time ``tau_steps``: later ones, competing ones too, are censored."""
         if self.high_steps <= tau_steps:
-            return self
-        cut = {
-            name: value if value <= tau_steps else math.nan
-            for name in ("first_crossing_steps", "relapse_steps")
-            for value in [getattr(self, name)]
-        }
-        return replace(self, kind=CENSORED, low_steps=min(self.low_steps, tau_steps), high_steps=math.inf, **cut)
+            return replace(self, relapse_steps=self.relapse_steps if self.relapse_steps <= tau_steps else math.nan)
+        return replace(
+            self,
+            kind=CENSORED,
+            low_steps=min(self.low_steps, tau_steps),
+            high_steps=math.inf,
+            first_crossing_steps=self.first_crossing_steps if self.first_crossing_steps <= tau_steps else math.nan,
+            relapse_steps=self.relapse_steps if self.relapse_steps <= tau_steps else math.nan,
+        )
 
 
 @dataclass(frozen=True)

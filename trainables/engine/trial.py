@@ -54,8 +54,10 @@ class Measuring(Config):
 class Cohort(Protocol):
     """K trials of one shape in lock-step.  A solo trial, and every baseline, is a cohort of one."""
 
-    trials: tuple["TrialConfig", ...]
-    """The members, in order."""
+    @property
+    def trials(self) -> Sequence["TrialConfig"]:
+        """The members, in order."""
+
     step: int
     """How many updates every active member has made."""
 
