@@ -1,0 +1,349 @@
+"""What is left to do: a sweep's trials minus what the ledger has, packed into cohorts, with their predicted cost.
+
+A trial is *cached* when its rows cover what is asked, and *continued* when they end too early and a checkpoint is
+there.  What the rows cover is decided here and nowhere else.  Nothing here reads or writes: the same arguments give
+the same plan.
+"""
+
+import itertools
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+from pipeline.space_file import LoadedSpace
+from pipeline.spec import PlannedTrial
+from trainables.engine.config import ConfigError, from_json
+from trainables.engine.outcome import DIVERGED, FROZEN
+from trainables.engine.stopping import SUCCESS
+from trainables.engine.trial import TrialConfig
+from trainables.records import FAILED, STOPPED, TrialRow
+
+__all__ = ["CohortPlan", "Plan", "describe", "duration", "make_plan", "starting_step", "summary"]
+
+NOMINAL_FLOPS = {"cpu": 6e10, "cuda": 2e13}
+"""Floating-point operations a second, until the ledger has measured times.
+
+CPU: the default MLP's 1.92 GFLOP step takes 32 ms on one core (Zen 4, float32, measured).  GPU: a third of what one
+H100 would do by arithmetic alone (29 us for the same step), since nobody measured it.
+"""
+STEP_OVERHEAD_S = 4e-4
+"""What a step costs beside its arithmetic, once a cohort: dispatch on a CPU (measured), launches on a GPU."""
+COHORT_WORTH_S = 2.0
+"""How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
+LARGEST_COHORT = {"cpu": 64, "cuda": 256}
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """Trials that train in lock-step, all from the same step."""
+
+    trials: tuple[TrialConfig, ...]
+    start_step: int
+    """0, or the step of every member's checkpoint."""
+    predicted_s: float
+    """Seconds of training if no member stops before the horizon: an upper bound."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of the sweep will do."""
+
+    trials: tuple[PlannedTrial, ...]
+    cached: frozenset[str]
+    """Trial ids whose rows cover what is asked."""
+    failed: frozenset[str]
+    """Trial ids that failed before and are left alone (without ``--rerun-failed``)."""
+    cohorts: tuple[CohortPlan, ...]
+    """The longest first, so that the last workers do not wait for one that began late."""
+    notes: tuple[str, ...] = ()
+    """What was found to differ between the rows that are used and now, a line each."""
+    workers: int = field(default=1, kw_only=True)
+
+    @property
+    def predicted_s(self) -> float:
+        """Seconds of training over all cohorts, if no trial stops early."""
+        return math.fsum(cohort.predicted_s for cohort in self.cohorts)
+
+    @property
+    def predicted_wall_s(self) -> float:
+        """Seconds until the last cohort ends, each worker taking the next cohort when it is free."""
+        busy_s = [0.0] * self.workers
+        for cohort in self.cohorts:
+            busy_s[busy_s.index(min(busy_s))] += cohort.predicted_s
+        return max(busy_s)
+
+
+def make_plan(
+    trials: Sequence[PlannedTrial],
+    rows: Mapping[str, TrialRow],
+    checkpoints: Callable[[str], int | None],
+    *,
+    cohort_size: int | Literal["auto"] = "auto",
+    device_kind: str,
+    workers: int,
+    rerun_failed: bool = False,
+    source_hashes: Mapping[str, str] | None = None,
+) -> Plan:
+    """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
+
+    :param rows: the ledger's trials by id; those of other sweeps serve to predict costs.
+    :param checkpoints: the step of a trial's checkpoint, or None.
+    :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
+    :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
+    """
+    cached, failed = set(), set()
+    to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
+    used: list[tuple[str, TrialConfig, TrialRow]] = []
+    for trial in trials:
+        config, row = trial.config, rows.get(trial.config.trial_id)
+        start = starting_step(config, row, checkpoints(config.trial_id) if row else None)
+        if start is None:
+            cached.add(config.trial_id)
+        elif row and row.state == FAILED and not rerun_failed:
+            failed.add(config.trial_id)
+        else:
+            to_run[config.cohort_key, start].append(config)
+        if row and start != 0:
+            used.append(("cached" if start is None else "continued", config, row))
+    rates = _measured_rates(rows.values(), device_kind) if to_run else {}
+    sized = _sizes(to_run, cohort_size, _accelerator(device_kind), workers, rates)
+    cohorts = [
+        CohortPlan(tuple(chunk), start, _predicted_s(chunk, start, device_kind, rates))
+        for (key, start), members in to_run.items()
+        for chunk in _chunks(members, sized[key, start])
+    ]
+    cohorts.sort(key=lambda cohort: -cohort.predicted_s)
+    return Plan(
+        trials=tuple(trials),
+        cached=frozenset(cached),
+        failed=frozenset(failed),
+        cohorts=tuple(cohorts),
+        notes=tuple(_notes(used, device_kind, source_hashes or {})),
+        workers=workers,
+    )
+
+
+def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: int | None) -> int | None:
+    """The step from which a trial has to run to give what ``config`` asks, or None when its rows cover that.
+
+    Rows cover a demand when they were measured at every step that it wants, with every probe that it wants, and
+    reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
+    the demand stops on success.  Rows that end too early are continued from the checkpoint (one that is ahead of them
+    carries the rows between); rows that lack measurements are of no use, and neither is their checkpoint.
+    """
+    if row is None or not _measured_enough(config, row):
+        return 0
+    if row.last_step >= config.horizon_steps:
+        return None
+    holds = {DIVERGED: True, FROZEN: True, SUCCESS: config.stopping.on_success}
+    if row.state == STOPPED and holds.get(row.stop_reason or "", False):
+        return None
+    return checkpoint_step if checkpoint_step is not None and checkpoint_step <= config.horizon_steps else 0
+
+
+def _measured_enough(config: TrialConfig, row: TrialRow) -> bool:
+    """Whether the rows, as far as they go, have every measurement that ``config`` asks for."""
+    held = _config(row)
+    if held is None:
+        return False
+    for spec in fields(config):
+        wanted, had = getattr(config, spec.name), getattr(held, spec.name)
+        if not spec.metadata.get("demand") or spec.name in ("horizon_steps", "measuring", "stopping"):
+            continue
+        if not (set(wanted) <= set(had) if isinstance(wanted, tuple) else wanted == had):
+            return False
+    if held.measuring == config.measuring:
+        return True
+    # The horizon itself is looked at whatever the schedule, so rows that go beyond it need not have it.
+    wanted_steps = {int(step) for step in config.measuring.steps(config.horizon_steps)[:-1] if step <= row.last_step}
+    return wanted_steps <= set(held.measuring.steps(row.last_step).tolist()) if row.last_step else True
+
+
+def _config(row: TrialRow) -> TrialConfig | None:
+    """The configuration of a row, or None when it is of a class or a field that no longer exists."""
+    try:
+        config = from_json(json.loads(row.config_json))
+    except ConfigError:
+        return None
+    return config if isinstance(config, TrialConfig) else None
+
+
+def _accelerator(device_kind: str) -> str:
+    return "cpu" if device_kind.lower().startswith("cpu") else "cuda"
+
+
+def _cost_key(config: TrialConfig) -> str:
+    """Equal for trials whose steps cost the same: the shape of the cohort, whatever is asked of it."""
+    demand: dict[str, Any] = {
+        spec.name: spec.default
+        for spec in fields(config)
+        if spec.metadata.get("demand") and spec.default is not MISSING
+    }
+    return config.replace(**demand, horizon_steps=1).cohort_key
+
+
+def _measured_rates(rows: Iterable[TrialRow], device_kind: str) -> dict[str, float]:
+    """Seconds a trial-step by :func:`_cost_key`, from the rows that were trained on the same kind of device."""
+    seconds: dict[str, float] = defaultdict(float)
+    steps: dict[str, int] = defaultdict(int)
+    for row in rows:
+        if row.device_kind != device_kind or not row.last_step or not row.train_s:
+            continue
+        config = _config(row)
+        if config is not None:
+            key = _cost_key(config)
+            seconds[key] += row.train_s
+            steps[key] += row.last_step
+    return {key: seconds[key] / steps[key] for key in steps}
+
+
+def _predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, rates: Mapping[str, float]) -> float:
+    config = members[0]
+    steps = config.horizon_steps - start
+    rate = rates.get(_cost_key(config))
+    if rate is not None:
+        return len(members) * steps * rate
+    # A measurement costs about a step.
+    looks = int((config.measuring.steps(config.horizon_steps) > start).sum())
+    arithmetic_s = len(members) * config.flops_per_step() / NOMINAL_FLOPS[_accelerator(device_kind)]
+    return (steps + looks) * (STEP_OVERHEAD_S + arithmetic_s)
+
+
+def _sizes(
+    groups: Mapping[tuple[str, int], Sequence[TrialConfig]],
+    asked: int | Literal["auto"],
+    accelerator: str,
+    workers: int,
+    rates: Mapping[str, float],
+) -> dict[tuple[str, int], int]:
+    """How many trials a cohort of each group has at most.
+
+    On a CPU batching gains little or nothing, so a cohort is only as large as makes its start negligible, and the
+    workers get two cohorts each where there are as many trials.  On a GPU a cohort is as large as it can be.
+    """
+    if asked != "auto":
+        return dict.fromkeys(groups, asked)
+    total = sum(len(members) for members in groups.values())
+    largest = LARGEST_COHORT[accelerator]
+    if accelerator == "cuda":
+        return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
+    sizes = {}
+    for (key, start), members in groups.items():
+        worthwhile = math.ceil(COHORT_WORTH_S / max(_predicted_s(members[:1], start, accelerator, rates), 1e-9))
+        sizes[key, start] = max(1, min(largest, worthwhile, total // (2 * workers)))
+    return sizes
+
+
+def _chunks(members: Sequence[TrialConfig], size: int) -> list[Sequence[TrialConfig]]:
+    """Consecutive parts of at most ``size``, as equal as can be."""
+    count = math.ceil(len(members) / size)
+    edges = [len(members) * number // count for number in range(count + 1)]
+    return [members[low:high] for low, high in itertools.pairwise(edges)]
+
+
+def _notes(
+    used: Sequence[tuple[str, TrialConfig, TrialRow]], device_kind: str, source_hashes: Mapping[str, str]
+) -> Iterable[str]:
+    """What differs between rows that count (or are continued) and now; told, never silently mixed."""
+    found: Counter[tuple[str, str]] = Counter()
+    for how, config, row in used:
+        if row.device_kind != device_kind:
+            found[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
+        if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
+            found[how, "trained by another version of the components' source"] += 1
+        if row.data_fingerprint != config.data_fingerprint():
+            found[how, "trained on other rows of data"] += 1
+    for (how, difference), count in sorted(found.items()):
+        yield f"{count} {how} {'trial was' if count == 1 else 'trials were'} {difference}"
+
+
+def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
+    """The plan as JSON values: what ``--dry-run --json`` gives, and what :func:`describe` puts into words.
+
+    ``planned = cached + failed + continued + new``.  A space with an objective has no trials beforehand: ``planned``
+    is then what its budget comes to, and the predicted cost has no measured times.
+    """
+    spec = space.spec
+    sizes = [len(cohort.trials) for cohort in plan.cohorts]
+    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
+    planned, predicted_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
+    if spec.objective is not None:
+        seeds = 1 if spec.seeds is None else len(spec.seeds)
+        planned = spec.objective.budget * seeds
+        predicted_s = planned * _predicted_s([spec.base], 0, spec.device or "cpu", {})
+        wall_s = predicted_s / plan.workers
+    return {
+        "sweep": space.name,
+        "axes": json.loads(spec.axes_json()),
+        "horizon_steps": spec.base.horizon_steps,
+        "suggestions": None if spec.objective is None else spec.objective.budget,
+        "planned": planned,
+        "cached": len(plan.cached),
+        "failed": len(plan.failed),
+        "continued": continued,
+        "new": planned - len(plan.cached) - len(plan.failed) - continued,
+        "cohorts": len(sizes),
+        "largest_cohort": max(sizes, default=0),
+        "workers": plan.workers,
+        "predicted_s": round(predicted_s, 1),
+        "predicted_wall_s": round(wall_s, 1),
+        "notes": list(plan.notes),
+    }
+
+
+def describe(plan: Plan, space: LoadedSpace) -> list[str]:
+    """The plan in words, a line each, for ``--dry-run``."""
+    told = summary(plan, space)
+    axes = told["axes"]
+    lines = [f"{space.name}: {space.doc.partition(chr(10))[0]}".rstrip(": ")]
+    for arm in axes["arms"]:
+        lines.append(f"  arm      {arm['name']}: {'; '.join(map(_axis_text, arm['axes'])) or 'one point'}")
+    lines += [f"  axis     {_axis_text(axis)}" for axis in axes["axes"]]
+    if axes["seeds"]:
+        lines.append(f"  seeds    {_listed(axes['seeds'])}")
+    lines.append(f"  horizon  {told['horizon_steps']} steps")
+    if told["suggestions"] is not None:
+        lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna")
+    else:
+        parts = [f"{told['cached']} in the ledger", f"{told['continued']} to continue", f"{told['new']} new"]
+        if told["failed"]:
+            parts.append(f"{told['failed']} failed before (--rerun-failed runs them again)")
+        lines.append(f"  trials   {told['planned']}: {', '.join(parts)}")
+        lines.append(f"  cohorts  {told['cohorts']}, of {told['largest_cohort']} trials at most")
+    workers = f"{told['workers']} worker{'s' if told['workers'] > 1 else ''}"
+    if told["predicted_s"]:
+        lines.append(
+            f"  cost     {duration(told['predicted_s'])} of training, {duration(told['predicted_wall_s'])} on {workers}, "
+            f"if no trial stops early"
+        )
+    else:
+        lines.append("  cost     none: nothing is left to run")
+    return lines + [f"  note     {note}" for note in plan.notes]
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``, ``4 d 6 h``: two units at most."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _axis_text(axis: Mapping[str, Any]) -> str:
+    return f"{axis['path']} = {_listed(axis['values']) if axis['kind'] == 'grid' else axis['domain']}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """The values, long lists by their ends."""
+    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    if len(texts) > 12:
+        texts = [*texts[:4], f"... ({len(texts)} values)", texts[-1]]
+    return ", ".join(texts)
