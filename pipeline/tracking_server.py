@@ -1,0 +1,197 @@
+"""The way to an MLflow tracking server or database: its address, bounded waiting, one-line errors, no noise.
+
+MLflow is imported on first use (it takes seconds) and is told, unless the environment already says otherwise, to
+give up on a dead server after about ten seconds instead of four minutes, and to keep to itself.
+"""
+
+import logging
+import os
+import re
+import socket
+import sqlite3
+import threading
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_URI = "sqlite:///results/mlflow.db"
+ARTIFACTS_FOLDER = "mlartifacts"
+
+ENVIRONMENT = {
+    # Waits of 0, 2 and 4 s between the attempts: a server that restarts is waited for, a dead one given up.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+NOISY_LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool")
+
+
+class TrackingError(Exception):
+    """MLflow cannot be used or did not take what was sent: one clear line."""
+
+
+def connect(uri: str) -> "MlflowClient":
+    """A client of the tracking server or database at ``uri``; nothing is sent yet.
+
+    :raises TrackingError: for an address that can never work.
+    """
+    _check_form(uri)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in NOISY_LOGGERS:
+        # MLflow logs, with a traceback, what it then raises; it is the exception that is reported here.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    folder = _sqlite_path(uri).parent if is_sqlite(uri) else None
+    if folder is not None:
+        _speaking(uri, lambda: folder.mkdir(parents=True, exist_ok=True))
+    return _speaking(uri, lambda: MlflowClient(tracking_uri=uri))
+
+
+def check(uri: str, timeout_s: float = 15) -> None:
+    """Make sure that MLflow answers at ``uri``; a SQLite file is not made, only the room for it is looked at.
+
+    :raises TrackingError: within ``timeout_s`` when it cannot be used.
+    """
+    _check_form(uri)
+    if is_sqlite(uri):
+        _check_sqlite(uri)
+        return
+    _check_port(uri, timeout_s)
+    error: list[TrackingError] = []
+
+    def ask() -> None:
+        try:
+            call(uri, connect(uri).search_experiments, max_results=1)
+        except TrackingError as problem:
+            error.append(problem)
+
+    # Some drivers wait for minutes and cannot be told not to: the thread is left behind.
+    asking = threading.Thread(target=ask, name="mlflow-check", daemon=True)
+    asking.start()
+    asking.join(timeout_s)
+    if asking.is_alive():
+        raise TrackingError(f"MLflow at {shown(uri)}: no answer within {timeout_s:g} s")
+    if error:
+        raise error[0]
+
+
+def call(uri: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``function(*args, **kwargs)`` with every failure of MLflow, the network or the database as a TrackingError."""
+    return _speaking(uri, lambda: function(*args, **kwargs))
+
+
+def artifact_location(uri: str) -> str | None:
+    """Where the files of a new experiment go: beside a SQLite file, under ``results`` for another database, and to
+    the server's own choice (None) where there is a server."""
+    if is_sqlite(uri):
+        return (_sqlite_path(uri).resolve().parent / ARTIFACTS_FOLDER).as_uri()
+    if is_database(uri):
+        return (Path("results").resolve() / ARTIFACTS_FOLDER).as_uri()
+    return None
+
+
+def browse_hint(uri: str, experiment_id: str) -> str:
+    """How to look at an experiment: a web address where there is a server, the command that starts one elsewhere."""
+    if is_database(uri):
+        return f"mlflow server --backend-store-uri {shown(uri)}  # http://127.0.0.1:5000/#/experiments/{experiment_id}/runs"
+    return f"{shown(uri).rstrip('/')}/#/experiments/{experiment_id}/runs"
+
+
+def is_sqlite(uri: str) -> bool:
+    return uri.startswith("sqlite:")
+
+
+def is_database(uri: str) -> bool:
+    """Whether ``uri`` is a database that MLflow writes itself, without a server between."""
+    return urlsplit(uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def shown(uri: str) -> str:
+    """The address without a password."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def _check_form(uri: str) -> None:
+    scheme = urlsplit(uri).scheme
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"MLflow at {uri!r}: MLflow no longer keeps runs in plain files; allowed: http(s)://HOST:PORT, "
+            "sqlite:///PATH.db, postgresql://..."
+        )
+    if is_sqlite(uri) and not _sqlite_path(uri).name:
+        raise TrackingError(f"MLflow at {uri!r}: names no file; allowed: sqlite:///PATH.db")
+
+
+def _sqlite_path(uri: str) -> Path:
+    """``sqlite:///results/mlflow.db`` is a relative path, ``sqlite:////data/mlflow.db`` an absolute one."""
+    return Path(re.sub(r"^sqlite(\+\w+)?:(///)?", "", uri).partition("?")[0])
+
+
+def _check_sqlite(uri: str) -> None:
+    path = _sqlite_path(uri)
+    if path.exists():
+        if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+            raise TrackingError(f"MLflow at {uri}: {path} is not a file that can be read and written")
+        try:
+            with closing(sqlite3.connect(path, timeout=10)) as database:
+                names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except sqlite3.Error as error:
+            raise TrackingError(f"MLflow at {uri}: {path} is no SQLite database ({error})") from None
+        if names and "experiments" not in names:
+            raise TrackingError(f"MLflow at {uri}: {path} is a database of something else")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise TrackingError(f"MLflow at {uri}: {folder} is not a folder that can be written")
+
+
+def _check_port(uri: str, timeout_s: float) -> None:
+    """Find out in no time, before MLflow is imported and tries again and again, that nobody listens."""
+    address = urlsplit(uri)
+    try:
+        port = address.port or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}.get(
+            address.scheme.partition("+")[0]
+        )
+    except ValueError as error:
+        raise TrackingError(f"MLflow at {shown(uri)}: {error}") from None
+    behind_proxy = address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(
+        address.hostname or ""
+    )
+    if not address.hostname or port is None or behind_proxy:
+        return
+    try:
+        socket.create_connection((address.hostname, port), timeout=timeout_s / 3).close()
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise TrackingError(f"MLflow at {shown(uri)}: cannot be reached ({reason})") from None
+
+
+def _speaking(uri: str, function: Callable[[], Any]) -> Any:
+    # mlflow and sqlalchemy are imported by whoever made the client; importing their exceptions costs nothing then.
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return function()
+    except (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError) as error:
+        text = " ".join(str(error).split())
+        refused = re.search(r"Connection refused|Connection reset|Connection aborted|Name or service not known", text)
+        if refused:
+            text = f"cannot be reached ({refused[0].lower()})"
+        elif isinstance(error, ImportError) and is_database(uri):
+            text = f"needs a driver that is not installed ({text}); for PostgreSQL: pip install 'psycopg[binary]'"
+        raise TrackingError(f"MLflow at {shown(uri)}: {text[:400]}") from None
