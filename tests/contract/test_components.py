@@ -1,0 +1,152 @@
+"""Every component, found by walking the packages, keeps the same contract: nothing is listed here by hand."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import trainables
+from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
+from trainables.engine.gradients import GradientRule
+from trainables.engine.losses import Loss
+from trainables.engine.models import MLP, Model
+from trainables.engine.optimizers import Optimizer
+from trainables.engine.probes import Probe
+from trainables.engine.tasks import ModularAddition, Task
+from trainables.engine.trial import Seeds
+from trainables.grokking import GrokkingTrial
+
+FIELD_OF = {
+    Task: "task",
+    Model: "model",
+    Loss: "loss",
+    GradientRule: "gradient",
+    Optimizer: "optimizer",
+    Probe: "probes",
+}
+
+
+def all_configs() -> list[type[Config]]:
+    for module in pkgutil.walk_packages(trainables.__path__, "trainables."):
+        importlib.import_module(module.name)
+
+    def below(cls: type) -> Iterator[type]:
+        for child in cls.__subclasses__():
+            yield child
+            yield from below(child)
+
+    return sorted(
+        {
+            cls
+            for cls in below(Config)
+            if not inspect.isabstract(cls) and cls.__module__.startswith("trainables.") and is_concrete(cls)
+        },
+        key=lambda cls: cls.__qualname__,
+    )
+
+
+def is_concrete(cls: type) -> bool:
+    """A component is a leaf: its class has no abstract method left and no subclass of its own."""
+    unfinished = any(getattr(getattr(cls, name), "__isabstractmethod__", False) for name in dir(cls))
+    return not unfinished and not cls.__subclasses__()
+
+
+CONFIGS = all_configs()
+COMPONENTS = [cls for cls in CONFIGS if issubclass(cls, tuple(FIELD_OF))]
+
+
+def small_trial(component: Config | None = None, **changes) -> GrokkingTrial:
+    """A trial that trains within milliseconds, with the component put where it belongs."""
+    parts = {
+        "task": ModularAddition(p=7, train_fraction=0.6),
+        "model": MLP(hidden=(16,), dtype="float64"),
+        "horizon_steps": 30,
+    }
+    for family, field in FIELD_OF.items():
+        if isinstance(component, family):
+            parts[field] = (component,) if field == "probes" else component
+    return GrokkingTrial(**(parts | changes))
+
+
+def example(cls: type[Config]) -> Config:
+    if issubclass(cls, Task):
+        return cls(p=7, train_fraction=0.6)
+    if issubclass(cls, Model):
+        return cls(hidden=(16,), bias=True, dtype="float64")
+    return cls(task=ModularAddition(), horizon_steps=10) if cls is GrokkingTrial else cls()
+
+
+def test_the_walk_finds_the_known_families():
+    assert {family for family in FIELD_OF for cls in COMPONENTS if issubclass(cls, family)} == set(FIELD_OF)
+    assert {"ModularAddition", "StableMaxCrossEntropy", "OrthogonalGradient", "SGD"} <= {
+        cls.__name__ for cls in COMPONENTS
+    }
+
+
+@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)
+def test_json_round_trip_and_documentation(cls):
+    config = example(cls)
+    assert from_json(config.to_json()) == config
+    assert inspect.getdoc(cls)
+    assert cls.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+
+
+@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)
+def test_a_value_of_a_wrong_kind_is_refused_with_the_fields_name(cls):
+    config = example(cls)
+    for field in dataclasses.fields(cls):
+        with pytest.raises(ConfigError, match=rf"{cls.__name__}\.{field.name} = .*must be"):
+            config.replace(**{field.name: object()})
+
+
+@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
+def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(cls):
+    trial = small_trial(example(cls))
+    first, second = (trial.build([trial], "cpu") for _ in range(2))
+    start = first.state_dict(0)["parameters"]
+    for cohort in (first, second):
+        cohort.advance(1)
+        assert cohort.finite().all()
+    one, two = first.state_dict(0), second.state_dict(0)
+    assert all(torch.equal(one["parameters"][name], two["parameters"][name]) for name in start)
+    assert any(not torch.equal(one["parameters"][name], start[name]) for name in start)
+    measured, again = first.measure(), second.measure()
+    assert sorted(measured) == sorted(column for probe in trial.probes for column in probe.columns)
+    for column, values in measured.items():
+        assert values.shape == (1,)
+        assert values.dtype == np.float64
+        np.testing.assert_array_equal(values, again[column])
+
+
+@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
+def test_a_member_of_a_cohort_is_the_solo_trial(cls):
+    """100 steps in float64: relative 1e-8, whatever the packing, with every per-trial value differing."""
+    base = small_trial(example(cls), horizon_steps=100)
+    trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(3)]
+    for path in per_trial_paths(base.optimizer):
+        value = value_at(base.optimizer, path)
+        for member in range(3):
+            changed = (
+                tuple(v * (1 - 0.02 * member) for v in value)
+                if isinstance(value, tuple)
+                else (value or 0.1) * (1 - 0.1 * member)
+            )
+            trials[member] = replace_at(trials[member], f"optimizer.{path}", changed)
+    assert len({trial.trial_id for trial in trials}) == 3
+    cohort = base.build(trials, "cpu")
+    cohort.advance(100)
+    together = cohort.measure()
+    for member, trial in enumerate(trials):
+        solo = trial.build([trial], "cpu")
+        solo.advance(100)
+        alone, packed = solo.state_dict(0)["parameters"], cohort.state_dict(member)["parameters"]
+        for name, value in alone.items():
+            torch.testing.assert_close(packed[name], value, rtol=1e-8, atol=1e-10)
+        for column, values in solo.measure().items():
+            np.testing.assert_allclose(together[column][member], values[0], rtol=1e-7, atol=1e-9, err_msg=column)
