@@ -1,0 +1,161 @@
+"""Made-up sweeps for the analysis' tests: trajectories with known crossings, as frames and as ledgers.
+
+The numbers resemble the decay sweep of Prieto et al. (2025), Fig. 15; nothing is trained.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import SweepFrame, Trial, thin
+from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
+from trainables.engine.trial import Measuring
+from trainables.records import FINISHED, RUNNING, STOPPED
+
+CONFIG = {
+    "class": "trainables.grokking.GrokkingTrial",
+    "task": {"class": "trainables.engine.tasks.ModularAddition", "p": 113, "train_fraction": 0.4},
+}
+
+
+@dataclass(frozen=True)
+class MadeTrial:
+    """What a trial looks like from outside: its place in the sweep, and its rows."""
+
+    trial_id: str
+    coordinates: Mapping[str, Any]
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """``step`` and probe columns; empty for a trial that was not begun."""
+    state: str = FINISHED
+    stop_reason: str | None = None
+
+
+def make_trial(
+    trial_id: str,
+    coordinates: Mapping[str, Any],
+    *,
+    horizon_steps: int = 1500,
+    t_mem: float = math.inf,
+    t_gen: float = math.inf,
+    stop_reason: str | None = None,
+    until_steps: int | None = None,
+    state: str | None = None,
+) -> MadeTrial:
+    """A trial whose accuracies pass .99 at ``t_mem`` and .95 at ``t_gen`` (inf: never).
+
+    :param until_steps: its rows end there; by default at the horizon, or a while after success.
+    """
+    steps = Measuring().steps(horizon_steps)
+    if until_steps is None and stop_reason == "success":
+        until_steps = int(max(t_mem, 1.15 * t_gen) * 1.1)
+    if until_steps is not None:
+        steps = steps[steps <= until_steps]
+    known = np.maximum(steps, 0.5)
+    train = (
+        1 / (1 + (99.0 ** (-1 / 4) * t_mem / known) ** 16) if math.isfinite(t_mem) else 0.3 * (1 - np.exp(-known / 80))
+    )
+    test = 1 / (1 + (t_gen / known) ** 20 / 19) if math.isfinite(t_gen) else np.full(len(steps), 0.012)
+    train = 1 / (1 + (t_mem / known) ** 8 / 99) if math.isfinite(t_mem) else train
+    rows = {
+        "step": steps,
+        "train_accuracy": np.round(train * 5107) / 5107,
+        "test_accuracy": np.round(test * 7662) / 7662,
+        "train_loss": 4.7 * np.exp(-known / 25) + 1e-7,
+        "test_loss": 4.7 + 6 * (1 - test) * np.minimum(known / 200, 1),
+        "sc_true_fraction": np.clip((known - 60) / 400, 0, 1) * (1 - test),
+        "parameter_norm": 20 + 8 * np.log1p(known),
+    }
+    default = STOPPED if stop_reason else FINISHED if steps[-1] == horizon_steps else RUNNING
+    return MadeTrial(trial_id, dict(coordinates), rows, state or default, stop_reason)
+
+
+def wd_vs_orthograd(seed: int = 7, seeds: int = 5) -> list[MadeTrial]:
+    """A decay sweep beside ⊥AdamW, with every kind of ending somewhere in it."""
+    rng = np.random.default_rng(seed)
+    typical = {0: math.inf, 0.5: 1180.0, 1: 640.0, 2: 380.0, 4: 260.0, 8: 420.0, 16: math.inf}
+    trials = []
+    for decay, centre in typical.items():
+        for k in range(seeds):
+            place = {"arm": "AdamW", "optimizer.weight_decay": decay, "seed": k}
+            name = f"adamw-{decay}-{k}"
+            t_mem = float(rng.lognormal(math.log(26 + decay), 0.08))
+            t_gen = float(rng.lognormal(math.log(centre), 0.22)) if math.isfinite(centre) else math.inf
+            if decay == 16:
+                trials.append(
+                    make_trial(
+                        name, place, stop_reason="diverged" if k == 3 else None, until_steps=700 if k == 3 else None
+                    )
+                )
+            elif decay == 0 and k in (1, 4):
+                trials.append(make_trial(name, place, t_mem=t_mem, stop_reason="frozen", until_steps=900 + 90 * k))
+            elif decay == 8 and k == 2:
+                trials.append(make_trial(name, place, t_mem=t_mem))
+            else:
+                done = "success" if t_gen * 1.15 < 1350 else None
+                trials.append(make_trial(name, place, t_mem=t_mem, t_gen=t_gen, stop_reason=done))
+    for k in range(seeds):
+        place = {"arm": "⊥AdamW", "seed": k}
+        t_gen = float(rng.lognormal(math.log(105), 0.12))
+        trials.append(make_trial(f"perp-{k}", place, t_mem=t_gen * 0.62, t_gen=t_gen, stop_reason="success"))
+    return trials
+
+
+DOC = (
+    "How long does it take to grok with weight decay, and does ⊥Grad need any?  (Prieto et al. 2025, Fig. 15)\n\nMore."
+)
+
+
+def make_frame(
+    trials: Sequence[MadeTrial],
+    *,
+    horizon_steps: int = 1500,
+    train_threshold: float = MEM_THRESHOLD,
+    test_threshold: float = GEN_THRESHOLD,
+    sampled: frozenset[str] = frozenset(),
+    doc: str = DOC,
+) -> SweepFrame:
+    """These trials as :func:`analysis.load.load` would give them."""
+    found = []
+    for trial in trials:
+        known = None
+        if trial.rows:
+            known = outcome(
+                trial.rows["step"],
+                trial.rows["train_accuracy"],
+                trial.rows["test_accuracy"],
+                stop_reason=trial.stop_reason,
+                train_thresholds=tuple(sorted({*TRAIN_THRESHOLDS, train_threshold})),
+                test_thresholds=tuple(sorted({*TEST_THRESHOLDS, test_threshold})),
+            )
+        last = int(trial.rows["step"][-1]) if trial.rows else 0
+        state = trial.state if trial.rows else "missing"
+        found.append(Trial(trial.trial_id, trial.coordinates, state, trial.stop_reason, last, known))
+
+    def curves(trial_ids: Sequence[str], columns: Sequence[str], points: int) -> pd.DataFrame:
+        rows = [
+            pd.DataFrame(
+                {"trial_id": trial.trial_id, "step": trial.rows["step"]}
+                | {name: trial.rows[name] for name in columns if name in trial.rows}
+            )
+            for trial in trials
+            if trial.trial_id in trial_ids
+        ]
+        return thin(pd.concat(rows, ignore_index=True), points)
+
+    return SweepFrame(
+        name="wd_vs_orthograd",
+        doc=doc,
+        task="modular addition, p 113, train fraction 0.4",
+        horizon_steps=horizon_steps,
+        sampled=sampled,
+        trials=tuple(found),
+        train_threshold=train_threshold,
+        test_threshold=test_threshold,
+        source="synthetic",
+        read_curves=curves,
+    )
