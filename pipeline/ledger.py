@@ -1,0 +1,400 @@
+"""The ledger: every row that was ever measured, exactly once, in Parquet, in a folder or an object store.
+
+Workers commit to it themselves; nobody has to be asked, locked or waited for::
+
+    grokscape-ledger.json            what this folder is, and the version of its schema
+    segments/<key>.parquet           one commit: trajectory rows, and trial rows in the metadata
+    compacted/trajectories-*.parquet many commits, rewritten: plain tables for any reader of Parquet
+    compacted/trials-*.parquet       one row a trial
+    manifests/<id>.json              what a rewrite wrote and what that supersedes
+    sweeps/<name>.json               which trials a sweep consists of, in order
+    checkpoints/<xx>/<trial_id>.<step>.ckpt
+
+A commit is one file under a key that its content determines, so that a zombie and its successor write the same
+thing; copies of a row (they may overlap without being equal) become one when they are read.
+"""
+
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import ledger_upkeep as upkeep
+from pipeline.ledger_files import TEMPORARY, Entry, LedgerError
+from pipeline.ledger_rows import SCHEMA_VERSION, check_name, make_segment, probe_columns
+from pipeline.ledger_store import (
+    CHECKPOINTS,
+    MANIFESTS,
+    MARKER,
+    SEGMENTS,
+    SWEEPS,
+    Snapshot,
+    Store,
+    checkpoint_name,
+    checkpoint_path,
+)
+from pipeline.ledger_upkeep import CompactReport, DropReport, MergeReport, Problem
+from trainables.records import FAILED, STOPPED, Checkpoint, TrialRow
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Checkpoint",
+    "CompactReport",
+    "DropReport",
+    "Ledger",
+    "LedgerError",
+    "MergeReport",
+    "Problem",
+    "SweepRow",
+    "TrialRow",
+    "TrialSize",
+]
+
+
+MERGED_TRIALS = 64
+"""How many trials one commit of a merge takes: their checkpoints are in memory together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRow:
+    """Which trials a sweep consists of, and what its space said, so that it is known without its file."""
+
+    name: str
+    doc: str
+    axes_json: str
+    trial_ids: tuple[str, ...]
+    """In the order of the space."""
+    coordinates_json: str
+    """A JSON list with one object a trial, in the same order."""
+    horizon_steps: int
+    revision: str
+    """Digest of the text of the space."""
+    recorded_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class TrialSize:
+    """What one trial takes: trajectory rows as stored (copies included), its share of the files, its checkpoints."""
+
+    rows: int
+    bytes: int
+    checkpoint_bytes: int
+
+
+class Ledger:
+    """One ledger.  Picklable: a copy in another process opens the files by itself, when it first needs them."""
+
+    def __init__(self, uri: str) -> None:
+        """Without a look at what is there; use :meth:`open`."""
+        self._store = Store(uri)
+        self.uri = self._store.files.uri
+
+    @classmethod
+    def open(cls, uri: str, *, create: bool = False) -> "Ledger":
+        """The ledger at a local path or at any address that ``pyarrow.fs`` opens.
+
+        ``s3://bucket/prefix?scheme=http&endpoint_override=host:port`` leads to a store other than Amazon's.
+
+        :param create: make one where there is nothing yet, and make sure that it can be written.
+        :raises LedgerError: when nothing is there, or something else; when it cannot be written; when its schema is
+            newer than :data:`SCHEMA_VERSION`.
+        """
+        ledger = cls(uri)
+        store, shown = ledger._store, ledger._store.files.shown
+        # In this order: another process may be making it, and its marker is the first thing there.
+        entries = store.files.root_entries()
+        found = store.check_marker()
+        if not found and entries:
+            raise LedgerError(
+                f"ledger: {shown} is not a ledger: it has no {MARKER}, but holds {entries[0]}; "
+                "choose a ledger, an empty folder or a new one"
+            )
+        if not found and not create:
+            raise LedgerError(f"ledger: there is no ledger at {shown}; running a sweep makes one")
+        if create:
+            ledger._prepare(found)
+        return ledger
+
+    def __repr__(self) -> str:
+        return f"Ledger({self._store.files.shown!r})"
+
+    def __reduce__(self) -> tuple[type["Ledger"], tuple[str]]:
+        return type(self), (self.uri,)
+
+    # --- trials -----------------------------------------------------------------------------------------------
+
+    def commit(
+        self, trials: Sequence[TrialRow], trajectory: Mapping[str, Any], checkpoints: Sequence[Checkpoint] = ()
+    ) -> None:
+        """Store trial rows, their trajectory rows and their checkpoints, durably and all or nothing.
+
+        Committing the same content again changes nothing, whatever its times and places.  A checkpoint takes the
+        place of the trial's earlier ones; that of a trial that was stopped or has failed is removed.
+
+        :param trajectory: equally long columns: ``trial_id``, ``step`` and one for each probe; None is not measured.
+        :raises LedgerError: when the rows contradict each other, or cannot be written; then nothing was stored.
+        """
+        last_steps = {row.trial_id: row.last_step for row in trials}
+        for checkpoint in checkpoints:
+            if checkpoint.step > last_steps.get(checkpoint.trial_id, -1):
+                raise LedgerError(
+                    f"ledger: the checkpoint of trial {checkpoint.trial_id} at step {checkpoint.step} "
+                    "has no trial row that reaches as far in its commit"
+                )
+        segment = make_segment(trials, trajectory)
+        # Before the segment: rows must never promise a checkpoint that is not there.  A process that dies between
+        # the two leaves a checkpoint ahead of its trial, which nobody reads before the rows have caught up.
+        written: list[str] = []
+        try:
+            for checkpoint in checkpoints:
+                path = checkpoint_path(checkpoint.trial_id, checkpoint.step)
+                if not self._store.files.exists(path):
+                    self._store.files.put(path, checkpoint.data)
+                    written.append(path)
+            self._put_segment(segment.key, segment.data)
+        except LedgerError:
+            for path in written:
+                with suppress(LedgerError):
+                    self._store.files.delete(path)
+            raise
+        self._prune_checkpoints(trials, checkpoints)
+
+    def trials(self, trial_ids: Collection[str] | None = None) -> dict[str, TrialRow]:
+        """The row that stands for each trial, ordered by trial.
+
+        It is the one with the largest last step; at the same step an end beats ``running``, and a trial that reached
+        it beats one that failed.
+        """
+        placed = self._store.consistently(self._store.placed)
+        wanted = sorted(placed) if trial_ids is None else sorted(set(trial_ids) & placed.keys())
+        return {trial_id: placed[trial_id].row for trial_id in wanted}
+
+    def trajectories(self, trial_ids: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The trajectory rows of some trials, or of all: one for each (trial_id, step), in that order.
+
+        :param columns: the probes wanted; all that any file has, without.
+        :return: ``trial_id`` (string), ``step`` (int64), and float64 columns: null where not measured.
+        """
+        merged = self._store.consistently(lambda snapshot: self._store.read(snapshot, trial_ids, columns)).table
+        found = {"trial_id": merged["trial_id"].cast(pa.string()), "step": merged["step"]}
+        for name in columns if columns is not None else probe_columns(merged.column_names):
+            missing = name not in merged.column_names
+            found[name] = pa.chunked_array([pa.nulls(len(merged), pa.float64())]) if missing else merged[name]
+        return pa.table(found)
+
+    def checkpoint(self, trial_id: str) -> Checkpoint | None:
+        """The newest checkpoint that the trial's rows reach, or None."""
+
+        def read(snapshot: Snapshot) -> Checkpoint | None:
+            found = self._reached([trial_id], self._checkpoint_entries(trial_id)).get(trial_id)
+            if found is None:
+                return None
+            data = self._store.files.read(found.path).to_pybytes()
+            return Checkpoint(trial_id=trial_id, step=checkpoint_name(found)[1], data=data)
+
+        return self._store.consistently(read)
+
+    def checkpoint_steps(self, trial_ids: Collection[str] | None = None) -> dict[str, int]:
+        """The step of each trial's checkpoint, of those that have one."""
+        found = self._reached(trial_ids, self._store.files.entries(CHECKPOINTS, recursive=True))
+        return {trial_id: checkpoint_name(entry)[1] for trial_id, entry in found.items()}
+
+    # --- sweeps -----------------------------------------------------------------------------------------------
+
+    def record_sweep(self, sweep: SweepRow) -> None:
+        """Store a sweep; one of the same name is replaced (its trials stay)."""
+        check_name("sweep", sweep.name)
+        coordinates = len(json.loads(sweep.coordinates_json))
+        if coordinates != len(sweep.trial_ids):
+            raise LedgerError(
+                f"ledger: sweep {sweep.name}: {len(sweep.trial_ids)} trials, but the coordinates of {coordinates}"
+            )
+        record = {"schema_version": SCHEMA_VERSION} | asdict(sweep)
+        self._store.files.put(f"{SWEEPS}/{sweep.name}.json", json.dumps(record, indent=1).encode())
+
+    def sweeps(self) -> list[SweepRow]:
+        """Every sweep, the one recorded first first."""
+        rows = [self._read_sweep(entry) for entry in self._sweep_entries()]
+        return sorted((row for row in rows if row is not None), key=lambda row: (row.recorded_at, row.name))
+
+    def sweep(self, name: str) -> SweepRow:
+        """One sweep.
+
+        :raises LedgerError: when there is none of this name; it lists those that there are.
+        """
+        for row in self.sweeps():
+            if row.name == name:
+                return row
+        names = ", ".join(sorted(row.name for row in self.sweeps())) or "none yet"
+        raise LedgerError(f"ledger: {self._store.files.shown} has no sweep {name!r}; there are: {names}")
+
+    # --- upkeep -----------------------------------------------------------------------------------------------
+
+    def files(self) -> int:
+        """How many files hold the rows: segments, compacted files and manifests."""
+        snapshot = self._store.snapshot()
+        return len(snapshot.counting) + len(snapshot.manifests) + len(snapshot.leftover)
+
+    def sizes(self) -> dict[str, TrialSize]:
+        """What each trial takes."""
+        return self._store.consistently(self._sizes)
+
+    def compact(self) -> CompactReport:
+        """Rewrite the segments into few files; safe beside commits, readers and other compactions."""
+        return upkeep.compact(self._store)
+
+    def compact_if_needed(self, max_files: int = 256) -> CompactReport | None:
+        """:meth:`compact` when more than ``max_files`` segments have piled up; None when not."""
+        return self.compact() if len(self._store.snapshot().segments) > max_files else None
+
+    def verify(self) -> list[Problem]:
+        """Everything that is missing, doubled, torn or stray; reads every row once."""
+        return upkeep.verify(self._store, self.sweeps)
+
+    def drop(self, sweep_name: str) -> DropReport:
+        """Remove a sweep, and those of its trials that no other sweep has.
+
+        Not while a sweep with the same trials runs: what its workers commit meanwhile may stay or go.
+        """
+        sweep = self.sweep(sweep_name)
+        others = [row for row in self.sweeps() if row.name != sweep_name]
+        shared = {trial_id for row in others for trial_id in row.trial_ids}
+        doomed = frozenset(sweep.trial_ids) - shared
+        report = upkeep.compact(self._store, drop=doomed)
+        for entry in self._store.files.entries(CHECKPOINTS, recursive=True):
+            if not entry.temporary and checkpoint_name(entry)[0] in doomed:
+                self._store.files.delete(entry.path)
+        # Last, so that a drop that was interrupted can be said again.
+        self._store.files.delete(f"{SWEEPS}/{sweep_name}.json")
+        return DropReport(trials=report.dropped, kept=len(set(sweep.trial_ids) & shared))
+
+    def merge(self, other: "Ledger") -> MergeReport:
+        """Take over everything that another ledger holds; doing it again changes nothing.
+
+        Of two sweeps of the same name the one recorded later stays.
+        """
+        if other.uri == self.uri:
+            raise LedgerError(f"ledger: {self._store.files.shown} cannot be merged into itself")
+        before = self.trials()
+        theirs = other.trials()
+        ordered = sorted(theirs)
+        rows = 0
+        for start in range(0, len(ordered), MERGED_TRIALS):
+            some = ordered[start : start + MERGED_TRIALS]
+            table = other.trajectories(some)
+            checkpoints = [found for found in map(other.checkpoint, some) if found is not None]
+            columns = {name: table[name].combine_chunks() for name in table.column_names}
+            self.commit([theirs[trial_id] for trial_id in some], columns, checkpoints)
+            rows += len(table)
+        own_sweeps = {row.name: row for row in self.sweeps()}
+        newer = [
+            row
+            for row in other.sweeps()
+            if row.name not in own_sweeps or row.recorded_at > own_sweeps[row.name].recorded_at
+        ]
+        for row in newer:
+            self.record_sweep(row)
+        return MergeReport(
+            trials=len(theirs),
+            new_trials=len(theirs.keys() - before.keys()),
+            rows=rows,
+            sweeps=tuple(row.name for row in newer),
+            replaced_sweeps=tuple(row.name for row in newer if row.name in own_sweeps),
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _prepare(self, found: bool) -> None:
+        files = self._store.files
+        files.create_root()
+        if not found:
+            self._store.create_marker()
+        probe = f"{MANIFESTS}/{TEMPORARY}probe"
+        files.put(probe, b"")
+        files.delete(probe)
+
+    def _put_segment(self, key: str, data: pa.Buffer) -> None:
+        """Write a segment, unless it is there; under a key of its own where a rewrite has superseded the plain one.
+
+        After a rewrite another copy does no harm; after a drop it is the only one.
+        """
+        superseded = self._store.superseded()
+        path, copies = f"{SEGMENTS}/{key}.parquet", 0
+        while path in superseded:
+            copies += 1
+            path = f"{SEGMENTS}/{key}-{copies}.parquet"
+        if not self._store.files.exists(path):
+            self._store.files.put(path, data)
+
+    def _prune_checkpoints(self, trials: Sequence[TrialRow], checkpoints: Sequence[Checkpoint]) -> None:
+        """Remove what these rows have overtaken; never what lies ahead of them, another worker may be there."""
+        keep_from = {checkpoint.trial_id: checkpoint.step for checkpoint in checkpoints}
+        keep_from |= {row.trial_id: row.last_step + 1 for row in trials if row.state in (STOPPED, FAILED)}
+        for trial_id, step in keep_from.items():
+            for entry in self._checkpoint_entries(trial_id):
+                if checkpoint_name(entry)[1] < step:
+                    self._store.files.delete(entry.path)
+
+    def _checkpoint_entries(self, trial_id: str) -> list[Entry]:
+        folder = checkpoint_path(trial_id, 0).rpartition("/")[0]
+        entries = [entry for entry in self._store.files.entries(folder) if not entry.temporary]
+        return [entry for entry in entries if checkpoint_name(entry)[0] == trial_id]
+
+    def _reached(self, trial_ids: Collection[str] | None, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """The newest checkpoint of each trial that its rows reach; the rows are read after the listing."""
+        rows = self.trials(trial_ids)
+        found: dict[str, tuple[int, Entry]] = {}
+        for entry in entries:
+            if entry.temporary:
+                continue
+            trial_id, step = checkpoint_name(entry)
+            row = rows.get(trial_id)
+            if row is not None and step <= row.last_step and step > found.get(trial_id, (-1, entry))[0]:
+                found[trial_id] = (step, entry)
+        return {trial_id: entry for trial_id, (_, entry) in found.items()}
+
+    def _sizes(self, snapshot: Snapshot) -> dict[str, TrialSize]:
+        rows: dict[str, int] = dict.fromkeys(self._store.placed(snapshot), 0)
+        share: dict[str, float] = dict.fromkeys(rows, 0.0)
+        checkpoint_bytes: dict[str, int] = dict.fromkeys(rows, 0)
+        counts = self._store.counts(snapshot.data)
+        for entry in snapshot.data:
+            total = counts[entry.path].total()
+            for trial_id, count in counts[entry.path].items():
+                rows[trial_id] = rows.get(trial_id, 0) + count
+                share[trial_id] = share.get(trial_id, 0.0) + entry.size * count / total
+        for entry in self._store.files.entries(CHECKPOINTS, recursive=True):
+            trial_id = checkpoint_name(entry)[0]
+            if trial_id in checkpoint_bytes:
+                checkpoint_bytes[trial_id] += entry.size
+        return {
+            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes.get(trial_id, 0))
+            for trial_id, count in rows.items()
+        }
+
+    def _sweep_entries(self) -> list[Entry]:
+        entries = self._store.files.entries(SWEEPS)
+        return [entry for entry in entries if not entry.temporary and entry.name.endswith(".json")]
+
+    def _read_sweep(self, entry: Entry) -> SweepRow | None:
+        """A sweep; None where it was dropped meanwhile."""
+        try:
+            record = json.loads(self._store.files.read(entry.path).to_pybytes())
+            if record.pop("schema_version") > SCHEMA_VERSION:
+                raise LedgerError(f"ledger: {self._store.files.shown}/{entry.path}: written by a newer grokscape")
+            return SweepRow(**record | {"trial_ids": tuple(record["trial_ids"])})
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(f"ledger: {self._store.files.shown}/{entry.path} is torn or foreign: {error}") from None
+
+
+if __name__ == "__main__":
+    from pipeline.ledger_cli import main
+
+    sys.exit(main())
