@@ -29,8 +29,8 @@ NOMINAL_FLOPS = {"cpu": 6e10, "cuda": 2e13}
 CPU: the default MLP's 1.92 GFLOP step takes 32 ms on one core (Zen 4, float32, measured).  GPU: a third of what one
 H100 would do by arithmetic alone (29 us for the same step), since nobody measured it.
 """
-STEP_OVERHEAD_S = 4e-4
-"""What a step costs beside its arithmetic, once a cohort: dispatch on a CPU (measured), launches on a GPU."""
+STEP_OVERHEAD_S = 1e-3
+"""What a step costs beside its arithmetic, once a cohort: dispatch and launches (0.4 to 1.5 ms, measured on a CPU)."""
 COHORT_WORTH_S = 2.0
 """How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
 LARGEST_COHORT = {"cpu": 64, "cuda": 256}
@@ -257,7 +257,7 @@ def _notes(
         if row.data_fingerprint != config.data_fingerprint():
             found[how, "trained on other rows of data"] += 1
     for (how, difference), count in sorted(found.items()):
-        yield f"{count} {how} {'trial was' if count == 1 else 'trials were'} {difference}"
+        yield f"{_count(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
 
 
 def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
@@ -312,12 +312,12 @@ def describe(plan: Plan, space: LoadedSpace) -> list[str]:
         if told["failed"]:
             parts.append(f"{told['failed']} failed before (--rerun-failed runs them again)")
         lines.append(f"  trials   {told['planned']}: {', '.join(parts)}")
-        lines.append(f"  cohorts  {told['cohorts']}, of {told['largest_cohort']} trials at most")
-    workers = f"{told['workers']} worker{'s' if told['workers'] > 1 else ''}"
+        if told["cohorts"]:
+            lines.append(f"  cohorts  {told['cohorts']}, the largest of {_count(told['largest_cohort'], 'trial')}")
     if told["predicted_s"]:
+        cost, wall = duration(told["predicted_s"]), duration(told["predicted_wall_s"])
         lines.append(
-            f"  cost     {duration(told['predicted_s'])} of training, {duration(told['predicted_wall_s'])} on {workers}, "
-            f"if no trial stops early"
+            f"  cost     {cost} of training, {wall} on {_count(plan.workers, 'worker')}, if no trial stops early"
         )
     else:
         lines.append("  cost     none: nothing is left to run")
@@ -335,6 +335,10 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _axis_text(axis: Mapping[str, Any]) -> str:

@@ -1,0 +1,30 @@
+"""Where does a small network grok?  Training fraction against weight decay, in less than a minute.
+
+An MLP 46-64-64-23 on addition mod 23, AdamW at learning rate 0.02: a miniature of the questions beside it, and the
+space that the tests run.  Chosen to be fast, and so that every phase is somewhere in the map.
+
+Result    not run yet
+Cost      not run yet
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/quick.py
+"""
+
+from pipeline.spec import SweepSpec
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import AdamW
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+SWEEP = SweepSpec(
+    base=GrokkingTrial(
+        task=ModularAddition(p=23),
+        model=MLP(hidden=(64, 64)),
+        optimizer=AdamW(learning_rate=0.02),
+        horizon_steps=400,
+    ),
+    axes={
+        "optimizer.weight_decay": [0, 1, 2, 4, 8],
+        "task.train_fraction": [0.5, 0.6, 0.7, 0.8, 0.9],
+    },
+    seeds=range(3),
+)
