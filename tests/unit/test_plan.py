@@ -1,0 +1,353 @@
+"""The plan: what rows cover, from where the rest goes on, how it is packed, and what it will cost."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.plan import Plan, describe, duration, make_plan, starting_step, summary
+from pipeline.space_file import LoadedSpace
+from pipeline.spec import Arm, Objective, PlannedTrial, SweepSpec
+from trainables.engine.config import canonical_json
+from trainables.engine.gradients import OrthogonalGradient
+from trainables.engine.models import MLP
+from trainables.engine.probes import STANDARD
+from trainables.engine.stopping import Stopping
+from trainables.engine.tasks import ModularAddition
+from trainables.engine.trial import Measuring, Seeds
+from trainables.grokking import GrokkingTrial
+from trainables.records import TrialRow
+
+TRIAL = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(8,)), horizon_steps=1000)
+BIG = GrokkingTrial(task=ModularAddition(), horizon_steps=1000)
+CPU = "cpu:Some Processor"
+
+
+def row(held: GrokkingTrial, state: str, last_step: int, **changes: Any) -> TrialRow:
+    """What the ledger has of a trial that was asked for as ``held``."""
+    found = TrialRow(
+        trial_id=held.trial_id,
+        config_json=canonical_json(held.to_json()),
+        state=state,
+        last_step=last_step,
+        train_s=2.0,
+        device_kind=CPU,
+        data_fingerprint=held.data_fingerprint(),
+        source_hash="source",
+        provenance_json="{}",
+        committed_at="2025-01-01T00:00:00+00:00",
+    )
+    return replace(found, **changes)
+
+
+def planned(configs: Sequence[GrokkingTrial]) -> list[PlannedTrial]:
+    return [PlannedTrial(config, {"n": number}) for number, config in enumerate(configs)]
+
+
+def seeded(config: GrokkingTrial, count: int) -> list[GrokkingTrial]:
+    return [config.replace(seeds=Seeds.all(seed)) for seed in range(count)]
+
+
+def plan(
+    configs: Sequence[GrokkingTrial],
+    rows: Sequence[TrialRow] = (),
+    checkpoints: dict[str, int] | None = None,
+    **changes: Any,
+) -> Plan:
+    settings: dict[str, Any] = {"device_kind": CPU, "workers": 2} | changes
+    return make_plan(planned(configs), {r.trial_id: r for r in rows}, (checkpoints or {}).get, **settings)
+
+
+LONGER = TRIAL.replace(horizon_steps=2000)
+WATCHING = TRIAL.replace(stopping=Stopping(on_success=False))
+FINER = TRIAL.replace(measuring=Measuring(ratio=1.02))
+DENSER = TRIAL.replace(measuring=Measuring(dense_until_steps=100))
+FEWER_PROBES = TRIAL.replace(probes=STANDARD[:1])
+EVERYWHERE = TRIAL.replace(measuring=Measuring(dense_until_steps=1000))
+
+COVERAGE = {
+    # what is asked, what the ledger has, its checkpoint -> the step to start from (None: covered)
+    "nothing yet": (TRIAL, None, None, 0),
+    "at its horizon": (TRIAL, row(TRIAL, "finished", 1000), 1000, None),
+    "beyond the horizon asked": (TRIAL, row(LONGER, "finished", 2000), 2000, None),
+    "still running, but beyond the horizon asked": (TRIAL, row(LONGER, "running", 1200), 1200, None),
+    "censored, horizon raised": (LONGER, row(TRIAL, "finished", 1000), 1000, 1000),
+    "censored, horizon raised, checkpoint lost": (LONGER, row(TRIAL, "finished", 1000), None, 0),
+    "success, horizon raised": (LONGER, row(TRIAL, "stopped", 400, stop_reason="success"), None, None),
+    "success, but watched for a relapse": (WATCHING, row(TRIAL, "stopped", 400, stop_reason="success"), None, 0),
+    "success beyond the horizon, watched": (
+        WATCHING.replace(horizon_steps=300),
+        row(TRIAL, "stopped", 400, stop_reason="success"),
+        None,
+        None,
+    ),
+    "watched before, now success would do": (TRIAL, row(WATCHING, "finished", 1000), 1000, None),
+    "diverged, horizon raised": (LONGER, row(TRIAL, "stopped", 30, stop_reason="diverged"), None, None),
+    "diverged, watched": (WATCHING, row(TRIAL, "stopped", 30, stop_reason="diverged"), None, None),
+    "frozen, horizon raised": (LONGER, row(TRIAL, "stopped", 600, stop_reason="frozen"), None, None),
+    "frozen, freezing not asked for": (
+        LONGER.replace(stopping=Stopping(on_frozen=False)),
+        row(TRIAL, "stopped", 600, stop_reason="frozen"),
+        None,
+        None,
+    ),
+    "interrupted, with its checkpoint": (TRIAL, row(TRIAL, "running", 500), 500, 500),
+    "interrupted, with an earlier checkpoint": (TRIAL, row(TRIAL, "running", 500), 450, 450),
+    "interrupted between checkpoint and rows": (TRIAL, row(TRIAL, "running", 500), 600, 600),
+    "interrupted at its very end": (TRIAL, row(TRIAL, "running", 500), 1000, 1000),
+    "interrupted, then a lower horizon": (TRIAL, row(LONGER, "running", 900), 1100, 0),
+    "interrupted, without a checkpoint": (TRIAL, row(TRIAL, "running", 500), None, 0),
+    "interrupted before its first step": (TRIAL, row(TRIAL, "running", 0), None, 0),
+    "measured too coarsely": (FINER, row(TRIAL, "finished", 1000), 1000, 0),
+    "measured densely for too short": (DENSER, row(TRIAL, "finished", 1000), 1000, 0),
+    "measured too coarsely, and running": (FINER, row(TRIAL, "running", 500), 500, 0),
+    "measured too coarsely, but diverged": (FINER, row(TRIAL, "stopped", 500, stop_reason="diverged"), None, 0),
+    "diverged before the schedules differ": (FINER, row(TRIAL, "stopped", 15, stop_reason="diverged"), None, None),
+    "measured everywhere that is asked": (
+        TRIAL,
+        row(EVERYWHERE, "finished", 1000),
+        1000,
+        None,
+    ),
+    "measured more, but too short": (LONGER, row(EVERYWHERE, "finished", 1000), 1000, 1000),
+    "fewer probes": (TRIAL, row(FEWER_PROBES, "finished", 1000), 1000, 0),
+    "more probes": (FEWER_PROBES, row(TRIAL, "finished", 1000), 1000, None),
+    "failed": (TRIAL, row(TRIAL, "failed", 500), None, 0),
+    "failed beyond the horizon asked": (TRIAL, row(LONGER, "failed", 1500), None, None),
+    "a config that nobody can read": (
+        TRIAL,
+        row(TRIAL, "finished", 1000, config_json='{"class": "gone.Trial"}'),
+        1000,
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COVERAGE)
+def test_what_rows_cover_and_where_the_rest_begins(case: str) -> None:
+    asked, held, checkpoint, start = COVERAGE[case]
+    assert starting_step(asked, held, checkpoint) == start
+    if held is None:
+        return
+    found = plan([asked], [held], {} if checkpoint is None else {asked.trial_id: checkpoint}, rerun_failed=True)
+    assert found.cached == ({asked.trial_id} if start is None else frozenset())
+    assert [(cohort.trials, cohort.start_step) for cohort in found.cohorts] == (
+        [] if start is None else [((asked,), start)]
+    )
+
+
+def test_raising_the_horizon_continues_the_censored_trials_only() -> None:
+    success, censored, diverged, fresh = seeded(LONGER, 4)
+    rows = [
+        row(success.replace(horizon_steps=1000), "stopped", 300, stop_reason="success"),
+        row(censored.replace(horizon_steps=1000), "finished", 1000),
+        row(diverged.replace(horizon_steps=1000), "stopped", 20, stop_reason="diverged"),
+    ]
+    found = plan([success, censored, diverged, fresh], rows, {censored.trial_id: 1000})
+    assert found.cached == {success.trial_id, diverged.trial_id}
+    assert {(cohort.trials, cohort.start_step) for cohort in found.cohorts} == {((censored,), 1000), ((fresh,), 0)}
+
+
+def test_a_failed_trial_waits_for_rerun_failed() -> None:
+    held = row(TRIAL, "failed", 200, error="no", error_kind="error")
+    waiting = plan([TRIAL], [held])
+    assert (waiting.failed, waiting.cohorts, waiting.cached) == ({TRIAL.trial_id}, (), frozenset())
+    again = plan([TRIAL], [held], rerun_failed=True)
+    assert again.failed == frozenset()
+    assert [cohort.start_step for cohort in again.cohorts] == [0]
+
+
+def test_a_finished_sweep_leaves_nothing_to_do() -> None:
+    configs = seeded(TRIAL, 3)
+    found = plan(configs, [row(config, "finished", 1000) for config in configs])
+    assert found.cached == {config.trial_id for config in configs}
+    assert (found.cohorts, found.notes, found.predicted_s, found.predicted_wall_s) == ((), (), 0.0, 0.0)
+
+
+def test_a_cohort_shares_its_shape_and_its_start() -> None:
+    plain, orthogonal = seeded(TRIAL, 4), seeded(TRIAL.replace(gradient=OrthogonalGradient()), 2)
+    rows = [row(plain[0], "running", 500), row(plain[1], "running", 500), row(plain[2], "running", 200)]
+    checkpoints = {plain[0].trial_id: 500, plain[1].trial_id: 500, plain[2].trial_id: 200}
+    found = plan([*plain, *orthogonal], rows, checkpoints, cohort_size=10)
+    assert {(cohort.trials, cohort.start_step) for cohort in found.cohorts} == {
+        ((plain[0], plain[1]), 500),
+        ((plain[2],), 200),
+        ((plain[3],), 0),
+        (tuple(orthogonal), 0),
+    }
+
+
+def test_every_trial_is_in_exactly_one_cohort_of_the_asked_size() -> None:
+    configs = seeded(TRIAL, 23)
+    for size in (1, 4, 5, 23, 100):
+        cohorts = plan(configs, cohort_size=size).cohorts
+        assert sorted(t.trial_id for c in cohorts for t in c.trials) == sorted(t.trial_id for t in configs)
+        sizes = [len(cohort.trials) for cohort in cohorts]
+        assert max(sizes) <= size
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_cohorts_come_longest_first() -> None:
+    small, larger = seeded(BIG.replace(task=ModularAddition(p=11)), 3), seeded(BIG, 2)
+    found = plan([*small, *larger], [row(larger[1], "running", 900, train_s=0.0)], {larger[1].trial_id: 900})
+    predicted = [cohort.predicted_s for cohort in found.cohorts]
+    assert predicted == sorted(predicted, reverse=True)
+    assert found.cohorts[0].trials == (larger[0],)
+    assert found.cohorts[0].predicted_s > 5 * found.cohorts[1].predicted_s
+
+
+def test_auto_is_one_for_big_trials_on_a_cpu() -> None:
+    assert {len(cohort.trials) for cohort in plan(seeded(BIG, 40)).cohorts} == {1}
+
+
+def test_auto_packs_small_trials_but_leaves_every_worker_two_cohorts() -> None:
+    many = [len(cohort.trials) for cohort in plan(seeded(TRIAL.replace(horizon_steps=10), 200), workers=2).cohorts]
+    assert (sum(many), len(many)) == (200, 4)
+    for count, workers in ((8, 2), (9, 2), (7, 4), (3, 2), (64, 8)):
+        assert len(plan(seeded(TRIAL, count), workers=workers).cohorts) >= min(count, 2 * workers)
+
+
+def test_auto_fills_a_gpu() -> None:
+    def sizes(count: int, workers: int) -> list[int]:
+        found = plan(seeded(BIG, count), workers=workers, device_kind="cuda:NVIDIA H100")
+        return [len(cohort.trials) for cohort in found.cohorts]
+
+    assert sizes(100, 1) == [100]
+    assert sizes(100, 4) == [25, 25, 25, 25]
+    assert sorted(sizes(600, 1)) == [200, 200, 200]
+
+
+def test_costs_come_from_measured_times_of_the_same_shape_and_device() -> None:
+    done = row(BIG, "finished", 1000, train_s=50.0)
+    other = BIG.replace(seeds=Seeds.all(1), optimizer=BIG.optimizer.replace(weight_decay=2.0), horizon_steps=4000)
+    assert plan([other], [done]).predicted_s == pytest.approx(4000 * 0.05)
+    assert plan([other, BIG.replace(horizon_steps=4000)], [done], {BIG.trial_id: 1000}).predicted_s == pytest.approx(
+        (4000 + 3000) * 0.05
+    )
+    nominal = plan([other]).predicted_s
+    assert nominal == pytest.approx(4000 * 0.033, rel=0.1)
+    assert plan([other], [replace(done, device_kind="cpu:Another")]).predicted_s == nominal
+    wider = BIG.replace(model=MLP(hidden=(400,)))
+    assert plan([other], [row(wider, "finished", 1000, train_s=50.0)]).predicted_s == nominal
+    assert plan([other], [replace(done, config_json='{"class": "gone.Trial"}')]).predicted_s == nominal
+
+
+def test_a_gpu_is_predicted_to_be_faster() -> None:
+    assert plan(seeded(BIG, 64), device_kind="cuda:NVIDIA H100").predicted_s < plan(seeded(BIG, 64)).predicted_s / 20
+
+
+def test_the_wall_clock_is_that_of_the_fullest_worker() -> None:
+    configs = seeded(BIG, 3)
+    one = plan(configs[:1]).predicted_s
+    assert plan(configs, workers=1).predicted_wall_s == pytest.approx(3 * one)
+    assert plan(configs, workers=2).predicted_wall_s == pytest.approx(2 * one)
+    assert plan(configs, workers=8).predicted_wall_s == pytest.approx(one)
+    assert plan(configs, workers=8).predicted_s == pytest.approx(3 * one)
+
+
+def test_what_differs_from_now_is_told() -> None:
+    a, b, c, d = seeded(TRIAL, 4)
+    rows = [
+        row(a, "finished", 1000, device_kind="cuda:NVIDIA H100"),
+        row(b, "finished", 1000, source_hash="older", data_fingerprint="other"),
+        row(c, "running", 100, device_kind="cuda:NVIDIA H100"),
+        row(d, "running", 100, source_hash="older"),  # begins again: nothing of it is used
+    ]
+    hashes = {config.trial_id: "source" for config in (a, b, c, d)}
+    assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hashes=hashes).notes == (
+        "1 cached trial was trained by another version of the components' source",
+        f"1 cached trial was trained on cuda:NVIDIA H100, not on {CPU}",
+        "1 cached trial was trained on other rows of data",
+        f"1 continued trial was trained on cuda:NVIDIA H100, not on {CPU}",
+    )
+    assert plan([b], [replace(rows[1], data_fingerprint=b.data_fingerprint())]).notes == ()
+
+
+def loaded(spec: SweepSpec) -> LoadedSpace:
+    return LoadedSpace(name="some", doc="A question?\n\nMore.", revision="0", spec=spec, path=Path("some.py"))
+
+
+ARMS = SweepSpec(
+    base=BIG,
+    arms=[
+        Arm(name="decay", axes={"optimizer.weight_decay": [0, 0.5, 16]}),
+        Arm(name="⊥", patch={"gradient": OrthogonalGradient()}),
+    ],
+    seeds=range(2),
+)
+
+
+def test_the_summary_adds_up_and_is_json() -> None:
+    trials = ARMS.trials()
+    ids = [trial.config.trial_id for trial in trials]
+    configs = [trial.config for trial in trials]
+    rows = {
+        ids[0]: row(configs[0], "finished", 1000),
+        ids[1]: row(configs[1], "running", 100),
+        ids[2]: row(configs[2], "failed", 10),
+    }
+    found = make_plan(trials, rows, {ids[1]: 100}.get, device_kind=CPU, workers=2)
+    told = json.loads(json.dumps(summary(found, loaded(ARMS)), allow_nan=False))
+    assert {name: told[name] for name in ("planned", "cached", "failed", "continued", "new", "cohorts", "workers")} == {
+        "planned": 8,
+        "cached": 1,
+        "failed": 1,
+        "continued": 1,
+        "new": 5,
+        "cohorts": 6,
+        "workers": 2,
+    }
+    assert told["predicted_s"] == round(found.predicted_s, 1) > told["predicted_wall_s"] > 0
+    text = "\n".join(describe(found, loaded(ARMS)))
+    for expected in (
+        "some: A question?\n",
+        "arm      decay: optimizer.weight_decay = 0, 0.5, 16\n",
+        "arm      ⊥: one point\n",
+        "seeds    0, 1\n",
+        "trials   8: 1 in the ledger, 1 to continue, 5 new, 1 failed before",
+        "cohorts  6, the largest of 1 trial\n",
+        "on 2 workers, if no trial stops early",
+    ):
+        assert expected in text
+
+
+def test_the_description_of_a_finished_sweep_says_so() -> None:
+    trials = ARMS.trials()
+    rows = {trial.config.trial_id: row(trial.config, "finished", 1000) for trial in trials}
+    found = make_plan(trials, rows, lambda trial_id: None, device_kind=CPU, workers=2)
+    text = "\n".join(describe(found, loaded(ARMS)))
+    assert "8 in the ledger, 0 to continue, 0 new" in text
+    assert "nothing is left to run" in text
+
+
+def test_an_objective_is_described_by_its_budget() -> None:
+    tune = pytest.importorskip("ray.tune")
+    spec = SweepSpec(
+        base=BIG,
+        axes={"optimizer.weight_decay": tune.uniform(0, 4)},
+        objective=Objective(budget=10),
+        seeds=range(3),
+    )
+    found = make_plan(spec.trials(), {}, lambda trial_id: None, device_kind=CPU, workers=2)
+    told = summary(found, loaded(spec))
+    assert (told["planned"], told["suggestions"]) == (30, 10)
+    assert told["predicted_s"] == pytest.approx(30 * plan([BIG]).predicted_s, rel=0.01)
+    assert "30: 10 suggestions by Optuna" in "\n".join(describe(found, loaded(spec)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "under 1 s"),
+        (45, "45 s"),
+        (120, "2 min"),
+        (5999, "1 h 40 min"),
+        (12000, "3 h 20 min"),
+        (370000, "4 d 6 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
