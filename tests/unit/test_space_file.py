@@ -1,0 +1,120 @@
+"""Loading a search-space file: what is taken from it, and one clear line for everything that can be wrong with it."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline.space_file import load_space
+from pipeline.spec import SpecError
+
+GOOD = '''"""A question?
+
+More about it.
+    Indented.
+"""
+
+from pipeline.spec import SweepSpec
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+SWEEP = SweepSpec(
+    base=GrokkingTrial(task=ModularAddition(p=7), horizon_steps=10),
+    axes={"optimizer.weight_decay": [0, 1]},
+    seeds=range(2),
+)
+'''
+
+
+def write(folder: Path, text: str, name: str = "space.py") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_space_has_its_name_text_revision_and_trials(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD, "wd_and-more.2.py")
+    space = load_space(path)
+    assert space.name == "wd_and-more.2"
+    assert space.doc == "A question?\n\nMore about it.\n    Indented."
+    assert space.revision == hashlib.sha256(GOOD.encode()).hexdigest()
+    assert space.path == Path(path)
+    assert len(space.spec.trials()) == 4
+
+
+def test_two_loads_give_the_same_trials(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    first, again = (load_space(path).spec.trials() for _ in "12")
+    assert [trial.config.trial_id for trial in first] == [trial.config.trial_id for trial in again]
+
+
+def test_a_file_without_a_docstring_has_no_text(tmp_path: Path) -> None:
+    assert load_space(write(tmp_path, GOOD.split('"""\n', 1)[1])).doc == ""
+
+
+def test_what_a_file_prints_stays_off_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_space(write(tmp_path, GOOD + "print('hello')\n"))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello\n")
+
+
+IMPORTS = GOOD[: GOOD.index("SWEEP =")]
+LINES = IMPORTS.count("\n")
+BAD = {
+    "no SWEEP": (IMPORTS, r"{path}: defines no SWEEP; must end in SWEEP = SweepSpec\(\.\.\.\)"),
+    "SWEEP of another type": (GOOD + "SWEEP = [SWEEP]\n", "{path}: SWEEP is of type list; must be a SweepSpec"),
+    "syntax": (IMPORTS + "SWEEP = (\n", f"{{path}}:{LINES + 1}: SyntaxError: '\\(' was never closed"),
+    "name": (
+        IMPORTS + "\nSWEEP = SweeepSpec()\n",
+        f"{{path}}:{LINES + 2}: NameError: name 'SweeepSpec' is not defined",
+    ),
+    "import": ("\nimport no_such_thing\n", "{path}:2: ModuleNotFoundError: No module named 'no_such_thing'"),
+    "in a function": (
+        "def trouble():\n    return 1 / 0\n\n\ntrouble()\n",
+        "{path}:2: ZeroDivisionError: division by zero",
+    ),
+    "in a library": ("import json\njson.loads('{')\n", "{path}:2: JSONDecodeError: Expecting property name"),
+    "without a message": ("assert False\n", "{path}:1: AssertionError$"),
+    "an exit": ("raise SystemExit(0)\n", "{path}:1: SystemExit: 0"),
+    "an encoding": ("# coding: no-such\n", r"{path}:\d: SyntaxError: unknown encoding: no-such"),
+    "a bad axis": (
+        GOOD.replace("[0, 1]", "[0, -1]"),
+        f"{{path}}:{LINES + 1}: axis optimizer.weight_decay: AdamW.weight_decay = -1.0: must be at least 0",
+    ),
+    "a bad base": (
+        GOOD.replace("p=7", "p=1"),
+        f"{{path}}:{LINES + 2}: ModularAddition.p = 1: must be at least 2",
+    ),
+    "an unknown field": (GOOD.replace("p=7", "q=7"), f"{{path}}:{LINES + 2}: TypeError: .*unexpected keyword.*'q'"),
+    "a task of its own": (
+        GOOD.replace("SWEEP =", "class MyTask(ModularAddition):\n    pass\n\n\nSWEEP =").replace(
+            "task=ModularAddition", "task=MyTask"
+        ),
+        "{path}: MyTask is defined in the file itself; must be in a module that workers can import",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_line_with_its_place(tmp_path: Path, case: str) -> None:
+    text, message = BAD[case]
+    path = write(tmp_path, text)
+    with pytest.raises(SpecError, match="^" + message.replace("{path}", path.replace(".", r"\."))) as caught:
+        load_space(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"none\.py: cannot be read \(No such file or directory\)"):
+        load_space(str(tmp_path / "none.py"))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"cannot be read \(Is a directory\)"):
+        load_space(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["space.txt", "my space.py", ".hidden.py"])
+def test_a_name_that_cannot_name_a_sweep(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpecError, match=r"must end in \.py and have only letters"):
+        load_space(write(tmp_path, GOOD, name))
