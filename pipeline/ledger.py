@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from pipeline import ledger_upkeep as upkeep
 from pipeline.ledger_files import TEMPORARY, Entry, LedgerError
-from pipeline.ledger_rows import SCHEMA_VERSION, check_name, make_segment, probe_columns
+from pipeline.ledger_rows import SCHEMA_VERSION, check_name, count_trials, make_segment, probe_columns
 from pipeline.ledger_store import (
     CHECKPOINTS,
     MANIFESTS,
@@ -79,7 +79,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class TrialSize:
-    """What one trial takes: trajectory rows as stored (copies included), its share of the files, its checkpoints."""
+    """What one trial takes: its trajectory rows, its share of the files, its checkpoints."""
 
     rows: int
     bytes: int
@@ -120,8 +120,13 @@ class Ledger:
             ledger._prepare(found)
         return ledger
 
+    @property
+    def shown(self) -> str:
+        """The address as messages show it: without credentials."""
+        return self._store.files.shown
+
     def __repr__(self) -> str:
-        return f"Ledger({self._store.files.shown!r})"
+        return f"Ledger({self.shown!r})"
 
     def __reduce__(self) -> tuple[type["Ledger"], tuple[str]]:
         return type(self), (self.uri,)
@@ -231,14 +236,13 @@ class Ledger:
             if row.name == name:
                 return row
         names = ", ".join(sorted(row.name for row in self.sweeps())) or "none yet"
-        raise LedgerError(f"ledger: {self._store.files.shown} has no sweep {name!r}; there are: {names}")
+        raise LedgerError(f"ledger: {self.shown} has no sweep {name!r}; there are: {names}")
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     def files(self) -> int:
-        """How many files hold the rows: segments, compacted files and manifests."""
-        snapshot = self._store.snapshot()
-        return len(snapshot.counting) + len(snapshot.manifests) + len(snapshot.leftover)
+        """How many files there are for the rows; sweeps and checkpoints (one a trial that may go on) come on top."""
+        return self._store.snapshot().file_count
 
     def sizes(self) -> dict[str, TrialSize]:
         """What each trial takes."""
@@ -279,7 +283,7 @@ class Ledger:
         Of two sweeps of the same name the one recorded later stays.
         """
         if other.uri == self.uri:
-            raise LedgerError(f"ledger: {self._store.files.shown} cannot be merged into itself")
+            raise LedgerError(f"ledger: {self.shown} cannot be merged into itself")
         before = self.trials()
         theirs = other.trials()
         ordered = sorted(theirs)
@@ -359,21 +363,20 @@ class Ledger:
         return {trial_id: entry for trial_id, (_, entry) in found.items()}
 
     def _sizes(self, snapshot: Snapshot) -> dict[str, TrialSize]:
-        rows: dict[str, int] = dict.fromkeys(self._store.placed(snapshot), 0)
-        share: dict[str, float] = dict.fromkeys(rows, 0.0)
-        checkpoint_bytes: dict[str, int] = dict.fromkeys(rows, 0)
+        merged = self._store.read(snapshot, columns=())
+        rows = dict.fromkeys(self._store.placed(snapshot), 0) | count_trials(merged.table)
+        share = dict.fromkeys(rows, 0.0)
+        checkpoint_bytes = dict.fromkeys(rows, 0)
         counts = self._store.counts(snapshot.data)
         for entry in snapshot.data:
-            total = counts[entry.path].total()
             for trial_id, count in counts[entry.path].items():
-                rows[trial_id] = rows.get(trial_id, 0) + count
-                share[trial_id] = share.get(trial_id, 0.0) + entry.size * count / total
+                share[trial_id] += entry.size * count / counts[entry.path].total()
         for entry in self._store.files.entries(CHECKPOINTS, recursive=True):
             trial_id = checkpoint_name(entry)[0]
             if trial_id in checkpoint_bytes:
                 checkpoint_bytes[trial_id] += entry.size
         return {
-            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes.get(trial_id, 0))
+            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes[trial_id])
             for trial_id, count in rows.items()
         }
 
@@ -386,12 +389,12 @@ class Ledger:
         try:
             record = json.loads(self._store.files.read(entry.path).to_pybytes())
             if record.pop("schema_version") > SCHEMA_VERSION:
-                raise LedgerError(f"ledger: {self._store.files.shown}/{entry.path}: written by a newer grokscape")
+                raise LedgerError(f"ledger: {self.shown}/{entry.path}: written by a newer grokscape")
             return SweepRow(**record | {"trial_ids": tuple(record["trial_ids"])})
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LedgerError(f"ledger: {self._store.files.shown}/{entry.path} is torn or foreign: {error}") from None
+            raise LedgerError(f"ledger: {self.shown}/{entry.path} is torn or foreign: {error}") from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Probes are float64 with byte-stream split and zstd: float32 would push an accura
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -275,6 +276,12 @@ def read_trajectory(
         constant = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), pa.array([segment], pa.string()))
         table = table.append_column("segment", constant)
     return table
+
+
+def count_trials(table: pa.Table) -> Counter[str]:
+    """How many rows a table has of each trial."""
+    found = table["trial_id"].value_counts()
+    return Counter({item["values"]: item["counts"] for item in found.to_pylist()})
 
 
 def check_version(metadata: Mapping[bytes, bytes] | None) -> None:

@@ -29,6 +29,7 @@ from pipeline.ledger_rows import (
     PlacedRow,
     check_name,
     check_version,
+    count_trials,
     latest,
     merge_rows,
     placed_rows,
@@ -103,6 +104,11 @@ class Snapshot:
     def counting(self) -> tuple[Entry, ...]:
         """The files that hold rows."""
         return self.data + self.trials
+
+    @property
+    def file_count(self) -> int:
+        """How many files there are for the rows: those that hold some, manifests, and superseded ones."""
+        return len(self.counting) + len(self.manifests) + len(self.leftover)
 
 
 class Store:
@@ -253,12 +259,8 @@ class Store:
     def counts(self, entries: Iterable[Entry]) -> dict[str, Counter[str]]:
         """How many trajectory rows each file has of each trial."""
         entries = list(entries)
-
-        def count(entry: Entry) -> Counter[str]:
-            found = self.table_of(entry, ())["trial_id"].value_counts()
-            return Counter({item["values"]: item["counts"] for item in found.to_pylist()})
-
-        return dict(zip((entry.path for entry in entries), self.files.map(count, entries), strict=True))
+        counts = self.files.map(lambda entry: count_trials(self.table_of(entry, ())), entries)
+        return dict(zip((entry.path for entry in entries), counts, strict=True))
 
     def _may_hold(self, entry: Entry, trial_ids: frozenset[str]) -> bool:
         rows = self._rows.get(entry.path)

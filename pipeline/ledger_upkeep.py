@@ -44,7 +44,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class CompactReport:
-    """What a rewrite did; files and bytes are those that hold rows, before and after."""
+    """What a rewrite did; bytes are those of the files that hold rows."""
 
     files_before: int
     files_after: int
@@ -128,8 +128,8 @@ class _Rewrite:
         _sweep_out(self._store, snapshot, {name: row for name, row in placed.items() if name not in dropped})
         after = self._store.snapshot()
         return CompactReport(
-            files_before=len(snapshot.counting),
-            files_after=len(after.counting),
+            files_before=snapshot.file_count,
+            files_after=after.file_count,
             bytes_before=sum(entry.size for entry in snapshot.counting),
             bytes_after=sum(entry.size for entry in after.counting),
             rows_written=self._rows_written,

@@ -1,0 +1,347 @@
+"""The ledger's promises to workers and readers: open, commit, read, checkpoints, sweeps."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, SweepRow
+from tests.ledger_samples import assert_exactly_once, commit_steps, trajectory, trial_row
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.open(str(tmp_path / "ledger"), create=True)
+
+
+def sweep_row(name="some", trial_ids=("a", "b"), **more):
+    fields = {
+        "doc": "A question.",
+        "axes_json": "[]",
+        "coordinates_json": json.dumps([{"seed": index} for index in range(len(trial_ids))]),
+        "horizon_steps": 10,
+        "revision": "r1",
+        "recorded_at": "2026-01-01T00:00:00",
+    }
+    return SweepRow(name=name, trial_ids=tuple(trial_ids), **fields | more)
+
+
+class TestOpen:
+    def test_missing(self, tmp_path):
+        with pytest.raises(LedgerError, match=r"there is no ledger at .*/none; running a sweep makes one"):
+            Ledger.open(str(tmp_path / "none"))
+        assert not (tmp_path / "none").exists()
+
+    def test_creates_once_and_opens_again(self, tmp_path):
+        folder = tmp_path / "deep" / "ledger"
+        commit_steps(Ledger.open(str(folder), create=True), "a", range(3))
+        marker = json.loads((folder / "grokscape-ledger.json").read_text())
+        assert marker == {"format": "grokscape-ledger", "schema_version": 1}
+        for again in (Ledger.open(str(folder)), Ledger.open(f"file://{folder}", create=True)):
+            assert_exactly_once(again, {"a": 2})
+
+    def test_an_empty_folder_is_taken_and_a_foreign_one_refused(self, tmp_path):
+        Ledger.open(str(tmp_path), create=True)
+        foreign = tmp_path / "foreign"
+        foreign.mkdir()
+        (foreign / "thesis.tex").write_text("years of work")
+        for create in (False, True):
+            with pytest.raises(LedgerError, match=r"foreign is not a ledger: .* but holds thesis\.tex"):
+                Ledger.open(str(foreign), create=create)
+        assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('{"format": "grokscape-ledger", "schema_version": 2}', "schema version 2; this grokscape reads up to 1"),
+            ('{"format": "other", "schema_version": 1}', "format = 'other'; allowed: grokscape-ledger"),
+            ("{", "is not readable as a marker"),
+            ("[]", "is not readable as a marker"),
+        ],
+    )
+    def test_marker(self, tmp_path, text, message):
+        (tmp_path / "grokscape-ledger.json").write_text(text)
+        with pytest.raises(LedgerError, match=message):
+            Ledger.open(str(tmp_path), create=True)
+
+    def test_a_file_is_no_ledger_and_nothing_can_be_made_below_it(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(LedgerError, match=r"cannot open .*/file: Not a directory"):
+            Ledger.open(str(tmp_path / "file"), create=True)
+        with pytest.raises(LedgerError, match=r"cannot \w+ .*/file/below: "):
+            Ledger.open(str(tmp_path / "file" / "below"), create=True)
+
+    def test_a_place_that_cannot_be_written(self):
+        with pytest.raises(LedgerError, match=r"cannot create /proc/grokscape: "):
+            Ledger.open("/proc/grokscape", create=True)
+
+    @pytest.mark.parametrize("uri", ["", "nonsense://somewhere/x"])
+    def test_bad_address(self, uri):
+        with pytest.raises(LedgerError, match=r"^ledger: [^\n]+$"):
+            Ledger.open(uri)
+
+    def test_credentials_are_not_shown(self):
+        assert "secret" not in repr(Ledger("s3://key:secret@bucket/x?endpoint_override=127.0.0.1:9&scheme=http"))
+
+    def test_travels_to_other_processes_and_folders(self, ledger, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        relative = Ledger.open("ledger")
+        monkeypatch.chdir(Path("/"))
+        commit_steps(pickle.loads(pickle.dumps(relative)), "a", range(3))
+        assert_exactly_once(ledger, {"a": 2})
+
+    def test_a_ledger_that_was_removed_is_not_made_again_behind_its_owners_back(self, ledger, tmp_path):
+        (tmp_path / "ledger").rename(tmp_path / "elsewhere")
+        with pytest.raises(LedgerError, match="the ledger's folder is gone"):
+            commit_steps(ledger, "a", range(3))
+        assert not (tmp_path / "ledger").exists()
+
+
+class TestRows:
+    def test_values_come_back_to_the_bit(self, ledger):
+        rows = {
+            "trial_id": ["a"] * 4,
+            "step": [0, 1, 2, 3],
+            "test_accuracy": [0.95, np.nextafter(0.95, 0), 1 / 3, 1.0],
+            "test_loss": [float("nan"), float("inf"), -0.0, 5e-324],
+            "margin_q50": [None, 1.0, float("nan"), None],
+        }
+        ledger.commit([trial_row("a", 3)], rows)
+        table = ledger.trajectories()
+        assert table.schema.names == ["trial_id", "step", "test_accuracy", "test_loss", "margin_q50"]
+        assert table.schema.types == [pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64()]
+        assert table["test_accuracy"].to_pylist() == rows["test_accuracy"]
+        assert np.array(table["test_loss"]).tobytes() == np.array(rows["test_loss"]).tobytes()
+        assert table["margin_q50"].is_null().to_pylist() == [True, False, False, True]
+        assert np.isnan(table["margin_q50"][2].as_py())
+
+    def test_rows_are_sorted_and_the_schema_is_the_union(self, ledger):
+        ledger.commit([trial_row("b", 2)], trajectory("b", [2, 0, 1], ("train_loss",)))
+        ledger.commit([trial_row("a", 0)], trajectory("a", [0], ("train_loss", "new_probe")))
+        table = ledger.trajectories()
+        assert table["trial_id"].to_pylist() == ["a", "b", "b", "b"]
+        assert table["step"].to_pylist() == [0, 0, 1, 2]
+        assert table["new_probe"].is_null().to_pylist() == [False, True, True, True]
+
+    def test_some_trials_and_some_columns(self, ledger):
+        for trial_id in ("a", "b", "c"):
+            commit_steps(ledger, trial_id, range(4))
+        ledger.compact()
+        commit_steps(ledger, "c", range(4, 6))
+        table = ledger.trajectories(["c", "a", "unknown"], ["test_loss", "never_measured"])
+        assert table.schema.names == ["trial_id", "step", "test_loss", "never_measured"]
+        assert table["trial_id"].to_pylist() == ["a"] * 4 + ["c"] * 6
+        assert table["never_measured"].null_count == 10
+        assert ledger.trajectories([]).num_rows == 0
+        assert ledger.trajectories(columns=[]).schema.names == ["trial_id", "step"]
+        assert list(ledger.trials(["c", "a", "unknown"])) == ["a", "c"]
+
+    def test_an_empty_ledger(self, ledger):
+        assert ledger.trials() == {}
+        assert ledger.trajectories().schema.names == ["trial_id", "step"]
+        assert (ledger.sweeps(), ledger.verify(), ledger.files()) == ([], [], 0)
+
+    def test_a_trial_may_fail_before_its_first_row(self, ledger):
+        row = trial_row("a", 0, "failed", error="no such file", error_kind="error")
+        ledger.commit([row], {})
+        assert ledger.trials() == {"a": row}
+        assert ledger.trajectories().num_rows == 0
+        assert ledger.verify() == []
+
+    def test_the_same_content_is_one_file_whatever_the_time_and_place(self, ledger, tmp_path):
+        rows = trajectory("a", range(3))
+        ledger.commit([trial_row("a", 2, train_s=1.0)], rows)
+        backwards = {name: list(values)[::-1] for name, values in reversed(rows.items())}
+        ledger.commit(
+            [trial_row("a", 2, train_s=2.0, committed_at="2027", provenance_json='{"host": "other"}')], backwards
+        )
+        assert len(list((tmp_path / "ledger" / "segments").iterdir())) == 1
+        assert_exactly_once(ledger, {"a": 2})
+        ledger.commit([trial_row("a", 2, "finished")], rows)
+        assert len(list((tmp_path / "ledger" / "segments").iterdir())) == 2
+
+    def test_a_segment_is_plain_parquet_with_byte_stream_split(self, ledger, tmp_path):
+        commit_steps(ledger, "a", range(50))
+        (path,) = (tmp_path / "ledger" / "segments").iterdir()
+        found = pq.read_metadata(path)
+        column = found.row_group(0).column(found.schema.names.index("test_loss"))
+        assert (column.physical_type, column.compression) == ("DOUBLE", "ZSTD")
+        assert "BYTE_STREAM_SPLIT" in column.encodings
+        assert pq.read_table(path).num_rows == 50
+
+    def test_overlapping_copies_become_one(self, ledger):
+        commit_steps(ledger, "a", range(10))
+        commit_steps(ledger, "a", range(5, 15))
+        commit_steps(ledger, "b", range(3))
+        commit_steps(ledger, "a", range(12))
+        assert_exactly_once(ledger, {"a": 14, "b": 2})
+        assert ledger.verify() == []
+
+    def test_copies_that_differ_in_what_they_measured_complete_each_other(self, ledger):
+        ledger.commit([trial_row("a", 1)], {"trial_id": ["a"] * 2, "step": [0, 1], "x": [1.0, None], "y": [None, 3.0]})
+        ledger.commit([trial_row("a", 2)], {"trial_id": ["a"] * 3, "step": [0, 1, 2], "x": [None, 2.0, 4.0]})
+        table = ledger.trajectories()
+        assert table["x"].to_pylist() == [1.0, 2.0, 4.0]
+        assert table["y"].to_pylist() == [None, 3.0, None]
+        assert [problem.kind for problem in ledger.verify()] == []
+
+    def test_not_a_number_agrees_with_itself(self, ledger):
+        for last in (1, 2):
+            rows = {"trial_id": ["a"] * (last + 1), "step": range(last + 1), "x": [float("nan")] * (last + 1)}
+            ledger.commit([trial_row("a", last)], rows)
+        assert ledger.trajectories()["x"].null_count == 0
+        assert ledger.verify() == []
+
+    @pytest.mark.parametrize("compact_between", [False, True])
+    def test_contradictions_are_settled_by_key_order_and_told(self, tmp_path, compact_between):
+        rows = {"trial_id": ["a"] * 3, "step": [0, 1, 2]}
+        commits = [rows | {"x": [0.0, value, 2.0], "y": [1.0, 1.0, other]} for value, other in ((5.0, 1.0), (6.0, 2.0))]
+        seen = []
+        for name, ordered in (("forth", commits), ("back", commits[::-1])):
+            ledger = Ledger.open(str(tmp_path / name), create=True)
+            for commit in ordered:
+                ledger.commit([trial_row("a", 2)], commit)
+                if compact_between:
+                    ledger.compact()
+            seen.append(ledger.trajectories()["x"].to_pylist())
+            (problem,) = ledger.verify()
+            assert (problem.kind, problem.where, problem.harmless) == ("doubled", "trial a", False)
+            assert "2 steps from step 1 on, in x, y" in problem.what
+            ledger.compact()
+            assert ledger.trajectories()["x"].to_pylist() == seen[-1]
+            assert ledger.verify() == [problem]
+        assert seen[0] == seen[1]
+        assert seen[0] in ([0.0, 5.0, 2.0], [0.0, 6.0, 2.0])
+
+    @pytest.mark.parametrize(
+        ("rows", "latest"),
+        [
+            ([("running", 5), ("running", 9), ("running", 7)], ("running", 9)),
+            ([("finished", 9), ("running", 9)], ("finished", 9)),
+            ([("finished", 9), ("running", 12)], ("running", 12)),
+            ([("failed", 9), ("finished", 9)], ("finished", 9)),
+            ([("failed", 9), ("running", 4)], ("failed", 9)),
+            ([("stopped", 9), ("finished", 9)], ("stopped", 9)),
+        ],
+    )
+    def test_which_row_stands_for_a_trial(self, tmp_path, rows, latest):
+        for name, ordered in (("forth", rows), ("back", rows[::-1])):
+            ledger = Ledger.open(str(tmp_path / name), create=True)
+            for state, last_step in ordered:
+                commit_steps(ledger, "a", range(last_step + 1), state)
+            for _ in range(2):
+                row = ledger.trials()["a"]
+                assert (row.state, row.last_step) == latest
+                ledger.compact()
+
+    @pytest.mark.parametrize(
+        ("trials", "rows", "message"),
+        [
+            ([], {}, "at least one trial row"),
+            ([trial_row("a", 1), trial_row("a", 2)], {}, "trial a stands twice"),
+            ([trial_row("a", 1, "pruned")], {}, "state = 'pruned'; allowed: running, finished, stopped, failed"),
+            ([trial_row("../a", 1)], {}, "trial_id = '../a': letters"),
+            ([trial_row("a", 1)], {"step": [1]}, "no column trial_id"),
+            ([trial_row("a", 1)], {"trial_id": ["a"]}, "no column step"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [0, 1]}, "differ in length"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [None]}, "step has rows without a value"),
+            ([trial_row("a", 1)], {"trial_id": ["a", "b"], "step": [0, 0]}, "rows of trial b, which has no trial row"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [2]}, r"steps 2 to 2 are outside \[0, last_step = 1\]"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [-1]}, "outside"),
+            ([trial_row("a", 1)], {"trial_id": ["a", "a"], "step": [1, 1]}, "trial a, step 1 stands twice"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "x": ["high"]}, "column x: "),
+        ],
+    )
+    def test_rows_that_cannot_be(self, ledger, trials, rows, message):
+        with pytest.raises(LedgerError, match=rf"^ledger: [^\n]*{message}"):
+            ledger.commit(trials, rows)
+        assert (ledger.trials(), ledger.files()) == ({}, 0)
+
+
+class TestCheckpoints:
+    def commit(self, ledger, last_step, state="running", step=None, data=b"weights"):
+        step = last_step if step is None else step
+        checkpoints = [Checkpoint(trial_id="abc", step=step, data=data)] if data else []
+        rows = trajectory("abc", range(last_step + 1))
+        ledger.commit([trial_row("abc", last_step, state)], rows, checkpoints)
+
+    def stored(self, ledger):
+        return sorted(path.name for path in Path(ledger.uri, "checkpoints").rglob("*.ckpt"))
+
+    def test_a_newer_one_takes_the_place_of_the_older(self, ledger):
+        assert ledger.checkpoint("abc") is None
+        self.commit(ledger, 5, data=b"five")
+        self.commit(ledger, 9, data=b"nine")
+        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=9, data=b"nine")
+        assert ledger.checkpoint_steps() == {"abc": 9}
+        assert ledger.checkpoint_steps(["other"]) == {}
+        assert self.stored(ledger) == ["abc.9.ckpt"]
+
+    def test_a_zombie_does_not_turn_time_back(self, ledger):
+        self.commit(ledger, 9, data=b"nine")
+        self.commit(ledger, 5, data=b"five")
+        assert ledger.checkpoint("abc").step == 9
+        self.commit(ledger, 6, "failed", data=None)
+        assert ledger.checkpoint("abc").data == b"nine"
+        self.commit(ledger, 12)
+        assert self.stored(ledger) == ["abc.12.ckpt"]
+
+    def test_one_that_the_rows_do_not_reach_is_not_read(self, ledger):
+        self.commit(ledger, 5, data=b"five")
+        # What a worker that died between its checkpoint and its rows leaves.
+        Path(ledger.uri, "checkpoints", "ab", "abc.9.ckpt").write_bytes(b"nine")
+        assert ledger.checkpoint("abc").step == 5
+        assert ledger.checkpoint_steps() == {"abc": 5}
+        (problem,) = ledger.verify()
+        assert problem.harmless
+        assert "ahead of its trial's rows" in problem.what
+        self.commit(ledger, 9, data=b"other nine")
+        assert ledger.checkpoint("abc").step == 9
+        assert ledger.verify() == []
+
+    @pytest.mark.parametrize(("state", "kept"), [("finished", 1), ("running", 1), ("stopped", 0), ("failed", 0)])
+    def test_who_keeps_one_at_the_end(self, ledger, state, kept):
+        self.commit(ledger, 5)
+        self.commit(ledger, 7, state, data=b"seven" if kept else None)
+        assert len(self.stored(ledger)) == kept
+        assert (ledger.checkpoint("abc") is not None) == bool(kept)
+
+    def test_it_may_not_be_ahead_of_its_rows(self, ledger):
+        with pytest.raises(LedgerError, match="checkpoint of trial abc at step 6 has no trial row"):
+            self.commit(ledger, 5, step=6)
+        assert (self.stored(ledger), ledger.trials()) == ([], {})
+
+
+class TestSweeps:
+    def test_recorded_replaced_and_found(self, ledger):
+        first = sweep_row("first")
+        second = sweep_row("second", ("c",), recorded_at="2026-01-02T00:00:00")
+        ledger.record_sweep(second)
+        ledger.record_sweep(first)
+        assert ledger.sweeps() == [first, second]
+        wider = sweep_row("first", ("a", "b", "d"), recorded_at="2026-01-03T00:00:00")
+        ledger.record_sweep(wider)
+        assert ledger.sweeps() == [second, wider]
+        assert ledger.sweep("first") == wider
+
+    def test_unknown(self, ledger):
+        with pytest.raises(LedgerError, match="has no sweep 'other'; there are: none yet"):
+            ledger.sweep("other")
+        ledger.record_sweep(sweep_row("zeta"))
+        ledger.record_sweep(sweep_row("alpha"))
+        with pytest.raises(LedgerError, match="has no sweep 'other'; there are: alpha, zeta"):
+            ledger.sweep("other")
+
+    def test_bad_ones(self, ledger):
+        with pytest.raises(LedgerError, match="sweep = 'a/b'"):
+            ledger.record_sweep(sweep_row("a/b"))
+        with pytest.raises(LedgerError, match="2 trials, but the coordinates of 1"):
+            ledger.record_sweep(sweep_row(coordinates_json="[{}]"))
+        Path(ledger.uri, "sweeps").mkdir(exist_ok=True)
+        Path(ledger.uri, "sweeps", "torn.json").write_text('{"name": "to')
+        with pytest.raises(LedgerError, match=r"sweeps/torn\.json is torn or foreign"):
+            ledger.sweeps()
