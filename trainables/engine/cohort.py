@@ -3,9 +3,10 @@
 A step is a pure tensor program: fixed shapes, hyper-parameters and the step count as device tensors, nothing read
 back to the host between measurements, so that a GPU can replay it as a graph.  A solo trial is a cohort of one.
 
-Shape suffixes: K cohort, B batch (rows), A active features of a row, V classes.
+Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a row, V classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import ConfigError
-from trainables.engine.gradients import per_member
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.probes import Observation, Rows
 
 if TYPE_CHECKING:
     from trainables.grokking import GrokkingTrial
+
+
+FLAT = "flat"
+"""All parameters of a member side by side: optimizers work element by element, so one tensor does for all of them."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class _Proposal:
     logits_KBV: Tensor
     losses_KB: Tensor
     gradients: dict[str, Tensor]
-    parameters: dict[str, Tensor]
+    weights_KP: Tensor
     state: dict[str, dict[str, Tensor]]
 
 
@@ -55,8 +59,9 @@ class GrokkingCohort:
             for name in ("train_inputs", "train_labels", "test_inputs", "test_labels")
         }
         inits = [trial.model.init(trial.task, trial.seeds.init) for trial in trials]
-        self._parameters = {name: torch.stack([init[name] for init in inits]).to(self._device) for name in inits[0]}
-        self._state = self._optimizer.init_state(self._parameters)
+        self._shapes = {name: tuple(value.shape) for name, value in inits[0].items()}
+        self._weights_KP = self._joined({name: torch.stack([init[name] for init in inits]) for name in inits[0]})
+        self._state = self._optimizer.init_state({FLAT: self._weights_KP})
         self._hyper = stack_hyper([trial.optimizer for trial in trials], self._device)
         self._active_K = torch.ones(len(trials), dtype=torch.bool, device=self._device)
         self._updates = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -74,17 +79,17 @@ class GrokkingCohort:
         The gradient and the update that it looks at are those of the next step, which then need not be computed
         again: a measurement costs the test rows' forward pass and the probes, and changes nothing.
         """
-        next_step = self._propose()
+        next_step, parameters = self._propose(), self._split(self._weights_KP)
         with torch.no_grad():
-            test_logits_KBV = self._model.forward(self._parameters, self._rows["test_inputs"])
+            test_logits_KBV = self._model.forward(parameters, self._rows["test_inputs"])
             test_losses_KB = self._loss.row_losses(test_logits_KBV, self._rows["test_labels"])
             seen = Observation(
                 loss=self._loss,
                 train=Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB),
                 test=Rows(test_logits_KBV, self._rows["test_labels"], test_losses_KB),
-                parameters=self._parameters,
+                parameters=parameters,
                 gradients=next_step.gradients,
-                updates={name: value - self._parameters[name] for name, value in next_step.parameters.items()},
+                updates=self._split(next_step.weights_KP - self._weights_KP),
             )
             found = {column: values for probe in self._probes for column, values in probe.measure(seen).items()}
             return {column: values.double().cpu().numpy() for column, values in found.items()}
@@ -93,9 +98,8 @@ class GrokkingCohort:
         """Whether each member's loss, gradient and weights, now and after the next step, are finite: (K,), bool."""
         next_step = self._propose()
         finite_K = next_step.losses_KB.isfinite().all(1)
-        for tensors in (next_step.gradients, self._parameters, next_step.parameters):
-            for tensor in tensors.values():
-                finite_K = finite_K & tensor.isfinite().flatten(1).all(1)
+        for tensor in (*next_step.gradients.values(), self._weights_KP, next_step.weights_KP):
+            finite_K = finite_K & tensor.isfinite().flatten(1).all(1)
         return finite_K.cpu().numpy()
 
     def frozen(self) -> np.ndarray:
@@ -104,7 +108,7 @@ class GrokkingCohort:
         The gradient is exactly 0, so that it stays 0 as long as the weights do, and the optimizer certifies that
         what is pending in its buffers is absorbed by every weight and only shrinks.
         """
-        frozen_K = self._optimizer.stays_put(self._parameters, self._state, self._hyper, self._updates)
+        frozen_K = self._optimizer.stays_put({FLAT: self._weights_KP}, self._state, self._hyper, self._updates)
         for gradient in self._propose().gradients.values():
             frozen_K = frozen_K & (gradient == 0).flatten(1).all(1)
         return frozen_K.cpu().numpy()
@@ -123,20 +127,20 @@ class GrokkingCohort:
         def keep(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor[kept] for name, tensor in tensors.items()}
 
-        self._rows, self._parameters, self._hyper = keep(self._rows), keep(self._parameters), keep(self._hyper)
+        self._rows, self._hyper, self._weights_KP = keep(self._rows), keep(self._hyper), self._weights_KP[kept]
         self._state = {buffer: keep(tensors) for buffer, tensors in self._state.items()}
         self._active_K, self._proposal = self._active_K[kept], None
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """What one member needs to go on, bit for bit, in any packing: CPU tensors without a cohort axis."""
 
-        def pick(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor[member].detach().cpu().clone() for name, tensor in tensors.items()}
+        def pick(joined_KP: Tensor) -> dict[str, Tensor]:
+            return {name: tensor[member].cpu().clone() for name, tensor in self._split(joined_KP).items()}
 
         return {
             "step": self.step,
-            "parameters": pick(self._parameters),
-            "optimizer": {buffer: pick(tensors) for buffer, tensors in self._state.items()},
+            "parameters": pick(self._weights_KP),
+            "optimizer": {buffer: pick(tensors[FLAT]) for buffer, tensors in self._state.items()},
         }
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -149,21 +153,34 @@ class GrokkingCohort:
                 f"{len(states)} states at steps {sorted({s['step'] for s in states})}: one a member, one step"
             )
 
-        def stack(tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-            return {name: torch.stack([each[name] for each in tensors]).to(self._device) for name in tensors[0]}
+        def stack(tensors: Sequence[Mapping[str, Tensor]]) -> Tensor:
+            return self._joined({name: torch.stack([each[name] for each in tensors]) for name in self._shapes})
 
         self.step = states[0]["step"]
         self._updates.fill_(self.step)
-        self._parameters = stack([state["parameters"] for state in states])
+        self._weights_KP = stack([state["parameters"] for state in states])
         self._state = {
-            buffer: stack([state["optimizer"][buffer] for state in states]) for buffer in states[0]["optimizer"]
+            buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])} for buffer in states[0]["optimizer"]
         }
         self._proposal = None
+
+    def _joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Parameters (or gradients) side by side: shape (K, P), on the cohort's device."""
+        return torch.cat([tensors[name].flatten(1) for name in self._shapes], dim=1).to(self._device)
+
+    def _split(self, joined_KP: Tensor) -> dict[str, Tensor]:
+        """The inverse of :meth:`_joined`, as views."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        parts = joined_KP.split(sizes, dim=1)
+        return {
+            name: part.view(len(part), *shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
 
     def _propose(self) -> _Proposal:
         """The next step; computed once, however often it is looked at before it is made."""
         if self._proposal is None:
-            leaves = {name: value.detach().requires_grad_() for name, value in self._parameters.items()}
+            parameters = self._split(self._weights_KP)
+            leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
             with torch.enable_grad():
                 logits_KBV = self._model.forward(leaves, self._rows["train_inputs"])
                 losses_KB = self._loss.row_losses(logits_KBV, self._rows["train_labels"])
@@ -172,23 +189,21 @@ class GrokkingCohort:
                 total = losses_KB.to(precise).mean(1).sum()
                 gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
             with torch.no_grad():
-                directions = self._rule(self._parameters, gradients)
+                directions_KP = self._joined(self._rule(parameters, gradients))
                 moved, state = self._optimizer.update(
-                    self._parameters, directions, self._state, self._hyper, self._updates + 1
+                    {FLAT: self._weights_KP}, {FLAT: directions_KP}, self._state, self._hyper, self._updates + 1
                 )
-            self._proposal = _Proposal(logits_KBV.detach(), losses_KB.detach(), gradients, moved, state)
+            self._proposal = _Proposal(logits_KBV.detach(), losses_KB.detach(), gradients, moved[FLAT], state)
         return self._proposal
 
     def _adopt(self, proposal: _Proposal) -> None:
         """Make the step, in place, for the active members."""
         with torch.no_grad():
-            _overwrite(self._parameters, proposal.parameters, self._active_K)
+            self._overwrite(self._weights_KP, proposal.weights_KP)
             for buffer, tensors in proposal.state.items():
-                _overwrite(self._state[buffer], tensors, self._active_K)
+                self._overwrite(self._state[buffer][FLAT], tensors[FLAT])
             self._updates += 1
         self._proposal = None
 
-
-def _overwrite(old: Mapping[str, Tensor], new: Mapping[str, Tensor], active_K: Tensor) -> None:
-    for name, tensor in old.items():
-        tensor.copy_(torch.where(per_member(active_K, tensor), new[name], tensor))
+    def _overwrite(self, old_KP: Tensor, new_KP: Tensor) -> None:
+        old_KP.copy_(torch.where(self._active_K.unsqueeze(1), new_KP, old_KP))

@@ -72,11 +72,11 @@ class MLP(Model):
         return parameters
 
     def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor) -> Tensor:
-        members, rows, active = inputs_KBA.shape
+        members, rows, _ = inputs_KBA.shape
         weight_KIH = parameters["weight_0"]
         # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less work.
         offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
-        flat_KBxA = (inputs_KBA + offset_K11).view(-1, active)
+        flat_KBxA = (inputs_KBA + offset_K11).flatten(0, 1)
         hidden_KBH = functional.embedding_bag(flat_KBxA, weight_KIH.flatten(0, 1), mode="sum").view(members, rows, -1)
         for layer in range(len(self.hidden) + 1):
             if layer:
