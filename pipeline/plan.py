@@ -206,10 +206,10 @@ def _predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, r
     rate = rates.get(_cost_key(config))
     if rate is not None:
         return len(members) * steps * rate
-    # A measurement costs about a step.
+    # A measurement costs about a step, and in small cohorts rather three.
     looks = int((config.measuring.steps(config.horizon_steps) > start).sum())
     arithmetic_s = len(members) * config.flops_per_step() / NOMINAL_FLOPS[_accelerator(device_kind)]
-    return (steps + looks) * (STEP_OVERHEAD_S + arithmetic_s)
+    return (steps + 3 * looks) * STEP_OVERHEAD_S + (steps + looks) * arithmetic_s
 
 
 def _sizes(
@@ -221,8 +221,9 @@ def _sizes(
 ) -> dict[tuple[str, int], int]:
     """How many trials a cohort of each group has at most.
 
-    On a CPU batching gains little or nothing, so a cohort is only as large as makes its start negligible, and the
-    workers get two cohorts each where there are as many trials.  On a GPU a cohort is as large as it can be.
+    On a CPU batching large trials gains nothing, so a cohort is only as large as makes its start negligible, and the
+    dispatch of a step no more than its arithmetic; the workers get two cohorts each where there are as many trials.
+    On a GPU a cohort is as large as it can be.
     """
     if asked != "auto":
         return dict.fromkeys(groups, asked)
@@ -232,8 +233,9 @@ def _sizes(
         return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
     sizes = {}
     for (key, start), members in groups.items():
-        worthwhile = math.ceil(COHORT_WORTH_S / max(_predicted_s(members[:1], start, accelerator, rates), 1e-9))
-        sizes[key, start] = max(1, min(largest, worthwhile, total // (2 * workers)))
+        starts = math.ceil(COHORT_WORTH_S / max(_predicted_s(members[:1], start, accelerator, rates), 1e-9))
+        steps = int(STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0))
+        sizes[key, start] = max(1, min(largest, max(starts, steps), total // (2 * workers)))
     return sizes
 
 
