@@ -43,7 +43,8 @@ def source_hash(config: Config) -> str:
     in their own package, functions, classes and constants, so also the cohort that the trial builds.  Comments,
     docstrings and blank lines do not count.
     """
-    return digest(sorted({_reached_digest(type(component)) for component in _identity_components(config)}))
+    classes: set[type] = {type(component) for component in _identity_components(config)}
+    return digest(sorted(_reached_digest(cls) for cls in classes))
 
 
 def device_kind(device: str) -> str:
@@ -151,8 +152,7 @@ def _reached_digest(cls: type) -> str:
         constants = set()
         for found_name, found in _references(ast.parse(source), vars(sys.modules[item.__module__])):
             if isinstance(found, type | types.FunctionType):
-                # A component counts where a trial has it, not where a field's type or default names it.
-                if _in_package_of(cls, found) and (not _is_component(found) or issubclass(cls, found)):
+                if _in_package_of(cls, found) and not _is_other_component(found, cls):
                     waiting.append(found)
             elif text := _constant(found_name, found, item.__module__):
                 constants.add(f"{found_name}: {text}")
@@ -165,8 +165,9 @@ def _in_package_of(cls: type, item: Any) -> bool:
     return top == cls.__module__.partition(".")[0] and rest.rpartition(".")[2] not in NOT_THE_PATH
 
 
-def _is_component(item: Any) -> bool:
-    return isinstance(item, type) and issubclass(item, Config)
+def _is_other_component(item: Any, cls: type) -> bool:
+    """A component counts where a trial has it (and its bases), not where a field's type or default names it."""
+    return isinstance(item, type) and issubclass(item, Config) and not issubclass(cls, item)
 
 
 def _references(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -308,7 +308,7 @@ class _Mirror:
         for start in range(0, len(rows), TRIALS_PER_READ):
             part = rows[start : start + TRIALS_PER_READ]
             table = self._ledger.trajectories([row.trial_id for row in part])
-            owners = table["trial_id"].to_numpy()
+            owners = table["trial_id"].cast(pa.string()).to_numpy()
             for row in part:
                 # The rows lie sorted by trial and step.
                 first, last = (int(np.searchsorted(owners, row.trial_id, side)) for side in ("left", "right"))

@@ -231,16 +231,15 @@ def batches(content: RunContent, after_step: int | None) -> Iterator[Batch]:
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     size = 0
-    new = [point for point in content.points if after_step is None or point.step >= after_step]
-    # The tag that says "everything is there" must be among the last to be written.
-    tags_in_order = sorted(content.tags.items(), key=lambda item: item[0] == SYNCED_TAG)
-    for kind, item in (
-        *(("param", item) for item in content.params.items()),
-        *(("point", item) for item in new),
-        *(("tag", item) for item in tags_in_order),
-    ):
+    entities: list[tuple[str, str, Any]] = [
+        *(("param", key, text) for key, text in content.params.items()),
+        *(("point", p.key, p) for p in content.points if after_step is None or p.step >= after_step),
+        # The tag that says that everything is there must be the very last.
+        *(("tag", key, text) for key, text in sorted(content.tags.items(), key=lambda tag: tag[0] == SYNCED_TAG)),
+    ]
+    for kind, key, item in entities:
         # 80 bytes: the field names and numbers of one entity as JSON.
-        cost = 80 + (len(item.key) if isinstance(item, Point) else sum(len(json.dumps(text)) for text in item))
+        cost = 80 + len(json.dumps(key)) + (len(json.dumps(item)) if isinstance(item, str) else 0)
         full = (
             len(points) + len(params) + len(tags) >= ENTITIES_PER_CALL
             or len(points) >= METRICS_PER_CALL
@@ -251,10 +250,12 @@ def batches(content: RunContent, after_step: int | None) -> Iterator[Batch]:
             yield points, params, tags
             points, params, tags, size = [], {}, {}, 0
         size += cost
-        if isinstance(item, Point):
+        if kind == "point":
             points.append(item)
+        elif kind == "param":
+            params[key] = item
         else:
-            (params if kind == "param" else tags)[item[0]] = item[1]
+            tags[key] = item
     yield points, params, tags
 
 
