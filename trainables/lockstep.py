@@ -1,13 +1,9 @@
 """One cohort from its checkpoints to its end: advance, measure, stop, commit.  Free of Ray: it runs in any process.
 
 The loop goes from measurement to measurement, and in slices of about a second between them, so that a caller gets
-control back in time and a checkpoint never waits for a distant measurement.  Rows are committed with the
-checkpoints, every ``checkpoint_every_s`` and when members end; members retire by the mask at once and the cohort is
-compacted at commits only.
-
-A checkpoint carries what the stopping rule needs (the accuracies so far) and the rows that were committed with it.
-A process that dies after writing the checkpoint and before committing the rows therefore loses nothing: its
-successor commits them, and readers keep one copy of each (trial, step).
+control back in time.  Rows are committed together with checkpoints, at the first measurement after
+``checkpoint_every_s`` and when members end; members retire by the mask at once and the cohort is compacted at
+commits only.  A checkpoint carries what the stopping rule needs, the accuracies so far.
 """
 
 import io
@@ -175,9 +171,6 @@ class CohortRun:
         measured = max((member.steps[-1] for member in self._members if member.steps), default=-1)
         grid = trials[0].measuring.steps(self._horizon)
         self._grid = [int(step) for step in grid if step > measured]
-        if not self._grid:  # The predecessor reached the horizon, and died before its last rows were committed.
-            for member in self._members:
-                member.state = FINISHED
         self._next_commit = time.monotonic() + checkpoint_every_s
 
     @property
@@ -189,18 +182,11 @@ class CohortRun:
         """Train for about this long, or to the end; returns where every member stands."""
         until = time.monotonic() + seconds
         while not self.done:
-            if self._grid:
-                self._advance()
-            if self._grid and self._cohort.step == self._grid[0]:
+            self._advance()
+            if self._cohort.step == self._grid[0]:
                 self._grid.pop(0)
                 self._measure()
-            if all(member.state != RUNNING for member in self._active):
-                self._commit()
-            elif self._deadline is not None and time.time() >= self._deadline:
-                self._commit()
-                self._active = []
-            elif time.monotonic() >= self._next_commit:
-                self._commit()
+                self._commit_if_due()
             if time.monotonic() >= until:
                 break
         return [member.status() for member in self._members if member.steps]
@@ -248,6 +234,14 @@ class CohortRun:
                 # Soon, but not for every member alone: many may end within a second.
                 self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
 
+    def _commit_if_due(self) -> None:
+        """At measurements only: a checkpoint may not be ahead of the rows that are committed with it."""
+        late = self._deadline is not None and time.time() >= self._deadline
+        if late or not self._running() or time.monotonic() >= self._next_commit:
+            self._commit()
+            if late:
+                self._active = []
+
     def _charge(self, elapsed_s: float) -> None:
         """Share the time among the members that it was spent on."""
         running = self._running()
@@ -265,7 +259,7 @@ class CohortRun:
             "trial_id": [member.trial.trial_id for member in self._active for _ in member.pending]
         }
         for column in columns or ["step"]:
-            trajectory[column] = [row.get(column) for member in self._active for row in member.pending]
+            trajectory[column] = [row[column] for member in self._active for row in member.pending]
         checkpoints = [
             self._checkpoint(slot, member) for slot, member in enumerate(self._active) if member.state != STOPPED
         ]
@@ -289,7 +283,6 @@ class CohortRun:
                 "steps": member.steps,
                 "train_accuracy": member.train_accuracy,
                 "test_accuracy": member.test_accuracy,
-                "rows": member.pending,
                 "train_s": member.train_s,
             },
             buffer,
@@ -308,7 +301,7 @@ class CohortRun:
         for member, checkpoint in zip(self._members, found, strict=True):
             saved = torch.load(io.BytesIO(checkpoint.data), map_location="cpu", weights_only=True)  # type: ignore[union-attr]
             states.append(saved["cohort"])
-            member.steps, member.pending = saved["steps"], saved["rows"]
+            member.steps = saved["steps"]
             member.train_accuracy, member.test_accuracy = saved["train_accuracy"], saved["test_accuracy"]
             member.train_s = saved["train_s"]
         self._cohort.load_state_dict(states)
