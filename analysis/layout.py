@@ -38,6 +38,8 @@ class Axis:
     ticks: tuple[str, ...]
     groups: tuple[str, ...] = ()
     """In a row of cells, what each tick's values belong to (an arm and its axes); empty where nothing is to add."""
+    numeric: bool = False
+    """Whether every tick is a number, or a range of numbers."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,13 @@ class _Scale:
         values = list(dict.fromkeys(point[name] for point in points if name in point))
         self.absent = any(name not in point for point in points)
         self.varies = len(values) + self.absent > 1
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        self.binned = numeric and len(values) > MANY_VALUES
+        self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        self.binned = self.numeric and len(values) > MANY_VALUES
         self.edges = _bin_edges(values) if self.binned else np.array([])
         if self.binned:
             self.ticks = [f"{low:.2g}–{high:.2g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
         else:
-            self.values = sorted(values) if numeric else values
+            self.values = sorted(values) if self.numeric else values
             self.ticks = [tick_text(value) for value in self.values]
 
     def index(self, point: Mapping[str, Any]) -> int:
@@ -168,7 +170,8 @@ def _joined(
     keys = [tuple(scales[name].index(point) for name in names) for point in points]
     order = sorted(set(keys))
     ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
-    return Axis(" · ".join(axis_words(name) for name in names), ticks), [order.index(key) for key in keys]
+    label = " · ".join(axis_words(name) for name in names)
+    return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), [order.index(key) for key in keys]
 
 
 def _row(

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.cells import EVENTS, UNFINISHED, ArmContrast, Diagram
 from analysis.load import MISSING
 from analysis.survival import LEVEL, Estimate, Summary, pairs_needed
-from trainables.engine.outcome import DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome
+from trainables.engine.outcome import CENSORED, DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome
 from trainables.records import FAILED
 
 CELL_COLUMNS = {
@@ -141,6 +141,14 @@ def median_text(median_steps: float, *, known: bool = True) -> str:
     if not known:
         return "–"
     return "not by tau" if math.isnan(median_steps) else f"{median_steps:.0f}"
+
+
+def event_text(event: Event) -> str:
+    """``(407, 427]``, ``frozen (919, 964]`` or ``not by 1500``."""
+    if event.kind == CENSORED:
+        return f"not by {event.low_steps:.0f}"
+    what = "" if event.occurred else f"{event.kind} "
+    return f"{what}({event.low_steps:.0f}, {event.high_steps:.0f}]"
 
 
 def contrast_text(found: ArmContrast, tau_steps: int) -> str:

@@ -3,7 +3,6 @@
 The numbers resemble the decay sweep of Prieto et al. (2025), Fig. 15; nothing is trained.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import SweepFrame, Trial, thin
+from analysis.load import SweepFrame, Trial
 from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
 from trainables.engine.trial import Measuring
 from trainables.records import FINISHED, RUNNING, STOPPED
@@ -136,16 +135,12 @@ def make_frame(
         state = trial.state if trial.rows else "missing"
         found.append(Trial(trial.trial_id, trial.coordinates, state, trial.stop_reason, last, known))
 
-    def curves(trial_ids: Sequence[str], columns: Sequence[str], points: int) -> pd.DataFrame:
+    def curves(trial_ids: Sequence[str], columns: Sequence[str] | None) -> pd.DataFrame:
         rows = [
-            pd.DataFrame(
-                {"trial_id": trial.trial_id, "step": trial.rows["step"]}
-                | {name: trial.rows[name] for name in columns if name in trial.rows}
-            )
-            for trial in trials
-            if trial.trial_id in trial_ids
+            pd.DataFrame(trial.rows).assign(trial_id=trial.trial_id) for trial in trials if trial.trial_id in trial_ids
         ]
-        return thin(pd.concat(rows, ignore_index=True), points)
+        found = pd.concat(rows, ignore_index=True)
+        return found if columns is None else found[["trial_id", "step", *columns]]
 
     return SweepFrame(
         name="wd_vs_orthograd",
