@@ -8,7 +8,7 @@ recorded as failed.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from pipeline.provenance import collect, device_kind, source_hash
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.lockstep import CohortError, MemberStatus, Origin
-from trainables.records import FAILED, LOST_WORKER, OUT_OF_MEMORY, TrialRow, Writer
+from trainables.records import FAILED, LOST_WORKER, OUT_OF_MEMORY, RUNNING, TrialRow, Writer
 
 LOST_WORKER_RETRIES = 3
 
@@ -36,8 +36,8 @@ class Watcher(Protocol):
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
         """The members' state, every few seconds and at their end."""
 
-    def ended(self, trial_ids: Collection[str]) -> None:
-        """These trials have ended, failed ones included, and their rows are committed."""
+    def ended(self, states: Mapping[str, str]) -> None:
+        """These trials, by id, have ended in these states (failed is one), and their rows are committed."""
 
 
 class Source(Protocol):
@@ -46,8 +46,8 @@ class Source(Protocol):
     def more(self) -> Sequence[CohortPlan]:
         """The next cohorts, none when the budget is spent (or waits for results)."""
 
-    def ended(self, trial_ids: Collection[str]) -> None:
-        """These trials have ended."""
+    def ended(self, states: Mapping[str, str]) -> None:
+        """These trials, by id, have ended in these states."""
 
     @property
     def exhausted(self) -> bool:
@@ -133,7 +133,7 @@ class Dispatcher:
         """Pass on where the members of a running cohort stand."""
         for watcher in self._watchers:
             watcher.reported(cohort, statuses)
-        self._tell_ended(status.trial_id for status in statuses if status.state != "running")
+        self._tell_ended({status.trial_id: status.state for status in statuses if status.state != RUNNING})
 
     def settle(self, cohort: CohortPlan, error: CohortError | None = None) -> None:
         """Take a cohort back: it is done, or something went wrong with it."""
@@ -148,7 +148,7 @@ class Dispatcher:
         size = len(cohort.trials)
         left = [trial for plan in self._again(cohort.trials, size) for trial in plan.trials]
         done = {trial.trial_id for trial in cohort.trials} - {trial.trial_id for trial in left}
-        self._tell_ended(done)
+        self._tell_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
             return
         if error.kind == LOST_WORKER:
@@ -189,10 +189,10 @@ class Dispatcher:
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._store.commit([failed], {"trial_id": [], "step": []})
-        self._tell_ended([trial.trial_id])
+        self._tell_ended({trial.trial_id: FAILED})
 
-    def _tell_ended(self, trial_ids: Iterable[str]) -> None:
-        new = [trial_id for trial_id in trial_ids if trial_id not in self._told]
+    def _tell_ended(self, states: Mapping[str, str]) -> None:
+        new = {trial_id: state for trial_id, state in states.items() if trial_id not in self._told}
         if not new:
             return
         self._told.update(new)
