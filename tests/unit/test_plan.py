@@ -112,6 +112,12 @@ COVERAGE = {
         1000,
         None,
     ),
+    "the same schedule in other words, and beyond an odd horizon": (
+        TRIAL.replace(horizon_steps=999),
+        row(LONGER.replace(measuring=Measuring(dense_until_steps=21)), "finished", 2000),
+        2000,
+        None,
+    ),
     "measured more, but too short": (LONGER, row(EVERYWHERE, "finished", 1000), 1000, 1000),
     "fewer probes": (TRIAL, row(FEWER_PROBES, "finished", 1000), 1000, 0),
     "more probes": (FEWER_PROBES, row(TRIAL, "finished", 1000), 1000, None),

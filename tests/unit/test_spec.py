@@ -136,6 +136,12 @@ def test_more_samples_and_more_axes_keep_the_earlier_draws() -> None:
     assert [{path: c[path] for path in without} for c in few] == shorter
 
 
+def test_axes_of_one_domain_are_drawn_independently() -> None:
+    unit = tune.uniform(0, 1)
+    drawn = np.array([list(c.values()) for c in coordinates(spec(axes={DECAY: unit, RATE: unit}, samples=50))])
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.4
+
+
 def test_draws_are_distinct_and_an_exhausted_domain_is_said() -> None:
     drawn = [c["task.p"] for c in coordinates(spec(axes={"task.p": tune.randint(5, 10)}, samples=5))]
     assert sorted(drawn) == [5, 6, 7, 8, 9]
