@@ -7,6 +7,7 @@ it too short.
 
 import bisect
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -46,12 +47,10 @@ class Tally:
         self.states: dict[str, tuple[str, str]] = {}
         """(state, phase so far) of the trials that have begun, by trial id."""
         self._steps: dict[str, int] = {}
-        self._base: dict[str, int] = {}
         self._done_steps = 0
         self._window: deque[tuple[float, int]] = deque([(self._started, 0)])
         self.cached: set[str] = set()
         self.ended_now = 0
-        self.failed_now = 0
         self.set_trials(trials)
 
     def set_trials(self, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -60,10 +59,10 @@ class Tally:
         self.map = PhaseMap(trials)
 
     def had(self, trial_id: str, state: str, phase: str, last_step: int) -> None:
-        """A trial that the ledger had before; ``running`` for one that is to be continued."""
+        """A trial that the ledger had before, and that is not to be run again."""
         self.states[trial_id] = (state, phase)
-        self._steps[trial_id] = self._base[trial_id] = last_step
-        if state != RUNNING:
+        self._steps[trial_id] = last_step
+        if state != FAILED:
             self.cached.add(trial_id)
 
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
@@ -84,8 +83,12 @@ class Tally:
         """Trials that are over."""
         for trial_id, state in states.items():
             self.states[trial_id] = (state, self.states.get(trial_id, ("", ""))[1])
-            self.failed_now += state == FAILED
             self.ended_now += state != FAILED
+
+    @property
+    def over(self) -> int:
+        """Trials about which nothing is left to do."""
+        return self.ended_now + len(self.cached) + self.failed
 
     @property
     def failed(self) -> int:
@@ -124,15 +127,13 @@ class Tally:
         left = expected_steps_left(over, running, horizon_steps=self.horizon_steps)
         fresh = expected_steps_left(over, running, horizon_steps=self.horizon_steps, at=[0])[0]
         # All the work at the present rate; but the last trial alone takes its own time.
-        return max(
-            (sum(left) + self.waiting * fresh) / rate,
-            max([*left, fresh if self.waiting else 0.0]) * len(running) / rate,
-        )
+        longest = max([*left, fresh if self.waiting else 0.0])
+        return max((sum(left) + self.waiting * fresh) / rate, longest * len(running) / rate)
 
     def headline(self) -> str:
         """``12 of 40 done, 2 running, 5 cached, 0 failed``."""
         return (
-            f"{self.ended_now + len(self.cached) + self.failed_now} of {len(self.trial_ids)} done, "
+            f"{self.over} of {len(self.trial_ids)} done, "
             f"{len(self.running)} running, {len(self.cached)} cached, {self.failed} failed"
         )
 
@@ -245,6 +246,16 @@ class LiveView(SilentView):
         self._title = title
         self._console = console
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=False)
+        self._lock = threading.Lock()
+        """The screen is refreshed by a thread of its own."""
+
+    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+        with self._lock:
+            super().reported(cohort, statuses)
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        with self._lock:
+            super().ended(states)
 
     def __enter__(self) -> "LiveView":
         self._live.start()
@@ -256,8 +267,11 @@ class LiveView(SilentView):
         self._live.stop()
 
     def _render(self) -> Group:
+        with self._lock:
+            return self._picture()
+
+    def _picture(self) -> Group:
         tally, size = self.tally, self._console.size
-        over = tally.ended_now + tally.failed_now + len(tally.cached)
         top = Table.grid(expand=True, padding=(0, 1))
         top.add_column(no_wrap=True)
         top.add_column(justify="right", no_wrap=True)
@@ -265,7 +279,7 @@ class LiveView(SilentView):
         top.add_row(
             Text(f"{self._title}  {tally.headline()}", style=style), Text(duration(tally.elapsed_s), "bright_black")
         )
-        bar = ProgressBar(total=max(len(tally.trial_ids), 1), completed=over, width=min(size.width - 1, 60))
+        bar = ProgressBar(total=max(len(tally.trial_ids), 1), completed=tally.over, width=min(size.width - 1, 60))
         body: list[Any] = [top, bar, Text(tally.pace(), style="bright_black"), Text("")]
         if tally.trial_ids:
             body += [tally.map.render(tally.states, width=size.width, height=max(size.height - 9, 3)), legend()]
