@@ -8,6 +8,7 @@ import hashlib
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -77,11 +78,16 @@ class Task(Config):
 
     def fingerprint(self, seeds: Seeds) -> str:
         """A digest of exactly the rows of :meth:`split`."""
-        split = self.split(seeds)
-        content = hashlib.sha256()
-        for rows in (split.train_inputs, split.train_labels, split.test_inputs, split.test_labels):
-            content.update(repr(rows.shape).encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
-        return content.hexdigest()[:20]
+        return _fingerprint(self, seeds)
+
+
+@lru_cache(maxsize=4096)  # a plan asks for each trial's, and the arms share their splits
+def _fingerprint(task: Task, seeds: Seeds) -> str:
+    split = task.split(seeds)
+    content = hashlib.sha256()
+    for rows in (split.train_inputs, split.train_labels, split.test_inputs, split.test_labels):
+        content.update(repr(rows.shape).encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
+    return content.hexdigest()[:20]
 
 
 @dataclass(frozen=True, kw_only=True)
