@@ -34,9 +34,16 @@ def page_chart(diagram: Diagram) -> dict[str, Any]:
     )
     hovered = alt.selection_point(name="hover", fields=["cell"], on="pointerover", clear="pointerout", empty=False)
     over = _row(diagram, cells, chosen, hovered) if diagram.y is None else _grid(diagram, cells, chosen, hovered)
-    chart = alt.vconcat(over, _curves(diagram, chosen), spacing=28).resolve_scale(color="independent", x="independent")
+    chart = alt.vconcat(over, _curves(diagram, chosen), spacing=28).resolve_scale(color="independent")
+    axis: dict[str, Any] = {
+        "labelColor": INK,
+        "titleColor": INK,
+        "gridColor": "#e6e6e6",
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+    }
     chart = chart.configure(font="system-ui, sans-serif", background="white").configure_view(stroke=None)
-    chart = chart.configure_axis(labelColor=INK, titleColor=INK, gridColor="#e6e6e6", titleFontWeight="normal")
+    chart = chart.configure_axis(**axis, titleFontWeight="normal").configure_legend(labelFontSize=12, titleFontSize=12)
     return json.loads(chart.to_json())
 
 
@@ -171,20 +178,9 @@ def quantities(columns: Sequence[str]) -> list[str]:
 def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: alt.Parameter) -> alt.VConcatChart:
     """A row of cells over time, and the phases below."""
     width = min(max(640, 92 * len(diagram.x.ticks)), 1800)
-    names = json.dumps(
-        [
-            [*([group] if group else []), tick]
-            for tick, group in zip(diagram.x.ticks, diagram.x.groups or ("",) * len(diagram.x.ticks), strict=True)
-        ]
-    )
-    title = "" if diagram.x.groups else diagram.x.label
-    x = alt.X(
-        "x:O",
-        title=title or None,
-        scale=alt.Scale(domain=list(range(len(diagram.x.ticks))), paddingInner=0.06, paddingOuter=0.03),
-        axis=alt.Axis(labelExpr=f"{names}[datum.value]", labelAngle=0, ticks=False, domain=False, labelFontSize=12),
-    )
-    lane = alt.XOffset("lane:Q", scale=alt.Scale(domain=[0, 1]))
+    x, bare = _cells_axis(diagram, shown=True), _cells_axis(diagram, shown=False)
+    unit = alt.Scale(domain=[0, 1])
+    lane = alt.XOffset("lane:Q", scale=unit)
     trials = _trials_data(diagram)
     tau = diagram.tau_steps
     ended = trials[["mem_high", "gen_high"]].min(axis=None)
@@ -201,16 +197,23 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     seed_tooltip = ["trial:N", "phase:N", "t_mem:N", "t_gen:N", alt.Tooltip("id:N", title="trial id")]
     base, marks = alt.Chart(cells), alt.Chart(trials)
     back = (
-        base.mark_bar(cursor="pointer")
-        .encode(x=x, y=alt.value(0), y2=alt.value(330), color=fill, tooltip=_cell_tooltip(diagram))
+        base.mark_bar(cursor="pointer", size=0.94 * width / len(diagram.x.ticks))
+        .encode(
+            x=bare,
+            xOffset=alt.XOffset(datum=0.5, scale=unit),
+            y=alt.value(0),
+            y2=alt.value(330),
+            color=fill,
+            tooltip=_cell_tooltip(diagram),
+        )
         .add_params(chosen, hovered)
         .properties(name="cells")
     )
     tau_line = alt.Chart(pd.DataFrame({"tau": [tau]})).mark_rule(strokeDash=[5, 4], color="#6b6b6b").encode(y=y("tau"))
-    stems = marks.mark_rule(color=STEM).encode(x=x, xOffset=lane, y=y("mem_high"), y2="top:Q")
+    stems = marks.mark_rule(color=STEM).encode(x=bare, xOffset=lane, y=y("mem_high"), y2="top:Q")
     bars = [
         marks.mark_rule(color=colour, strokeWidth=7, cursor="pointer").encode(
-            x=x, xOffset=lane, y=y(f"{event}_low"), y2=f"{event}_high:Q", tooltip=seed_tooltip
+            x=bare, xOffset=lane, y=y(f"{event}_low"), y2=f"{event}_high:Q", tooltip=seed_tooltip
         )
         for event, colour in (("mem", MEM_COLOUR), ("gen", GEN_COLOUR))
     ]
@@ -222,30 +225,53 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     }
     points = [
         marks.transform_filter(f"datum.end == '{end}'")
-        .mark_point(shape=shape, stroke=stroke, fill=inside, size=60, strokeWidth=1.6, cursor="pointer")
-        .encode(x=x, xOffset=lane, y=y("top"), tooltip=seed_tooltip)
+        .mark_point(shape=shape, stroke=stroke, fill=inside, size=60, strokeWidth=1.6, opacity=1, cursor="pointer")
+        .encode(x=bare, xOffset=lane, y=y("top"), tooltip=seed_tooltip)
         for end, (shape, stroke, inside) in endings.items()
         if (trials["end"] == end).any()
     ]
-    at = alt.XOffset(datum=0.82, scale=alt.Scale(domain=[0, 1]))
+    at = alt.XOffset(datum=0.82, scale=unit)
     summary = [
-        base.mark_rule(color=MEAN_COLOUR, strokeWidth=2.5).encode(x=x, xOffset=at, y=y("mean_low"), y2="mean_high:Q"),
+        base.mark_rule(color=MEAN_COLOUR, strokeWidth=2.5).encode(
+            x=bare, xOffset=at, y=y("mean_low"), y2="mean_high:Q"
+        ),
         base.mark_point(shape="diamond", fill=MEAN_COLOUR, stroke="white", size=110, opacity=1).encode(
-            x=x, xOffset=at, y=y("mean"), tooltip=_cell_tooltip(diagram)
+            x=bare, xOffset=at, y=y("mean"), tooltip=_cell_tooltip(diagram)
         ),
         base.mark_text(dy=-14, fontWeight="bold", color=INK).encode(
-            x=x, xOffset=at, y=y("mean_top"), text=alt.Text("mean:Q", format=".0f")
+            x=bare, xOffset=at, y=y("mean_top"), text=alt.Text("mean:Q", format=".0f")
         ),
     ]
     base_top = "isValid(datum.mean_high) ? datum.mean_high : datum.mean"
     summary[-1] = summary[-1].transform_calculate(mean_top=base_top)
     times = alt.layer(back, tau_line, stems, *bars, *points, *summary).properties(width=width, height=330)
-    return alt.vconcat(times, _shares(diagram, base, x, width), spacing=14).resolve_scale(x="shared")
+    return alt.vconcat(times, _shares(diagram, base, x, width), spacing=10)
 
 
-def _shares(diagram: Diagram, base: alt.Chart, x: alt.X, width: int) -> alt.LayerChart:
+def _cells_axis(diagram: Diagram, *, shown: bool) -> alt.X:
+    """The cells by their ticks; below a tick its arm, where the arms that have axes are several."""
+    groups = diagram.x.groups or ("",) * len(diagram.x.ticks)
+    owners = list(dict.fromkeys(group for group in groups if group))
+    ticks = list(diagram.x.ticks)
+    names = [[tick, group] if group and len(owners) > 1 else tick for tick, group in zip(ticks, groups, strict=True)]
+    axis = alt.Axis(
+        labelExpr=f"{json.dumps(names)}[datum.value]",
+        labelAngle=0 if max(len(tick) for tick in ticks) < 14 else -25,
+        ticks=False,
+        domain=False,
+    )
+    return alt.X(
+        "x:O",
+        title=(owners[0] if len(owners) == 1 else "" if owners else diagram.x.label) or None,
+        scale=alt.Scale(domain=list(range(len(ticks))), paddingInner=0.06, paddingOuter=0.03),
+        axis=axis if shown else None,
+    )
+
+
+def _shares(diagram: Diagram, base: alt.Chart, x: alt.X, width: int) -> Any:
     """Stacked phase frequencies, and P(t_gen by tau) with its interval."""
-    parts, tops = [], {}
+    parts: list[dict[str, Any]] = []
+    tops: dict[int, float] = {}
     for index, cell in enumerate(diagram.cells):
         for phase, ending, number in style.segments(cell):
             low = tops.get(index, 0.0)
@@ -296,10 +322,10 @@ def _phase_colour(diagram: Diagram) -> alt.Color:
     )
 
 
-def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: alt.Parameter) -> alt.LayerChart:
+def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: alt.Parameter) -> Any:
     """Tiles: RMST as colour and number, with P by tau below it."""
     assert diagram.y is not None
-    side, tall = 104, 62
+    side, tall = 108, 74
     means = cells["mean"].dropna()
     low = max(float(means.min()), 1.0) if len(means) else 1.0
     logarithmic = diagram.tau_steps / low >= 8
@@ -309,11 +335,11 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
         return channel(
             f"{field}:O",
             title=of.label,
-            scale=alt.Scale(domain=order[::-1] if channel is alt.Y and of.numeric else order, padding=0.03),
+            scale=alt.Scale(domain=order[::-1] if channel is alt.Y and of.numeric else order, padding=0),
             axis=alt.Axis(labelExpr=f"{json.dumps(of.ticks)}[datum.value]", labelAngle=0, ticks=False, domain=False),
         )
 
-    place = {"x": axis(diagram.x, alt.X, "x"), "y": axis(diagram.y, alt.Y, "y")}
+    place: dict[str, Any] = {"x": axis(diagram.x, alt.X, "x"), "y": axis(diagram.y, alt.Y, "y")}
     colour = alt.Color(
         "mean:Q",
         title="RMST(τ), steps",
@@ -335,15 +361,37 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
         .add_params(chosen, hovered)
         .properties(name="cells")
     )
-    quiet = {"tooltip": None, "cursor": "pointer"}
+    seeds = []
+    for index, cell in enumerate(diagram.cells):
+        top = len(diagram.y.ticks) - 1 - cell.y if diagram.y.numeric else cell.y
+        phases = [phase for phase in PHASE_COLOURS for placed in cell.trials if placed.phase == phase]
+        for rank, phase in enumerate(phases):
+            across = cell.x + 0.1 + 0.8 * (rank + 0.5) / len(phases)
+            seeds.append({"cell": index, "phase": phase, "across": across, "down": top + 0.8})
     number = "isValid(datum.mean) ? format(datum.mean, '.0f') : 'unfinished'"
-    mean = base.transform_calculate(told=number).mark_text(dy=-8, fontSize=14, fontWeight="bold", **quiet)
-    reached = base.mark_text(dy=12, fontSize=9.5, **quiet).encode(**place, text="by_tau_text:N", color=ink)
+    mean = base.transform_calculate(told=number).mark_text(dy=-17, fontSize=14, fontWeight="bold")
+    reached = base.mark_text(dy=2, fontSize=10).encode(**place, text="by_tau_text:N", color=ink)
+
+    def along(channel: type[alt.X] | type[alt.Y], field: str, count: int, *, reverse: bool) -> Any:
+        return channel(f"{field}:Q", scale=alt.Scale(domain=[0, count], reverse=reverse), axis=None)
+
+    most = max(len(cell.trials) for cell in diagram.cells)
+    dots = (
+        alt.Chart(pd.DataFrame(seeds), name="dots")
+        .mark_square(size=min(90, 5000 / most**2), opacity=1, stroke="white")
+        .encode(
+            x=along(alt.X, "across", len(diagram.x.ticks), reverse=False),
+            y=along(alt.Y, "down", len(diagram.y.ticks), reverse=True),
+            color=_phase_colour(diagram),
+        )
+    )
+    texts = mean.encode(**place, text="told:N", color=ink)
+    together = alt.layer(alt.layer(tiles, texts, reached), dots)
     size = {"width": side * len(diagram.x.ticks), "height": tall * len(diagram.y.ticks)}
-    return alt.layer(tiles, mean.encode(**place, text="told:N", color=ink), reached).properties(**size)
+    return together.resolve_scale(x="independent", y="independent", color="independent").properties(**size)
 
 
-def _curves(diagram: Diagram, chosen: alt.Parameter) -> alt.LayerChart:
+def _curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
     """The trajectories of the chosen cell: a probe, picked from a list, over the steps."""
     text, columns = _curves_data(diagram)
     shown = quantities(columns)
@@ -386,4 +434,12 @@ def _curves(diagram: Diagram, chosen: alt.Parameter) -> alt.LayerChart:
         .mark_rule(strokeDash=[4, 4], opacity=0.7)
         .encode(y="value:Q", color="rows:N")
     )
-    return alt.layer(lines, rules).add_params(quantity, logarithm).properties(width=640, height=260)
+    return (
+        alt.layer(lines, rules)
+        .add_params(quantity, logarithm)
+        .properties(
+            width=680,
+            height=260,
+            title=alt.Title(alt.expr("quantity + ' of the chosen cell, a line a seed'"), anchor="start"),
+        )
+    )

@@ -30,6 +30,7 @@ h2 { font-size: 1.1rem; margin: 2.2rem 0 .5rem; }
 .hint { margin: 0 0 .8rem; font-size: .9rem; }
 main { display: flex; flex-wrap: wrap; gap: 1rem 2.2rem; align-items: flex-start; }
 #chart { overflow-x: auto; max-width: 100%; }
+#chart .mark-text, #chart .dots_marks { pointer-events: none; }
 aside { flex: 1 1 300px; max-width: 460px; position: sticky; top: 1rem; }
 aside { border-left: 4px solid #dfe9f3; padding-left: 1.1rem; }
 aside h2 { margin-top: 0; }
@@ -67,7 +68,9 @@ def write_page(diagram: Diagram, path: Path) -> None:
 
 def page(diagram: Diagram) -> str:
     """The page's HTML."""
+    # The library's own type stub calls the snippet required; without one, vegaEmbed is put into the window.
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+    library = vl_convert.javascript_bundle(vl_version=version)  # type: ignore[call-arg]
     # "</" would end the script element early, whatever text it stands in.
     spec = json.dumps(page_chart(diagram), ensure_ascii=False).replace("</", "<\\/")
     declared = [_p(contrast_text(found, diagram.tau_steps)) for found in diagram.contrasts if found.declared]
@@ -84,7 +87,7 @@ def page(diagram: Diagram) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(diagram.frame.name)}: phase diagram</title>
 <style>{STYLE}</style>
-<script>{vl_convert.javascript_bundle(vl_version=version)}</script>
+<script>{library}</script>
 </head>
 <body>
 <h1>{html.escape(diagram.title)}</h1>

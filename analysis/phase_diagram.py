@@ -13,7 +13,6 @@ from analysis.layout import AxisError
 from analysis.load import LoadError
 from analysis.report import draw
 from pipeline.ledger import LedgerError
-from pipeline.tracking_server import TrackingError
 from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD
 
 DEFAULT_SOURCE = "results/ledger"
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_threshold=options.train_threshold,
             test_threshold=options.test_threshold,
         )
-    except (LoadError, AxisError, LedgerError, TrackingError) as error:
+    except (LoadError, AxisError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for line in figures.summary:

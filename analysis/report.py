@@ -54,10 +54,9 @@ def draw(
     :param out_dir: where the files go; made where it is missing.
     :param x: the horizontal axis, in full or by its ending, and likewise ``y``; chosen by the sweep without.
     :param tau_steps: the time up to which everything is told; the sweep's horizon without.
-    :raises LoadError: for a source that cannot answer, or an output folder that cannot be written.
+    :raises LoadError: for an MLflow that cannot answer, a bad tau or threshold, or a folder that cannot be written.
     :raises analysis.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
-    :raises pipeline.tracking_server.TrackingError: for an MLflow that cannot be used.
     """
     frame = load(uri, sweep, train_threshold=train_threshold, test_threshold=test_threshold)
     diagram = build(frame, x=x, y=y, tau_steps=tau_steps)

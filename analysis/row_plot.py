@@ -1,6 +1,7 @@
 """A row of cells over time: every seed's two events as intervals, the restricted mean, and the phases below."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -132,8 +133,8 @@ def _draw_trial(
 
 def _time_handles(diagram: Diagram, pairs: list[tuple[Event, Event]]) -> list[Line2D]:
     frame = diagram.frame
-    bar = {"lw": 6, "solid_capstyle": "butt"}
-    open_triangle = {"marker": "^", "ls": "", "ms": 6.5, "mfc": "white", "mew": 1.3}
+    bar: dict[str, Any] = {"lw": 6, "solid_capstyle": "butt"}
+    open_triangle: dict[str, Any] = {"marker": "^", "ls": "", "ms": 6.5, "mfc": "white", "mew": 1.3}
     handles = [
         Line2D([], [], color=GEN_COLOUR, label=f"t_gen: test accuracy ≥ {frame.test_threshold:g}", **bar),
         Line2D([], [], color=MEM_COLOUR, label=f"t_mem: training ≥ {frame.train_threshold:g}", **bar),
@@ -146,7 +147,7 @@ def _time_handles(diagram: Diagram, pairs: list[tuple[Event, Event]]) -> list[Li
         handles.append(Line2D([], [], mec=MEM_COLOUR, label="neither by τ", **open_triangle))
     endings = {kind for _, kind in kinds}
     if FROZEN in endings:
-        frozen = {"marker": (6, 2, 0), "ls": "", "ms": 8, "mew": 1.4}
+        frozen: dict[str, Any] = {"marker": (6, 2, 0), "ls": "", "ms": 8, "mew": 1.4}
         handles.append(Line2D([], [], color=GEN_COLOUR, label="frozen for ever", **frozen))
     if DIVERGED in endings:
         handles.append(Line2D([], [], marker="X", ls="", ms=7.5, color=DIVERGED_COLOUR, mec="white", label="diverged"))

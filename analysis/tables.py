@@ -140,7 +140,7 @@ def median_text(median_steps: float, *, known: bool = True) -> str:
     """``420``, or that it did not come by tau; a dash where that is not known."""
     if not known:
         return "–"
-    return "not by tau" if math.isnan(median_steps) else f"{median_steps:.0f}"
+    return "not by τ" if math.isnan(median_steps) else f"{median_steps:.0f}"
 
 
 def event_text(event: Event) -> str:
