@@ -1,0 +1,123 @@
+"""``python -m pipeline.ledger``: what it prints and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.ledger import Ledger, SweepRow
+from pipeline.ledger_cli import main
+from tests.ledger_samples import commit_steps, trial_row
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    found = Ledger.open(str(tmp_path / "ledger"), create=True)
+    for trial_id, state in (("a", "finished"), ("b", "stopped"), ("c", "running"), ("elsewhere", "finished")):
+        reason = "success" if state == "stopped" else None
+        commit_steps(found, trial_id, range(1000), state, stop_reason=reason)
+    found.commit([trial_row("d", 0, "failed", error="it broke", error_kind="error")], {})
+    found.record_sweep(
+        SweepRow(
+            name="decay_sweep",
+            doc="",
+            axes_json="[]",
+            trial_ids=("a", "b", "c", "d", "e"),
+            coordinates_json=json.dumps([{}] * 5),
+            horizon_steps=10,
+            revision="r",
+            recorded_at="2026-01-02T03:04:05.678+00:00",
+        )
+    )
+    return found
+
+
+def test_list(ledger, capsys):
+    assert main(["list", ledger.uri]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:6] == ["sweep", "trials", "finished", "stopped", "failed", "running"]
+    assert lines[0].split()[6:] == ["missing", "rows", "size", "checkpoints", "recorded"]
+    assert lines[1].split()[:8] == ["decay_sweep", "5", "1", "1", "1", "1", "1", "3,000"]
+    assert lines[1].rstrip().endswith("2026-01-02 03:04:05")
+    assert lines[2].split()[:9] == ["(in", "no", "sweep)", "1", "1", "0", "0", "0", "0"]
+    assert lines[1].index("3,000") == lines[2].index("1,000") == lines[0].index("rows") - 1
+    assert lines[3].startswith(f"{ledger.uri}: 1 sweep, 5 trials, 5 files, ")
+
+
+def test_list_of_an_empty_ledger(tmp_path, capsys):
+    Ledger.open(str(tmp_path), create=True)
+    assert main(["list", "--ledger", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: 0 sweeps, 0 trials, 0 files, 0 B\n"
+
+
+def test_verify_tells_by_its_exit_code(ledger, capsys):
+    assert main(["verify", ledger.uri]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "missing: sweep decay_sweep: 1 of its 5 trials have no row: e",
+        f"{ledger.uri}: 1 problem",
+    ]
+    commit_steps(ledger, "e", range(3))
+    Path(ledger.uri, "segments", ".tmp-killed").write_bytes(b"")
+    assert main(["verify", ledger.uri]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{ledger.uri}: sound, 1 harmless stray"
+
+
+def test_compact(ledger, capsys):
+    assert main(["compact", ledger.uri]) == 0
+    assert capsys.readouterr().out.startswith(f"{ledger.uri}: 5 files -> 4, ")
+
+
+def test_drop(ledger, capsys):
+    assert main(["drop", "decay_sweep", "--ledger", ledger.uri]) == 0
+    assert capsys.readouterr().out == f"{ledger.uri}: dropped decay_sweep and 4 trials\n"
+    assert list(ledger.trials()) == ["elsewhere"]
+
+
+def test_merge_into_a_new_ledger(ledger, tmp_path, capsys):
+    target = tmp_path / "new"
+    assert main(["merge", ledger.uri, str(target)]) == 0
+    told = capsys.readouterr().out
+    assert told == f"{target}: took 5 trials (5 new), 4,000 rows and 1 sweep from {ledger.uri}\n"
+    assert Ledger.open(str(target)).trials() == ledger.trials()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "{tmp}/none"], "there is no ledger at {tmp}/none"),
+        (["drop", "other", "{tmp}/ledger"], "has no sweep 'other'; there are: decay_sweep"),
+        (["merge", "{tmp}/none", "{tmp}/ledger"], "there is no ledger at {tmp}/none"),
+        (["merge", "{tmp}/ledger", "{tmp}/ledger"], "cannot be merged into itself"),
+        (["verify", "a", "--ledger", "b"], "a and b are given; name one ledger"),
+    ],
+)
+def test_bad_input_is_one_line(ledger, tmp_path, capsys, arguments, message):
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert message.format(tmp=tmp_path) in told.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["polish"], ["drop"], ["list", "--fast"]])
+def test_a_command_that_there_is_not(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_as_a_command_in_a_pipe(ledger, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "40"}
+    command = [sys.executable, "-m", "pipeline.ledger", "list", ledger.uri]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "decay_sweep" in ended.stdout
+    ended = subprocess.run(command[:-1], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"ledger: there is no ledger at {tmp_path}/results/ledger; running a sweep makes one\n"
