@@ -107,7 +107,7 @@ class Files(ABC):
 
     def failed(self, action: str, path: str, error: BaseException) -> LedgerError:
         """The one line for a failed action."""
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()).replace(self.uri, self.shown)
         where = f"{self.shown}/{path}" if path else self.shown
         return LedgerError(f"ledger: cannot {action} {where}: {reason}")
 

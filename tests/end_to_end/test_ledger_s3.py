@@ -1,0 +1,151 @@
+"""The ledger in an object store: a real S3 server, several processes, the command line."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, SweepRow
+from pipeline.ledger_files import RemoteFiles
+from tests.ledger_samples import assert_exactly_once, commit_steps, trajectory, trial_row
+from tests.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
+from tests.s3_server import S3Server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def server():
+    found = S3Server()
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def uri(server, request):
+    return server.uri(f"results/{request.node.name}")
+
+
+@pytest.fixture
+def ledger(uri):
+    return Ledger.open(uri, create=True)
+
+
+def record(ledger, name, trial_ids):
+    ledger.record_sweep(
+        SweepRow(
+            name=name,
+            doc="",
+            axes_json="[]",
+            trial_ids=tuple(trial_ids),
+            coordinates_json=str([{}] * len(trial_ids)),
+            horizon_steps=10,
+            revision="r",
+            recorded_at="2026-01-01",
+        )
+    )
+
+
+def test_the_whole_life_of_a_ledger(server, uri, tmp_path):
+    with pytest.raises(LedgerError, match=r"there is no ledger at s3://bucket/results/"):
+        Ledger.open(uri)
+    ledger = Ledger.open(uri, create=True)
+    ends = {"a1": 7, "b1": 5, "c1": 3}
+    for trial_id, end in ends.items():
+        for start in range(0, end, 2):
+            last = min(start + 3, end)
+            checkpoint = Checkpoint(trial_id=trial_id, step=last, data=b"x" * 10_000)
+            ledger.commit([trial_row(trial_id, last)], trajectory(trial_id, range(start, last + 1)), [checkpoint])
+    record(ledger, "one", ["a1", "b1"])
+    record(ledger, "two", ["b1", "c1"])
+    assert_exactly_once(Ledger.open(uri), ends)
+    assert ledger.checkpoint_steps() == ends
+    assert ledger.checkpoint("b1") == Checkpoint(trial_id="b1", step=5, data=b"x" * 10_000)
+    assert ledger.verify() == []
+    assert ledger.compact().files_after == ledger.files() == 3
+    commit_steps(ledger, "c1", range(9), "stopped", stop_reason="success")
+    ends["c1"] = 8
+    assert_exactly_once(ledger, ends)
+    assert ledger.checkpoint_steps() == {"a1": 7, "b1": 5}
+    local = Ledger.open(str(tmp_path / "local"), create=True)
+    local.merge(ledger)
+    ledger.drop("one")
+    assert_exactly_once(ledger, {"b1": 5, "c1": 8})
+    assert ledger.verify() == []
+    ledger.merge(local)
+    for found in (local, ledger):
+        assert_exactly_once(found, ends)
+        assert found.checkpoint_steps() == {"a1": 7, "b1": 5}
+        assert found.verify() == []
+    assert sorted(row.name for row in ledger.sweeps()) == ["one", "two"]
+
+
+def test_foreign_and_impossible_places(server, uri):
+    RemoteFiles(uri).put("thesis.tex", b"years of work")
+    with pytest.raises(LedgerError, match=r"is not a ledger: .* but holds thesis\.tex"):
+        Ledger.open(uri, create=True)
+    nowhere = uri.replace("@bucket/", "@no-such-bucket/")
+    with pytest.raises(LedgerError, match=r"^ledger: cannot [^\n]* s3://no-such-bucket/[^\n]*$"):
+        Ledger.open(nowhere, create=True)
+
+
+def test_a_dead_server_is_one_line_within_seconds():
+    started = time.monotonic()
+    dead = "s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:9&region=us-east-1"
+    with pytest.raises(LedgerError, match=r"^ledger: cannot open s3://bucket/x: [^\n]*$"):
+        Ledger.open(dead)
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    "bad", ["s3://key:secret@bucket/x?region=us-east-1&unknown=1", "s3://key:secret@/x", "s3://key:secret@bucket/x y"]
+)
+def test_credentials_are_in_no_message(bad):
+    with pytest.raises(LedgerError, match=r"^ledger: cannot open [^\n]*$") as failed:
+        Ledger.open(bad)
+    assert "secret" not in str(failed.value)
+
+
+def test_processes_at_once(ledger):
+    ends = {"a": 40, "b": 30}
+    stop, complaints = PROCESSES.Event(), PROCESSES.Queue()
+    others = [
+        PROCESSES.Process(target=compact_until, args=(ledger.uri, stop)),
+        PROCESSES.Process(target=read_until, args=(ledger.uri, stop, complaints)),
+    ]
+    workers = [
+        PROCESSES.Process(target=commit_overlapping, args=(ledger.uri, trial_id, end, seed))
+        for trial_id, end in ends.items()
+        for seed in range(2)
+    ]
+    for process in [*others, *workers]:
+        process.start()
+    for process in workers:
+        process.join(120)
+    stop.set()
+    heard = complaints.get(timeout=120)
+    for process in others:
+        process.join(120)
+    assert [process.exitcode for process in [*others, *workers]] == [0] * 6
+    assert heard.startswith("read ")
+    assert_exactly_once(ledger, ends)
+    assert [str(problem) for problem in ledger.verify() if not problem.harmless] == []
+    ledger.compact()
+    assert ledger.files() == 3
+    assert_exactly_once(ledger, ends)
+
+
+def test_by_the_command_line(ledger):
+    commit_steps(ledger, "a", range(5), "finished")
+    record(ledger, "some", ["a"])
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for verb, expected in (("list", "some"), ("compact", "1 file -> 3"), ("verify", "sound")):
+        command = [sys.executable, "-m", "pipeline.ledger", verb, ledger.uri]
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert expected in ended.stdout
+        assert "secret" not in ended.stdout
