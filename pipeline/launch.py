@@ -47,9 +47,13 @@ def stop() -> None:
     ray.shutdown()
 
 
-def cluster_cpus() -> float:
-    """How many CPUs the cluster has now."""
-    return ray.cluster_resources().get("CPU", 1.0)
+def cluster_slots(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
+    """How many cohorts the cluster can train at a time, as large as it is now."""
+    found = ray.cluster_resources()
+    slots = found.get("CPU", 1.0) // cpus_per_cohort
+    if gpus_per_cohort > 0:
+        slots = min(slots, found.get("GPU", 0.0) // gpus_per_cohort)
+    return max(1, int(slots))
 
 
 def run_on_ray(
@@ -113,7 +117,14 @@ def optuna_search(
     )
 
 
-class _HandOut(Searcher):
+class _OfThisProcess:
+    """Pickles to nothing: Tune writes its searcher and callbacks to disk, for a restore that is never made."""
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return object, ()
+
+
+class _HandOut(_OfThisProcess, Searcher):
     """The dispatcher's queue, as Tune asks for it."""
 
     def __init__(self, dispatcher: Dispatcher, device: str) -> None:
@@ -140,7 +151,7 @@ class _HandOut(Searcher):
         """Nothing to save: the ledger is the state."""
 
 
-class _TakeBack(tune.Callback):
+class _TakeBack(_OfThisProcess, tune.Callback):
     """Passes results on, and takes cohorts back when they are done or have failed."""
 
     def __init__(self, dispatcher: Dispatcher, hand_out: _HandOut) -> None:

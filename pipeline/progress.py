@@ -48,7 +48,8 @@ class Tally:
         """(state, phase so far) of the trials that have begun, by trial id."""
         self._steps: dict[str, int] = {}
         self._done_steps = 0
-        self._window: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._window: deque[tuple[float, int]] = deque()
+        """(time, updates made so far); from the first report on, since Ray takes a while to start."""
         self.cached: set[str] = set()
         self.ended_now = 0
         self.set_trials(trials)
@@ -108,6 +109,8 @@ class Tally:
 
     def steps_per_s(self) -> float:
         """Updates a second, of all trials together, over the last half minute."""
+        if not self._window:
+            return 0.0
         first, last = self._window[0], self._window[-1]
         return (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
 
@@ -117,7 +120,7 @@ class Tally:
         running = [self._steps.get(trial_id, 0) for trial_id in self.running]
         if not running and not self.waiting:
             return 0.0
-        if rate <= 0.0 or not running:
+        if rate <= 0.0:
             return None
         over = [
             self._steps[trial_id]
@@ -128,7 +131,7 @@ class Tally:
         fresh = expected_steps_left(over, running, horizon_steps=self.horizon_steps, at=[0])[0]
         # All the work at the present rate; but the last trial alone takes its own time.
         longest = max([*left, fresh if self.waiting else 0.0])
-        return max((sum(left) + self.waiting * fresh) / rate, longest * len(running) / rate)
+        return max(sum(left) + self.waiting * fresh, longest * len(running)) / rate
 
     def headline(self) -> str:
         """``12 of 40 done, 2 running, 5 cached, 0 failed``."""
@@ -142,8 +145,10 @@ class Tally:
         left = self.left_s()
         rate = self.steps_per_s()
         told = f"{rate:,.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s"
-        if left is None:
-            return "starting" if rate == 0.0 else told
+        if rate == 0.0:
+            return "starting"
+        if not left:
+            return told
         at = time.strftime("%H:%M", time.localtime(time.time() + left))
         return f"{told}, about {duration(left)} left (till {at})"
 
