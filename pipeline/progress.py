@@ -250,9 +250,9 @@ class LiveView(SilentView):
         super().__init__(tally)
         self._title = title
         self._console = console
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=False)
         self._lock = threading.Lock()
         """The screen is refreshed by a thread of its own."""
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=False)
 
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
         with self._lock:
