@@ -42,8 +42,8 @@ class PhaseMap:
         numeric = all(isinstance(value, int | float | None) for value in columns.values())
         self.columns = sorted(columns, key=lambda name: _rank(columns[name])) if numeric else list(columns)
 
-    def render(self, states: Mapping[str, tuple[str, str]], *, width: int, height: int) -> Table:
-        """The table for a terminal of this size; what does not fit is counted in a last column or row.
+    def render(self, states: Mapping[str, tuple[str, str]], *, width: int, height: int) -> list[Text | Table]:
+        """The axes and the table, for a terminal of this size; what does not fit is counted in a last column or row.
 
         :param states: (state, phase so far) by trial id, for the trials that have begun.
         """
@@ -56,7 +56,7 @@ class PhaseMap:
                 break
             fitting += 1
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-        table.add_column(Text(_words(self.x), style="bright_black"), style="bold", max_width=label, no_wrap=True)
+        table.add_column("", style="bold", max_width=label, no_wrap=True)
         for column in self.columns[:fitting]:
             table.add_column(Text(column, style="bright_black"), no_wrap=True)
         if fitting < len(self.columns):
@@ -67,7 +67,8 @@ class PhaseMap:
             table.add_row(Text(row), *(_cell(members, states) for members in cells))
         if len(shown) < len(self.rows):
             table.add_row(Text(f"+{len(self.rows) - len(shown)} rows", style="bright_black"))
-        return table
+        down = " · ".join(_words(axis) for axis in self._others)
+        return [Text(f"{down} ↓  {_words(self.x)} →" if down else f"{_words(self.x)} →", style="bright_black"), table]
 
     def _place(self, point: Mapping[str, Any]) -> tuple[str, str]:
         row = " · ".join(_tick(point[axis]) for axis in self._others if axis in point)
@@ -79,9 +80,7 @@ def legend() -> Text:
     text = Text()
     for phase, (glyph, style) in GLYPHS.items():
         text.append(glyph, style=style).append(f" {phase}  ", style="bright_black")
-    text.append(WAITING_GLYPH[0], style=WAITING_GLYPH[1]).append(
-        " waiting  (faint: still running)", style="bright_black"
-    )
+    text.append(WAITING_GLYPH[0], style=WAITING_GLYPH[1]).append(" waiting, faint: running", style="bright_black")
     return text
 
 
@@ -108,5 +107,5 @@ def _rank(value: float | None) -> tuple[bool, float]:
 
 
 def _words(axis: str) -> str:
-    """``weight decay`` for ``optimizer.weight_decay``, with an arrow towards the columns."""
-    return f"{axis.rpartition('.')[2].replace('_', ' ')} →" if axis else ""
+    """``weight decay`` for ``optimizer.weight_decay``."""
+    return axis.rpartition(".")[2].replace("_", " ")

@@ -277,15 +277,12 @@ class LiveView(SilentView):
 
     def _picture(self) -> Group:
         tally, size = self.tally, self._console.size
-        top = Table.grid(expand=True, padding=(0, 1))
-        top.add_column(no_wrap=True)
-        top.add_column(justify="right", no_wrap=True)
-        style = "bold red" if tally.failed else ""
-        top.add_row(
-            Text(f"{self._title}  {tally.headline()}", style=style), Text(duration(tally.elapsed_s), "bright_black")
-        )
-        bar = ProgressBar(total=max(len(tally.trial_ids), 1), completed=tally.over, width=min(size.width - 1, 60))
-        body: list[Any] = [top, bar, Text(tally.pace(), style="bright_black"), Text("")]
+        headline = Text(f"{self._title}  {tally.headline()}", style="bold red" if tally.failed else "bold")
+        bar = ProgressBar(total=max(len(tally.trial_ids), 1), completed=tally.over, width=min(size.width // 3, 40))
+        second = Table.grid(padding=(0, 2))
+        second.add_row(bar, Text(f"{duration(tally.elapsed_s)}, {tally.pace()}", style="bright_black"))
+        body: list[Any] = [headline, second]
         if tally.trial_ids:
-            body += [tally.map.render(tally.states, width=size.width, height=max(size.height - 9, 3)), legend()]
+            height = max(size.height - 8, 3)
+            body += [Text(""), *tally.map.render(tally.states, width=size.width, height=height), legend()]
         return Group(*body)
