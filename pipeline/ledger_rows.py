@@ -182,11 +182,13 @@ def _trajectory_table(trajectory: Mapping[str, Any]) -> pa.Table:
     missing = {"trial_id", "step"} - set(trajectory) if trajectory else set()
     if missing:
         raise LedgerError(f"ledger: the trajectory has no column {min(missing)}")
+    if "segment" in trajectory:
+        raise LedgerError("ledger: trajectory column segment: the ledger keeps this name for itself")
     columns = {"trial_id": pa.array([], _TRIAL_ID), "step": pa.array([], pa.int64())}
     for name, values in trajectory.items():
         kind = {"trial_id": pa.string(), "step": pa.int64()}.get(name, pa.float64())
         try:
-            if isinstance(values, np.ndarray) and kind == pa.float64():
+            if isinstance(values, np.ndarray) and kind == pa.float64() and values.dtype != object:
                 values = values.astype(np.float64, copy=False)
             column = pa.array(values, type=kind, from_pandas=False)
         except (pa.ArrowException, TypeError, ValueError) as error:

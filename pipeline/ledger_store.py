@@ -181,9 +181,10 @@ class Store:
         else:
             raise self._restless()
         if must_be_whole:
+            manifest = next(path for path, named in found.manifests.items() if found.missing[0] in named.files)
             raise LedgerError(
-                f"ledger: {self.files.shown}/{found.missing[0]} is missing, though a manifest names it; "
-                "restore it from a copy, or drop the sweeps it held and run them again"
+                f"ledger: {self.files.shown}/{found.missing[0]} is missing, though {manifest} names it; restore it "
+                "from a copy, or remove that manifest, then drop the sweeps that verify calls incomplete"
             )
         return found
 

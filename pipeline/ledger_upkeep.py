@@ -151,7 +151,10 @@ class _Rewrite:
         folded = [entry for entry in snapshot.data if entry not in kept]
         conflicts = [conflict for manifest in snapshot.manifests.values() for conflict in manifest.conflicts]
         try:
-            for chunk in _chunks(sum((counts[entry.path] for entry in folded), Counter()), placed, self._drop):
+            rows: Counter[str] = Counter()
+            for entry in folded:
+                rows.update(counts[entry.path])
+            for chunk in _chunks(rows, placed, self._drop):
                 merged = self._store.read(snapshot, chunk, entries=folded)
                 conflicts += merged.conflicts
                 self._write("trajectories", merged.table)
@@ -276,7 +279,7 @@ class _Checks:
     def run(self, sweeps: "Callable[[], list[SweepRow]]") -> list[Problem]:
         snapshot = self._store.snapshot(must_be_whole=False)
         for path in snapshot.missing:
-            self._found("missing", path, "a manifest names this file; restore it from a copy, or drop what it held")
+            self._found("missing", path, "a manifest names this file; restore it from a copy")
         readable = {entry for entry in snapshot.counting if self._readable(entry)}
         whole = Snapshot(
             **vars(snapshot)
@@ -309,7 +312,8 @@ class _Checks:
                     self._found("torn", entry.path, f"its content is not what its name says (it would be {key})")
                     return False
         except LedgerError as error:
-            self._found("torn", entry.path, str(error).partition(f"{entry.path} ")[2] or str(error))
+            reason = str(error).partition(f"{entry.path} ")[2] or str(error)
+            self._found("torn", entry.path, f"{reason}; restore it from a copy, or remove it and verify again")
             return False
         return True
 

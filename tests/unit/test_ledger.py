@@ -119,6 +119,23 @@ class TestRows:
         assert table["margin_q50"].is_null().to_pylist() == [True, False, False, True]
         assert np.isnan(table["margin_q50"][2].as_py())
 
+    def test_what_a_column_may_be(self, ledger):
+        columns = {
+            "floats32": np.array([0.5, 0.25], np.float32),
+            "integers": np.array([1, 2]),
+            "objects": np.array([None, 0.5], dtype=object),
+            "unmeasured": [None, None],
+            "masked": np.ma.masked_array([1.0, 2.0], mask=[True, False]),
+        }
+        ledger.commit([trial_row("a", 1)], {"trial_id": np.array(["a", "a"]), "step": np.arange(2)} | columns)
+        table = ledger.trajectories()
+        assert set(table.schema.types[2:]) == {pa.float64()}
+        assert table["floats32"].to_pylist() == [0.5, 0.25]
+        assert table["integers"].to_pylist() == [1.0, 2.0]
+        assert table["objects"].to_pylist() == [None, 0.5]
+        assert table["unmeasured"].to_pylist() == [None, None]
+        assert table["masked"].to_pylist() == [None, 2.0]
+
     def test_rows_are_sorted_and_the_schema_is_the_union(self, ledger):
         ledger.commit([trial_row("b", 2)], trajectory("b", [2, 0, 1], ("train_loss",)))
         ledger.commit([trial_row("a", 0)], trajectory("a", [0], ("train_loss", "new_probe")))
@@ -254,6 +271,7 @@ class TestRows:
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [-1]}, "outside"),
             ([trial_row("a", 1)], {"trial_id": ["a", "a"], "step": [1, 1]}, "trial a, step 1 stands twice"),
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "x": ["high"]}, "column x: "),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "segment": [1]}, "keeps this name for itself"),
         ],
     )
     def test_rows_that_cannot_be(self, ledger, trials, rows, message):

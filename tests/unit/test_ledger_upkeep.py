@@ -352,8 +352,15 @@ class TestVerify:
         path = next(Path(ledger.uri, "compacted").glob("trajectories-*"))
         path.unlink()
         assert ("missing", f"compacted/{path.name}") in [(item.kind, item.where) for item in ledger.verify()]
-        with pytest.raises(LedgerError, match=rf"{path.name} is missing, though a manifest names it"):
+        (manifest,) = stored(ledger, "manifests")
+        with pytest.raises(LedgerError, match=rf"{path.name} is missing, though manifests/{manifest.name} names it"):
             ledger.trials()
+        # The way out that the message tells.
+        record(ledger, "some", ["a"])
+        manifest.unlink()
+        assert kinds(ledger) == ["gap"]
+        ledger.drop("some")
+        assert ledger.verify() == []
 
     def test_a_torn_manifest(self, ledger):
         commit_steps(ledger, "a", range(3))
