@@ -21,15 +21,19 @@ CELL_COLUMNS = {
     "trials": "trials of the sweep in the cell",
     "measured": "of these, how many have measurements",
     "failed": "of these, how many ended by an error",
-    "<phase>": "trials in each phase by tau; 'unfinished' were not followed to tau and may yet change",
-    "<phase>_share, _low, _high": "frequency among trials of known phase, with its 95 % Wilson interval",
+    "<phase>": "trials in each phase by tau; memorization is no more than 'not by tau'",
+    "unfinished": "trials that were not followed to tau, and may yet change",
+    "<phase>_share": "frequency among the trials whose phase is known",
+    "<phase>_low, <phase>_high": "its 95 % Wilson interval",
     "diverged, frozen": "trials whose competing event came before t_gen",
-    "<event>_by_tau, _low, _high, _method": "P(event by tau) with its 95 % interval, and how it was made",
-    "<event>_rmst_steps, _low, _high": "restricted mean time to the event, the integral of 1 - CIF up to tau, with its "
-    "95 % bootstrap interval over seeds; the interval is empty where all seeds agree",
+    "<event>_by_tau": "P(event by tau)",
+    "<event>_by_tau_low, <event>_by_tau_high": "its 95 % interval",
+    "<event>_by_tau_method": "Wilson where every trial's fate by tau is known, else the CIF with a bootstrap interval",
+    "<event>_rmst_steps": "restricted mean time to the event, the integral of 1 - CIF from 0 to tau",
+    "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % bootstrap interval over seeds; empty where all agree",
     "<event>_median_steps": "where the CIF crosses one half; empty: not by tau",
-    "<event>_estimator": "Aalen-Johansen on upper ends where the intervals are short, else Turnbull; none where the "
-    "trials were not followed to tau",
+    "<event>_estimator": "Aalen-Johansen on upper ends where the intervals are short, else Turnbull; none where too few "
+    "trials were followed to tau",
 }
 """What the columns of cells.csv mean; ``<event>`` is t_mem or t_gen."""
 
@@ -40,7 +44,7 @@ TRIAL_COLUMNS = {
     "state, stop_reason, last_step": "its life so far; 'missing' is a trial that was not begun",
     "phase": "its phase by tau",
     "<event>_kind": "event, censored, diverged or frozen, as known by tau",
-    "<event>_low_steps, _high_steps": "the event, or the competing one, lies in (low, high]; censored: not by low",
+    "<event>_low_steps, <event>_high_steps": "the event, or what kept it, lies in (low, high]; censored: not by low",
     "<event>_first_crossing_steps": "the first measurement at or above the threshold, sustained or not",
     "<event>_relapse_steps": "the first measurement below it after it was sustained",
     "delay_low_steps, delay_high_steps": "t_gen - t_mem lies in (low, high]; high is inf where t_gen did not come",

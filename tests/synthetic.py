@@ -3,6 +3,7 @@
 The numbers resemble the decay sweep of Prieto et al. (2025), Fig. 15; nothing is trained.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import SweepFrame, Trial
+from pipeline.ledger import Ledger, SweepRow
 from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
 from trainables.engine.trial import Measuring
-from trainables.records import FINISHED, RUNNING, STOPPED
+from trainables.records import FINISHED, RUNNING, STOPPED, TrialRow
 
 CONFIG = {
     "class": "trainables.grokking.GrokkingTrial",
@@ -55,11 +57,9 @@ def make_trial(
     if until_steps is not None:
         steps = steps[steps <= until_steps]
     known = np.maximum(steps, 0.5)
-    train = (
-        1 / (1 + (99.0 ** (-1 / 4) * t_mem / known) ** 16) if math.isfinite(t_mem) else 0.3 * (1 - np.exp(-known / 80))
-    )
+    # Logistic in log(step): .99 = 1 / (1 + 1 / 99) at t_mem, .95 = 1 / (1 + 1 / 19) at t_gen.
+    train = 1 / (1 + (t_mem / known) ** 8 / 99) if math.isfinite(t_mem) else 0.3 * (1 - np.exp(-known / 80))
     test = 1 / (1 + (t_gen / known) ** 20 / 19) if math.isfinite(t_gen) else np.full(len(steps), 0.012)
-    train = 1 / (1 + (t_mem / known) ** 8 / 99) if math.isfinite(t_mem) else train
     rows = {
         "step": steps,
         "train_accuracy": np.round(train * 5107) / 5107,
@@ -153,4 +153,56 @@ def make_frame(
         test_threshold=test_threshold,
         source="synthetic",
         read_curves=curves,
+    )
+
+
+def grid_sweep(seeds: int = 3) -> list[MadeTrial]:
+    """Training fraction against dtype, with a cell left out, one that freezes and one that was interrupted."""
+    trials = []
+    for row, dtype in enumerate(("float16", "float32", "float64")):
+        for column, fraction in enumerate((0.3, 0.4, 0.5, 0.6)):
+            for k in range(seeds):
+                place = {"task.train_fraction": fraction, "loss.dtype": dtype, "seed": k}
+                name = f"{dtype}-{fraction}-{k}"
+                if (dtype, fraction) == ("float32", 0.5):
+                    continue
+                if (dtype, fraction) == ("float16", 0.3):
+                    trials.append(make_trial(name, place, t_mem=40, stop_reason="frozen", until_steps=600))
+                elif (dtype, fraction) == ("float64", 0.6):
+                    trials.append(make_trial(name, place, t_mem=40, until_steps=500))
+                else:
+                    t_gen = 1200.0 / (1 + column + row) * (1 + 0.1 * k)
+                    trials.append(make_trial(name, place, t_mem=40, t_gen=t_gen))
+    return trials
+
+
+def fill_ledger(ledger: Ledger, name: str, trials: Sequence[MadeTrial], *, horizon_steps: int = 1500) -> None:
+    """Commit these trials and record their sweep."""
+    for trial in trials:
+        if not trial.rows:
+            continue
+        row = TrialRow(
+            trial_id=trial.trial_id,
+            config_json=json.dumps(CONFIG),
+            state=trial.state,
+            stop_reason=trial.stop_reason,
+            last_step=int(trial.rows["step"][-1]),
+            device_kind="cpu:synthetic",
+            data_fingerprint="data",
+            source_hash="source",
+            provenance_json="{}",
+            committed_at="2026-01-02T03:04:05+00:00",
+        )
+        ledger.commit([row], {"trial_id": [trial.trial_id] * len(trial.rows["step"]), **trial.rows})
+    ledger.record_sweep(
+        SweepRow(
+            name=name,
+            doc=DOC,
+            axes_json='{"arms": [], "axes": [], "seeds": []}',
+            trial_ids=tuple(trial.trial_id for trial in trials),
+            coordinates_json=json.dumps([dict(trial.coordinates) for trial in trials]),
+            horizon_steps=horizon_steps,
+            revision="r1",
+            recorded_at="2026-01-02T03:04:05+00:00",
+        )
     )

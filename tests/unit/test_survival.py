@@ -1,0 +1,237 @@
+"""Curves, restricted means, intervals and comparisons on data whose answers are known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.survival import (
+    Waiting,
+    aalen_johansen,
+    expanded_percentile,
+    holm,
+    incidence,
+    paired_contrast,
+    pairs_needed,
+    resamples,
+    sign_flip_p,
+    summarise,
+    turnbull,
+    wilson,
+)
+from trainables.engine.outcome import CENSORED, DIVERGED, EVENT, FROZEN, KINDS, Event
+
+TAU = 1000.0
+
+
+def at(high: float, width: float = 1.0) -> Event:
+    return Event("t_gen", 0.95, EVENT, high - width, high, first_crossing_steps=high)
+
+
+def censored(low: float) -> Event:
+    return Event("t_gen", 0.95, CENSORED, low, math.inf)
+
+
+def ended(kind: str, high: float) -> Event:
+    return Event("t_gen", 0.95, kind, high - 1, high)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def waiting(*events: Event) -> Waiting:
+    return Waiting.of(events, TAU)
+
+
+def test_a_trial_that_never_groks_counts_tau_whatever_kept_it():
+    for lost in (censored(TAU), ended(DIVERGED, 10), ended(FROZEN, 10)):
+        summary = summarise([at(100), at(200), at(300), lost], TAU, rng())
+        assert summary.restricted_mean_steps.value == pytest.approx((100 + 200 + 300 + TAU) / 4)
+        assert summary.by_tau.value == 0.75
+        assert summary.by_tau.method == "Wilson"
+        assert summary.estimator == "Aalen-Johansen"
+
+
+def test_a_competing_event_is_not_censoring():
+    """1 - KM with the diverged trials censored would say that everybody groks; the CIF says half."""
+    data = waiting(ended(DIVERGED, 50), ended(DIVERGED, 60), at(500), at(600))
+    assert incidence(data).by(TAU) == pytest.approx([0.5])
+
+
+def test_the_median_is_told_only_where_the_curve_crosses_one_half():
+    assert summarise([at(100), at(200), censored(TAU), censored(TAU)], TAU, rng()).median_steps == 200
+    assert math.isnan(summarise([at(100), censored(TAU), censored(TAU)], TAU, rng()).median_steps)
+    assert math.isnan(summarise([at(100), ended(DIVERGED, 5), ended(FROZEN, 7)], TAU, rng()).median_steps)
+
+
+def test_later_events_are_censored_at_tau():
+    summary = summarise([at(100), at(1500)], TAU, rng())
+    assert summary.by_tau.value == 0.5
+    assert summary.restricted_mean_steps.value == pytest.approx((100 + TAU) / 2)
+
+
+def test_interrupted_trials_are_weighed_not_dropped():
+    """Two seeds of four were interrupted at 150: the one event after that stands for them too."""
+    summary = summarise([at(100), at(200), censored(150), censored(150)], TAU, rng())
+    assert summary.by_tau.value == pytest.approx(1.0)
+    assert summary.by_tau.method == "Aalen-Johansen, bootstrap"
+    # S is 3/4 on [100, 200) and 0 after it.
+    assert summary.restricted_mean_steps.value == pytest.approx(100 + 0.75 * 100)
+
+
+def test_nothing_is_claimed_beyond_the_follow_up():
+    for events in ([censored(300)] * 3, [at(100), censored(300)], []):
+        summary = summarise(events, TAU, rng())
+        assert math.isnan(summary.by_tau.value)
+        assert math.isnan(summary.restricted_mean_steps.value)
+        assert summary.estimator == "none"
+    # A crossing that is too young to count at tau is censored just before it: that is followed far enough.
+    assert summarise([at(100), censored(950)], TAU, rng()).by_tau.value == 0.5
+
+
+def test_all_alike_is_no_interval_of_no_width():
+    """Five failures leave Wilson's interval open; the bootstrap has nothing to say and must not say "certain"."""
+    summary = summarise([censored(TAU)] * 5, TAU, rng())
+    assert summary.restricted_mean_steps.value == TAU
+    assert math.isnan(summary.restricted_mean_steps.low)
+    assert summary.by_tau.low == 0.0
+    assert summary.by_tau.high == pytest.approx(0.4345, abs=1e-4)
+
+
+def test_intervals_reproduce_with_the_generator_and_hold_the_estimate():
+    events = [at(value) for value in np.random.default_rng(9).uniform(120, 800, 25)] + [censored(TAU)]
+    first, again, other = (summarise(events, TAU, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    mean = first.restricted_mean_steps
+    assert 120 < mean.low < mean.value < mean.high <= TAU
+
+
+def test_the_widened_bootstrap_covers_better_than_the_plain_one():
+    """400 samples of 5 from a known distribution; neither reaches 95 %, one comes near."""
+    source = np.random.default_rng(3)
+    covered = {"widened": 0, "plain": 0}
+    weights = resamples(5, 1000, np.random.default_rng(4))
+    for sample in source.uniform(100, 900, size=(400, 5)):
+        means = weights @ sample / 5
+        low, high = expanded_percentile(means, 5)
+        covered["widened"] += low <= 500 <= high
+        low, high = np.quantile(means, [0.025, 0.975])
+        covered["plain"] += low <= 500 <= high
+    assert covered["plain"] < 0.87 * 400
+    assert covered["widened"] > 0.89 * 400
+
+
+def test_wilson_at_its_ends():
+    assert wilson(0, 5)[0] == 0.0
+    assert wilson(5, 5)[1] == 1.0
+    assert all(math.isnan(bound) for bound in wilson(0, 0))
+
+
+def test_short_intervals_are_taken_at_their_upper_end_and_long_ones_are_not():
+    short = [at(100, 5.0), at(20, 1.0), at(8, 1.0)]
+    assert waiting(*short).short()
+    assert summarise([*short, censored(TAU)], TAU, rng()).estimator == "Aalen-Johansen"
+    assert not waiting(*short, at(100, 6.0)).short()
+    assert summarise([*short, at(100, 6.0), censored(TAU)], TAU, rng()).estimator == "Turnbull"
+
+
+def test_turnbull_by_hand():
+    """(0, 100], (50, 150] and (120, 200]: the innermost intervals are (50, 100] and (120, 150]; EM by hand."""
+    data = waiting(at(100, 100), at(150, 100), at(200, 80))
+    curve = turnbull(data, np.ones((1, 3)))
+    assert curve.steps.tolist() == [100, 150]
+    # The first needs (50, 100], the third (120, 150]; the second shares: p = (1 + p) / 3, so p = 1/2.
+    assert curve.jumps[0] == pytest.approx([0.5, 0.5], abs=1e-6)
+
+
+def test_turnbull_is_aalen_johansen_where_intervals_do_not_overlap():
+    events = [at(100), at(200), ended(DIVERGED, 150), ended(FROZEN, 300), at(400), censored(250), censored(TAU)]
+    data = waiting(*events)
+    weights = np.vstack([np.ones(7), [2, 0, 1, 1, 1, 1, 1], [1, 1, 0, 3, 0, 1, 1]])
+    exact, em = aalen_johansen(data, weights), turnbull(data, weights)
+    times = np.arange(0, TAU, 7)
+    assert np.array([em.by(t) for t in times]) == pytest.approx(np.array([exact.by(t) for t in times]), abs=1e-6)
+
+
+def test_weights_are_counts():
+    """A weight of two is the same as the trial standing there twice."""
+    events = [at(100), at(200), ended(DIVERGED, 150), censored(300), censored(TAU)]
+    counts = [2, 1, 0, 3, 1]
+    repeated = [event for event, count in zip(events, counts, strict=True) for _ in range(count)]
+    weighted = incidence(waiting(*events), np.array([counts])).restricted_mean(TAU)
+    assert weighted == pytest.approx(incidence(waiting(*repeated)).restricted_mean(TAU))
+
+
+def test_no_event_at_all_is_a_flat_curve():
+    data = waiting(censored(TAU), ended(DIVERGED, 10))
+    for curve in (aalen_johansen(data, np.ones((1, 2))), turnbull(data, np.ones((1, 2)))):
+        assert curve.by(TAU) == pytest.approx([0.0])
+        assert curve.restricted_mean(TAU) == pytest.approx([TAU])
+        assert np.isnan(curve.median()).all()
+
+
+def test_kinds_are_in_the_order_that_waiting_expects():
+    assert waiting(censored(5), at(5), ended(DIVERGED, 5), ended(FROZEN, 5)).cause.tolist() == list(range(len(KINDS)))
+
+
+# --- comparing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_paired_difference_is_that_of_the_restricted_means():
+    ours, theirs = waiting(*map(at, (100, 110, 120, 130, 140))), waiting(*map(at, (200, 260, 230, 240, 250)))
+    found = paired_contrast([theirs], [ours], TAU, rng())
+    assert found is not None
+    expected = incidence(ours).restricted_mean(TAU)[0] - incidence(theirs).restricted_mean(TAU)[0]
+    assert found.difference_steps.value == pytest.approx(expected)
+    assert found.pairs == 5
+    assert found.p == 2 / 32  # the least that five pairs can reach
+    assert found.difference_steps.low < expected < found.difference_steps.high < 0
+
+
+def test_pairing_takes_out_what_the_seeds_have_in_common():
+    """Both arms follow the seeds; paired, a constant gain of 20 has no spread at all."""
+    seeds = np.array([100, 300, 500, 700, 900.0])
+    theirs, ours = (waiting(*map(at, values)) for values in (seeds, seeds - 20))
+    found = paired_contrast([theirs], [ours], TAU, rng())
+    assert found is not None
+    assert found.difference_steps.value == pytest.approx(-20)
+    assert math.isnan(found.difference_steps.low)  # all pairs alike: no interval, not one of no width
+
+
+def test_the_best_cell_is_chosen_on_the_other_seeds():
+    """Pure noise: the best of many cells on the same seeds would look far better than it is."""
+    noise = np.random.default_rng(8)
+    flattered, honest = [], []
+    for _ in range(40):
+        cells = [waiting(*map(at, noise.uniform(100, 900, 5).round())) for _ in range(10)]
+        reference = waiting(*map(at, noise.uniform(100, 900, 5).round()))
+        found = paired_contrast(cells, [reference], TAU, rng())
+        assert found is not None
+        honest.append(found.difference_steps.value)
+        best = min(incidence(cell).restricted_mean(TAU)[0] for cell in cells)
+        flattered.append(incidence(reference).restricted_mean(TAU)[0] - best)
+    assert np.mean(flattered) > 120
+    assert abs(np.mean(honest)) < 60
+
+
+def test_a_contrast_needs_pairs_and_known_curves():
+    one, many = waiting(at(5)), waiting(at(5), at(6))
+    assert paired_contrast([one], [one], TAU, rng()) is None
+    assert paired_contrast([many], [waiting(censored(5), censored(5))], TAU, rng()) is None
+
+
+def test_sign_flips():
+    assert sign_flip_p(np.full(6, 3.0), rng()) == 2 / 64
+    assert sign_flip_p(np.zeros(4), rng()) == 1.0
+    assert sign_flip_p(np.array([5.0, -5.0]), rng()) == 1.0
+    many = sign_flip_p(np.random.default_rng(1).normal(0.3, 1, 40), rng())
+    assert 0 < many < 0.5
+    assert pairs_needed() == 6
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
