@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -73,7 +72,7 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
         _draw_tile(axes, cell, mappable, up, detailed=detailed)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(-0.5 * up + (rows - 1) * (up < 0), 0.5 * up + (rows - 1) * (up > 0))
-    axes.set_xticks(range(columns), [style.safe(tick) for tick in diagram.x.ticks], fontsize=10, color=INK)
+    axes.set_xticks(range(columns), [style.short(tick) for tick in diagram.x.ticks], fontsize=10, color=INK)
     if max(len(tick) for tick in diagram.x.ticks) > 18 * side:
         for text in axes.get_xticklabels():
             text.set(rotation=25, ha="right", rotation_mode="anchor")
@@ -103,7 +102,7 @@ def _scale(diagram: Diagram) -> tuple[ScalarMappable, list[float]]:
     if high / low >= 8:
         return ScalarMappable(LogNorm(low, high), COLOURS), style.round_steps(low, high)
     low = min(low, 0.9 * high)
-    return ScalarMappable(Normalize(low, high), COLOURS), np.linspace(low, high, 4).tolist()
+    return ScalarMappable(Normalize(low, high), COLOURS), style.even_steps(low, high)
 
 
 def _draw_tile(axes: Axes, cell: Cell, mappable: ScalarMappable, up: int, *, detailed: bool) -> None:

@@ -37,6 +37,7 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     told = " and ".join(estimators) + " on the upper ends" if estimators else "not known yet"
     notes = style.note_lines(NOTE.format(estimator=told), diagram, width)
     left, footing = 0.78 / width, 0.56 + style.NOTE_LINE_IN * len(notes) + (0.24 if diagram.x.groups else 0.0)
+    footing += 0.6 if _is_long(diagram) else 0.0
     shape = {"left": left, "right": 1 - 2.28 / width, "top": 1 - 0.98 / height, "bottom": footing / height}
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2.8, 1), "hspace": 0.07} | shape)
     style.draw_head(figure, diagram, left)
@@ -64,11 +65,12 @@ def _draw_times(axes: Axes, diagram: Diagram) -> None:
     if logarithmic:
         axes.set_yscale("log")
         floor, ceiling, beyond = max(min(ended) * 0.72, 0.7), tau * 1.42, tau * 1.19
-        axes.yaxis.set_major_locator(FixedLocator(style.round_steps(floor, tau)))
-        axes.yaxis.set_minor_locator(NullLocator())
     else:
         floor, ceiling, beyond = 0.0, tau * 1.13, tau * 1.065
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}" if value <= tau else "")
+    ticks = style.round_steps(floor, tau) if logarithmic else style.even_steps(floor, tau)
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(floor, ceiling)
     axes.axhspan(tau, ceiling, color="#ececec", zorder=0.5, lw=0)
     axes.axhline(tau, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
@@ -198,14 +200,19 @@ def _draw_shares(axes: Axes, diagram: Diagram) -> None:
     style.draw_legend(axes, handles, "Phase by τ", (1.012, 1.0))
 
 
+def _is_long(diagram: Diagram) -> bool:
+    """Whether the cells' names must be turned to stand beside each other."""
+    return max(len(tick) for tick in diagram.x.ticks) > 12
+
+
 def _draw_ticks(axes: Axes, diagram: Diagram) -> None:
     """The cells' names, what their values belong to, and n where it differs."""
     counts = [0] * len(diagram.x.ticks)
     for cell in diagram.cells:
         counts[cell.x] = len(cell.trials) - cell.count(MISSING)
-    uneven, long = len(set(counts)) > 1, max(len(tick) for tick in diagram.x.ticks) > 14
+    uneven, long = len(set(counts)) > 1, _is_long(diagram)
     ticks = [
-        f"{style.safe(tick)}\nn = {count}" if uneven else style.safe(tick)
+        f"{style.short(tick)}\nn = {count}" if uneven else style.short(tick)
         for tick, count in zip(diagram.x.ticks, counts, strict=True)
     ]
     axes.set_xticks(range(len(ticks)), ticks, fontsize=8 if long else 10.5, color=INK)
@@ -215,7 +222,7 @@ def _draw_ticks(axes: Axes, diagram: Diagram) -> None:
     if not diagram.x.groups:
         axes.set_xlabel(style.safe(diagram.x.label), fontsize=10.5, color=INK, labelpad=4)
         return
-    depth = -0.215 - 0.16 * uneven - 0.3 * long
+    depth = -0.215 - 0.16 * uneven - 0.55 * long
     along = axes.get_xaxis_transform()
     start = 0
     for index, group in enumerate(diagram.x.groups):

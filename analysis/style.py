@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import UNFINISHED, Cell, Diagram, PlacedTrial
 from analysis.load import MISSING
@@ -105,8 +106,9 @@ def draw_head(figure: Figure, diagram: Diagram, left: float) -> None:
     """The question, as large as it fits, and below it the task, tau and the number of seeds."""
     width, height = figure.get_size_inches()
     title = textwrap.shorten(diagram.title, 220, placeholder=" …")
-    size = min(16.0, max(9.0, (1 - left) * width * 72 / (0.56 * len(title))))
-    figure.text(left, 1 - 0.2 / height, safe(title), fontsize=size, fontweight="bold", color=INK, va="top")
+    head = figure.text(left, 1 - 0.2 / height, safe(title), fontsize=16, fontweight="bold", color=INK, va="top")
+    room = (1 - left - 0.2 / width) * width * figure.dpi / head.get_window_extent().width
+    head.set_fontsize(max(8.0, min(16.0, 16.0 * room)))
     figure.text(left, 1 - 0.55 / height, safe(diagram.subtitle), fontsize=10.5, color=FAINT, va="top")
 
 
@@ -141,10 +143,21 @@ def draw_legend(
     )
 
 
+def even_steps(low: float, high: float) -> list[float]:
+    """Round numbers from ``low`` to well below ``high``, evenly, and ``high`` itself."""
+    between = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [*(float(value) for value in between if low <= value < 0.93 * high), high]
+
+
 def round_steps(low: float, high: float) -> list[float]:
     """1, 2, 5, 10, 20, ... from ``low`` to well below ``high``, and ``high`` itself."""
     found = [digit * 10.0**power for power in range(12) for digit in (1, 2, 5)]
     return [*(value for value in found if low <= value < 0.8 * high), high]
+
+
+def short(tick: str) -> str:
+    """A tick of at most 28 signs."""
+    return safe(tick if len(tick) <= 28 else f"{tick[:15]}…{tick[-12:]}")
 
 
 def safe(text: str) -> str:

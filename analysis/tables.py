@@ -32,8 +32,8 @@ CELL_COLUMNS = {
     "<event>_rmst_steps": "restricted mean time to the event, the integral of 1 - CIF from 0 to tau",
     "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % bootstrap interval over seeds; empty where all agree",
     "<event>_median_steps": "where the CIF crosses one half; empty: not by tau",
-    "<event>_estimator": "Aalen-Johansen on upper ends where the intervals are short, else Turnbull; none where too few "
-    "trials were followed to tau",
+    "<event>_estimator": "Aalen-Johansen on upper ends where the intervals are short, else Turnbull; none where "
+    "too few trials were followed to tau",
 }
 """What the columns of cells.csv mean; ``<event>`` is t_mem or t_gen."""
 

@@ -1,0 +1,168 @@
+"""The interactive page in a real browser: it draws itself without a network, answers to hover and click."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from analysis.cells import build
+from analysis.pages import write_page
+from tests.synthetic import grid_sweep, make_frame, wd_vs_orthograd
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A headless Chromium with a fresh profile, which is told to find no network."""
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "disable-dev-shm-usage",
+        "host-resolver-rules=MAP * ~NOTFOUND",
+        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+        "window-size=1600,1400",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def opened(browser: Chrome, page: Path) -> None:
+    browser.get(page.as_uri())
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: b.find_elements(By.CSS_SELECTOR, "body[data-ready=yes]"))
+
+
+def cells(browser: Chrome) -> list[WebElement]:
+    """The areas that answer to the pointer, one a cell, in the order of the cells."""
+    return browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='cells_'] path")
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """What the browser's console says; an axis without data, while the chart changes, is no complaint."""
+    return [entry["message"] for entry in browser.get_log("browser") if "Infinite extent" not in entry["message"]]
+
+
+def lines(browser: Chrome) -> list[str]:
+    """The paths of the curves that are drawn."""
+    found = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-line path")
+    return [path for line in found if (path := line.get_attribute("d"))]
+
+
+def panel(browser: Chrome) -> str:
+    """The text of the panel beside the chart; exactly one is shown."""
+    (shown,) = [p for p in browser.find_elements(By.CSS_SELECTOR, "aside section") if p.is_displayed()]
+    return shown.text
+
+
+def tooltip(browser: Chrome, text: str) -> str:
+    """The tooltip, once it says ``text``."""
+
+    def says(driver: Chrome) -> str | None:
+        found = driver.find_elements(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+        return found[0].text if found and text in found[0].text else None
+
+    return WebDriverWait(browser, PATIENCE_S).until(says)
+
+
+def point_at(browser: Chrome, cell: WebElement, *, click: bool = False, down: int = 0) -> None:
+    """Move the pointer into a cell, ``down`` pixels below its middle."""
+    chain = ActionChains(browser).move_to_element_with_offset(cell, 0, down)
+    (chain.click() if click else chain).perform()
+
+
+@pytest.fixture(scope="module")
+def row_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "row.html"
+    write_page(build(make_frame(wd_vs_orthograd())), path)
+    return path
+
+
+def test_the_page_is_self_contained(row_page):
+    text = row_page.read_text(encoding="utf-8")
+    assert "<link" not in text
+    assert "src=" not in text.partition("</head>")[2]
+    assert 'src="http' not in text
+    assert len(text) < 3_000_000
+
+
+def test_it_draws_without_complaint(browser, row_page):
+    opened(browser, row_page)
+    assert "and does ⊥Grad need any?" in browser.find_element(By.TAG_NAME, "h1").text
+    assert len(cells(browser)) == 8
+    assert not complaints(browser)
+    # The soonest cell is shown before anybody clicks: a training and a test curve for each of its seeds.
+    assert panel(browser).startswith("⊥AdamW")
+    assert len(lines(browser)) == 10
+
+
+def test_hover_shows_the_cell(browser, row_page):
+    opened(browser, row_page)
+    point_at(browser, cells(browser)[5], down=100)
+    said = tooltip(browser, "AdamW, weight decay 8")
+    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.38, 0.96]", "644", "RMST(1500) of t_gen"):
+        assert part in said
+    point_at(browser, cells(browser)[0], down=60)
+    assert "not by τ" in tooltip(browser, "AdamW, weight decay 0")
+
+
+def test_a_click_shows_its_curves(browser, row_page):
+    opened(browser, row_page)
+    before = lines(browser)
+    point_at(browser, cells(browser)[0], click=True, down=100)
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("AdamW, weight decay 0"))
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: lines(b) and not set(lines(b)) & set(before))
+    said = panel(browser)
+    assert "frozen (919, 964]" in said
+    assert said.count("memorization (not by τ)") == 5
+    # A click on a mark inside a cell chooses the cell as well: the last symbol is the mean of the last cell.
+    mark = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-symbol[class*='concat_0_concat_0'] path")[-1]
+    ActionChains(browser).move_to_element(mark).click().perform()
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("⊥AdamW"))
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: lines(b) == before)
+
+
+def test_another_quantity_and_a_logarithm(browser, row_page):
+    opened(browser, row_page)
+    accuracy = lines(browser)
+    select = Select(browser.find_element(By.CSS_SELECTOR, "select[name=quantity]"))
+    assert [option.text for option in select.options] == ["accuracy", "loss", "sc_true_fraction", "parameter_norm"]
+    select.select_by_visible_text("loss")
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 10 and not set(lines(b)) & set(accuracy))
+    loss = lines(browser)
+    browser.find_element(By.CSS_SELECTOR, "input[type=checkbox]").click()
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 10 and set(lines(b)) != set(loss))
+    select.select_by_visible_text("parameter_norm")
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 5)
+
+
+def test_a_grid_of_cells_answers_too(browser, tmp_path):
+    page = tmp_path / "grid.html"
+    write_page(build(make_frame(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes')), page)
+    opened(browser, page)
+    assert not complaints(browser)
+    tiles = cells(browser)
+    assert len(tiles) == 11
+    point_at(browser, tiles[0])
+    assert "train fraction 0.3, dtype float16" in tooltip(browser, "dtype float16")
+    point_at(browser, tiles[10], click=True)
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("train fraction 0.6, dtype float64"))
+    assert panel(browser).count("unfinished") == 3
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='dots_'] path")) == 33

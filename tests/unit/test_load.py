@@ -1,0 +1,162 @@
+"""A sweep read from a ledger and from MLflow: the same trials, outcomes and numbers, and what each refuses."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from analysis import phase_diagram
+from analysis.cells import build
+from analysis.load import MISSING, LoadError, describe_task, is_tracking, load
+from analysis.tables import cells_table, summary_lines, trials_table
+from pipeline import tracking
+from pipeline.ledger import Ledger, LedgerError
+from tests.synthetic import MadeTrial, fill_ledger, make_frame, make_trial, wd_vs_orthograd
+from trainables.engine.outcome import TEST_THRESHOLDS, TRAIN_THRESHOLDS
+
+# MLflow's own use of SQLAlchemy 2.1.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+SWEEP = "wd_vs_orthograd"
+
+
+def sweep() -> list[MadeTrial]:
+    """A sweep with every kind of trial: one was not begun, one was interrupted, one failed before it measured."""
+    trials = wd_vs_orthograd(seeds=2)
+    trials[3] = MadeTrial(trials[3].trial_id, trials[3].coordinates)
+    trials[4] = make_trial(trials[4].trial_id, trials[4].coordinates, t_mem=30, until_steps=420)
+    trials[5] = make_trial(trials[5].trial_id, trials[5].coordinates, t_mem=30, until_steps=300, state="failed")
+    return trials
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The URIs of a ledger and of an MLflow database that hold the same sweep."""
+    folder = tmp_path_factory.mktemp("sources")
+    ledger = Ledger.open(str(folder / "ledger"), create=True)
+    fill_ledger(ledger, SWEEP, sweep())
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    tracking.sync(ledger, SWEEP, uri)
+    return ledger.uri, uri
+
+
+def test_the_ledger_gives_what_went_in(sources):
+    frame, expected = load(sources[0], SWEEP), make_frame(sweep())
+    assert frame.trials == expected.trials
+    assert frame.axes() == ("arm", "optimizer.weight_decay", "seed")
+    assert (frame.doc, frame.horizon_steps, frame.task) == (expected.doc, 1500, expected.task)
+    assert [trial.state for trial in frame.trials][3:6] == [MISSING, "running", "failed"]
+
+
+def test_mlflow_gives_the_same(sources):
+    ledger, mlflow = (load(uri, SWEEP) for uri in sources)
+    assert [str(trial) for trial in mlflow.trials] == [str(trial) for trial in ledger.trials]
+    assert (mlflow.doc, mlflow.horizon_steps, mlflow.task) == (ledger.doc, ledger.horizon_steps, ledger.task)
+    assert mlflow.sampled == ledger.sampled
+
+
+@pytest.mark.parametrize("tau", [None, 400])
+@pytest.mark.parametrize("train", TRAIN_THRESHOLDS)
+@pytest.mark.parametrize("test", TEST_THRESHOLDS)
+def test_every_number_of_the_diagram_is_the_same(sources, tau, train, test):
+    ledger, mlflow = (
+        build(load(uri, SWEEP, train_threshold=train, test_threshold=test), tau_steps=tau) for uri in sources
+    )
+    pd.testing.assert_frame_equal(cells_table(ledger), cells_table(mlflow), check_exact=True)
+    pd.testing.assert_frame_equal(trials_table(ledger), trials_table(mlflow), check_exact=True)
+    assert summary_lines(ledger) == summary_lines(mlflow)
+
+
+def test_curves_from_mlflow_are_points_of_the_ledgers(sources):
+    ledger, mlflow = (load(uri, SWEEP).curves() for uri in sources)
+    assert set(mlflow.columns) == set(ledger.columns)
+    both = ledger.merge(mlflow, on=["trial_id", "step"], suffixes=("", "_mlflow"))
+    assert len(both) == len(mlflow) > 0.4 * len(ledger)
+    assert set(mlflow["trial_id"]) == set(ledger["trial_id"])
+    for name in ("test_accuracy", "test_loss", "parameter_norm"):
+        assert np.array_equal(both[name], both[f"{name}_mlflow"])
+    some = load(sources[1], SWEEP).curves(["test_accuracy"])
+    assert list(some.columns) == ["trial_id", "step", "test_accuracy"]
+
+
+def test_another_threshold_is_for_the_ledger(sources):
+    assert load(sources[0], SWEEP, test_threshold=0.42).test_threshold == 0.42
+    with pytest.raises(
+        LoadError, match=r"--test-threshold 0\.42: MLflow holds .* 0\.5, 0\.9, 0\.95, 0\.99 only.*ledger"
+    ):
+        load(sources[1], SWEEP, test_threshold=0.42)
+    with pytest.raises(LoadError, match=r"--train-threshold 0\.5: MLflow holds .* 0\.9, 0\.99 only.*ledger"):
+        load(sources[1], SWEEP, train_threshold=0.5)
+
+
+def test_an_unknown_sweep_names_those_that_there_are(sources):
+    with pytest.raises(LedgerError, match=SWEEP):
+        load(sources[0], "nope")
+    with pytest.raises(LoadError, match=rf"nope: no such sweep in MLflow .* there: {SWEEP}"):
+        load(sources[1], "nope")
+
+
+def test_a_sweep_run_without_its_sheet_says_how_to_get_it(sources, tmp_path):
+    client = MlflowClient(tracking_uri=sources[1])
+    client.create_experiment("bare", artifact_location=(tmp_path / "files").as_uri())
+    experiment = client.get_experiment_by_name("bare")
+    with pytest.raises(LoadError, match=r"own run is missing; python -m pipeline\.tracking bare"):
+        load(sources[1], "bare")
+    client.create_run(experiment.experiment_id, tags={"grokscape.kind": "sweep"})
+    with pytest.raises(LoadError, match=r"sweep\.json: .*python -m pipeline.tracking bare"):
+        load(sources[1], "bare")
+
+
+def test_the_command_reads_mlflow(sources, tmp_path, capsys):
+    for name, uri in zip(("ledger", "mlflow"), sources, strict=True):
+        assert phase_diagram.main([SWEEP, "--from", uri, "--out", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    for name in ("cells.csv", "outcomes.csv", "phase_diagram.png"):
+        assert (tmp_path / "ledger" / name).read_bytes() == (tmp_path / "mlflow" / name).read_bytes()
+
+
+def test_unmeasured_rows_are_not_rows_below(tmp_path):
+    """An accuracy that was not measured at a step says nothing of that step."""
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    made = make_trial("t", {"seed": 0}, t_mem=30, t_gen=200)
+    holes = dict(made.rows)
+    accuracies = holes["test_accuracy"].tolist()
+    between = int(np.searchsorted(holes["step"], 260))
+    accuracies[between] = None
+    holes["test_accuracy"] = accuracies
+    fill_ledger(ledger, "holes", [MadeTrial("t", made.coordinates, holes)])
+    (trial,) = load(ledger.uri, "holes").trials
+    (expected,) = make_frame([made]).trials
+    assert trial.outcome is not None
+    assert expected.outcome is not None
+    assert trial.outcome.t_gen.high_steps == expected.outcome.t_gen.high_steps
+    assert math.isnan(trial.outcome.t_gen.relapse_steps)
+
+
+def test_sources_are_told_apart():
+    for uri in ("http://host:5000", "https://h", "sqlite:///a.db", "postgresql+psycopg://h/d", "mysql://h/d"):
+        assert is_tracking(uri)
+    for uri in ("results/ledger", "/data/x", "s3://bucket/x?scheme=http", "gs://b/x", "file:///data/x"):
+        assert not is_tracking(uri)
+
+
+def test_the_task_in_words():
+    def config(**task: object) -> dict[str, object]:
+        return {"task": {"class": "trainables.engine.tasks.ModularAddition", **task}, "horizon_steps": 5}
+
+    assert describe_task([config(p=113, train_fraction=0.4)] * 2) == "modular addition, p 113, train fraction 0.4"
+    assert describe_task([config(p=113, train_fraction=0.4), config(p=113, train_fraction=0.5)]) == (
+        "modular addition, p 113"
+    )
+    assert describe_task([]) == ""
+    assert describe_task([json.loads('{"model": {"class": "m.M"}}')]) == ""
+
+
+def test_a_dead_server_is_one_line(capsys, tmp_path):
+    assert phase_diagram.main([SWEEP, "--from", "http://127.0.0.1:9", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(Path(tmp_path).iterdir())
