@@ -1,0 +1,92 @@
+"""The README says what is: its links lead somewhere, its commands parse, its listings are the files' own text."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import phase_diagram
+from pipeline import sweep_flags
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for kind, text in BLOCKS
+    if kind == "sh"
+    for line in text.splitlines()
+    if line.startswith("python -m")
+]
+
+
+def test_local_links_lead_somewhere():
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+    assert len(links) >= 2
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_mentioned_files_exist():
+    named = set(re.findall(r"`((?:search_spaces|trainables|pipeline|analysis|tests)/[\w/.]*)`", README))
+    assert len(named) >= 5
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_search_space_is_printed_as_it_is():
+    printed = next(text for kind, text in BLOCKS if kind == "python" and text.startswith("SWEEP"))
+    assert printed in (ROOT / "search_spaces" / "wd_vs_orthograd.py").read_text(encoding="utf-8")
+
+
+def test_the_components_are_those_that_there_are():
+    from trainables.engine import gradients, losses, models, optimizers, tasks
+
+    modules = (gradients, losses, models, optimizers, tasks)
+    table = README.split("| component | classes |")[1].split("\n\n")[0]
+    for name in re.findall(r"`([A-Z]\w+)`", table):
+        assert any(hasattr(module, name) for module in modules), name
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "pipeline.sweep" in c])
+def test_sweep_commands_parse(command):
+    sweep_flags.parser().parse_args(shlex.split(command)[3:])
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.phase_diagram" in c])
+def test_phase_diagram_commands_parse(command):
+    phase_diagram.parser().parse_args(shlex.split(command)[3:])
+
+
+def test_every_module_that_is_run_has_a_help():
+    modules = sorted({shlex.split(command)[2] for command in COMMANDS})
+    assert len(modules) == 4
+    for module in modules:
+        out = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
+        assert out.returncode == 0, out.stderr
+        assert "usage: " in out.stdout
+
+
+def test_the_error_is_printed_as_it_comes(tmp_path):
+    printed = next(text for kind, text in BLOCKS if kind == "console")
+    line = int(re.search(r"typo\.py:(\d+)", printed)[1])
+    space = (
+        "from pipeline.spec import SweepSpec\n"
+        "from trainables.engine.tasks import ModularAddition\n"
+        "from trainables.grokking import GrokkingTrial\n"
+    )
+    space += "\n" * (line - 4)
+    space += "SWEEP = SweepSpec(base=GrokkingTrial(task=ModularAddition(), horizon_steps=9), "
+    space += 'axes={"optimizer.weight_decoy": [1]})\n'
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "typo.py").write_text(space)
+    out = subprocess.run(
+        [sys.executable, "-m", "pipeline.sweep", "search_spaces/typo.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert out.returncode == 2
+    assert out.stderr.strip() == printed.strip().splitlines()[1]
