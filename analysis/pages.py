@@ -165,7 +165,8 @@ def _reading(diagram: Diagram) -> str:
         "RMST(τ) is the integral of 1 − CIF from 0 to τ, CIF being the cumulative incidence: a seed that does not get "
         "there counts τ, whatever kept it. Divergence and certified freezing are competing events, not censoring. "
         f"Estimator: {' and '.join(estimators) or 'none yet'}, each event at the upper end of its interval.",
-        "Intervals are nominally 95 %: Wilson's for shares; for RMST a bootstrap over the seeds, widened for small "
+        "Intervals are nominally 95 %: Wilson's for shares (from none to all of the seeds whose fate by τ is not "
+        "known); for RMST a bootstrap over the seeds, widened for small "
         "numbers and left out where all seeds agree. In simulations it covers about 90 % with five seeds and 70 % "
         "with three: read it as the spread it is. The median is told only where the curve crosses one half by τ. "
         "Phases are by first crossings of .9; memorization never means more than “not by τ”.",

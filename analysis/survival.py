@@ -201,24 +201,32 @@ class Summary:
 def summarise(events: Sequence[Event], tau_steps: float, rng: np.random.Generator, draws: int = DRAWS) -> Summary:
     """P by tau, RMST(tau) and the median of one event.
 
-    P has a Wilson interval where every trial's fate by tau is known, and the CIF with a bootstrap interval where
-    not.  RMST has a bootstrap interval over the trials (the seeds), NaN where all resamples agree: five seeds that
-    all failed do not make a certainty, and Wilson's interval says how much they leave open.
+    RMST has a bootstrap interval over the trials (the seeds), NaN where all resamples agree: five seeds that all
+    failed do not make a certainty, and Wilson's interval of P says how much they leave open.
     """
     waiting = Waiting.of(events, tau_steps)
     if not waiting.followed_to(tau_steps):
         return Summary(UNKNOWN, UNKNOWN, math.nan, "none")
     curve = incidence(waiting)
     resampled = incidence(waiting, resamples(len(waiting), draws, rng))
-    if waiting.known_by(tau_steps).all():
-        reached = int(np.sum(waiting.cause == _EVENT))
-        by_tau = Estimate(reached / len(waiting), *wilson(reached, len(waiting)), "Wilson")
-    else:
-        low, high = expanded_percentile(resampled.by(tau_steps), len(waiting))
-        by_tau = Estimate(float(curve.by(tau_steps)[0]), low, high, f"{curve.estimator}, bootstrap")
     low, high = expanded_percentile(resampled.restricted_mean(tau_steps), len(waiting))
     mean = Estimate(float(curve.restricted_mean(tau_steps)[0]), low, high, f"{curve.estimator}, bootstrap")
-    return Summary(by_tau, mean, float(curve.median()[0]), curve.estimator)
+    return Summary(_by_tau(waiting, curve, tau_steps), mean, float(curve.median()[0]), curve.estimator)
+
+
+def _by_tau(waiting: Waiting, curve: Incidence, tau_steps: float) -> Estimate:
+    """P by tau: a share with Wilson's interval where every trial's fate by tau is known, and otherwise the CIF.
+
+    The CIF's interval goes from Wilson's lower bound, should none of the unknown trials have had the event by tau,
+    to his upper bound, should all: it holds whatever kept them from being known, and with three seeds, of which
+    one is unknown, a bootstrap would say no more than [0, 1].
+    """
+    n, reached = len(waiting), int(np.sum(waiting.cause == _EVENT))
+    unknown = int(np.sum(~waiting.known_by(tau_steps)))
+    if not unknown:
+        return Estimate(reached / n, *wilson(reached, n), "Wilson")
+    low, high = wilson(reached, n)[0], wilson(reached + unknown, n)[1]
+    return Estimate(float(curve.by(tau_steps)[0]), low, high, f"{curve.estimator}, Wilson at both extremes")
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -28,7 +28,8 @@ CELL_COLUMNS = {
     "diverged, frozen": "trials whose competing event came before t_gen",
     "<event>_by_tau": "P(event by tau)",
     "<event>_by_tau_low, <event>_by_tau_high": "its 95 % interval",
-    "<event>_by_tau_method": "Wilson where every trial's fate by tau is known, else the CIF with a bootstrap interval",
+    "<event>_by_tau_method": "Wilson where every trial's fate by tau is known; else the CIF, from Wilson's lower bound "
+    "with none of the unknown trials to his upper bound with all",
     "<event>_rmst_steps": "restricted mean time to the event, the integral of 1 - CIF from 0 to tau",
     "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % bootstrap interval over seeds; empty where all agree",
     "<event>_median_steps": "where the CIF crosses one half; empty: not by tau",

@@ -75,7 +75,8 @@ def test_interrupted_trials_are_weighed_not_dropped():
     """Two seeds of four were interrupted at 150: the one event after that stands for them too."""
     summary = summarise([at(100), at(200), censored(150), censored(150)], TAU, rng())
     assert summary.by_tau.value == pytest.approx(1.0)
-    assert summary.by_tau.method == "Aalen-Johansen, bootstrap"
+    assert summary.by_tau.method == "Aalen-Johansen, Wilson at both extremes"
+    assert (summary.by_tau.low, summary.by_tau.high) == (wilson(2, 4)[0], wilson(4, 4)[1])
     # S is 3/4 on [100, 200) and 0 after it.
     assert summary.restricted_mean_steps.value == pytest.approx(100 + 0.75 * 100)
 
