@@ -351,7 +351,7 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
             nice=False,
         ),
     )
-    edge = alt.when(chosen).then(alt.value("#d55e00")).when(hovered).then(alt.value(INK)).otherwise(alt.value("white"))
+    edge = alt.when(hovered).then(alt.value(INK)).otherwise(alt.value("white"))
     middle = (low * diagram.tau_steps) ** 0.5 if logarithmic else (low + diagram.tau_steps) / 2
     ink = alt.when(f"isValid(datum.mean) && datum.mean > {middle}").then(alt.value("white")).otherwise(alt.value(INK))
     base = alt.Chart(cells)
@@ -386,7 +386,9 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
         )
     )
     texts = mean.encode(**place, text="told:N", color=ink)
-    together = alt.layer(alt.layer(tiles, texts, reached), dots)
+    # On top of the tiles, whose neighbours would hide its edge; the page lets the pointer through.
+    ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke="#d55e00", strokeWidth=3).encode(**place)
+    together = alt.layer(alt.layer(tiles, texts, reached, ring.properties(name="ring")), dots)
     size = {"width": side * len(diagram.x.ticks), "height": tall * len(diagram.y.ticks)}
     return together.resolve_scale(x="independent", y="independent", color="independent").properties(**size)
 

@@ -30,7 +30,7 @@ h2 { font-size: 1.1rem; margin: 2.2rem 0 .5rem; }
 .hint { margin: 0 0 .8rem; font-size: .9rem; }
 main { display: flex; flex-wrap: wrap; gap: 1rem 2.2rem; align-items: flex-start; }
 #chart { overflow-x: auto; max-width: 100%; }
-#chart .mark-text, #chart [class*="dots_"] { pointer-events: none; }
+#chart .mark-text, #chart [class*="dots_"], #chart [class*="ring_"] { pointer-events: none; }
 aside { flex: 1 1 300px; max-width: 460px; position: sticky; top: 1rem; }
 aside { border-left: 4px solid #dfe9f3; padding-left: 1.1rem; }
 aside h2 { margin-top: 0; }
