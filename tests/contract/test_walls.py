@@ -50,10 +50,11 @@ def test_imports_point_down_only(path):
         assert "ray" not in tops
     if room == "analysis":
         assert not tops & {"ray", "torch", "search_spaces"}
-        assert {module for module in imports(path) if module.startswith("pipeline")} <= {
-            "pipeline.ledger",
-            "pipeline.ledger_rows",
-        }
+        # What a run is called in MLflow is said once, where it is written.
+        mlflow = (
+            {"pipeline.tracking_server", "pipeline.tracking_content"} if name == "analysis/load_mlflow.py" else set()
+        )
+        assert {module for module in imports(path) if module.startswith("pipeline")} <= {"pipeline.ledger"} | mlflow
         assert {module for module in imports(path) if module.startswith("trainables")} <= {
             "trainables.engine.outcome",
             "trainables.records",
