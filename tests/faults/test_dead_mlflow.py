@@ -155,9 +155,9 @@ def test_a_dead_address_is_told_within_15_seconds(sample: SampleSweep) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
-def test_an_address_that_never_answers_is_told_within_15_seconds(scheme: str) -> None:
+def test_an_address_that_never_answers_is_told_in_time(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
-        with pytest.raises(TrackingError, match="no answer within 15 s"):
-            check(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/runs")
-        assert time.monotonic() - started < 16
+        with pytest.raises(TrackingError, match="no answer within 3 s"):
+            check(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/runs", timeout_s=3)
+        assert time.monotonic() - started < 4

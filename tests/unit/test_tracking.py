@@ -2,9 +2,11 @@
 
 import json
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,8 +38,14 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def uri(empty_database: Path, tmp_path: Path) -> str:
-    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return copied(empty_database, tmp_path / "mlflow.db")
+
+
+def copied(database: Path, to: Path) -> str:
+    """The address of a copy; copying the bytes would leave out what the write-ahead log holds."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+    return f"sqlite:///{to}"
 
 
 @pytest.fixture
@@ -218,8 +226,7 @@ class TestIdempotence:
         followed = trial_runs(uri)[sample.trial_ids[0]]
         assert followed.info.run_id == run.info.run_id
 
-        fresh_uri = f"sqlite:///{tmp_path / 'fresh.db'}"
-        (tmp_path / "fresh.db").write_bytes(empty_database.read_bytes())
+        fresh_uri = copied(empty_database, tmp_path / "fresh.db")
         sync(sample.ledger, "sample", fresh_uri)
         fresh = trial_runs(fresh_uri)[sample.trial_ids[0]]
         assert {column: whole(uri, followed)[column] for column in COLUMNS} == {
@@ -410,6 +417,16 @@ class TestBadInput:
     def test_a_folder_that_is_not_there_is_made_by_the_sync_not_by_the_check(self, tmp_path: Path) -> None:
         check(f"sqlite:///{tmp_path}/new/mlflow.db")
         assert not (tmp_path / "new").exists()
+
+    def test_a_new_file_is_in_write_ahead_mode_and_an_old_one_left_as_it_is(
+        self, empty_database: Path, uri: str, tmp_path: Path
+    ) -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as old:
+            old.execute("PRAGMA journal_mode=DELETE")
+        tracking_server.connect(uri).search_experiments(max_results=1)
+        for path, mode in ((empty_database, "wal"), (tmp_path / "mlflow.db", "delete")):
+            with closing(sqlite3.connect(path)) as database:
+                assert database.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
     def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         (tmp_path / "mlflow.db").write_text("no database at all, but long enough to look at")
