@@ -1,0 +1,245 @@
+"""What becomes of a cohort that went wrong, by class of error; nothing is trained here."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from pipeline.dispatch import Dispatcher, RowOrigin
+from pipeline.local import run_local
+from pipeline.plan import CohortPlan
+from trainables.engine.models import MLP
+from trainables.engine.tasks import ModularAddition
+from trainables.engine.trial import Seeds
+from trainables.grokking import GrokkingTrial
+from trainables.lockstep import CohortError, MemberStatus, Origin
+from trainables.records import TrialRow
+
+BASE = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10)
+TRIALS = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4))
+MEMORY = CohortError("out_of_memory", "no memory left")
+LOST = CohortError("lost_worker", "the worker is gone")
+BUG = CohortError("error", "ValueError: a bug")
+
+
+class Store:
+    def __init__(self):
+        self.rows = {}
+
+    def commit(self, trials, trajectory, checkpoints=()):
+        assert all(len(values) == 0 for values in trajectory.values())
+        self.rows |= {row.trial_id: row for row in trials}
+
+    def trials(self, trial_ids=None):
+        return {key: row for key, row in self.rows.items() if trial_ids is None or key in trial_ids}
+
+    def checkpoint(self, trial_id):
+        return None
+
+    def end(self, trial, state="finished"):
+        self.rows[trial.trial_id] = TrialRow(
+            trial_id=trial.trial_id,
+            config_json="{}",
+            state=state,
+            last_step=4,
+            device_kind="cpu",
+            data_fingerprint="",
+            source_hash="",
+            provenance_json="{}",
+            committed_at="",
+        )
+
+    def again(self, trials, size):
+        left = [trial for trial in trials if getattr(self.rows.get(trial.trial_id), "state", "") != "finished"]
+        return [CohortPlan(tuple(left[at : at + size]), 0, 1.0) for at in range(0, len(left), size)]
+
+
+class Watcher:
+    def __init__(self):
+        self.states = {}
+
+    def reported(self, cohort, statuses):
+        pass
+
+    def ended(self, states):
+        assert not self.states.keys() & states.keys(), "told twice"
+        self.states |= states
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def watcher():
+    return Watcher()
+
+
+def dispatcher(store, watcher, *cohorts, **options):
+    plans = [CohortPlan(tuple(trials), 0, 1.0) for trials in cohorts]
+    origin = lambda trial: Origin("cpu:here", "hash", "{}")  # noqa: E731
+    return Dispatcher(plans, store=store, again=store.again, origin=origin, watchers=[watcher], **options)
+
+
+def drain(queue, store, fate):
+    """Run everything: ``fate(cohort)`` is an error or None; returns the sizes of the cohorts in order."""
+    sizes = []
+    while queue.open:
+        cohort = queue.next()
+        assert cohort is not None
+        assert len(sizes) < 50, "it never ends"
+        sizes.append(len(cohort.trials))
+        error = fate(cohort)
+        if error is None:
+            for trial in cohort.trials:
+                store.end(trial)
+            queue.reported(
+                cohort,
+                [MemberStatus(trial.trial_id, 10, 1.0, 1.0, "finished", None, "grokking") for trial in cohort.trials],
+            )
+        queue.settle(cohort, error)
+    return sizes
+
+
+def test_out_of_memory_halves_the_cohort_and_every_later_one_of_its_kind(store, watcher):
+    more = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4, 8))
+    queue = dispatcher(store, watcher, TRIALS, more)
+    sizes = drain(queue, store, lambda cohort: MEMORY if len(cohort.trials) > 2 else None)
+    assert sizes == [4, 2, 2, 2, 2]
+    assert set(watcher.states.values()) == {"finished"}
+    assert len(watcher.states) == 8
+
+
+def test_out_of_memory_alone_is_a_failure(store, watcher):
+    assert drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: MEMORY) == [4, 2, 1, 1, 2, 1, 1]
+    assert watcher.states == {trial.trial_id: "failed" for trial in TRIALS}
+    row = store.rows[TRIALS[0].trial_id]
+    assert (row.error_kind, row.error, row.last_step) == ("out_of_memory", "no memory left", 0)
+    assert (row.device_kind, row.source_hash) == ("cpu:here", "hash")
+    assert row.data_fingerprint == TRIALS[0].data_fingerprint()
+
+
+def test_another_error_splits_a_cohort_and_fails_the_trial_that_has_it(store, watcher):
+    guilty = TRIALS[2]
+    sizes = drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: BUG if guilty in cohort.trials else None)
+    assert sizes == [4, 1, 1, 1, 1]
+    assert {trial_id for trial_id, state in watcher.states.items() if state == "failed"} == {guilty.trial_id}
+    assert store.rows[guilty.trial_id].error == "ValueError: a bug"
+
+
+def test_a_lost_worker_is_tried_three_times_more(store, watcher):
+    lost = iter([LOST, LOST, LOST])
+    assert drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: next(lost, None)) == [1] * 4
+    assert watcher.states == {TRIALS[0].trial_id: "finished"}
+
+
+def test_a_worker_that_is_lost_every_time_is_a_failure(store, watcher):
+    assert drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: LOST) == [1] * 4
+    assert store.rows[TRIALS[0].trial_id].error_kind == "lost_worker"
+
+
+def test_a_member_that_kills_its_worker_does_not_take_the_others_along(store, watcher):
+    guilty = TRIALS[1]
+    sizes = drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: LOST if guilty in cohort.trials else None)
+    assert sizes == [4, 4, 4, 4, 1, 1, 1, 1]
+    assert [state for _, state in sorted(watcher.states.items())].count("failed") == 1
+
+
+def test_what_had_ended_before_the_error_is_not_run_again(store, watcher):
+    def fate(cohort):
+        if len(cohort.trials) == 4:
+            store.end(TRIALS[0])
+            store.end(TRIALS[3])
+            return LOST
+        return None
+
+    assert drain(dispatcher(store, watcher, TRIALS), store, fate) == [4, 2]
+    assert set(watcher.states.values()) == {"finished"}
+    assert len(watcher.states) == 4
+
+
+def test_an_error_after_the_last_commit_is_none(store, watcher):
+    def fate(cohort):
+        store.end(cohort.trials[0])
+        return BUG
+
+    assert drain(dispatcher(store, watcher, TRIALS[:1]), store, fate) == [1]
+    assert watcher.states == {TRIALS[0].trial_id: "finished"}
+
+
+def test_a_failure_keeps_what_was_measured_before_it(store, watcher):
+    store.end(TRIALS[0], "running")
+    drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: BUG)
+    row = store.rows[TRIALS[0].trial_id]
+    assert (row.state, row.last_step, row.device_kind, row.error_kind) == ("failed", 4, "cpu", "error")
+
+
+def test_after_the_time_is_up_nothing_starts(store, watcher):
+    queue = dispatcher(store, watcher, TRIALS[:1], TRIALS[1:2], stop_at=time.time() + 0.2)
+    cohort = queue.next()
+    time.sleep(0.3)
+    assert queue.next() is None
+    assert queue.open
+    queue.settle(cohort)
+    assert not queue.open
+
+
+def test_a_source_is_asked_when_the_queue_is_empty_and_told_what_ended(store, watcher):
+    class Source:
+        def __init__(self):
+            self.left = list(TRIALS)
+            self.heard = []
+
+        @property
+        def exhausted(self):
+            return not self.left
+
+        def more(self):
+            return [CohortPlan((self.left.pop(0),), 0, 1.0)] if self.left else []
+
+        def ended(self, states):
+            self.heard += states
+
+    source = Source()
+    assert drain(dispatcher(store, watcher, source=source), store, lambda cohort: None) == [1, 1, 1, 1]
+    assert source.heard == [trial.trial_id for trial in TRIALS]
+
+
+def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
+    class Refusing(Store):
+        def commit(self, trials, trajectory, checkpoints=()):
+            if trajectory["step"]:
+                raise OSError("the disk\nis full")
+            super().commit(trials, trajectory, checkpoints)
+
+    store = Refusing()
+    queue = dispatcher(store, watcher, TRIALS[:2])
+    run_local(queue, writer=store, provenance=lambda trial, device: Origin("cpu", "", "{}"), device="cpu")
+    assert [row.error for row in store.rows.values()] == ["OSError: the disk is full"] * 2
+    assert set(watcher.states.values()) == {"failed"}
+
+
+def test_the_origin_of_rows_takes_the_driver_s_commit_where_there_is_no_checkout(monkeypatch):
+    from pipeline import dispatch
+
+    here = {"commit": None, "dirty": None, "diff": None, "hostname": "worker"}
+    monkeypatch.setattr(dispatch, "collect", lambda: here)
+    origin = RowOrigin({"commit": "abc", "dirty": False, "diff": None})(TRIALS[0], "cpu")
+    assert origin.provenance_json == '{"commit":"abc","diff":null,"dirty":false,"hostname":"worker"}'
+    monkeypatch.setattr(dispatch, "collect", lambda: here | {"commit": "own", "dirty": True})
+    assert (
+        '"commit":"own"' in RowOrigin({"commit": "abc", "dirty": False, "diff": None})(TRIALS[0], "cpu").provenance_json
+    )
+
+
+def test_a_cohort_that_is_too_large_is_split_when_it_is_handed_out(store, watcher):
+    queue = dispatcher(store, watcher, TRIALS, tuple(replace_seed(seed) for seed in range(10, 17)))
+    first = queue.next()
+    queue.settle(first, MEMORY)
+    sizes = drain(queue, store, lambda cohort: None)
+    assert sizes == [2, 2, 2, 2, 2, 1]
+
+
+def replace_seed(seed):
+    return replace(BASE, seeds=Seeds.all(seed))

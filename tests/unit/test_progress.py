@@ -1,0 +1,199 @@
+"""The live view: what is left, from censored durations; plain lines; the phase map."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from pipeline.phase_map import PhaseMap
+from pipeline.plan import CohortPlan
+from pipeline.progress import LiveView, PlainView, Tally, expected_steps_left
+from trainables.lockstep import MemberStatus
+
+ARMS = [
+    (f"a{wd}{seed}", {"arm": "AdamW", "optimizer.weight_decay": wd, "seed": seed})
+    for wd in (0, 16, 2)
+    for seed in (0, 1)
+]
+ARMS += [(f"o{seed}", {"arm": "⊥AdamW", "seed": seed}) for seed in (0, 1)]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def status(trial_id, step, state="running", phase="confusion"):
+    return MemberStatus(trial_id, step, 0.5, 0.1, state, None, phase)
+
+
+COHORT = CohortPlan((), 0, 1.0)
+
+
+class TestStepsLeft:
+    def test_without_an_end_seen_everything_runs_to_the_horizon(self):
+        assert expected_steps_left([], [100, 900], horizon_steps=1000) == [900, 100]
+
+    def test_the_mean_of_what_is_over_where_nothing_runs(self):
+        over = [100, 300, 1000, 1000]
+        assert expected_steps_left(over, [], horizon_steps=1000, at=[0]) == [pytest.approx(np.mean(over))]
+
+    def test_given_that_it_runs_still(self):
+        # Of those older than 200 one ended at 300, two at the horizon.
+        (left,) = expected_steps_left([100, 300, 1000, 1000], [], horizon_steps=1000, at=[200])
+        assert left == pytest.approx(np.mean([300, 1000, 1000]) - 200)
+
+    def test_censored_durations_count_as_survived_so_far(self):
+        # Ten that run at 500 say that the one that ended at 100 is rare: 1/11 of the mass, by hand.
+        (left,) = expected_steps_left([100], [500] * 10, horizon_steps=1000, at=[0])
+        assert left == pytest.approx(100 + 900 * 10 / 11)
+
+    def test_against_the_truth_of_an_exponential(self):
+        rng = np.random.default_rng(0)
+        times, censoring = rng.exponential(400, 4000), rng.uniform(0, 1000, 4000)
+        over = [int(t) for t, c in zip(times, censoring, strict=True) if t <= c]
+        running = [int(c) for t, c in zip(times, censoring, strict=True) if t > c]
+        (left,) = expected_steps_left(over, running, horizon_steps=1000, at=[0])
+        assert left == pytest.approx(400 * (1 - np.exp(-1000 / 400)), rel=0.05)
+        naive = np.mean(over)
+        assert left > 1.3 * naive
+
+    def test_older_than_any_that_is_over(self):
+        assert expected_steps_left([10, 10], [500], horizon_steps=1000) == [500]
+
+
+class TestTally:
+    def test_counts_rate_and_time_left(self):
+        clock = Clock()
+        tally = Tally(ARMS, horizon_steps=1000, clock=clock)
+        tally.had("a00", "finished", "memorization", 1000)
+        tally.had("a01", "failed", "", 0)
+        assert tally.headline() == "2 of 8 done, 0 running, 1 cached, 1 failed"
+        assert (tally.left_s(), tally.pace()) == (None, "starting")
+        clock.now = 20.0  # Ray's start is no training
+        tally.reported(COHORT, [status("a20", 100), status("a21", 100)])
+        clock.now = 30.0
+        tally.reported(COHORT, [status("a20", 600), status("a21", 600)])
+        assert tally.steps_per_s() == pytest.approx(100.0)
+        assert tally.headline() == "2 of 8 done, 2 running, 1 cached, 1 failed"
+        # One over at the horizon, two censored at 600: all go to the horizon.
+        assert tally.left_s() == pytest.approx((2 * 400 + 4 * 1000) / 100)
+        tally.ended({"a20": "stopped", "a21": "failed"})
+        assert tally.headline() == "4 of 8 done, 0 running, 1 cached, 2 failed"
+        assert tally.states["a20"] == ("stopped", "confusion")
+
+    def test_the_last_trial_takes_its_own_time(self):
+        clock = Clock()
+        tally = Tally(ARMS[:2], horizon_steps=1000, clock=clock)
+        tally.reported(COHORT, [status("a00", 0), status("a01", 0)])
+        clock.now = 10.0
+        tally.reported(COHORT, [status("a00", 900), status("a01", 100)])
+        # 100 steps/s for both together: the second alone needs 900 at its half of that.
+        assert tally.left_s() == pytest.approx(900 / 50)
+        tally.ended({"a00": "finished", "a01": "finished"})
+        assert tally.left_s() == 0.0
+
+    def test_a_continued_trial_counts_its_new_steps_only(self):
+        clock = Clock()
+        tally = Tally(ARMS[:1], horizon_steps=1000, clock=clock)
+        cohort = CohortPlan((), 500, 1.0)
+        tally.reported(cohort, [status("a00", 500)])
+        clock.now = 1.0
+        tally.reported(cohort, [status("a00", 510)])
+        assert tally.steps_per_s() == pytest.approx(10.0)
+
+    def test_a_retried_trial_is_not_counted_twice(self):
+        tally = Tally(ARMS[:1], horizon_steps=1000, clock=Clock())
+        for step in (0, 300, 100, 200, 400):
+            tally.reported(COHORT, [status("a00", step)])
+        assert tally._done_steps == 400
+
+
+class TestPlainLines:
+    def test_every_ten_seconds_at_most_and_when_trials_end(self):
+        clock, stream = Clock(), io.StringIO()
+        with PlainView(Tally(ARMS, horizon_steps=1000, clock=clock), stream, clock) as view:
+            for second in range(25):
+                clock.now = float(second)
+                view.reported(COHORT, [status("a00", 10 * second)])
+            assert len(stream.getvalue().splitlines()) == 2
+            clock.now = 25.5
+            view.ended({"a00": "stopped"})
+            view.ended({"a01": "stopped"})
+            lines = stream.getvalue().splitlines()
+            assert len(lines) == 3
+            assert lines[-1].startswith("1 of 8 done, 0 running, 0 cached, 0 failed; ")
+        assert stream.getvalue().splitlines()[-1] == "2 of 8 done, 0 running, 0 cached, 0 failed after 26 s"
+        assert "\x1b" not in stream.getvalue()
+
+
+class TestPhaseMap:
+    def rendered(self, trials, states, width=100, height=20):
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        for part in PhaseMap(trials).render(states, width=width, height=height):
+            console.print(part)
+        return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+    def test_arms_are_rows_and_numbers_are_sorted(self):
+        states = {"a00": ("stopped", "grokking"), "a01": ("running", "memorization"), "a20": ("failed", "")}
+        states["o1"] = ("finished", "comprehension")
+        assert self.rendered(ARMS, states) == [
+            "arm ↓  weight decay →",
+            "        0   2   16  –",
+            "AdamW   ●▲  ✗·  ··",
+            "⊥AdamW              ·■",
+        ]
+
+    def test_two_axes(self):
+        trials = [(f"{x}{y}", {"x.first": x, "y.second_one": y, "seed": 0}) for x in "abc" for y in (1, 0.5)]
+        assert self.rendered(trials, {"b0.5": ("stopped", "grokking")}) == [
+            "second one ↓  first →",
+            "     a  b  c",
+            "1    ·  ·  ·",
+            "0.5  ·  ●  ·",
+        ]
+
+    def test_what_does_not_fit_is_counted(self):
+        trials = [(f"{x},{y}", {"x": x, "y": y}) for x in range(50) for y in range(30)]
+        lines = self.rendered(trials, {}, width=60, height=10)
+        assert max(map(len, lines)) <= 60
+        assert len(lines) == 2 + 10
+        assert lines[-1].startswith("+21 rows")
+        assert lines[1].split()[-1].startswith("+")
+        shown = len(lines[1].split()) - 1
+        assert lines[1].split()[-1] == f"+{50 - shown}"
+
+    def test_no_axis_at_all(self):
+        assert (
+            self.rendered([("a", {"seed": 0}), ("b", {"seed": 1})], {"b": ("finished", "confusion")})[-1].strip()
+            == "·○"
+        )
+
+
+def test_the_screen_of_a_terminal():
+    console = Console(width=80, height=24, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    with LiveView(Tally(ARMS, horizon_steps=1000), "wd_vs_orthograd", console) as view:
+        view.reported(COHORT, [status("a00", 10, phase="grokking")])
+        view.ended({"a00": "stopped"})
+    screen = console.file.getvalue()
+    assert "wd_vs_orthograd  1 of 8 done, 0 running, 0 cached, 0 failed" in screen
+    assert "●" in screen
+    assert "weight decay" in screen
+    # Every line of the last picture fits.
+    plain = Console(width=80, height=24, file=io.StringIO(), color_system=None)
+    plain.print(view._picture())
+    assert max(len(line) for line in plain.file.getvalue().splitlines()) <= 80
+
+
+def test_an_objective_s_trials_come_as_they_are_suggested():
+    tally = Tally([], horizon_steps=100)
+    assert tally.headline() == "0 of 0 done, 0 running, 0 cached, 0 failed"
+    console = Console(width=80, file=io.StringIO())
+    with LiveView(tally, "search", console) as view:
+        tally.set_trials(ARMS[:2])
+        view.reported(COHORT, [status("a00", 10)])
+    assert "0 of 2 done, 1 running" in tally.headline()
