@@ -175,7 +175,7 @@ class Dispatcher:
                 state=FAILED,
                 last_step=0,
                 device_kind=origin.device_kind,
-                data_fingerprint=trial.data_fingerprint(),
+                data_fingerprint=_fingerprint(trial),
                 source_hash=origin.source_hash,
                 provenance_json=origin.provenance_json,
                 committed_at="",
@@ -200,3 +200,11 @@ class Dispatcher:
             self._source.ended(new)
         for watcher in self._watchers:
             watcher.ended(new)
+
+
+def _fingerprint(trial: TrialConfig) -> str:
+    """Of a trial that failed: its data may be just what is not there."""
+    try:
+        return trial.data_fingerprint()
+    except Exception:
+        return ""

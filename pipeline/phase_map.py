@@ -66,7 +66,7 @@ class PhaseMap:
             cells = (self._cells.get((row, column), []) for column in self.columns[:fitting])
             table.add_row(Text(row), *(_cell(members, states) for members in cells))
         if len(shown) < len(self.rows):
-            table.add_row(Text(f"+{len(self.rows) - len(shown)} rows", style="bright_black"))
+            table.add_row(Text(f"+{len(self.rows) - len(shown)}", style="bright_black"))
         down = " · ".join(_words(axis) for axis in self._others)
         return [Text(f"{down} ↓  {_words(self.x)} →" if down else f"{_words(self.x)} →", style="bright_black"), table]
 

@@ -112,7 +112,7 @@ def test_out_of_memory_halves_the_cohort_and_every_later_one_of_its_kind(store, 
 
 
 def test_out_of_memory_alone_is_a_failure(store, watcher):
-    assert drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: MEMORY) == [4, 2, 1, 1, 2, 1, 1]
+    assert drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: MEMORY) == [4, 2, 1, 1, 1, 1]
     assert watcher.states == {trial.trial_id: "failed" for trial in TRIALS}
     row = store.rows[TRIALS[0].trial_id]
     assert (row.error_kind, row.error, row.last_step) == ("out_of_memory", "no memory left", 0)
@@ -173,6 +173,15 @@ def test_a_failure_keeps_what_was_measured_before_it(store, watcher):
     drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: BUG)
     row = store.rows[TRIALS[0].trial_id]
     assert (row.state, row.last_step, row.device_kind, row.error_kind) == ("failed", 4, "cpu", "error")
+
+
+def test_a_trial_whose_data_are_not_there_fails_by_itself(store, watcher, monkeypatch):
+    def missing(self):
+        raise FileNotFoundError("no such data")
+
+    monkeypatch.setattr(GrokkingTrial, "data_fingerprint", missing)
+    drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: BUG)
+    assert store.rows[TRIALS[0].trial_id].data_fingerprint == ""
 
 
 def test_after_the_time_is_up_nothing_starts(store, watcher):

@@ -162,7 +162,7 @@ class TestPhaseMap:
         lines = self.rendered(trials, {}, width=60, height=10)
         assert max(map(len, lines)) <= 60
         assert len(lines) == 2 + 10
-        assert lines[-1].startswith("+21 rows")
+        assert lines[-1].startswith("+21")
         assert lines[1].split()[-1].startswith("+")
         shown = len(lines[1].split()) - 1
         assert lines[1].split()[-1] == f"+{50 - shown}"
