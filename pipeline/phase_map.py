@@ -48,7 +48,7 @@ class PhaseMap:
         :param states: (state, phase so far) by trial id, for the trials that have begun.
         """
         seeds = max(len(members) for members in self._cells.values())
-        label = min(max(len(row) for row in self.rows), width // 3)
+        label = min(max(5, *map(len, self.rows)), width // 3)
         fitting, used = 0, label + 2
         for column in self.columns:
             used += max(seeds, len(column)) + 2

@@ -1,0 +1,228 @@
+"""The command line of a sweep: every bad input gets one clear line and code 2, before anything starts."""
+
+import json
+import re
+import socket
+import time
+
+import pytest
+
+from pipeline import ray_settings, sweep
+from pipeline.ledger import Ledger
+from pipeline.ray_settings import RayAddressError, check_address, prepare
+from pipeline.space_file import load_space
+from pipeline.sweep_flags import parser, resolve
+from tests.sweep_runs import write_space
+
+SMALL = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(2)'
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The command sets Ray's environment for its process, which here is the tests' own.
+    monkeypatch.setattr(ray_settings, "prepare", lambda address: None)
+
+
+def run(capsys, *arguments):
+    """(exit code, standard output, standard error)"""
+    try:
+        code = sweep.main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def newer_ledger(folder):
+    Ledger.open(str(folder / "newer"), create=True)
+    marker = folder / "newer" / "grokscape-ledger.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"schema_version": 99}))
+
+
+def foreign_folder(folder):
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "thesis.tex").write_text("do not touch")
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+BAD = [
+    ("no such file", "missing.py", [], r"missing\.py: cannot be read"),
+    ("no SWEEP", "SPACE = 1\n", [], r"space\.py: defines no SWEEP"),
+    ("another type", "SWEEP = 1\n", [], r"SWEEP is of type int; must be a SweepSpec"),
+    ("a Python error", "x = 1\nSWEEP = x / 0\n", [], r"space\.py:2: ZeroDivisionError"),
+    ("a syntax error", "x = 1\nSWEEP = (\n", [], r"space\.py:2: SyntaxError"),
+    ("an unknown axis", 'base=BASE, axes={"optimizer.momentum": [0.9]}', [], r"axis optimizer\.momentum: .*allowed: "),
+    (
+        "a bad value",
+        'base=BASE, axes={"optimizer.weight_decay": [0, -1]}',
+        [],
+        r"weight_decay = -1.*must be at least 0",
+    ),
+    ("an unknown flag", SMALL, ["--fast"], r"unrecognized arguments: --fast"),
+    ("no workers", SMALL, ["--workers", "0"], r"--workers: '0': must be a whole number of at least 1"),
+    ("a size in words", SMALL, ["--cohort-size", "big"], r"--cohort-size: 'big': must be"),
+    ("no time", SMALL, ["--max-hours", "-1"], r"--max-hours: '-1': must be a number of hours above 0"),
+    ("half a seed", SMALL, ["--seeds", "1.5"], r"--seeds: '1.5': must be"),
+    ("a device of fantasy", SMALL, ["--device", "tpu"], r"--device tpu: must be cpu, cuda or cuda:N"),
+    ("a GPU that is not there", SMALL, ["--local", "--device", "cuda:77"], r"--device cuda:77: .*CUDA GPU"),
+    ("a GPU that Ray hands out", SMALL, ["--device", "cuda:0"], r"Ray hands out the GPUs"),
+    ("two places", SMALL, ["--local", "--address", "127.0.0.1:1"], r"--local runs in this process"),
+    ("many, in process", SMALL, ["--local", "--workers", "3"], r"--workers 3: --local runs one cohort at a time"),
+    ("no address", SMALL, ["--address", "cluster"], r"--address cluster: must be host:port"),
+    ("a foreign folder", SMALL, ["--ledger", "foreign"], r"foreign is not a ledger: .*thesis\.tex"),
+    ("a newer ledger", SMALL, ["--ledger", "newer"], r"ledger: .*newer"),
+    ("a file for a ledger", SMALL, ["--ledger", "space.py"], r"ledger: .*space\.py"),
+    ("an unwritable place", SMALL, ["--ledger", "/proc/nowhere"], r"ledger: .*/proc/nowhere"),
+    ("a folder for MLflow", SMALL, ["--mlflow-uri", "mlruns"], r"MLflow at 'mlruns'"),
+    ("no database", SMALL, ["--mlflow-uri", "sqlite:///space.py"], r"MLflow at sqlite:///space\.py"),
+]
+
+
+@pytest.mark.parametrize(("space", "flags", "line"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_bad_input_gets_one_clear_line(capsys, tmp_path, space, flags, line):
+    foreign_folder(tmp_path)
+    newer_ledger(tmp_path)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    name = "space.py"
+    if space.startswith("base="):
+        write_space(tmp_path, space, name="space")
+    elif space.endswith(".py"):
+        name = space
+    else:
+        (tmp_path / name).write_text(space)
+    if "--mlflow-uri" not in flags:
+        flags = [*flags, "--mlflow-uri", "none"]
+    code, output, errors = run(capsys, name, *flags)
+    assert (code, output) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*\n", errors), errors
+    assert re.search(line, errors), errors
+    # Nothing was begun, and nothing of anybody else's was touched.
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        {*before, *([name] if name == "space.py" else [])}
+    )
+
+
+@pytest.mark.parametrize("flag", ["--mlflow-uri", "--address"])
+def test_a_dead_address_is_said_soon(capsys, tmp_path, flag):
+    write_space(tmp_path, SMALL, name="space")
+    address = f"127.0.0.1:{free_port()}"
+    more = [flag, f"http://{address}"] if flag == "--mlflow-uri" else [flag, address, "--mlflow-uri", "none"]
+    began = time.monotonic()
+    code, output, errors = run(capsys, "space.py", *more)
+    assert time.monotonic() - began < 15
+    assert (code, output) == (2, "")
+    assert re.fullmatch(rf"error: [^\n]*{address}[^\n]*refused[^\n]*\n", errors), errors
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_makes_nothing(capsys, tmp_path):
+    write_space(tmp_path, SMALL, name="space", doc="Why not?")
+    code, output, errors = run(capsys, "space.py", "--dry-run", "--mlflow-uri", "none", "--workers", "2")
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[0] == "space: Why not?"
+    assert "  axis     optimizer.weight_decay = 0, 1" in output
+    assert "  trials   4: 0 in the ledger, 0 to continue, 4 new" in output
+    assert " on 2 workers" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
+    code, output, errors = run(capsys, "space.py", "--dry-run", "--json", "--seeds", "3", "--max-steps", "9")
+    told = json.loads(output)
+    assert {name: told[name] for name in ("planned", "cached", "finished", "failed", "figures")} == {
+        "planned": 6,
+        "cached": 0,
+        "finished": 0,
+        "failed": 0,
+        "figures": None,
+    }
+    assert (told["ledger"], told["mlflow"]) == ("results/ledger", "sqlite:///results/mlflow.db")
+    assert told["horizon_steps"] == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
+
+
+def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
+    write_space(tmp_path, SMALL, name="space", p=5, horizon=12)
+    flags = ("--local", "--mlflow-uri", "none", "--out", "pictures")
+    code, output, errors = run(capsys, "space.py", *flags)
+    assert (code, errors) == (0, "")
+    assert "space: 4 to run in " in output
+    assert "4 of 4 done, 0 running, 0 cached, 0 failed after" in output
+    assert output.splitlines()[-1] == "open     xdg-open pictures/phase_diagram.html"
+    recorded = Ledger.open("results/ledger").sweep("space")
+    code, output, errors = run(capsys, "space.py", *flags)
+    assert (code, errors) == (0, "")
+    assert output.startswith("space: nothing to run, the ledger has all 4 trials\n")
+    assert Ledger.open("results/ledger").sweep("space") == recorded
+    code, output, _ = run(capsys, "space.py", *flags, "--json")
+    told = json.loads(output)
+    assert (code, told["planned"], told["cached"], told["finished"], told["failed"]) == (0, 4, 4, 0, 0)
+    assert told["ledger"] == str(tmp_path / "results" / "ledger")
+    assert told["mlflow"] is None
+    assert "pictures/phase_diagram.png" in told["figures"]
+
+
+def test_the_space_sets_what_no_flag_does(tmp_path):
+    settings = ', workers=3, cohort_size=7, device="cpu", max_hours=2.5, ledger="there", mlflow_uri="none"'
+    space = load_space(write_space(tmp_path, SMALL + settings, name="space"))
+    found = resolve(parser().parse_args(["space.py"]), space)
+    assert (found.workers, found.cohort_size, found.max_hours) == (3, 7, 2.5)
+    assert (found.ledger, found.mlflow_uri) == ("there", None)
+    flags = ["space.py", "--workers", "1", "--cohort-size", "auto", "--ledger", "here", "--max-hours", "0.5"]
+    found = resolve(parser().parse_args(flags), space)
+    assert (found.workers, found.cohort_size, found.max_hours, found.ledger) == (1, "auto", 0.5, "here")
+    assert resolve(parser().parse_args(["space.py", "--local"]), space).workers == 1
+
+
+def test_the_help_reads_well(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, output, _ = run(capsys, "--help")
+    assert code == 0
+    for flag in (
+        *("--local", "--ledger URI", "--mlflow-uri URI", "--address HOST:PORT", "--device", "--dry-run", "--json"),
+        *("--max-steps N", "--seeds N", "--workers N", "--cohort-size N", "--max-hours H", "--rerun-failed"),
+    ):
+        assert flag in output
+    assert "Exit codes: 0 done, 1 some trials failed, 2 bad input, 130 interrupted" in " ".join(output.split())
+    assert max(map(len, output.splitlines())) <= 100
+
+
+class TestRayEnvironment:
+    def test_our_own_cluster_gets_a_token_that_nobody_else_has(self, tmp_path):
+        one, two = {"HOME": str(tmp_path)}, {"HOME": str(tmp_path)}
+        prepare(None, one)
+        prepare(None, two)
+        assert one["RAY_AUTH_MODE"] == "token"
+        assert len(one["RAY_AUTH_TOKEN"]) >= 32
+        assert one["RAY_AUTH_TOKEN"] != two["RAY_AUTH_TOKEN"]
+        assert list(tmp_path.iterdir()) == []
+        assert one["RAY_USAGE_STATS_ENABLED"] == "0"
+
+    def test_the_user_s_own_token_stays(self, tmp_path):
+        own = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "mine"}
+        prepare(None, own)
+        assert own["RAY_AUTH_TOKEN"] == "mine"
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("kept")
+        kept = {"HOME": str(tmp_path)}
+        prepare(None, kept)
+        assert "RAY_AUTH_TOKEN" not in kept
+
+    def test_to_join_a_cluster_a_token_is_used_where_there_is_one(self, tmp_path):
+        without, with_one = {"HOME": str(tmp_path)}, {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "shared"}
+        prepare("head:6379", without)
+        prepare("head:6379", with_one)
+        assert "RAY_AUTH_MODE" not in without
+        assert (with_one["RAY_AUTH_MODE"], with_one["RAY_AUTH_TOKEN"]) == ("token", "shared")
+
+    @pytest.mark.parametrize("address", ["", "head", "head:", ":6379", "head:port", "ray://head:10001", "head:70000"])
+    def test_what_is_no_address(self, address):
+        with pytest.raises(RayAddressError, match="must be host:port"):
+            check_address(address)
+
+    def test_one_that_answers(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            check_address(f"127.0.0.1:{server.getsockname()[1]}")
