@@ -74,7 +74,10 @@ def check(uri: str, timeout_s: float = 15) -> None:
 
     def ask() -> None:
         try:
-            call(uri, connect(uri).search_experiments, max_results=1)
+            if is_database(uri):
+                _speaking(uri, lambda: _connect_database(uri))
+            else:
+                call(uri, connect(uri).search_experiments, max_results=1)
         except TrackingError as problem:
             error.append(problem)
 
@@ -170,6 +173,16 @@ def _check_sqlite(uri: str) -> None:
         raise TrackingError(f"MLflow at {uri}: {folder} is not a folder that can be written")
 
 
+def _connect_database(uri: str) -> None:
+    """Connect without MLflow, which would first make its tables (that takes longer than a check may), and which
+    lets nobody else in this process to any server as long as it waits for one."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT 1"))
+
+
 def _check_port(uri: str, timeout_s: float) -> None:
     """Find out in no time, before MLflow is imported and tries again and again, that nobody listens."""
     address = urlsplit(uri)
@@ -192,7 +205,7 @@ def _check_port(uri: str, timeout_s: float) -> None:
 
 
 def _speaking(uri: str, function: Callable[[], Any]) -> Any:
-    # mlflow and sqlalchemy are imported by whoever made the client; importing their exceptions costs nothing then.
+    # Slow only where nobody has imported mlflow yet, and whoever gets here is about to use it.
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
