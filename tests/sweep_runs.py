@@ -51,25 +51,25 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "HOME": str(folder)} | more
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line of a sweep."""
-    return [sys.executable, "-m", "pipeline.sweep", *map(str, arguments)]
-
-
 def run_sweep(
-    folder: Path, *arguments: str | Path, timeout_s: float = 240, **more: str
+    folder: Path, *arguments: str | Path, timeout_s: float = 240, program: str | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a sweep to its end, in ``folder``."""
-    with started_sweep(folder, *arguments, **more) as process:
+    with started_sweep(folder, *arguments, program=program, **more) as process:
         output, errors = process.communicate(timeout=timeout_s)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 @contextlib.contextmanager
-def started_sweep(folder: Path, *arguments: str | Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A sweep that runs in ``folder``; whatever is left of it ends with the block."""
+def started_sweep(
+    folder: Path, *arguments: str | Path, program: str | None = None, **more: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A sweep that runs in ``folder``; whatever is left of it ends with the block.
+
+    :param program: what runs instead of ``pipeline.sweep``, as a Python text.
+    """
     process = subprocess.Popen(
-        command(*arguments),
+        [sys.executable, *(("-m", "pipeline.sweep") if program is None else ("-c", program)), *map(str, arguments)],
         cwd=folder,
         env=environment(folder, **more),
         stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from trainables.lockstep import CohortError, CohortRun, MemberStatus, Provenance
 from trainables.records import Writer
 
 REPORT_EVERY_S = 2.0
+CHECKPOINT_EVERY_S = 20.0
 STATUSES, STEPS_DONE = "statuses", "steps_done"
 
 
@@ -24,6 +25,7 @@ def cohort_config(
         "start_step": start_step,
         "device": device,
         "deadline": deadline,
+        "checkpoint_every_s": CHECKPOINT_EVERY_S,
     }
 
 
@@ -61,6 +63,7 @@ class CohortTrainable(tune.Trainable):
                     provenance=self._provenance,
                     start_step=self.config["start_step"],
                     deadline=self.config["deadline"],
+                    checkpoint_every_s=self.config["checkpoint_every_s"],
                 )
             statuses: list[MemberStatus] = self._run.run(REPORT_EVERY_S)
         except Exception as error:
