@@ -8,8 +8,11 @@ The region of Fig. 2 of Prieto et al. 2025: the default MLP on addition mod 113,
 On a CPU, float16 rounds the sum and its logarithm to half; a GPU is believed to accumulate in float32, so collapse
 may differ there.  One seed shows the picture; a verdict needs three (`--seeds 3`).
 
-Result    not run yet
-Cost      not run yet
+Result    2026-11-22, test accuracy at step 1500 for float16/32/64, one seed: 60 %: .03/.05/.05; 70 %: .27/.38/.39;
+          80 %: .54/.83/.83; 90 %: .66/.98/.97.  Only 90 % in float32 (t_gen 1289) and float64 (1228) reach .95.
+          Nothing has collapsed in float32 yet (sc_any 0), in float16 12 to 43 % of the rows have: float16 already
+          falls behind, float64 is no better than float32 before float32 collapses.
+Cost      18 000 steps, none stops early: 10 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/fraction_vs_dtype.py
 """
