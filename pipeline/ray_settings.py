@@ -3,6 +3,8 @@
 import os
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ SILENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 CONNECT_TIMEOUT_S = 5.0
+JOIN_TIMEOUT_S = 15.0
 
 
 class RayAddressError(ValueError):
@@ -52,6 +55,29 @@ def check_address(address: str) -> None:
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
         raise RayAddressError(f"--address {address}: no Ray cluster can be reached there ({reason})") from None
+
+
+def check_cluster(address: str) -> None:
+    """Whether a Ray cluster of our version answers there and lets us in.
+
+    In a process of its own: Ray itself goes on asking for minutes, and writes to the terminal meanwhile.
+
+    :raises RayAddressError: in one line, within :data:`JOIN_TIMEOUT_S` or so.
+    """
+    asking = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(asking, capture_output=True, text=True, timeout=JOIN_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise RayAddressError(f"--address {address}: what listens there does not answer as a Ray cluster") from None
+    if done.returncode == 0:
+        return
+    told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if any("AuthToken" in line or "AuthenticationError" in line for line in told):
+        reason = "it wants the token that it was started with, in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+    else:
+        versions = [line for line in told if line.startswith(("Ray:", "Python:"))]
+        reason = "; ".join(versions) or (told[-1] if told else f"health check {done.returncode}")
+    raise RayAddressError(f"--address {address}: the Ray cluster does not let us in: {reason[:300]}")
 
 
 def _has_token(environment: MutableMapping[str, str]) -> bool:

@@ -61,6 +61,8 @@ def _run(flags: argparse.Namespace) -> int:
     settings = resolve(flags, space)
     if settings.address is not None:
         ray_settings.check_address(settings.address)
+        if not flags.dry_run:
+            ray_settings.check_cluster(settings.address)
     if settings.mlflow_uri is not None:
         check(settings.mlflow_uri)
     sweep = Sweep(space, settings, dry_run=flags.dry_run)

@@ -1,0 +1,161 @@
+"""A cluster: two raylets on this machine that want a token, and the file for ``ray up``."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
+
+GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(3)'
+FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in found:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in found]
+
+
+def start_node(folder, token, *flags):
+    """``ray start --block``: the node lives as long as the process."""
+    agent, runtime_env, metrics = free_ports(3)
+    ports = (f"--dashboard-agent-listen-port={agent}", f"--runtime-env-agent-port={runtime_env}")
+    with (folder / "ray.log").open("a") as log:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+                *("--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"),
+                *(*ports, f"--metrics-export-port={metrics}", *flags),
+            ],
+            cwd=folder,
+            env=environment(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """(address, token) of a head and a second node, with one CPU each."""
+    folder, token = tmp_path_factory.mktemp("cluster"), secrets.token_hex(32)
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    nodes = [start_node(folder, token, "--head", f"--port={port}", "--include-dashboard=false")]
+    try:
+        wait_until(lambda: answers(port), timeout_s=60, what="the head listens")
+        nodes.append(start_node(folder, token, f"--address={address}"))
+        count = (
+            f"import ray, logging; ray.init(address={address!r}, log_to_driver=False, logging_level=logging.CRITICAL);"
+            "print(int(ray.cluster_resources().get('CPU', 0)))"
+        )
+        asked = environment(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+
+        def both():
+            done = subprocess.run([sys.executable, "-c", count], env=asked, capture_output=True, text=True, check=False)
+            return done.stdout.strip() == "2"
+
+        wait_until(both, timeout_s=120, what=f"two nodes: {(folder / 'ray.log').read_text()[-2000:]}")
+        yield address, token
+    finally:
+        left = [pid for node in nodes for pid in (node.pid, *descendants(node.pid))]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for node in nodes:
+            node.wait()
+        wait_until(lambda: not alive(left), timeout_s=30, what="the nodes end")
+
+
+def answers(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def test_a_sweep_on_both_nodes_is_the_local_one(cluster, tmp_path):
+    address, token = cluster
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+        write_space(folder, GRID)
+    done = run_sweep(there, *FLAGS, "--address", address, RAY_AUTH_TOKEN=token)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    # As many workers as the cluster has CPUs, which this machine need not have.
+    assert "6 of 6 done, 0 running, 0 cached, 0 failed after" in done.stdout
+    assert run_sweep(here, *FLAGS, "--local").returncode == 0
+    assert contents(there / "results/ledger") == contents(here / "results/ledger")
+    again = run_sweep(there, *FLAGS, "--json", "--address", address, RAY_AUTH_TOKEN=token)
+    assert json.loads(again.stdout)["cached"] == 6
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "another token"])
+def test_without_the_token_nobody_gets_in(cluster, tmp_path, token):
+    address, _ = cluster
+    write_space(tmp_path, GRID)
+    more = {"RAY_AUTH_TOKEN": token} if token else {}
+    began = time.monotonic()
+    done = run_sweep(tmp_path, *FLAGS, "--address", address, **more)
+    assert time.monotonic() - began < 40
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(rf"error: --address {address}: [^\n]* wants the token [^\n]*\n", done.stderr), done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_is_no_cluster_is_not_waited_for(tmp_path):
+    write_space(tmp_path, GRID)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        began = time.monotonic()
+        done = run_sweep(tmp_path, *FLAGS, "--address", address)
+    assert time.monotonic() - began < 40
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --address {address}: what listens there does not answer as a Ray cluster\n"
+
+
+class TestClusterFile:
+    @pytest.fixture
+    def config(self):
+        return yaml.safe_load((ROOT / "cluster.yaml").read_text())
+
+    def test_ray_s_own_schema_accepts_it(self, config):
+        from ray.autoscaler._private.util import prepare_config, validate_config
+
+        prepared = prepare_config(config)
+        validate_config(prepared)
+        assert set(prepared["available_node_types"]) == {"head", "gpu"}
+        assert prepared["head_node_type"] == "head"
+
+    def test_ray_s_own_schema_would_refuse_a_mistake(self, config):
+        from jsonschema import ValidationError
+        from ray.autoscaler._private.util import prepare_config, validate_config
+
+        config["idle_timeout_minuts"] = 10
+        with pytest.raises(ValidationError, match="idle_timeout_minuts"):
+            validate_config(prepare_config(config))
+
+    def test_its_command_is_one_that_there_is(self, config):
+        from pipeline.sweep_flags import parser
+
+        text = re.sub(r"\n#\s*", " ", (ROOT / "cluster.yaml").read_text()).replace("\\", "")
+        arguments = re.search(r"python -m pipeline\.sweep ([^\"]+)\"", text)[1].split()
+        flags = parser().parse_args(arguments)
+        assert (ROOT / flags.space).is_file()
+        port = int(flags.address.rpartition(":")[2])
+        assert any(f"--port={port}" in command for command in config["head_start_ray_commands"])
+        assert any(f":{port}" in command for command in config["worker_start_ray_commands"])
+        assert flags.mlflow_uri.rpartition(":")[2] in " ".join(config["head_start_ray_commands"])
+        assert config["file_mounts"][str(Path("~/grokscape"))] == "."
