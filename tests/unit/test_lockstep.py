@@ -192,7 +192,9 @@ def test_success_ends_a_trial_and_a_restored_one_at_the_same_step():
     assert ended.last_step < GROKS.horizon_steps
 
 
-def test_ended_members_are_dropped_at_commits_and_reported_when_they_are_safe():
+def test_ended_members_are_dropped_at_commits_and_reported_when_they_are_safe(monkeypatch):
+    # A fast machine trains the other member to its end before a commit that waits a second for company.
+    monkeypatch.setattr(lockstep, "SLICE_S", 0.001)
     slow = GROKS.replace(seeds=Seeds.all(3), optimizer=AdamW(learning_rate=0.02))
     writer = Memory()
     run = start([GROKS, slow], writer)
