@@ -131,8 +131,8 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
 
     Rows cover a demand when they were measured at every step that it wants, with every probe that it wants, and
     reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
-    the demand stops on success.  Rows that end too early are continued from the checkpoint (one that is ahead of them
-    carries the rows between); rows that lack measurements are of no use, and neither is their checkpoint.
+    the demand stops on success.  Rows that end too early are continued from the checkpoint (the
+    ledger hands out none that is ahead of them); rows that lack measurements are of no use, nor is their checkpoint.
     """
     if row is None or not _measured_enough(config, row):
         return 0
