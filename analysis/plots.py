@@ -30,7 +30,7 @@ DETAILED_TILES = 150
 SIDE_ROOM_IN = 2.5
 NOTE = (
     "A tile: RMST(τ) = ∫₀^τ (1 − CIF) of t_gen, in which a seed that does not get there counts τ; P(t_gen ≤ τ) with "
-    "its 95 % interval; the bar counts the seeds in each phase."
+    "its 95 % interval; the bar counts the seeds in each phase (by first crossings of .9)."
 )
 
 

@@ -24,7 +24,8 @@ SUMMARY_LANE = 0.3
 """Where in a cell of width 1 the seeds, and what they say together, are drawn."""
 NOTE = (
     "A bar is the interval (L, R] that holds the event.  RMST(τ) = ∫₀^τ (1 − CIF): a seed that does not get there "
-    "counts τ, whatever kept it.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for shares."
+    "counts τ, whatever kept it.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for shares. "
+    " Phases: by first crossings of .9."
 )
 
 

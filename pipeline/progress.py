@@ -7,6 +7,7 @@ it too short.
 
 import bisect
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -215,6 +216,14 @@ class SilentView:
         """The last word."""
 
 
+def print_line(text: str, stream: TextIO) -> None:
+    """Print a line at once; a reader that has gone away (``| head``) ends the printing, not the sweep."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class PlainView(SilentView):
     """Lines for a pipe or a log: every ten seconds at most, and when trials have ended."""
 
@@ -236,11 +245,11 @@ class PlainView(SilentView):
 
     def close(self) -> None:
         """How it stands at the end."""
-        print(f"{self.tally.headline()} after {duration(self.tally.elapsed_s)}", file=self._stream, flush=True)
+        print_line(f"{self.tally.headline()} after {duration(self.tally.elapsed_s)}", self._stream)
 
     def _say(self) -> None:
         self._last_s = self._clock()
-        print(f"{self.tally.headline()}; {self.tally.pace()}", file=self._stream, flush=True)
+        print_line(f"{self.tally.headline()}; {self.tally.pace()}", self._stream)
 
 
 class LiveView(SilentView):

@@ -7,6 +7,7 @@ process), keeps MLflow up to date, and draws.
 import argparse
 import json
 import math
+import os
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from pipeline import ray_settings
 from pipeline.dispatch import Dispatcher, RowOrigin
 from pipeline.ledger import Ledger, LedgerError, SweepRow
 from pipeline.plan import CohortPlan, Plan, describe, duration, make_plan, summary
-from pipeline.progress import LiveView, PlainView, SilentView, Tally
+from pipeline.progress import LiveView, PlainView, SilentView, Tally, print_line
 from pipeline.provenance import collect, source_hash
 from pipeline.ray_settings import RayAddressError
 from pipeline.space_file import LoadedSpace, load_space
@@ -65,6 +66,10 @@ def _run(flags: argparse.Namespace) -> int:
             ray_settings.check_cluster(settings.address)
     if settings.mlflow_uri is not None:
         check(settings.mlflow_uri)
+    out = Path(flags.out or f"{DEFAULT_FIGURES}/{space.name}")
+    there = next(place for place in (out, *out.parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(f"--out {out}: {there} is not a folder that can be written to")
     sweep = Sweep(space, settings, dry_run=flags.dry_run)
     plan = sweep.plan()
     if flags.dry_run:
@@ -74,7 +79,7 @@ def _run(flags: argparse.Namespace) -> int:
         else:
             print("\n".join(describe(plan, space)))
         return DONE
-    return sweep.run(plan, as_json=flags.json, out=Path(flags.out or f"{DEFAULT_FIGURES}/{space.name}"))
+    return sweep.run(plan, as_json=flags.json, out=out)
 
 
 class Sweep:
@@ -124,9 +129,11 @@ class Sweep:
     def run(self, plan: Plan, *, as_json: bool, out: Path) -> int:
         """Run the plan, keep MLflow up to date, draw; returns the exit code."""
         assert self.ledger is not None
-        say: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: print(line, flush=True))
+        say: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: print_line(line, sys.stdout))
         for note in plan.notes:
             say(f"note: {note}")
+        if replaced := self._replaced():
+            say(f"note: {replaced}")
         self._record(self.trials)
         objective = self.space.spec.objective
         todo = bool(plan.cohorts) or (objective is not None and self._suggestions_left() > 0)
@@ -266,6 +273,18 @@ class Sweep:
         if held is None or replace(held, recorded_at=row.recorded_at) != row:
             self.ledger.record_sweep(row)
 
+    def _replaced(self) -> str | None:
+        """A line where the sweep in the ledger is about to lose trials or steps, which a smaller run of it means."""
+        assert self.ledger is not None
+        horizon, ids = self.space.spec.base.horizon_steps, {trial.config.trial_id for trial in self.trials}
+        held = next((each for each in self.ledger.sweeps() if each.name == self.space.name), None)
+        if held is None or (ids >= set(held.trial_ids) and horizon >= held.horizon_steps):
+            return None
+        return (
+            f"the sweep {held.name!r} was {len(held.trial_ids)} trials to step {held.horizon_steps} and is now "
+            f"{len(ids)} to step {horizon}; no row is lost, and the larger space brings it back"
+        )
+
     def _tally(self, plan: Plan) -> Tally:
         """Every trial as the ledger has it before the run."""
         from pipeline.outcomes import outcomes_of
@@ -275,7 +294,7 @@ class Sweep:
         rows = self.ledger.trials(plan.cached | plan.failed)
         outcomes = outcomes_of(self.ledger, rows)
         for trial_id, row in rows.items():
-            phase = outcomes[trial_id].phase() if trial_id in outcomes else ""
+            phase = outcomes[trial_id].by(tally.horizon_steps).phase() if trial_id in outcomes else ""
             tally.had(trial_id, row.state, phase, row.last_step)
         return tally
 
@@ -416,7 +435,8 @@ def _announced(plan: Plan, suggestions: int) -> str:
     kept = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
     failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
     most = duration(plan.predicted_wall_s)
-    return f"{kept}{failed}{todo} to run in {len(plan.cohorts)} cohorts on {plan.workers} workers, {most} at most"
+    where = f"in {len(plan.cohorts)} cohorts on {plan.workers} workers"
+    return f"{kept}{failed}{todo} to run {where}, {most} of training at most"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from pipeline.ledger import Ledger
 from pipeline.ray_settings import RayAddressError, check_address, prepare
 from pipeline.space_file import load_space
 from pipeline.sweep_flags import parser, resolve
-from tests.sweep_runs import write_space
+from tests.sweep_runs import environment, run_sweep, write_space
 
 SMALL = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(2)'
 
@@ -226,3 +228,34 @@ class TestRayEnvironment:
     def test_one_that_answers(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             check_address(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_a_smaller_run_of_a_sweep_says_what_it_replaces(tmp_path):
+    write_space(tmp_path, "base=BASE, seeds=range(2)")
+    flags = ("tiny.py", "--local", "--mlflow-uri", "none")
+    assert "is now" not in run_sweep(tmp_path, *flags).stdout
+    smaller = run_sweep(tmp_path, *flags, "--seeds", "1", "--max-steps", "5")
+    assert smaller.returncode == 0
+    assert "note: the sweep 'tiny' was 2 trials to step 40 and is now 1 to step 5; no row is lost" in smaller.stdout
+    assert "2 of 2 trials" not in smaller.stdout
+    back = run_sweep(tmp_path, *flags)
+    assert "nothing to run, the ledger has all 2 trials" in back.stdout
+    assert "is now" not in back.stdout
+
+
+def test_figures_that_could_not_be_written_are_refused_before_anything_runs(tmp_path):
+    write_space(tmp_path, "base=BASE, seeds=range(2)")
+    done = run_sweep(tmp_path, "tiny.py", "--local", "--mlflow-uri", "none", "--out", "tiny.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --out tiny.py: tiny.py is not a folder that can be written to\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_reader_that_goes_away_ends_the_printing_and_not_the_sweep(tmp_path):
+    write_space(tmp_path, "base=BASE, seeds=range(2)")
+    command = f"{sys.executable} -m pipeline.sweep tiny.py --local --mlflow-uri none | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "results/figures/tiny/phase_diagram.png").is_file()
