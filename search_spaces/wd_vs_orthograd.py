@@ -14,7 +14,7 @@ Result    2026-11-22, RMST(1500) of t_gen in steps with 95 % intervals, 5 seeds:
           the least that five pairs can give.  So the U-shape of Fig. 15a and the failure at its large end came out,
           and ⊥Grad needs no decay; that it is faster than every decay is what these seeds say, not yet a verdict.
           At decay 8 and with ⊥Grad there is hardly a delay: comprehension, not grokking.
-Cost      29 399 steps; 18 minutes if nothing stopped early, about half of it as trials do
+Cost      29 399 steps (60 000 if nothing stopped early); 9 to 14 minutes, as fast as the matrix products are
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/wd_vs_orthograd.py
 """
