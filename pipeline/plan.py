@@ -275,7 +275,8 @@ def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
     if spec.objective is not None:
         seeds = 1 if spec.seeds is None else len(spec.seeds)
         planned = spec.objective.budget * seeds
-        predicted_s = planned * _predicted_s([spec.base], 0, spec.device or "cpu", {})
+        left = max(0, planned - len(plan.cached) - len(plan.failed))
+        predicted_s = left * _predicted_s([spec.base], 0, spec.device or "cpu", {})
         wall_s = predicted_s / plan.workers
     return {
         "sweep": space.name,
@@ -308,7 +309,8 @@ def describe(plan: Plan, space: LoadedSpace) -> list[str]:
         lines.append(f"  seeds    {_listed(axes['seeds'])}")
     lines.append(f"  horizon  {told['horizon_steps']} steps")
     if told["suggestions"] is not None:
-        lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna")
+        kept = f", {told['cached']} in the ledger" if told["cached"] else ""
+        lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna{kept}")
     else:
         parts = [f"{told['cached']} in the ledger", f"{told['continued']} to continue", f"{told['new']} new"]
         if told["failed"]:

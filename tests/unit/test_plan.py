@@ -342,6 +342,13 @@ def test_an_objective_is_described_by_its_budget() -> None:
     assert (told["planned"], told["suggestions"]) == (30, 10)
     assert told["predicted_s"] == pytest.approx(30 * plan([BIG]).predicted_s, rel=0.01)
     assert "30: 10 suggestions by Optuna" in "\n".join(describe(found, loaded(spec)))
+    done = [trial for value in range(10) for trial in spec.suggestion({"optimizer.weight_decay": value / 10})]
+    rows = {trial.config.trial_id: row(trial.config, "finished", BIG.horizon_steps) for trial in done}
+    finished = make_plan(done, rows, lambda trial_id: None, device_kind=CPU, workers=2)
+    assert summary(finished, loaded(spec))["predicted_s"] == 0
+    text = "\n".join(describe(finished, loaded(spec)))
+    assert "30: 10 suggestions by Optuna, 30 in the ledger" in text
+    assert "nothing is left to run" in text
 
 
 @pytest.mark.parametrize(
