@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline.ledger import SweepRow
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import Measuring
 from trainables.records import RUNNING, TrialRow
@@ -52,3 +53,19 @@ def assert_exactly_once(ledger, last_steps):
         own = table.filter(ids == trial_id)
         for column in COLUMNS:
             np.testing.assert_array_equal(own[column].to_numpy(), value(trial_id, column, range(last_step + 1)))
+
+
+def record(ledger, name, trial_ids, recorded_at="2026-01-01"):
+    """Put a sweep of these trials into the ledger."""
+    ledger.record_sweep(
+        SweepRow(
+            name=name,
+            doc="",
+            axes_json="[]",
+            trial_ids=tuple(trial_ids),
+            coordinates_json=canonical_json([{}] * len(trial_ids)),
+            horizon_steps=10,
+            revision="r",
+            recorded_at=recorded_at,
+        )
+    )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import Checkpoint, Ledger, LedgerError, SweepRow
+from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger_files import RemoteFiles
-from tests.ledger_samples import assert_exactly_once, commit_steps, trajectory, trial_row
+from tests.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 from tests.s3_server import S3Server
 
@@ -33,21 +33,6 @@ def uri(server, request):
 @pytest.fixture
 def ledger(uri):
     return Ledger.open(uri, create=True)
-
-
-def record(ledger, name, trial_ids):
-    ledger.record_sweep(
-        SweepRow(
-            name=name,
-            doc="",
-            axes_json="[]",
-            trial_ids=tuple(trial_ids),
-            coordinates_json=str([{}] * len(trial_ids)),
-            horizon_steps=10,
-            revision="r",
-            recorded_at="2026-01-01",
-        )
-    )
 
 
 def test_the_whole_life_of_a_ledger(server, uri, tmp_path):

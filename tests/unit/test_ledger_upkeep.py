@@ -1,6 +1,5 @@
 """Compaction, dropping, merging and verification."""
 
-import json
 import os
 import time
 from pathlib import Path
@@ -11,30 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import ledger_upkeep
-from pipeline.ledger import Checkpoint, Ledger, LedgerError, SweepRow
+from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger_files import LocalFiles
-from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, trajectory, trial_row, value
+from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, record, trajectory, trial_row, value
 from trainables.engine.trial import Measuring
 
 
 @pytest.fixture
 def ledger(tmp_path):
     return Ledger.open(str(tmp_path / "ledger"), create=True)
-
-
-def record(ledger, name, trial_ids, recorded_at="2026-01-01"):
-    ledger.record_sweep(
-        SweepRow(
-            name=name,
-            doc="",
-            axes_json="[]",
-            trial_ids=tuple(trial_ids),
-            coordinates_json=json.dumps([{}] * len(trial_ids)),
-            horizon_steps=10,
-            revision="r",
-            recorded_at=recorded_at,
-        )
-    )
 
 
 def stored(ledger, folder):
