@@ -7,10 +7,13 @@ from typing import Self
 from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.config import option
 from trainables.engine.gradients import GradientRule, PlainGradient
+from trainables.engine.interventions import Intervention, NoIntervention
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy
 from trainables.engine.models import MLP, Model
 from trainables.engine.optimizers import AdamW, Optimizer
+from trainables.engine.penalties import NoPenalty, Penalty
 from trainables.engine.probes import STANDARD, Probe
+from trainables.engine.schedules import ConstantSchedule, Schedule
 from trainables.engine.tasks import Task
 from trainables.engine.trial import TrialConfig
 
@@ -21,10 +24,19 @@ class GrokkingTrial(TrialConfig):
 
     task: Task = option()
     model: Model = option(MLP())
+    alpha: float = option(1.0, above=0.0, per_trial=True)
+    """α: the logits are multiplied by it, and the learning rate is divided by α², as the released code does."""
     loss: Loss = option(SoftmaxCrossEntropy())
+    penalty: Penalty = option(NoPenalty())
     gradient: GradientRule = option(PlainGradient())
     optimizer: Optimizer = option(AdamW())
+    schedule: Schedule = option(ConstantSchedule())
+    intervention: Intervention = option(NoIntervention())
     probes: tuple[Probe, ...] = option(STANDARD, demand=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.model.check(self.task)
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:

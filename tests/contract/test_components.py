@@ -13,11 +13,14 @@ import torch
 import trainables
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.gradients import GradientRule
+from trainables.engine.interventions import Intervention
 from trainables.engine.losses import Loss
 from trainables.engine.models import MLP, Model
 from trainables.engine.optimizers import Optimizer
+from trainables.engine.penalties import Penalty
 from trainables.engine.probes import Probe
-from trainables.engine.tasks import ModularAddition, Task
+from trainables.engine.schedules import Schedule
+from trainables.engine.tasks import ModularAddition, ModularArithmetic, Task
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
 
@@ -27,8 +30,19 @@ FIELD_OF = {
     Loss: "loss",
     GradientRule: "gradient",
     Optimizer: "optimizer",
+    Penalty: "penalty",
+    Schedule: "schedule",
+    Intervention: "intervention",
     Probe: "probes",
 }
+
+EXAMPLES: dict[str, dict[str, object]] = {
+    "GrokkingTrial": {"task": ModularAddition(), "horizon_steps": 10},
+    "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
+}
+"""The fields of a component that its small example needs, by class name; a task on pairs gets p = 7 without."""
+COMPANIONS: dict[str, dict[str, object]] = {}
+"""The other parts of the trial that a component needs beside it, by class name: GrokkingTrial field -> value."""
 
 
 def all_configs() -> list[type[Config]]:
@@ -70,15 +84,14 @@ def small_trial(component: Config | None = None, **changes) -> GrokkingTrial:
     for family, field in FIELD_OF.items():
         if isinstance(component, family):
             parts[field] = (component,) if field == "probes" else component
-    return GrokkingTrial(**(parts | changes))
+    companions = COMPANIONS.get(type(component).__name__, {})
+    return GrokkingTrial(**(parts | companions | changes))
 
 
 def example(cls: type[Config]) -> Config:
-    if issubclass(cls, Task):
-        return cls(p=7, train_fraction=0.6)
-    if issubclass(cls, Model):
-        return cls(hidden=(16,), bias=True, dtype="float64")
-    return cls(task=ModularAddition(), horizon_steps=10) if cls is GrokkingTrial else cls()
+    if cls.__name__ in EXAMPLES:
+        return cls(**EXAMPLES[cls.__name__])
+    return cls(p=7, train_fraction=0.6) if issubclass(cls, ModularArithmetic) else cls()
 
 
 def test_the_walk_finds_the_known_families():
@@ -117,7 +130,8 @@ def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(cls):
     assert all(torch.equal(one["parameters"][name], two["parameters"][name]) for name in start)
     assert any(not torch.equal(one["parameters"][name], start[name]) for name in start)
     measured, again = first.measure(), second.measure()
-    assert sorted(measured) == sorted(column for probe in trial.probes for column in probe.columns)
+    shapes = {name: tuple(value.shape) for name, value in start.items()}
+    assert sorted(measured) == sorted(column for probe in trial.probes for column in probe.names(shapes, trial.task))
     for column, values in measured.items():
         assert values.shape == (1,)
         assert values.dtype == np.float64

@@ -129,7 +129,7 @@ def test_twenty_steps_equal_a_plain_torch_loop(bias, loss, optimizer):
         if bias:
             torch.testing.assert_close(ours[f"bias_{layer}"], linear.bias.detach(), rtol=1e-9, atol=1e-11)
     with torch.no_grad():
-        judged = loss.row_losses(module(one_hot).unsqueeze(0), labels.unsqueeze(0)).mean()
+        judged = loss.row_losses(module(one_hot).unsqueeze(0), labels.unsqueeze(0), {}).mean()
     assert cohort.measure()["train_loss"][0] == pytest.approx(float(judged), rel=1e-9)
 
 
@@ -187,7 +187,7 @@ def test_stablemax_is_its_definition_and_the_softmax_of_g():
     assert (torch.softmax(g, -1) - probabilities).abs().max() < 1e-12
     torch.testing.assert_close(log_s(logits), g, rtol=1e-12, atol=0)
     labels = torch.randint(0, 11, (3, 50), generator=torch.Generator().manual_seed(1))
-    ours = StableMaxCrossEntropy().row_losses(logits, labels)
+    ours = StableMaxCrossEntropy().row_losses(logits, labels, {})
     judged = -probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1).log()
     torch.testing.assert_close(ours, judged, rtol=1e-11, atol=1e-12)
 
@@ -199,12 +199,12 @@ def test_the_losses_gradients_pass_gradcheck(loss):
     generator = torch.Generator().manual_seed(2)
     logits = (torch.randn(2, 4, 5, dtype=torch.float64, generator=generator) * 3).requires_grad_()
     labels = torch.randint(0, 5, (2, 4), generator=generator)
-    assert torch.autograd.gradcheck(lambda z: loss.row_losses(z, labels), (logits,))
+    assert torch.autograd.gradcheck(lambda z: loss.row_losses(z, labels, {}), (logits,))
 
 
 def test_stablemaxs_gradient_at_zero_logits_is_the_derivative_of_s():
     logits = torch.zeros(1, 1, 3, dtype=torch.float64, requires_grad=True)
-    StableMaxCrossEntropy().row_losses(logits, torch.tensor([[0]])).sum().backward()
+    StableMaxCrossEntropy().row_losses(logits, torch.tensor([[0]]), {}).sum().backward()
     torch.testing.assert_close(logits.grad, torch.tensor([[[-2 / 3, 1 / 3, 1 / 3]]], dtype=torch.float64))
 
 

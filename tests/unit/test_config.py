@@ -78,6 +78,8 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
         "seeds.order",
         "optimizer.learning_rate",
         "optimizer.betas",
+        "alpha",
+        "loss.temperature",
         "optimizer.eps",
         "optimizer.weight_decay",
     }

@@ -8,13 +8,23 @@ import torch
 
 from trainables.engine.losses import DTYPES, SoftmaxCrossEntropy, StableMaxCrossEntropy, softmax_collapsed
 from trainables.engine.probes import COLUMNS, STANDARD, Observation, Rows
+from trainables.engine.tasks import ModularAddition
 
 
 def observation(loss, logits, labels, parameters=None, gradients=None, updates=None) -> Observation:
     logits_KBV, labels_KB = torch.tensor([logits], dtype=torch.float32), torch.tensor([labels])
-    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB))
+    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}))
     one = {"w": torch.ones(1, 2)}
-    return Observation(loss, rows, rows, parameters or one, gradients or one, updates or one)
+    return Observation(
+        task=ModularAddition(p=7),
+        loss=loss,
+        train=rows,
+        test=rows,
+        parameters=parameters or one,
+        gradients=gradients or one,
+        updates=updates or one,
+        watched={},
+    )
 
 
 def measure(seen: Observation) -> dict[str, float]:

@@ -16,8 +16,13 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import ConfigError
+from trainables.engine.gradients import per_member
+from trainables.engine.interventions import NoIntervention
+from trainables.engine.noise import Noise
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.probes import Observation, Rows
+from trainables.engine.penalties import NoPenalty
+from trainables.engine.probes import Observation, Rows, Watcher
+from trainables.engine.schedules import ConstantSchedule
 
 if TYPE_CHECKING:
     from trainables.grokking import GrokkingTrial
@@ -51,8 +56,10 @@ class GrokkingCohort:
         self.trials: Sequence[GrokkingTrial] = tuple(trials)
         self.step = 0
         self._device = torch.device(device)
-        self._model, self._loss = trials[0].model, trials[0].loss
-        self._rule, self._optimizer, self._probes = trials[0].gradient, trials[0].optimizer, trials[0].probes
+        # What all members share; the per-trial values among it are the first member's, and are not looked at.
+        self._shared = trials[0]
+        self._intervenes = not isinstance(self._shared.intervention, NoIntervention)
+        self._places = {int(step): place for place, step in enumerate(self._shared.grid())}
         splits = [trial.task.split(trial.seeds) for trial in trials]
         self._rows = {
             name: torch.from_numpy(np.stack([getattr(split, name) for split in splits])).to(self._device)
@@ -61,38 +68,89 @@ class GrokkingCohort:
         inits = [trial.model.init(trial.task, trial.seeds.init) for trial in trials]
         self._shapes = {name: tuple(value.shape) for name, value in inits[0].items()}
         self._weights_KP = self._joined({name: torch.stack([init[name] for init in inits]) for name in inits[0]})
-        self._state = self._optimizer.init_state({FLAT: self._weights_KP})
-        self._hyper = stack_hyper([trial.optimizer for trial in trials], self._device)
         self._active_K = torch.ones(len(trials), dtype=torch.bool, device=self._device)
+        self._watchers = [probe for probe in self._shared.probes if isinstance(probe, Watcher)]
+        self._watched: dict[str, Tensor] = {}
+        for watcher in self._watchers:
+            self._watched |= watcher.start(len(trials), self._device)
+        self._begin(switched=False)
+
+    def _begin(self, *, switched: bool) -> None:
+        """Set up the loss, the gradient rule and the optimizer of one side of the intervention, buffers empty."""
+        self._switched, intervention = switched, self._shared.intervention
+        self._rule, self._loss = self._shared.gradient, self._shared.loss
+        losses, optimizers = [trial.loss for trial in self.trials], [trial.optimizer for trial in self.trials]
+        if switched:
+            self._rule, self._loss = intervention.gradient(self._rule), intervention.loss(self._loss)
+            losses = [intervention.loss(loss) for loss in losses]
+            optimizers = [intervention.optimizer(optimizer) for optimizer in optimizers]
+        self._optimizer = optimizers[0]
+        self._state = self._optimizer.init_state({FLAT: self._weights_KP})
+        # Apart from the optimizer's, only values that do something cost anything.
+        self._hyper: dict[str, dict[str, Tensor]] = {
+            "optimizer": stack_hyper(optimizers, self._device),
+            "loss": stack_hyper(losses, self._device, varied=True),
+            "penalty": stack_hyper([trial.penalty for trial in self.trials], self._device),
+            "trial": {},
+        }
+        alphas = [trial.alpha for trial in self.trials]
+        if set(alphas) != {1.0}:
+            alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self._device)
+            self._hyper["trial"]["alpha"] = alpha_K
+            self._hyper["optimizer"]["learning_rate"] /= alpha_K**2
         self._updates = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._updates_before = self.step if switched else 0
         self._proposal: _Proposal | None = None
 
     def advance(self, steps: int) -> None:
         """Make ``steps`` updates of every active member; nothing is read back to the host."""
         for _ in range(steps):
             self._adopt(self._propose())
-        self.step += steps
 
     def measure(self) -> dict[str, np.ndarray]:
-        """Every probe's columns at the present step, each of shape (K,), float64.
+        """The columns of the probes that are due at the present step, each of shape (K,), float64.
 
         The gradient and the update that it looks at are those of the next step, which then need not be computed
         again: a measurement costs the test rows' forward pass and the probes, and changes nothing.
         """
         next_step, parameters = self._propose(), self._split(self._weights_KP)
         with torch.no_grad():
-            test_logits_KBV = self._model.forward(parameters, self._rows["test_inputs"])
-            test_losses_KB = self._loss.row_losses(test_logits_KBV, self._rows["test_labels"])
             seen = Observation(
+                task=self._shared.task,
                 loss=self._loss,
-                train=Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB),
-                test=Rows(test_logits_KBV, self._rows["test_labels"], test_losses_KB),
+                # Of a stochastic model the step has seen a noisy network, and the rows are of the whole one.
+                train=self._evaluate(parameters, "train")
+                if self._shared.model.stochastic
+                else Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB),
+                test=self._evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
                 updates=self._split(next_step.weights_KP - self._weights_KP),
+                watched=self._watched,
             )
-            found = {column: values for probe in self._probes for column, values in probe.measure(seen).items()}
+            found: dict[str, Tensor] = {}
+            for probe in self._shared.probes:
+                if self._shared.due(self._places.get(self.step), probe.every):
+                    found |= probe.measure(seen)
             return {column: values.double().cpu().numpy() for column, values in found.items()}
+
+    def snapshot(self, member: int) -> dict[str, np.ndarray]:
+        """One member's weights by name, on the host."""
+        return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
+
+    def _evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
+        labels_KB = self._rows[f"{split}_labels"]
+        logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
+        return Rows(logits_KBV, labels_KB, self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"]))
+
+    def _logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Noise | None) -> Tensor:
+        """The logits as the loss sees them: times α and over the temperature."""
+        logits_KBV = self._shared.model.forward(parameters, inputs, noise)
+        if "alpha" in self._hyper["trial"]:
+            logits_KBV = logits_KBV * per_member(self._hyper["trial"]["alpha"], logits_KBV).to(logits_KBV.dtype)
+        if "temperature" in self._hyper["loss"]:
+            logits_KBV = logits_KBV / per_member(self._hyper["loss"]["temperature"], logits_KBV).to(logits_KBV.dtype)
+        return logits_KBV
 
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights, now and after the next step, are finite: (K,), bool."""
@@ -106,9 +164,15 @@ class GrokkingCohort:
         """Whether each member's weights provably never change again: shape (K,), bool.
 
         The gradient is exactly 0, so that it stays 0 as long as the weights do, and the optimizer certifies that
-        what is pending in its buffers is absorbed by every weight and only shrinks.
+        what is pending in its buffers is absorbed by every weight and only shrinks.  Noise, or an intervention that
+        is still to come, may move them again.
         """
-        frozen_K = self._optimizer.stays_put({FLAT: self._weights_KP}, self._state, self._hyper, self._updates)
+        if self._shared.model.stochastic or (self._intervenes and not self._switched):
+            return np.zeros(len(self.trials), dtype=bool)
+        # A schedule's factor is 1 at most, so that the unscheduled learning rate is a bound.
+        frozen_K = self._optimizer.stays_put(
+            {FLAT: self._weights_KP}, self._state, self._hyper["optimizer"], self._updates
+        )
         for gradient in self._propose().gradients.values():
             frozen_K = frozen_K & (gradient == 0).flatten(1).all(1)
         return frozen_K.cpu().numpy()
@@ -127,7 +191,8 @@ class GrokkingCohort:
         def keep(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor[kept] for name, tensor in tensors.items()}
 
-        self._rows, self._hyper, self._weights_KP = keep(self._rows), keep(self._hyper), self._weights_KP[kept]
+        self._rows, self._watched, self._weights_KP = keep(self._rows), keep(self._watched), self._weights_KP[kept]
+        self._hyper = {part: keep(values) for part, values in self._hyper.items()}
         self._state = {buffer: keep(tensors) for buffer, tensors in self._state.items()}
         self._active_K, self._proposal = self._active_K[kept], None
 
@@ -141,6 +206,8 @@ class GrokkingCohort:
             "step": self.step,
             "parameters": pick(self._weights_KP),
             "optimizer": {buffer: pick(tensors[FLAT]) for buffer, tensors in self._state.items()},
+            "switched": self._switched,
+            "watched": {name: values[member].cpu().clone() for name, values in self._watched.items()},
         }
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -156,13 +223,18 @@ class GrokkingCohort:
         def stack(tensors: Sequence[Mapping[str, Tensor]]) -> Tensor:
             return self._joined({name: torch.stack([each[name] for each in tensors]) for name in self._shapes})
 
-        self.step = states[0]["step"]
-        self._updates.fill_(self.step)
         self._weights_KP = stack([state["parameters"] for state in states])
+        switched = states[0].get("switched", False)
+        self.step = self._shared.intervention.at_step if switched else 0
+        self._begin(switched=switched)
+        self.step = states[0]["step"]
+        self._updates.fill_(self.step - self._updates_before)
         self._state = {
             buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])} for buffer in states[0]["optimizer"]
         }
-        self._proposal = None
+        self._watched = {
+            name: torch.stack([state["watched"][name] for state in states]).to(self._device) for name in self._watched
+        }
 
     def _joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Parameters (or gradients) side by side: shape (K, P), on the cohort's device."""
@@ -179,19 +251,33 @@ class GrokkingCohort:
     def _propose(self) -> _Proposal:
         """The next step; computed once, however often it is looked at before it is made."""
         if self._proposal is None:
+            shared, labels_KB = self._shared, self._rows["train_labels"]
+            intervening = self._intervenes and self.step >= shared.intervention.at_step
+            if intervening and not self._switched:
+                self._begin(switched=True)
             parameters = self._split(self._weights_KP)
             leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+            noise = None
+            if shared.model.stochastic:
+                noise = Noise([trial.seeds.order for trial in self.trials], self.step, self._device)
             with torch.enable_grad():
-                logits_KBV = self._model.forward(leaves, self._rows["train_inputs"])
-                losses_KB = self._loss.row_losses(logits_KBV, self._rows["train_labels"])
+                logits_KBV = self._logits(leaves, self._rows["train_inputs"], noise)
+                trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV
+                losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
                 # The mean in float32 at least; members do not touch, so the gradient of the sum is each one's own.
                 precise = torch.promote_types(losses_KB.dtype, torch.float32)
                 total = losses_KB.to(precise).mean(1).sum()
+                if not isinstance(shared.penalty, NoPenalty):
+                    total = total + shared.penalty.value(trained_KBV, leaves, self._hyper["penalty"]["strength"]).sum()
                 gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
             with torch.no_grad():
+                hyper = self._hyper["optimizer"]
+                if not isinstance(shared.schedule, ConstantSchedule):
+                    factor = shared.schedule.factor(self._updates + self._updates_before + 1)
+                    hyper = hyper | {"learning_rate": hyper["learning_rate"] * factor}
                 directions_KP = self._joined(self._rule(parameters, gradients))
                 moved, state = self._optimizer.update(
-                    {FLAT: self._weights_KP}, {FLAT: directions_KP}, self._state, self._hyper, self._updates + 1
+                    {FLAT: self._weights_KP}, {FLAT: directions_KP}, self._state, hyper, self._updates + 1
                 )
             self._proposal = _Proposal(logits_KBV.detach(), losses_KB.detach(), gradients, moved[FLAT], state)
         return self._proposal
@@ -202,7 +288,11 @@ class GrokkingCohort:
             self._overwrite(self._weights_KP, proposal.weights_KP)
             for buffer, tensors in proposal.state.items():
                 self._overwrite(self._state[buffer][FLAT], tensors[FLAT])
+            for watcher in self._watchers:
+                losses_K = proposal.losses_KB.double().mean(1)
+                self._watched |= watcher.watch(self._watched, losses_K, self._updates + self._updates_before)
             self._updates += 1
+        self.step += 1
         self._proposal = None
 
     def _overwrite(self, old_KP: Tensor, new_KP: Tensor) -> None:

@@ -4,6 +4,7 @@ Shape suffixes: K cohort, B batch (rows), V classes.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,14 +23,19 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Config):
-    """Base of the losses."""
+    """Base of the losses.  The logits that a loss is given are already multiplied by α and divided by T."""
 
     dtype: str = option("float32", choices=tuple(DTYPES))
     """The dtype of everything after the logits."""
+    temperature: float = option(1.0, above=0.0, per_trial=True)
+    """T: the loss, its collapse and the margins are those of the logits over T."""
 
     @abstractmethod
-    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
-        """The loss of every row, shape (K, B), in :attr:`dtype`."""
+    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
+        """The loss of every row, shape (K, B), in :attr:`dtype`.
+
+        :param hyper: those per-trial fields that are not at their default in every member: shape (K,), float64.
+        """
 
     @abstractmethod
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
@@ -44,7 +50,7 @@ class Loss(Config):
 class SoftmaxCrossEntropy(Loss):
     """-log softmax(z)_y, the softmax taken in ``dtype`` (Prieto et al. 2025, Sec. 3.3)."""
 
-    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
+    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
         return _picked(functional.log_softmax(self.cast(logits_KBV), dim=-1), labels_KB)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
@@ -60,7 +66,7 @@ class StableMaxCrossEntropy(Loss):
 
     dtype: str = option("float64", choices=tuple(DTYPES))
 
-    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
+    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
         return _picked(functional.log_softmax(log_s(self.cast(logits_KBV)), dim=-1), labels_KB)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:

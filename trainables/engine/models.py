@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.engine.config import Config, option
+from trainables.engine.config import Config, ConfigError, option
+from trainables.engine.noise import Noise
 from trainables.engine.tasks import INIT_STREAM, Task, random_bits
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -24,13 +25,28 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class Model(Config):
     """Base of the models.  A parameter's name says its place; its shape says nothing of the cohort but axis 0."""
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether a training step draws noise (dropout)."""
+        return False
+
+    @abstractmethod
+    def check(self, task: Task) -> None:
+        """Refuse a task whose rows the model cannot take.
+
+        :raises ConfigError: saying what is allowed.
+        """
+
     @abstractmethod
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         """The initial parameters of one member, on the CPU, without a cohort axis."""
 
     @abstractmethod
-    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor) -> Tensor:
-        """The logits, shape (K, B, V), of rows given by their active features."""
+    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
+        """The logits, shape (K, B, V), of rows as the task gives them.
+
+        :param noise: the chance of this step, for a stochastic model at training; None evaluates.
+        """
 
     @abstractmethod
     def flops_per_row(self, task: Task) -> float:
@@ -53,6 +69,10 @@ class MLP(Model):
         """Units of every layer, from the one-hot input to the logits."""
         return [task.features, *self.hidden, task.classes]
 
+    def check(self, task: Task) -> None:
+        if task.input_kind == "tokens":
+            raise ConfigError("MLP: takes one-hot or dense rows; the task's inputs must not be tokens")
+
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         widths = self.widths(task)
         sizes: dict[str, tuple[int, ...]] = {}
@@ -71,7 +91,7 @@ class MLP(Model):
             start += math.prod(size)
         return parameters
 
-    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor) -> Tensor:
+    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
         members, rows, _ = inputs_KBA.shape
         weight_KIH = parameters["weight_0"]
         # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less work.

@@ -23,6 +23,8 @@ State = Mapping[str, Tensors]
 class Optimizer(Config):
     """Base of the optimizers."""
 
+    learning_rate: float = option(0.001, above=0.0, per_trial=True)
+
     @abstractmethod
     def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
         """The buffers at step 0."""
@@ -33,7 +35,7 @@ class Optimizer(Config):
     ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
         """The parameters and the buffers after one more update.
 
-        :param hyper: the per-trial values of :func:`stack_hyper`.
+        :param hyper: the per-trial fields by name: shape (K,), or (K, n) for a tuple; float64.
         :param step: the number of this update, from 1; shape (), float64.
         """
 
@@ -45,12 +47,18 @@ class Optimizer(Config):
         """
 
 
-def stack_hyper(optimizers: Sequence[Optimizer], device: torch.device) -> dict[str, Tensor]:
-    """The per-trial fields of K optimizers of one class, by name: shape (K,), or (K, n) for a tuple; float64."""
-    return {
-        path: torch.tensor([value_at(optimizer, path) for optimizer in optimizers], dtype=torch.float64, device=device)
-        for path in per_trial_paths(optimizers[0])
-    }
+def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: bool = False) -> dict[str, Tensor]:
+    """The per-trial fields of K components of one class, by name: shape (K,), or (K, n) for a tuple; float64.
+
+    :param varied: only those that are not at their default in every member.
+    """
+    default = type(components[0])() if varied else None
+    found = {}
+    for path in per_trial_paths(components[0]):
+        values = [value_at(component, path) for component in components]
+        if default is None or any(value != value_at(default, path) for value in values):
+            found[path] = torch.tensor(values, dtype=torch.float64, device=device)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trainables.engine.config import Config
+from trainables.engine.config import Config, option
 from trainables.engine.gradients import inner
 from trainables.engine.losses import Loss, softmax_collapsed
+from trainables.engine.tasks import Task
 
 MARGIN_QUANTILES = (0.1, 0.5, 0.9)
 
@@ -25,6 +26,7 @@ class Rows:
     """One split's rows at the present weights.  K cohort, B rows, V classes."""
 
     logits_KBV: Tensor
+    """As the loss sees them: times α and over the temperature."""
     labels_KB: Tensor
     losses_KB: Tensor
     """In the dtype of the loss."""
@@ -34,6 +36,7 @@ class Rows:
 class Observation:
     """Everything that there is to see at one step."""
 
+    task: Task
     loss: Loss
     train: Rows
     test: Rows
@@ -42,17 +45,46 @@ class Observation:
     """Of the loss, before any gradient rule."""
     updates: Mapping[str, Tensor]
     """What the next step adds to the parameters."""
+    watched: Mapping[str, Tensor]
+    """What the watchers among the probes have gathered since step 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Config):
     """Base of the probes."""
 
-    columns: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[str, ...]] = ()
+    """The columns that do not depend on the model."""
+    every: int = option(1, at_least=1)
+    """Looked at every so many measurements of the trial's schedule, the first included; costly probes look rarely."""
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+        """Every column.
+
+        :param shapes: of the model's parameters by name, without the cohort axis.
+        """
+        return self.columns
 
     @abstractmethod
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        """A tensor of shape (K,) for each of :attr:`columns`."""
+        """A tensor of shape (K,) for each of :meth:`names`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher(Probe):
+    """Base of the probes that look at every step, and so have a state, which is part of a checkpoint."""
+
+    @abstractmethod
+    def start(self, members: int, device: torch.device) -> dict[str, Tensor]:
+        """The state at step 0: tensors with the cohort axis first, by names that no other watcher uses."""
+
+    @abstractmethod
+    def watch(self, state: Mapping[str, Tensor], losses_K: Tensor, updates: Tensor) -> dict[str, Tensor]:
+        """The state after one more step; a pure tensor program.
+
+        :param losses_K: the mean training loss before the update, float64.
+        :param updates: how many updates were made before it; shape (), float64.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

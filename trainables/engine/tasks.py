@@ -15,7 +15,7 @@ import numpy as np
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.trial import Seeds
 
-SPLIT_STREAM, ORDER_STREAM, INIT_STREAM = 0, 1, 2
+SPLIT_STREAM, ORDER_STREAM, INIT_STREAM, CORRUPTION_STREAM, NOISE_STREAM = 0, 1, 2, 3, 4  # NOISE uses 5 as well
 
 
 def random_bits(seed: int, stream: int, count: int) -> np.ndarray:
@@ -48,14 +48,19 @@ class Task(Config):
     """Base of the tasks."""
 
     @property
+    def input_kind(self) -> str:
+        """``one_hot`` (rows of active features), ``tokens`` (rows of tokens) or ``dense`` (rows of numbers)."""
+        return "one_hot"
+
+    @property
     @abstractmethod
     def features(self) -> int:
-        """The width of the one-hot input."""
+        """The width of the one-hot or dense input, or the size of the vocabulary."""
 
     @property
     @abstractmethod
     def active_features(self) -> int:
-        """How many features of a row are one."""
+        """The length of a row: its active features, its tokens, or :attr:`features` where it is dense."""
 
     @property
     @abstractmethod

@@ -25,7 +25,7 @@ class Seeds(Config):
     init: int = option(0, at_least=0, per_trial=True)
     """The initial weights."""
     order: int = option(0, at_least=0, per_trial=True)
-    """The order of the training rows (of the batches, where there are batches)."""
+    """The order of the training rows (of the batches, where there are batches), and any chance during training."""
 
     @classmethod
     def all(cls, seed: int) -> Self:
@@ -65,7 +65,10 @@ class Cohort(Protocol):
         """Make ``steps`` updates of every active member."""
 
     def measure(self) -> dict[str, np.ndarray]:
-        """Every probe's columns at the present step, each of shape (K,); the weights are left as they are."""
+        """The columns of the probes that are due at the present step, each (K,); the weights are left as they are."""
+
+    def snapshot(self, member: int) -> dict[str, np.ndarray]:
+        """One member's weights by name."""
 
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights are finite at the present step: shape (K,), bool."""
@@ -94,6 +97,20 @@ class TrialConfig(Config):
     horizon_steps: int = option(demand=True, at_least=1)
     measuring: Measuring = option(Measuring(), demand=True)
     stopping: Stopping = option(Stopping(), demand=True)
+    snapshots_every: int = option(0, at_least=0, demand=True)
+    """The weights are stored at every so many measurements, the first included; 0: never."""
+
+    def grid(self) -> np.ndarray:
+        """The measured steps, ascending, int64."""
+        return self.measuring.steps(self.horizon_steps)
+
+    @staticmethod
+    def due(place: int | None, every: int) -> bool:
+        """Whether what is done at every so many measurements is done at the one with this number, from 0.
+
+        None is a step outside the schedule, at which everything is looked at.
+        """
+        return place is None or place % every == 0
 
     @cached_property
     def trial_id(self) -> str:
