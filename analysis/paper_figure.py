@@ -1,0 +1,90 @@
+"""A figure of the paper: where its evidence comes from, what it claims, how it is judged and how it is drawn.
+
+The modules of :mod:`analysis.paper` export one each, as ``FIGURE``; they are found without being listed.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from matplotlib.figure import SubFigure
+
+from analysis import paper
+from analysis.evidence import FULL, SIZES, Evidence, TrialEvidence, sweep_name
+from analysis.verdict import NOTHING, Verdict
+
+Snapshots = Callable[[TrialEvidence], Mapping[int, bytes]]
+"""The stored weights of a trial by step."""
+
+
+class FigureError(ValueError):
+    """A figure that does not exist: one line with those that do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperFigure:
+    """One figure, proposition or appendix."""
+
+    name: str
+    """As the command line takes it, and the module's own: ``fig02``."""
+    title: str
+    """What it shows, in a few words."""
+    statement: str
+    """The acceptance statement, in words."""
+    verdict: Callable[[Evidence], Verdict]
+    """Called with evidence only where something was measured."""
+    draw: Callable[[Evidence, SubFigure], None]
+    """Draws the panels.  The head above them (title, verdict, extent) is drawn for every figure alike."""
+    space: str | tuple[str, ...] = ()
+    """The stem of its search space, or of several; none where :attr:`check` makes the evidence."""
+    columns: tuple[str, ...] = ()
+    """The probes' columns that it needs."""
+    sized: bool = True
+    """Whether the space has the sizes full and laptop; one without is full."""
+    condense: Callable[[Evidence, Snapshots], Evidence] | None = None
+    """Turns a ledger's evidence and its snapshots into what is kept, where curves alone do not tell it."""
+    check: Callable[[], Evidence] | None = None
+    """Makes the evidence without any training."""
+    size_in: tuple[float, float] = (9.6, 4.2)
+    """Width and height of the panels, in inches."""
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The stems of its search spaces."""
+        return (self.space,) if isinstance(self.space, str) else self.space
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The sizes at which there can be evidence, the paper's own first."""
+        return SIZES if self.sized and self.check is None else (FULL,)
+
+    def files(self, size: str) -> tuple[str, ...]:
+        """The names under which its evidence of a size is kept."""
+        if self.check is not None:
+            return (self.name,)
+        return tuple(sweep_name(space, size, sized=self.sized) for space in self.spaces)
+
+    def judged(self, evidence: Evidence) -> Verdict:
+        """The verdict; "not run" where nothing was measured."""
+        return self.verdict(evidence) if evidence else NOTHING
+
+
+def paper_figures() -> dict[str, PaperFigure]:
+    """Every figure by name: the figures in order, then propositions and appendices."""
+    names = [module.name for module in pkgutil.iter_modules(paper.__path__)]
+    order = {"fig": 0, "prop": 1, "appendix": 2}
+    names.sort(key=lambda name: (order.get(re.split(r"[\d_]", name)[0], 3), name))
+    return {name: importlib.import_module(f"{paper.__name__}.{name}").FIGURE for name in names}
+
+
+def paper_figure(name: str) -> PaperFigure:
+    """The figure of that name.
+
+    :raises FigureError: naming those that there are.
+    """
+    found = paper_figures()
+    if name not in found:
+        raise FigureError(f"{name}: no such figure; allowed: all, {', '.join(found)}")
+    return found[name]
