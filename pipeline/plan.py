@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-from pipeline.space_file import LoadedSpace
+from pipeline.space_file import SIZES, LoadedSpace
 from pipeline.spec import PlannedTrial
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.outcome import DIVERGED, FROZEN
@@ -269,6 +269,7 @@ def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
     is then what its budget comes to, and the predicted cost has no measured times.
     """
     spec = space.spec
+    horizons = [trial.config.horizon_steps for trial in plan.trials] or [spec.base.horizon_steps]
     sizes = [len(cohort.trials) for cohort in plan.cohorts]
     continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
     planned, predicted_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
@@ -280,8 +281,10 @@ def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
         wall_s = predicted_s / plan.workers
     return {
         "sweep": space.name,
+        "size": space.size,
         "axes": json.loads(spec.axes_json()),
-        "horizon_steps": spec.base.horizon_steps,
+        "horizon_steps": max(horizons),
+        "shortest_horizon_steps": min(horizons),
         "suggestions": None if spec.objective is None else spec.objective.budget,
         "planned": planned,
         "cached": len(plan.cached),
@@ -302,12 +305,16 @@ def describe(plan: Plan, space: LoadedSpace) -> list[str]:
     told = summary(plan, space)
     axes = told["axes"]
     lines = [f"{space.name}: {space.doc.partition(chr(10))[0]}".rstrip(": ")]
+    if space.size is not None:
+        others = ", ".join(f"--size {size}" for size in SIZES if size != space.size)
+        lines.append(f"  size     {space.size} (the other one: {others})")
     for arm in axes["arms"]:
         lines.append(f"  arm      {arm['name']}: {'; '.join(map(_axis_text, arm['axes'])) or 'one point'}")
     lines += [f"  axis     {_axis_text(axis)}" for axis in axes["axes"]]
     if axes["seeds"]:
         lines.append(f"  seeds    {_listed(axes['seeds'])}")
-    lines.append(f"  horizon  {told['horizon_steps']} steps")
+    shortest, longest = told["shortest_horizon_steps"], told["horizon_steps"]
+    lines.append(f"  horizon  {longest if shortest == longest else f'{shortest} to {longest}'} steps")
     if told["suggestions"] is not None:
         kept = f", {told['cached']} in the ledger" if told["cached"] else ""
         lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna{kept}")

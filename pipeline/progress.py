@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rich.console import Console, Group
@@ -31,18 +32,20 @@ PLAIN_AT_MOST_EVERY_S = 1.0
 """A line for a batch of trials that ended may come sooner than the usual ones, but not more often than this."""
 
 
+@dataclass(frozen=True)
+class Point:
+    """One trial of the sweep: where it stands in it, and how far it is to go."""
+
+    trial_id: str
+    coordinates: Mapping[str, Any]
+    horizon_steps: int
+
+
 class Tally:
     """What is known of every trial of the sweep while it runs; fed by the dispatcher."""
 
-    def __init__(
-        self,
-        trials: Sequence[tuple[str, Mapping[str, Any]]],
-        *,
-        horizon_steps: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """``trials`` are (trial id, coordinates), in order."""
-        self.horizon_steps = horizon_steps
+    def __init__(self, trials: Sequence[Point], *, clock: Callable[[], float] = time.monotonic) -> None:
+        """``trials`` are in the order of the sweep."""
         self._clock = clock
         self._started = clock()
         self.states: dict[str, tuple[str, str]] = {}
@@ -55,10 +58,11 @@ class Tally:
         self.ended_now = 0
         self.set_trials(trials)
 
-    def set_trials(self, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    def set_trials(self, trials: Sequence[Point]) -> None:
         """The trials of the sweep as they are known now (an objective's come one suggestion at a time)."""
-        self.trial_ids = [trial_id for trial_id, _ in trials]
-        self.map = PhaseMap(trials)
+        self.horizons = {point.trial_id: point.horizon_steps for point in trials}
+        self.trial_ids = list(self.horizons)
+        self.map = PhaseMap([(point.trial_id, point.coordinates) for point in trials])
 
     def had(self, trial_id: str, state: str, phase: str, last_step: int) -> None:
         """A trial that the ledger had before, and that is not to be run again."""
@@ -118,21 +122,27 @@ class Tally:
     def left_s(self) -> float | None:
         """Seconds until the sweep is done, as far as can be told; None before there is a rate."""
         rate = self.steps_per_s()
-        running = [self._steps.get(trial_id, 0) for trial_id in self.running]
-        if not running and not self.waiting:
+        if not self.running and not self.waiting:
             return 0.0
         if rate <= 0.0:
             return None
-        over = [
-            self._steps[trial_id]
-            for trial_id, (state, _) in self.states.items()
-            if state not in (RUNNING, FAILED) and trial_id in self._steps
-        ]
-        left = expected_steps_left(over, running, horizon_steps=self.horizon_steps)
-        fresh = expected_steps_left(over, running, horizon_steps=self.horizon_steps, at=[0])[0]
+        # Arms of different horizons are different populations.
+        left = [steps for horizon in sorted(set(self.horizons.values())) for steps in self._steps_left(horizon)]
         # All the work at the present rate; but the last trial alone takes its own time.
-        longest = max([*left, fresh if self.waiting else 0.0])
-        return max(sum(left) + self.waiting * fresh, longest * len(running)) / rate
+        return max(sum(left), max(left, default=0.0) * len(self.running)) / rate
+
+    def _steps_left(self, horizon_steps: int) -> list[float]:
+        """The steps that each trial of one horizon still takes, those that have not begun included."""
+        known = [
+            (self.states[trial_id][0], self._steps.get(trial_id, 0))
+            for trial_id, horizon in self.horizons.items()
+            if horizon == horizon_steps and trial_id in self.states
+        ]
+        over = [steps for state, steps in known if state not in (RUNNING, FAILED)]
+        running = [steps for state, steps in known if state == RUNNING]
+        waiting = sum(horizon == horizon_steps for horizon in self.horizons.values()) - len(known)
+        left = expected_steps_left(over, running, horizon_steps=horizon_steps)
+        return left + waiting * expected_steps_left(over, running, horizon_steps=horizon_steps, at=[0])
 
     def headline(self) -> str:
         """``12 of 40 done, 2 running, 5 cached, 0 failed``."""

@@ -1,21 +1,30 @@
-"""A search-space file: running it, and finding its ``SWEEP`` or saying in one line why there is none."""
+"""A search-space file: running it, and finding its ``SWEEP`` or saying in one line why there is none.
+
+A file exports one ``SWEEP = SweepSpec(...)``, or the same question in two sizes,
+``SWEEP = {"full": SweepSpec(...), "laptop": SweepSpec(...)}``: as it was asked, and what a laptop can do of it.
+"""
 
 import contextlib
+import dataclasses
 import hashlib
 import inspect
 import re
 import sys
 import traceback
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.spec import SpecError, SweepSpec
 from trainables.engine.config import ConfigError
 
-__all__ = ["LoadedSpace", "load_space"]
+__all__ = ["DEFAULT_SIZE", "SIZES", "LoadedSpace", "load_space"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+SIZES = ("full", "laptop")
+DEFAULT_SIZE = "laptop"
+KEYWORD_ERROR = re.compile(r"([\w.]+)\.__init__\(\) (got an unexpected keyword argument|missing \d+ required)")
 
 
 @dataclass(frozen=True)
@@ -23,21 +32,25 @@ class LoadedSpace:
     """A search space, and what its file says about it."""
 
     name: str
-    """The file's name without ``.py``: the name of the sweep in the ledger and in MLflow."""
+    """Of the sweep in the ledger and in MLflow: the file's without ``.py``, with ``_<size>`` where there are sizes."""
     doc: str
     """The docstring at the top of the file, dedented; empty where there is none."""
     revision: str
     """SHA-256 of the file's text."""
     spec: SweepSpec
     path: Path
+    size: str | None = None
+    """One of :data:`SIZES`; None for a file without sizes."""
 
 
-def load_space(path: str | Path) -> LoadedSpace:
+def load_space(path: str | Path, size: str | None = None) -> LoadedSpace:
     """Run a search-space file and take its ``SWEEP``.
 
     What the file prints goes to standard error, so that standard output stays the sweep's own.
 
-    :raises SpecError: the file is missing or unreadable, fails (with the line), or has no ``SWEEP`` of the right kind.
+    :param size: one of :data:`SIZES`, for a file that has them; :data:`DEFAULT_SIZE` without.
+    :raises SpecError: the file is missing or unreadable, fails (with the line), has no ``SWEEP`` of the right kind, or
+        has no sizes where one is asked for.
     """
     file = Path(path)
     try:
@@ -54,23 +67,41 @@ def load_space(path: str | Path) -> LoadedSpace:
         with contextlib.redirect_stdout(sys.stderr):
             exec(compile(source, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # A file can raise anything, and all of it is bad input.
-        raise SpecError(_told(file, error)) from None
-    spec = getattr(module, "SWEEP", None)
-    if spec is None:
+        raise SpecError(_told(file, error, vars(module))) from None
+    if "SWEEP" not in vars(module):
         raise SpecError(f"{path}: defines no SWEEP; must end in SWEEP = SweepSpec(...)")
-    if not isinstance(spec, SweepSpec):
-        raise SpecError(f"{path}: SWEEP is of type {type(spec).__name__}; must be a SweepSpec")
+    spec, size = _sized(file, vars(module)["SWEEP"], size)
     _check_importable(file, module.__name__, spec)
     return LoadedSpace(
-        name=file.stem,
+        name=file.stem if size is None else f"{file.stem}_{size}",
         doc=inspect.cleandoc(module.__doc__ or ""),
         revision=hashlib.sha256(source).hexdigest(),
         spec=spec,
         path=file,
+        size=size,
     )
 
 
-def _told(file: Path, error: BaseException) -> str:
+def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str | None]:
+    """The space of the size that is asked for, and that size; None where there are no sizes."""
+    if size is not None and size not in SIZES:
+        raise SpecError(f"size {size!r}: must be one of {', '.join(SIZES)}")
+    if isinstance(sweep, SweepSpec):
+        if size is not None:
+            raise SpecError(f"{file}: has no sizes; --size {size} must be left out")
+        return sweep, None
+    if not isinstance(sweep, Mapping):
+        raise SpecError(f"{file}: SWEEP is of type {type(sweep).__name__}; must be a SweepSpec")
+    if set(sweep) != set(SIZES):
+        raise SpecError(f"{file}: SWEEP has the keys {', '.join(map(repr, sweep))}; must have 'full' and 'laptop'")
+    for name in SIZES:
+        if not isinstance(sweep[name], SweepSpec):
+            raise SpecError(f"{file}: SWEEP[{name!r}] is of type {type(sweep[name]).__name__}; must be a SweepSpec")
+    size = size or DEFAULT_SIZE
+    return sweep[size], size
+
+
+def _told(file: Path, error: BaseException, names: Mapping[str, object]) -> str:
     """``file:line: what went wrong``, the line being the last one of the file itself that ran."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
@@ -79,6 +110,13 @@ def _told(file: Path, error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, SpecError | ConfigError):
         return f"{where}: {text}"
+    if isinstance(error, TypeError) and (found := KEYWORD_ERROR.match(text)):
+        named = (value for value in names.values() if isinstance(value, type) and value.__qualname__ == found[1])
+        cls = next(named, None)
+        if dataclasses.is_dataclass(cls):
+            allowed = ", ".join(sorted(spec.name for spec in dataclasses.fields(cls) if spec.init))
+            said = text.replace(".__init__()", "").replace("keyword argument", "field").replace("keyword-only ", "")
+            return f"{where}: {said.replace('argument', 'field')}; allowed: {allowed}"
     return f"{where}: {type(error).__name__}{': ' if text else ''}{text}"
 
 

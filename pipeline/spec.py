@@ -23,7 +23,7 @@ from trainables.engine.trial import Seeds, TrialConfig
 __all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]
 
 Scalar: TypeAlias = str | float | int | bool | None
-SEEDS = "seeds"
+SEEDS, HORIZON = "seeds", "horizon_steps"
 DRAWS_PER_SAMPLE = 50
 """How often a draw that repeats an earlier one is drawn again before the domain counts as exhausted."""
 
@@ -46,7 +46,7 @@ class Arm:
 
     name: str
     patch: Mapping[str, Any] = field(default_factory=dict)
-    """Dotted path -> value, for example ``{"gradient": OrthogonalGradient(), "optimizer.eps": 1e-8}``."""
+    """Dotted path -> value, for example ``{"gradient": OrthogonalGradient(), "horizon_steps": 60_000}``."""
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Dotted path -> the values of a grid axis; an axis that another arm does not have is not crossed with it."""
 
@@ -102,7 +102,7 @@ class SweepSpec:
     """
 
     base: TrialConfig
-    """Every trial is this one with some fields changed; the demand (horizon, measuring, stopping) is the base's."""
+    """Every trial is this one with some fields changed; its demand (horizon, measuring, ...) only by an arm's patch."""
     axes: Mapping[str, Sequence[Any] | Domain] = field(default_factory=dict)
     """Dotted path -> a list (a grid axis) or a ``tune.*`` domain (a sampled axis); every arm has them all."""
     arms: Sequence[Arm] = ()
@@ -162,12 +162,23 @@ class SweepSpec:
         """The axes that every arm has and whose every value is tried, in order."""
         return {path: _listed(values) for path, values in self.axes.items() if not isinstance(values, Domain)}
 
+    @property
+    def horizon_steps(self) -> int:
+        """The largest horizon among the trials."""
+        return max((trial.config.horizon_steps for trial in self._trials), default=self.base.horizon_steps)
+
     def with_overrides(self, *, max_steps: int | None = None, seeds: int | None = None) -> Self:
-        """The space as flags change it: a horizon of at most ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
+        """The space as flags change it: no horizon beyond ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
         changes: dict[str, Any] = {}
         if max_steps is not None:
             _whole("max-steps", max_steps, at_least=1)
             changes["base"] = self.base.replace(horizon_steps=min(max_steps, self.base.horizon_steps))
+            changes["arms"] = [
+                replace(arm, patch={**arm.patch, HORIZON: min(max_steps, arm.patch[HORIZON])})
+                if HORIZON in arm.patch
+                else arm
+                for arm in self.arms
+            ]
         if seeds is not None:
             _whole("seeds", seeds, at_least=1)
             changes["seeds"] = range(seeds)
@@ -258,7 +269,7 @@ class SweepSpec:
             for path in arm.patch:
                 if path in self.axes:
                     raise SpecError(f"{where}patch {path}: is an axis of the space too; it must be one of them")
-                self._check_path(f"{where}patch", path)
+                self._check_path(f"{where}patch", path, demand=True)
             self._check_axes(where, arm.axes, taken)
             for path, values in arm.axes.items():
                 if isinstance(values, Domain):
@@ -284,13 +295,14 @@ class SweepSpec:
                 if value in listed[:number]:
                     raise SpecError(f"{where}axis {path}: the value {value!r} is given twice")
 
-    def _check_path(self, what: str, path: str) -> None:
-        """Refuse what every trial must share; whether the path exists is known when its parents are in place."""
+    def _check_path(self, what: str, path: str, *, demand: bool = False) -> None:
+        """Refuse what the trials cannot differ in; whether the path exists is known when its parents are in place."""
         if not isinstance(path, str):
             raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
-        if any(spec.name == head and spec.metadata.get("demand") for spec in fields(self.base)):
-            raise SpecError(f"{what} {path}: is asked of all trials alike; it must be set on base")
+        asked = any(spec.name == head and spec.metadata.get("demand") for spec in fields(self.base))
+        if asked and not demand:
+            raise SpecError(f"{what} {path}: is how much is asked, not what is trained; must be on base or in a patch")
         if head == SEEDS and self.seeds is not None:
             raise SpecError(f"{what} {path}: the space's seeds would overwrite it; seeds must be None beside it")
 

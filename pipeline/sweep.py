@@ -21,7 +21,7 @@ from pipeline import ray_settings
 from pipeline.dispatch import Dispatcher, RowOrigin
 from pipeline.ledger import Ledger, LedgerError, SweepRow
 from pipeline.plan import CohortPlan, Plan, describe, duration, make_plan, summary
-from pipeline.progress import LiveView, PlainView, SilentView, Tally, print_line
+from pipeline.progress import LiveView, PlainView, Point, SilentView, Tally, print_line
 from pipeline.provenance import collect, source_hash
 from pipeline.ray_settings import RayAddressError
 from pipeline.space_file import LoadedSpace, load_space
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    space = load_space(flags.space)
+    space = load_space(flags.space, flags.size)
     space = replace(space, spec=space.spec.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds))
     settings = resolve(flags, space)
     if settings.address is not None:
@@ -265,7 +265,7 @@ class Sweep:
             axes_json=self.space.spec.axes_json(),
             trial_ids=tuple(trial.config.trial_id for trial in trials),
             coordinates_json=canonical_json([trial.coordinates for trial in trials]),
-            horizon_steps=self.space.spec.base.horizon_steps,
+            horizon_steps=self.space.spec.horizon_steps,
             revision=self.space.revision,
             recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -276,7 +276,7 @@ class Sweep:
     def _replaced(self) -> str | None:
         """A line where the sweep in the ledger is about to lose trials or steps, which a smaller run of it means."""
         assert self.ledger is not None
-        horizon, ids = self.space.spec.base.horizon_steps, {trial.config.trial_id for trial in self.trials}
+        horizon, ids = self.space.spec.horizon_steps, {trial.config.trial_id for trial in self.trials}
         held = next((each for each in self.ledger.sweeps() if each.name == self.space.name), None)
         if held is None or (ids >= set(held.trial_ids) and horizon >= held.horizon_steps):
             return None
@@ -290,11 +290,11 @@ class Sweep:
         from pipeline.outcomes import outcomes_of
 
         assert self.ledger is not None
-        tally = Tally(_points(plan.trials), horizon_steps=self.space.spec.base.horizon_steps)
+        tally = Tally(_points(plan.trials))
         rows = self.ledger.trials(plan.cached | plan.failed)
         outcomes = outcomes_of(self.ledger, rows)
         for trial_id, row in rows.items():
-            phase = outcomes[trial_id].by(tally.horizon_steps).phase() if trial_id in outcomes else ""
+            phase = outcomes[trial_id].by(tally.horizons[trial_id]).phase() if trial_id in outcomes else ""
             tally.had(trial_id, row.state, phase, row.last_step)
         return tally
 
@@ -423,8 +423,8 @@ def _view(tally: Tally, title: str, as_json: bool) -> SilentView:
     return PlainView(tally, sys.stdout)
 
 
-def _points(trials: Sequence[PlannedTrial]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(trial.config.trial_id, trial.coordinates) for trial in trials]
+def _points(trials: Sequence[PlannedTrial]) -> list[Point]:
+    return [Point(trial.config.trial_id, trial.coordinates, trial.config.horizon_steps) for trial in trials]
 
 
 def _announced(plan: Plan, suggestions: int) -> str:

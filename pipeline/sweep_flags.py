@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from pipeline.provenance import device_kind
-from pipeline.space_file import LoadedSpace
+from pipeline.space_file import DEFAULT_SIZE, SIZES, LoadedSpace
 from pipeline.tracking_server import DEFAULT_URI
 
 DEFAULT_LEDGER = "results/ledger"
@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--json", action="store_true", help="print one JSON object on standard output, and nothing else")
 
     what = found.add_argument_group("what to run")
+    what.add_argument(
+        "--size",
+        choices=SIZES,
+        help=f"of a space that has sizes: as it was asked, or what a laptop can do of it (default: {DEFAULT_SIZE})",
+    )
     what.add_argument("--max-steps", type=_whole, metavar="N", help="a shorter horizon: at most N steps a trial")
     what.add_argument("--seeds", type=_whole, metavar="N", help="the seeds 0 to N - 1 instead of the space's")
     what.add_argument("--rerun-failed", action="store_true", help="run trials again that failed before")

@@ -1,48 +1,86 @@
 """Every search space loads, names its trials purely, is a lab record, and can be built; found without being listed."""
 
 import ast
+import builtins
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.plan import describe, make_plan
-from pipeline.space_file import load_space
+from pipeline.plan import NOMINAL_FLOPS, describe, make_plan
+from pipeline.space_file import SIZES, LoadedSpace, load_space
+from pipeline.spec import SpecError
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP
-from trainables.engine.probes import COLUMNS
 from trainables.engine.tasks import ModularAddition
-from trainables.engine.trial import Seeds
+from trainables.engine.trial import Seeds, TrialConfig
 
-FOLDER = Path(__file__).resolve().parents[2] / "search_spaces"
-FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "__init__.py")
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "search_spaces"
+FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
+STEP_S = 0.1
+"""A shape whose step is predicted to cost more is built by its trainable's own tests, at a smaller size."""
 
-each_space = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+
+def has_sizes(path: Path) -> bool:
+    try:
+        return load_space(path).size is not None
+    except SpecError:
+        return False  # told by the tests below
 
 
-@each_space
+def sizes_of(path: Path) -> tuple[str | None, ...]:
+    return SIZES if has_sizes(path) else (None,)
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+each_space = pytest.mark.parametrize(
+    ("path", "size"),
+    [(path, size) for path in FILES for size in sizes_of(path)],
+    ids=[path.stem if size is None else f"{path.stem}-{size}" for path in FILES for size in sizes_of(path)],
+)
+
+
+@each_file
 def test_it_is_a_lab_record(path: Path) -> None:
     doc = load_space(path).doc
     assert doc.partition("\n")[0].endswith(("?", ".", ")")), "the first line is the question"
     told = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in doc.splitlines()}
     for entry in ("Result", "Cost", "Hardware", "Command"):
         assert told.get(entry), f"{entry} is missing"
-    assert told["Command"] == f"python -m pipeline.sweep search_spaces/{path.name}"
+    command = f"python -m pipeline.sweep {path.relative_to(ROOT).as_posix()}"
+    with_size = [f"{command} --size {size}" for size in SIZES] if has_sizes(path) else []
+    assert told["Command"] in (command, *with_size)
 
 
-@each_space
+@each_file
 def test_it_is_data_only(path: Path) -> None:
-    """A docstring, imports and one SWEEP: nothing that could expand differently elsewhere."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    assert {type(statement) for statement in body} <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}
-    (assignment,) = [statement for statement in body if isinstance(statement, ast.Assign)]
-    assert ast.unparse(assignment.targets[0]) == "SWEEP"
+    """A docstring, imports, shared constants in capitals where there are sizes, and one SWEEP: nothing that could
+    expand differently elsewhere."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert {type(statement) for statement in tree.body} <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}
+    assert [type(node.value) for node in tree.body if isinstance(node, ast.Expr)] == [ast.Constant]
+    names = [[ast.unparse(target) for target in node.targets] for node in tree.body if isinstance(node, ast.Assign)]
+    assert names[-1] == ["SWEEP"]
+    assert [name for (name,) in names if not (name.isidentifier() and name.isupper())] == []
+    assert len(names) == 1 or has_sizes(path), "a space without sizes needs no constants"
+    odd = (ast.Lambda, ast.Set, ast.SetComp, ast.NamedExpr, ast.Await, ast.IfExp)
+    assert not [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, odd)]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assert used & set(dir(builtins)) <= {"range", "dict", "str"}
+    roots = {module.split(".")[0] for module in imported(tree)}
+    assert roots <= {"pipeline", "trainables", "ray"}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return found | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
 
 
 @each_space
-def test_its_trials_are_pure_distinct_and_can_be_planned(path: Path) -> None:
-    space, again = load_space(path), load_space(path)
+def test_its_trials_are_pure_distinct_and_can_be_planned(path: Path, size: str | None) -> None:
+    space, again = load_space(path, size), load_space(path, size)
     trials = space.spec.trials()
     ids = [trial.config.trial_id for trial in trials]
     assert ids
@@ -53,15 +91,31 @@ def test_its_trials_are_pure_distinct_and_can_be_planned(path: Path) -> None:
     assert describe(found, space)
 
 
-@each_space
+@each_file
 def test_each_of_its_shapes_trains_a_step(path: Path) -> None:
-    shapes = {trial.config.cohort_key: trial.config for trial in load_space(path).spec.trials()}
-    for config in shapes.values():
+    """Of the size that a laptop can do, and of a shape whose step takes no longer than a test may."""
+    for config in shapes(load_space(path)):
         cohort = config.build([config], "cpu")
-        cohort.advance(1)
         measured = cohort.measure()
-        assert set(measured) == set(COLUMNS)
-        assert np.isfinite(measured["train_loss"]).all()
+        parameters = {name: values.shape for name, values in cohort.snapshot(0).items()}
+        assert set(measured) == {
+            name
+            for probe in config.probes  # type: ignore[attr-defined]
+            for name in probe.names(parameters, config.task)  # type: ignore[attr-defined]
+        }
+        cohort.advance(1)
+        assert cohort.finite().all()
+        assert np.isfinite(cohort.measure()["train_loss"]).all()
+
+
+def shapes(space: LoadedSpace) -> list[TrialConfig]:
+    """One trial of each shape that is cheap enough."""
+    found = {trial.config.cohort_key: trial.config for trial in space.spec.trials()}
+    return [config for config in found.values() if config.flops_per_step() <= STEP_S * NOMINAL_FLOPS["cpu"]]
+
+
+def test_the_quick_space_has_shapes_that_are_trained() -> None:
+    assert shapes(load_space(FOLDER / "quick.py"))
 
 
 def test_wd_vs_orthograd_is_figure_15_as_the_released_code_ran_it() -> None:

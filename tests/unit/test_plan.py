@@ -320,6 +320,23 @@ def test_the_summary_adds_up_and_is_json() -> None:
         assert expected in text
 
 
+def test_the_description_tells_the_size_and_the_horizons_of_the_arms() -> None:
+    spec = SweepSpec(
+        base=TRIAL,
+        arms=[Arm(name="a"), Arm(name="b", patch={"gradient": OrthogonalGradient(), "horizon_steps": 5000})],
+    )
+    found = make_plan(spec.trials(), {}, lambda trial_id: None, device_kind=CPU, workers=1)
+    space = replace(loaded(spec), name="some_full", size="full")
+    told = summary(found, space)
+    assert (told["sweep"], told["size"]) == ("some_full", "full")
+    assert (told["shortest_horizon_steps"], told["horizon_steps"]) == (1000, 5000)
+    assert sorted(cohort.trials[0].horizon_steps for cohort in found.cohorts) == [1000, 5000]
+    text = "\n".join(describe(found, space))
+    assert "  size     full (the other one: --size laptop)\n" in text
+    assert "  horizon  1000 to 5000 steps\n" in text
+    assert "size" not in "\n".join(describe(found, loaded(spec)))
+
+
 def test_the_description_of_a_finished_sweep_says_so() -> None:
     trials = ARMS.trials()
     rows = {trial.config.trial_id: row(trial.config, "finished", 1000) for trial in trials}

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.phase_map import PhaseMap
 from pipeline.plan import CohortPlan
-from pipeline.progress import LiveView, PlainView, Tally, expected_steps_left
+from pipeline.progress import LiveView, PlainView, Point, Tally, expected_steps_left
 from trainables.lockstep import MemberStatus
 
 ARMS = [
@@ -29,6 +29,10 @@ class Clock:
 
 def status(trial_id, step, state="running", phase="confusion"):
     return MemberStatus(trial_id, step, 0.5, 0.1, state, None, phase)
+
+
+def points(trials, horizon_steps=1000):
+    return [Point(trial_id, coordinates, horizon_steps) for trial_id, coordinates in trials]
 
 
 COHORT = CohortPlan((), 0, 1.0)
@@ -69,7 +73,7 @@ class TestStepsLeft:
 class TestTally:
     def test_counts_rate_and_time_left(self):
         clock = Clock()
-        tally = Tally(ARMS, horizon_steps=1000, clock=clock)
+        tally = Tally(points(ARMS), clock=clock)
         tally.had("a00", "finished", "memorization", 1000)
         tally.had("a01", "failed", "", 0)
         assert tally.headline() == "2 of 8 done, 0 running, 1 cached, 1 failed"
@@ -88,7 +92,7 @@ class TestTally:
 
     def test_the_last_trial_takes_its_own_time(self):
         clock = Clock()
-        tally = Tally(ARMS[:2], horizon_steps=1000, clock=clock)
+        tally = Tally(points(ARMS[:2]), clock=clock)
         tally.reported(COHORT, [status("a00", 0), status("a01", 0)])
         clock.now = 10.0
         tally.reported(COHORT, [status("a00", 900), status("a01", 100)])
@@ -97,9 +101,19 @@ class TestTally:
         tally.ended({"a00": "finished", "a01": "finished"})
         assert tally.left_s() == 0.0
 
+    def test_arms_of_different_horizons_are_told_apart(self):
+        clock = Clock()
+        tally = Tally(points(ARMS[:2], 1000) + points(ARMS[2:5], 100), clock=clock)
+        tally.had(ARMS[2][0], "finished", "confusion", 100)
+        tally.reported(COHORT, [status("a00", 0)])
+        clock.now = 10.0
+        tally.reported(COHORT, [status("a00", 200)])
+        # That one was over at 100 steps says nothing of those that go to 1000: 800 + 1000, and two of 100.
+        assert tally.left_s() == pytest.approx((800 + 1000 + 2 * 100) / 20)
+
     def test_a_continued_trial_counts_its_new_steps_only(self):
         clock = Clock()
-        tally = Tally(ARMS[:1], horizon_steps=1000, clock=clock)
+        tally = Tally(points(ARMS[:1]), clock=clock)
         cohort = CohortPlan((), 500, 1.0)
         tally.reported(cohort, [status("a00", 500)])
         clock.now = 1.0
@@ -107,7 +121,7 @@ class TestTally:
         assert tally.steps_per_s() == pytest.approx(10.0)
 
     def test_a_retried_trial_is_not_counted_twice(self):
-        tally = Tally(ARMS[:1], horizon_steps=1000, clock=Clock())
+        tally = Tally(points(ARMS[:1]), clock=Clock())
         for step in (0, 300, 100, 200, 400):
             tally.reported(COHORT, [status("a00", step)])
         assert tally._done_steps == 400
@@ -116,7 +130,7 @@ class TestTally:
 class TestPlainLines:
     def test_every_ten_seconds_at_most_and_when_trials_end(self):
         clock, stream = Clock(), io.StringIO()
-        with PlainView(Tally(ARMS, horizon_steps=1000, clock=clock), stream, clock) as view:
+        with PlainView(Tally(points(ARMS), clock=clock), stream, clock) as view:
             for second in range(25):
                 clock.now = float(second)
                 view.reported(COHORT, [status("a00", 10 * second)])
@@ -176,7 +190,7 @@ class TestPhaseMap:
 
 def test_the_screen_of_a_terminal():
     console = Console(width=80, height=24, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with LiveView(Tally(ARMS, horizon_steps=1000), "wd_vs_orthograd", console) as view:
+    with LiveView(Tally(points(ARMS)), "wd_vs_orthograd", console) as view:
         view.reported(COHORT, [status("a00", 10, phase="grokking")])
         view.ended({"a00": "stopped"})
     screen = console.file.getvalue()
@@ -190,10 +204,10 @@ def test_the_screen_of_a_terminal():
 
 
 def test_an_objective_s_trials_come_as_they_are_suggested():
-    tally = Tally([], horizon_steps=100)
+    tally = Tally([])
     assert tally.headline() == "0 of 0 done, 0 running, 0 cached, 0 failed"
     console = Console(width=80, file=io.StringIO())
     with LiveView(tally, "search", console) as view:
-        tally.set_trials(ARMS[:2])
+        tally.set_trials(points(ARMS[:2]))
         view.reported(COHORT, [status("a00", 10)])
     assert "0 of 2 done, 1 running" in tally.headline()

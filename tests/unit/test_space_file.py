@@ -85,7 +85,28 @@ BAD = {
         GOOD.replace("p=7", "p=1"),
         f"{{path}}:{LINES + 2}: ModularAddition.p = 1: must be at least 2",
     ),
-    "an unknown field": (GOOD.replace("p=7", "q=7"), f"{{path}}:{LINES + 2}: TypeError: .*unexpected keyword.*'q'"),
+    "an unknown field": (
+        GOOD.replace("p=7", "q=7"),
+        f"{{path}}:{LINES + 2}: ModularAddition got an unexpected field 'q'; allowed: .*p, train_fraction",
+    ),
+    "a field of the space that there is not": (
+        GOOD.replace("axes=", "axis="),
+        f"{{path}}:{LINES + 1}: SweepSpec got an unexpected field 'axis'; allowed: arms, axes, base, [^\\n]*workers$",
+    ),
+    "a missing field": (
+        GOOD.replace("task=ModularAddition(p=7), ", ""),
+        f"{{path}}:{LINES + 2}: GrokkingTrial missing 1 required field: 'task'; allowed: ",
+    ),
+    "a wrong call that is no component's": (GOOD + "dict.fromkeys(1, 2, 3)\n", "{path}:.*: TypeError: "),
+    "a size too many": (
+        GOOD + "SWEEP = {'full': SWEEP, 'laptop': SWEEP, 'huge': SWEEP}\n",
+        "{path}: SWEEP has the keys 'full', 'laptop', 'huge'; must have 'full' and 'laptop'",
+    ),
+    "one size": (GOOD + "SWEEP = {'full': SWEEP}\n", "{path}: SWEEP has the keys 'full'; must have 'full' and"),
+    "a size that is no space": (
+        GOOD + "SWEEP = {'full': SWEEP, 'laptop': SWEEP.base}\n",
+        r"{path}: SWEEP\['laptop'\] is of type GrokkingTrial; must be a SweepSpec",
+    ),
     "a task of its own": (
         GOOD.replace("SWEEP =", "class MyTask(ModularAddition):\n    pass\n\n\nSWEEP =").replace(
             "task=ModularAddition", "task=MyTask"
@@ -102,6 +123,30 @@ def test_a_bad_file_is_one_line_with_its_place(tmp_path: Path, case: str) -> Non
     with pytest.raises(SpecError, match="^" + message.replace("{path}", path.replace(".", r"\."))) as caught:
         load_space(path)
     assert "\n" not in str(caught.value)
+
+
+SIZED = GOOD.replace("SWEEP =", "LARGE =") + (
+    "SWEEP = {'full': LARGE, 'laptop': SweepSpec(base=LARGE.base.replace(horizon_steps=5), seeds=range(1))}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "found", "trials"), [(None, "laptop", 1), ("laptop", "laptop", 1), ("full", "full", 4)]
+)
+def test_a_size_is_a_sweep_of_its_own(tmp_path: Path, size: str | None, found: str, trials: int) -> None:
+    (tmp_path / "paper").mkdir()
+    space = load_space(write(tmp_path / "paper", SIZED, "fig01.py"), size)
+    assert (space.name, space.size, len(space.spec.trials())) == (f"fig01_{found}", found, trials)
+    assert space.doc.startswith("A question?")
+
+
+def test_a_size_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"^size 'huge': must be one of full, laptop$"):
+        load_space(write(tmp_path, SIZED), "huge")
+    plain = write(tmp_path, GOOD)
+    assert (load_space(plain).name, load_space(plain).size) == ("space", None)
+    with pytest.raises(SpecError, match=r"space\.py: has no sizes; --size full must be left out$"):
+        load_space(plain, "full")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

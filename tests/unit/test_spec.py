@@ -15,6 +15,7 @@ from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.outcome import outcome
+from trainables.engine.probes import STANDARD
 from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
@@ -50,6 +51,24 @@ def test_the_last_axis_varies_fastest_and_the_seeds_fastest_of_all() -> None:
     ]
     last = space.trials()[-1].config
     assert (last.optimizer.weight_decay, last.task.train_fraction, last.seeds) == (1.0, 0.5, Seeds.all(5))
+
+
+def test_an_arm_may_ask_for_more_and_the_overrides_cap_every_arm() -> None:
+    space = spec(
+        arms=[
+            Arm(name="short", patch={"stopping.on_success": False}),
+            Arm(name="long", patch=ORTHOGONAL | {"horizon_steps": 3000, "probes": STANDARD[:1]}),
+        ]
+    )
+    short, long = (trial.config for trial in space.trials())
+    assert (short.horizon_steps, short.stopping) == (100, Stopping(on_success=False))
+    assert (long.horizon_steps, long.stopping, long.probes) == (3000, Stopping(), STANDARD[:1])
+    assert space.horizon_steps == 3000
+    assert long.trial_id == BASE.replace(gradient=OrthogonalGradient()).trial_id
+    capped = space.with_overrides(max_steps=200)
+    assert [trial.config.horizon_steps for trial in capped.trials()] == [100, 200]
+    assert capped.horizon_steps == 200
+    assert [trial.config.horizon_steps for trial in space.with_overrides(max_steps=50).trials()] == [50, 50]
 
 
 def test_coordinates_are_the_values_that_the_configuration_holds() -> None:
@@ -273,10 +292,21 @@ BAD = {
     "grid_search": ({"axes": {DECAY: tune.grid_search([1])}}, "axis optimizer.weight_decay = .*: must be a list"),
     "axes as list": ({"axes": [DECAY]}, "axes = .*: must be a dict"),
     "path of no text": ({"axes": {3: [1]}}, "axis 3: must be a dotted path"),
-    "horizon as axis": ({"axes": {"horizon_steps": [1, 2]}}, "axis horizon_steps: .* must be set on base"),
-    "stopping in a patch": (
-        {"arms": [Arm(name="a", patch={"stopping": Stopping()})]},
-        "arm 'a', patch stopping: .* must be set on base",
+    "horizon as axis": (
+        {"axes": {"horizon_steps": [1, 2]}},
+        "axis horizon_steps: is how much is asked, not what is trained; must be on base or in a patch",
+    ),
+    "stopping as an arm's axis": (
+        {"arms": [Arm(name="a", axes={"stopping.on_success": [True, False]})]},
+        "arm 'a', axis stopping.on_success: .* must be on base or in a patch",
+    ),
+    "arms that differ in the demand only": (
+        {"arms": [Arm(name="a"), Arm(name="b", patch={"horizon_steps": 50})]},
+        "two trials are the same: arm = 'a' and arm = 'b'",
+    ),
+    "a bad horizon in a patch": (
+        {"arms": [Arm(name="a", patch={"horizon_steps": 0})]},
+        "arm 'a', .*horizon_steps = 0: must be at least 1",
     ),
     "seeds twice": ({"axes": {"seeds.split": [0, 1]}, "seeds": [0]}, "axis seeds.split: .*seeds must be None"),
     "seeds in a patch": (

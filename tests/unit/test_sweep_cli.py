@@ -71,6 +71,13 @@ BAD = [
     ("a size in words", SMALL, ["--cohort-size", "big"], r"--cohort-size: 'big': must be"),
     ("no time", SMALL, ["--max-hours", "-1"], r"--max-hours: '-1': must be a number of hours above 0"),
     ("half a seed", SMALL, ["--seeds", "1.5"], r"--seeds: '1.5': must be"),
+    (
+        "a size of a space without sizes",
+        SMALL,
+        ["--size", "full"],
+        r"space\.py: has no sizes; --size full must be left",
+    ),
+    ("a size of fantasy", SMALL, ["--size", "huge"], r"--size: invalid choice: 'huge' \(choose from .*laptop"),
     ("a device of fantasy", SMALL, ["--device", "tpu"], r"--device tpu: must be cpu, cuda or cuda:N"),
     ("a GPU that is not there", SMALL, ["--local", "--device", "cuda:77"], r"--device cuda:77: .*CUDA GPU"),
     ("a GPU that Ray hands out", SMALL, ["--device", "cuda:0"], r"Ray hands out the GPUs"),
@@ -146,6 +153,22 @@ def test_a_dry_run_makes_nothing(capsys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
 
 
+@pytest.mark.parametrize(("flags", "size", "planned"), [([], "laptop", 2), (["--size", "full"], "full", 6)])
+def test_a_space_of_two_sizes(capsys, tmp_path, flags, size, planned):
+    path = write_space(tmp_path, "base=BASE, seeds=range(6)", name="space", p=5, horizon=12)
+    path.write_text(path.read_text() + "SWEEP = {'full': SWEEP, 'laptop': SweepSpec(base=BASE, seeds=range(2))}\n")
+    flags = [*flags, "--mlflow-uri", "none"]
+    code, output, errors = run(capsys, "space.py", "--dry-run", *flags)
+    assert (code, errors) == (0, "")
+    assert output.startswith(f"space_{size}: Tiny.\n  size     {size} ")
+    code, output, errors = run(capsys, "space.py", "--local", *flags, "--json")
+    assert (code, errors) == (0, "")
+    told = json.loads(output)
+    assert (told["sweep"], told["planned"], told["finished"]) == (f"space_{size}", planned, planned)
+    assert told["figures"][0].startswith(f"results/figures/space_{size}/")
+    assert [row.name for row in Ledger.open("results/ledger").sweeps()] == [f"space_{size}"]
+
+
 def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
     write_space(tmp_path, SMALL, name="space", p=5, horizon=12)
     flags = ("--local", "--mlflow-uri", "none", "--out", "pictures")
@@ -185,7 +208,15 @@ def test_the_help_reads_well(capsys, monkeypatch):
     assert code == 0
     for flag in (
         *("--local", "--ledger URI", "--mlflow-uri URI", "--address HOST:PORT", "--device", "--dry-run", "--json"),
-        *("--max-steps N", "--seeds N", "--workers N", "--cohort-size N", "--max-hours H", "--rerun-failed"),
+        *(
+            "--size {full,laptop}",
+            "--max-steps N",
+            "--seeds N",
+            "--workers N",
+            "--cohort-size N",
+            "--max-hours H",
+            "--rerun-failed",
+        ),
     ):
         assert flag in output
     assert "Exit codes: 0 done, 1 some trials failed, 2 bad input, 130 interrupted" in " ".join(output.split())
