@@ -37,6 +37,8 @@ class GrokkingTrial(TrialConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.model.check(self.task)
+        for probe in self.probes:
+            probe.check(self.task)
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:

@@ -23,6 +23,7 @@ def observation(loss, logits, labels, parameters=None, gradients=None, updates=N
         parameters=parameters or one,
         gradients=gradients or one,
         updates=updates or one,
+        learning_rate_K=torch.full((1,), 0.1, dtype=torch.float64),
         watched={},
     )
 

@@ -39,6 +39,7 @@ class _Proposal:
     logits_KBV: Tensor
     losses_KB: Tensor
     gradients: dict[str, Tensor]
+    learning_rate_K: Tensor
     weights_KP: Tensor
     state: dict[str, dict[str, Tensor]]
 
@@ -119,13 +120,14 @@ class GrokkingCohort:
                 task=self._shared.task,
                 loss=self._loss,
                 # Of a stochastic model the step has seen a noisy network, and the rows are of the whole one.
-                train=self._evaluate(parameters, "train")
+                train=self.evaluate(parameters, "train")
                 if self._shared.model.stochastic
                 else Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB),
-                test=self._evaluate(parameters, "test"),
+                test=self.evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
                 updates=self._split(next_step.weights_KP - self._weights_KP),
+                learning_rate_K=next_step.learning_rate_K,
                 watched=self._watched,
             )
             found: dict[str, Tensor] = {}
@@ -138,7 +140,8 @@ class GrokkingCohort:
         """One member's weights by name, on the host."""
         return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
 
-    def _evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
+    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
+        """The rows of a split, "train" or "test", at these weights (each with the cohort axis), without noise."""
         labels_KB = self._rows[f"{split}_labels"]
         logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
         return Rows(logits_KBV, labels_KB, self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"]))
@@ -232,8 +235,15 @@ class GrokkingCohort:
         self._state = {
             buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])} for buffer in states[0]["optimizer"]
         }
+        # What nobody watched from step 0 is unknown, not 0: the probe was asked for after the checkpoint was made.
         self._watched = {
-            name: torch.stack([state["watched"][name] for state in states]).to(self._device) for name in self._watched
+            name: torch.stack(
+                [
+                    state.get("watched", {}).get(name, torch.full_like(values[0], torch.nan, device="cpu"))
+                    for state in states
+                ]
+            ).to(self._device)
+            for name, values in self._watched.items()
         }
 
     def _joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -279,7 +289,9 @@ class GrokkingCohort:
                 moved, state = self._optimizer.update(
                     {FLAT: self._weights_KP}, {FLAT: directions_KP}, self._state, hyper, self._updates + 1
                 )
-            self._proposal = _Proposal(logits_KBV.detach(), losses_KB.detach(), gradients, moved[FLAT], state)
+            self._proposal = _Proposal(
+                logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], moved[FLAT], state
+            )
         return self._proposal
 
     def _adopt(self, proposal: _Proposal) -> None:

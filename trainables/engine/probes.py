@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option
-from trainables.engine.gradients import inner
+from trainables.engine.gradients import inner, per_member
 from trainables.engine.losses import Loss, softmax_collapsed
 from trainables.engine.tasks import Task
 
@@ -45,6 +45,8 @@ class Observation:
     """Of the loss, before any gradient rule."""
     updates: Mapping[str, Tensor]
     """What the next step adds to the parameters."""
+    learning_rate_K: Tensor
+    """η of the next step, schedule and α included; float64."""
     watched: Mapping[str, Tensor]
     """What the watchers among the probes have gathered since step 0."""
 
@@ -64,6 +66,12 @@ class Probe(Config):
         :param shapes: of the model's parameters by name, without the cohort axis.
         """
         return self.columns
+
+    def check(self, task: Task) -> None:  # most probes fit every task
+        """Refuse a task that has nothing of what the probe looks at.
+
+        :raises ConfigError: saying what is allowed.
+        """
 
     @abstractmethod
     def measure(self, seen: Observation) -> dict[str, Tensor]:
@@ -167,20 +175,21 @@ class Alignment(Probe):
     columns: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        size_K = inner(seen.parameters, seen.parameters).sqrt()
-        found = {}
-        for column, sign, vectors in (
-            ("alignment_gradient", -1.0, seen.gradients),
-            ("alignment_update", 1.0, seen.updates),
-        ):
-            # Scaled before the products: a gradient near collapse is small enough for its square to underflow.
-            largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
-            scaled = {
-                name: vector.double() / largest_K.view(-1, *[1] * (vector.dim() - 1))
-                for name, vector in vectors.items()
-            }
-            found[column] = sign * inner(seen.parameters, scaled) / (size_K * inner(scaled, scaled).sqrt())
-        return found
+        return {
+            "alignment_gradient": -cosine(seen.parameters, seen.gradients),
+            "alignment_update": cosine(seen.parameters, seen.updates),
+        }
+
+
+def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> Tensor:
+    """The cosine of the angle between two sets of tensors of the same names, NaN where one is zero: (K,), float64.
+
+    The second may be so small that its square underflows, as a gradient near collapse is.
+    """
+    largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
+    scaled = {name: vector.double() / per_member(largest_K, vector) for name, vector in vectors.items()}
+    size_K = inner(parameters, parameters).sqrt() * inner(scaled, scaled).sqrt()
+    return inner(parameters, scaled) / size_K
 
 
 STANDARD: tuple[Probe, ...] = (LossAndAccuracy(), SoftmaxCollapse(), Margins(), Norms(), Alignment())
