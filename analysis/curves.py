@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
@@ -27,9 +28,7 @@ FEW = 2
 
 def ramp(count: int) -> list[Any]:
     """Colours for what has an order (decays, α): from light to dark, legible on white."""
-    from matplotlib import colormaps
-
-    return [colormaps["cividis_r"](share) for share in np.linspace(0.12, 1.0, max(count, 1))[:count]]
+    return [colormaps["YlGnBu"](share) for share in np.linspace(0.36, 1.0, max(count, 1))[:count]]
 
 
 def draw_band(

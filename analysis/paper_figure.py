@@ -15,6 +15,8 @@ from analysis import paper
 from analysis.evidence import FULL, SIZES, Evidence, TrialEvidence, sweep_name
 from analysis.verdict import NOTHING, Verdict
 
+LABELS = {"fig": "Fig.", "prop": "Prop.", "appendix": "App."}
+"""What a module's name may begin with, in the order of the page."""
 Snapshots = Callable[[TrialEvidence], Mapping[int, bytes]]
 """The stored weights of a trial by step."""
 
@@ -51,6 +53,13 @@ class PaperFigure:
     """Width and height of the panels, in inches."""
 
     @property
+    def label(self) -> str:
+        """How the paper calls it: ``Fig. 2``, ``Prop. 1``, ``App. D.1``."""
+        kind, number = re.fullmatch(r"([a-z]+)_?(.+)", self.name).groups()  # type: ignore[union-attr]
+        number = number.lstrip("0").upper()
+        return f"{LABELS[kind]} {re.sub(r'(?<=[A-Z])(?=[0-9])', '.', number) if kind == 'appendix' else number}"
+
+    @property
     def spaces(self) -> tuple[str, ...]:
         """The stems of its search spaces."""
         return (self.space,) if isinstance(self.space, str) else self.space
@@ -74,8 +83,8 @@ class PaperFigure:
 def paper_figures() -> dict[str, PaperFigure]:
     """Every figure by name: the figures in order, then propositions and appendices."""
     names = [module.name for module in pkgutil.iter_modules(paper.__path__)]
-    order = {"fig": 0, "prop": 1, "appendix": 2}
-    names.sort(key=lambda name: (order.get(re.split(r"[\d_]", name)[0], 3), name))
+    kinds = [*LABELS]
+    names.sort(key=lambda name: (kinds.index(re.split(r"[\d_]", name)[0]), name))
     return {name: importlib.import_module(f"{paper.__name__}.{name}").FIGURE for name in names}
 
 
