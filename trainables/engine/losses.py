@@ -1,6 +1,6 @@
 """Losses: one value a row, in the dtype in which the loss is computed, because that dtype is what collapses.
 
-Shape suffixes: K cohort, B batch (rows), V classes.
+Shape suffixes: K cohort, B batch (rows), V classes.  Every operation after the logits is rounded in that dtype.
 """
 
 from abc import abstractmethod
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.engine.config import Config, option
+from trainables.engine.gradients import per_member
 
 DTYPES = {
     "float16": torch.float16,
@@ -47,18 +48,43 @@ class Loss(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxCrossEntropy(Loss):
-    """-log softmax(z)_y, the softmax taken in ``dtype`` (Prieto et al. 2025, Sec. 3.3)."""
+class CrossEntropy(Loss):
+    """Base of the cross-entropies: -log p_y, and what they have in common whichever way p is made of the logits."""
+
+    label_smoothing: float = option(0.0, at_least=0.0, at_most=1.0, per_trial=True)
+    """ε: the loss is (1 - ε) (-log p_y) + ε mean_k(-log p_k), as ``torch.nn.CrossEntropyLoss`` has it."""
+
+    @abstractmethod
+    def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
+        """log p of every class, of logits that are cast already; same shape and dtype."""
 
     def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
-        return _picked(functional.log_softmax(self.cast(logits_KBV), dim=-1), labels_KB)
+        log_p_KBV = self.log_probabilities(self.cast(logits_KBV))
+        losses_KB = -log_p_KBV.gather(-1, labels_KB.unsqueeze(-1)).squeeze(-1)
+        if "label_smoothing" in hyper:
+            smoothing_K1 = per_member(hyper["label_smoothing"], losses_KB).to(losses_KB.dtype)
+            losses_KB = (1 - smoothing_K1) * losses_KB - smoothing_K1 * log_p_KBV.mean(-1)
+        return losses_KB
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxCrossEntropy(CrossEntropy):
+    """-log softmax(z)_y, the softmax taken in ``dtype`` (Prieto et al. 2025, Sec. 3.3)."""
+
+    log_softmax: str = option("native", choices=("native", "by_hand"))
+    """``by_hand`` is the plain formula of :func:`log_softmax_by_hand` (App. I)."""
+
+    def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
+        if self.log_softmax == "by_hand":
+            return log_softmax_by_hand(logits_KBV)
+        return functional.log_softmax(logits_KBV, dim=-1)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
         return softmax_collapsed(self.cast(logits_KBV))
 
 
 @dataclass(frozen=True, kw_only=True)
-class StableMaxCrossEntropy(Loss):
+class StableMaxCrossEntropy(CrossEntropy):
     """-log StableMax(z)_y with s(x) = x + 1 for x >= 0 and 1/(1 - x) below (Prieto et al. 2025, Def. 4 and Eq. 6).
 
     Computed through Prop. 1: StableMax(x) = Softmax(g(x)) with g(x) = log s(x) = sign(x) log(1 + |x|).
@@ -66,12 +92,45 @@ class StableMaxCrossEntropy(Loss):
 
     dtype: str = option("float64", choices=tuple(DTYPES))
 
-    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
-        return _picked(functional.log_softmax(log_s(self.cast(logits_KBV)), dim=-1), labels_KB)
+    def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
+        return functional.log_softmax(log_s(logits_KBV), dim=-1)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        terms_KBV = s(self.cast(logits_KBV))
-        return terms_KBV.sum(dim=-1) == terms_KBV.amax(dim=-1)
+        return _absorbs_all_but_the_largest(s(self.cast(logits_KBV)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaylorSoftmaxCrossEntropy(CrossEntropy):
+    """-log t(z)_y / sum_k t(z)_k with t(z) = 1 + x + x²/2 and x = z - min z (Prieto et al. 2025, App. C.1).
+
+    The gradient flows through the subtraction of the row's minimum, as in the paper.  Eq. 20 misprints t as
+    (1 + x + x²)/2!, and the text speaks of the mean once.  The dtype is not given: float64, like StableMax.
+    """
+
+    dtype: str = option("float64", choices=tuple(DTYPES))
+
+    def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
+        x_KBV = _above_the_smallest(logits_KBV)
+        return functional.log_softmax(torch.log1p(x_KBV * (1 + x_KBV / 2)), dim=-1)
+
+    def collapsed(self, logits_KBV: Tensor) -> Tensor:
+        x_KBV = _above_the_smallest(self.cast(logits_KBV))
+        return _absorbs_all_but_the_largest(1 + x_KBV * (1 + x_KBV / 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanSquaredError(Loss):
+    """The mean over the classes of (z_k - [k = y])²: over a batch, ``torch.nn.MSELoss`` against the one-hot labels."""
+
+    def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
+        logits_KBV = self.cast(logits_KBV)
+        classes_V = torch.arange(logits_KBV.shape[-1], device=logits_KBV.device)
+        targets_KBV = (labels_KB.unsqueeze(-1) == classes_V).to(logits_KBV.dtype)
+        return (logits_KBV - targets_KBV).square().mean(-1)
+
+    def collapsed(self, logits_KBV: Tensor) -> Tensor:
+        """Never: there is no normaliser."""
+        return torch.zeros(logits_KBV.shape[:-1], dtype=torch.bool, device=logits_KBV.device)
 
 
 def s(x: Tensor) -> Tensor:
@@ -94,5 +153,20 @@ def softmax_collapsed(logits: Tensor) -> Tensor:
     return shifted.exp().sum(dim=-1) == 1
 
 
-def _picked(log_probabilities_KBV: Tensor, labels_KB: Tensor) -> Tensor:
-    return -log_probabilities_KBV.gather(-1, labels_KB.unsqueeze(-1)).squeeze(-1)
+def log_softmax_by_hand(logits: Tensor) -> Tensor:
+    """x - log(sum_k exp(x_k)) with x = z - max z, differentiated operation by operation; shape (..., V).
+
+    The gradient flows through the maximum too.  Its share is the sum of the other classes' gradients, so that the
+    largest class of a collapsed row still gets one, where the native function's is exactly 0: the loss is 0 and
+    learning goes on (App. I).
+    """
+    shifted = logits - logits.amax(dim=-1, keepdim=True)
+    return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
+
+
+def _above_the_smallest(logits: Tensor) -> Tensor:
+    return logits - logits.amin(dim=-1, keepdim=True)
+
+
+def _absorbs_all_but_the_largest(terms: Tensor) -> Tensor:
+    return terms.sum(dim=-1) == terms.amax(dim=-1)
