@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.noise import Noise
-from trainables.engine.tasks import INIT_STREAM, Task, random_bits
+from trainables.engine.randomness import INIT_STREAM, random_bits, signed_uniform
+from trainables.engine.tasks import Task
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -55,23 +55,28 @@ class Model(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(Model):
-    """ReLU layers on the one-hot input; weights are stored as (inputs, outputs).
+    """ReLU layers on a one-hot or dense input; weights are stored as (inputs, outputs).
 
-    The default is the paper's (Sec. 2.2): two hidden layers of 200, no bias, initial values uniform in
-    ±1/sqrt(inputs), as ``torch.nn.Linear`` draws them.
+    The default is the paper's (Sec. 2.2): two hidden layers of 200, no bias, initial values (of a bias too) uniform
+    in ±1/sqrt(inputs), as ``torch.nn.Linear`` draws them.  No hidden layer at all is a linear classifier.
     """
 
     hidden: tuple[int, ...] = option((200, 200), at_least=1)
     bias: bool = option(False)
     dtype: str = option("float32", choices=tuple(DTYPES))
+    init_scale: float = option(1.0, above=0.0, per_trial=True)
+    """What every initial value is multiplied by: 100 in Fig. 14 (Liu et al. 2023b)."""
 
     def widths(self, task: Task) -> list[int]:
-        """Units of every layer, from the one-hot input to the logits."""
+        """Units of every layer, from the input to the logits."""
         return [task.features, *self.hidden, task.classes]
 
     def check(self, task: Task) -> None:
         if task.input_kind == "tokens":
-            raise ConfigError("MLP: takes one-hot or dense rows; the task's inputs must not be tokens")
+            raise ConfigError(
+                f"MLP: cannot read tokens, the inputs of this {type(task).__name__}; must be one-hot or dense rows, "
+                "such as inputs=OneHot()"
+            )
 
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         widths = self.widths(task)
@@ -80,24 +85,26 @@ class MLP(Model):
             sizes[f"weight_{layer}"] = (inputs, outputs)
             if self.bias:
                 sizes[f"bias_{layer}"] = (outputs,)
-        bits = random_bits(seed, INIT_STREAM, sum(math.prod(size) for size in sizes.values()))
-        uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # 53 bits -> [-1, 1)
+        uniform = signed_uniform(random_bits(seed, INIT_STREAM, sum(math.prod(size) for size in sizes.values())))
         parameters, start = {}, 0
         for name, size in sizes.items():
-            values = uniform[start : start + math.prod(size)].reshape(size) / math.sqrt(
-                widths[int(name.rpartition("_")[2])]
-            )
+            inputs = widths[int(name.rpartition("_")[2])]
+            values = uniform[start : start + math.prod(size)].reshape(size) / math.sqrt(inputs) * self.init_scale
             parameters[name] = torch.from_numpy(values).to(DTYPES[self.dtype])
             start += math.prod(size)
         return parameters
 
     def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
-        members, rows, _ = inputs_KBA.shape
         weight_KIH = parameters["weight_0"]
-        # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less work.
-        offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
-        flat_KBxA = (inputs_KBA + offset_K11).flatten(0, 1)
-        hidden_KBH = functional.embedding_bag(flat_KBxA, weight_KIH.flatten(0, 1), mode="sum").view(members, rows, -1)
+        if inputs_KBA.is_floating_point():
+            hidden_KBH = torch.bmm(inputs_KBA.to(weight_KIH.dtype), weight_KIH)
+        else:
+            # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less.
+            members, rows, _ = inputs_KBA.shape
+            offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
+            flat_KBxA = (inputs_KBA + offset_K11).flatten(0, 1)
+            hidden_KBH = functional.embedding_bag(flat_KBxA, weight_KIH.flatten(0, 1), mode="sum")
+            hidden_KBH = hidden_KBH.view(members, rows, -1)
         for layer in range(len(self.hidden) + 1):
             if layer:
                 hidden_KBH = torch.bmm(torch.relu(hidden_KBH), parameters[f"weight_{layer}"])
@@ -107,5 +114,6 @@ class MLP(Model):
 
     def flops_per_row(self, task: Task) -> float:
         widths = self.widths(task)
-        gathered = task.active_features * widths[1]
-        return gathered + sum(2.0 * i * o for i, o in pairwise(widths[1:]))
+        # A gathered row of weights is only added; a dense input is multiplied as well.
+        first = task.active_features * widths[1] * (2.0 if task.input_kind == "dense" else 1.0)
+        return first + sum(2.0 * i * o for i, o in pairwise(widths[1:]))

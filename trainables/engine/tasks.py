@@ -13,30 +13,25 @@ from functools import lru_cache
 import numpy as np
 
 from trainables.engine.config import Config, ConfigError, option
+from trainables.engine.encodings import Encoding, OneHot
+from trainables.engine.randomness import (
+    CORRUPTION_STREAM,
+    ORDER_STREAM,
+    SPLIT_STREAM,
+    permutation,
+    random_bits,
+)
+from trainables.engine.randomness import NOISE_STREAM as NOISE_STREAM
 from trainables.engine.trial import Seeds
-
-SPLIT_STREAM, ORDER_STREAM, INIT_STREAM, CORRUPTION_STREAM, NOISE_STREAM = 0, 1, 2, 3, 4  # NOISE uses 5 as well
-
-
-def random_bits(seed: int, stream: int, count: int) -> np.ndarray:
-    """``count`` raw 64-bit words of Philox (Salmon et al. 2011), keyed by a seed and a stream.
-
-    Raw bits, unlike the distributions built on them, are the same in every release of numpy.
-    """
-    return np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)).random_raw(count)
-
-
-def permutation(seed: int, stream: int, count: int) -> np.ndarray:
-    """A permutation of ``range(count)``, shape (count,), int64."""
-    return np.argsort(random_bits(seed, stream, count), kind="stable")
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one trial.  Inputs are the indices of the active one-hot features, labels are classes."""
+    """The rows of one trial."""
 
     train_inputs: np.ndarray
-    """(train rows, active features), int64, values in ``[0, features)``."""
+    """(train rows, active features): by the task's kind of input the places of the ones in a one-hot row, int64 in
+    ``[0, features)``; tokens, int64 in ``[0, features)``; or the row itself, float32."""
     train_labels: np.ndarray
     """(train rows,), int64."""
     test_inputs: np.ndarray
@@ -91,40 +86,75 @@ def _fingerprint(task: Task, seeds: Seeds) -> str:
     split = task.split(seeds)
     content = hashlib.sha256()
     for rows in (split.train_inputs, split.train_labels, split.test_inputs, split.test_labels):
-        content.update(repr(rows.shape).encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
+        stored = "<f4" if rows.dtype == np.float32 else "<i8"
+        content.update(repr(rows.shape).encode() + np.ascontiguousarray(rows, dtype=stored).tobytes())
     return content.hexdigest()[:20]
+
+
+def with_wrong_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
+    """A copy of ``labels`` (in the order of the split) in which ``floor(share * rows)`` are another class.
+
+    Which ones, and which class each gets, are drawn from the split's seed.  A larger share corrupts the same rows in
+    the same way, and more.
+    """
+    count = math.floor(share * len(labels) + 1e-9)
+    order_bits, shift_bits = np.split(random_bits(seed, CORRUPTION_STREAM, 2 * len(labels)), 2)
+    chosen = np.argsort(order_bits, kind="stable")[:count]
+    shift = 1 + (shift_bits[:count] % np.uint64(classes - 1)).astype(np.int64)
+    wrong = labels.copy()
+    wrong[chosen] = (labels[chosen] + shift) % classes
+    return wrong
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModularArithmetic(Task):
-    """All pairs (a, b) with a, b < p, as two one-hot vectors side by side (Prieto et al. 2025, Sec. 2.1).
+    """All pairs (a, b) with a, b < p, by default as two one-hot vectors side by side (Prieto et al. 2025, Sec. 2.1).
 
     The released code leaves out 0 in its transformer runs; here all p² pairs are used.
     """
 
     p: int = option(113, at_least=2, at_most=2039)
     train_fraction: float = option(0.4, above=0.0, below=1.0)
-    """The fraction of all p² pairs that is for training; the rest is for testing."""
+    """The fraction of all pairs that is for training; the rest is for testing."""
+    inputs: Encoding = option(OneHot())
+    """What the model is given of a pair."""
+    label_corruption: float = option(0.0, at_least=0.0, at_most=1.0, per_trial=True)
+    """The share of the training rows whose label is replaced by another class; the test labels stay true."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.train_rows < self.p**2:
+        if not 0 < self.train_rows < self.pairs:
             raise ConfigError(
                 f"{type(self).__name__}.train_fraction = {self.train_fraction}: leaves no row for training or for "
-                f"testing; with p = {self.p} it must be between {1 / self.p**2:.2g} and {1 - 1 / self.p**2:.6g}"
+                f"testing; with p = {self.p} it must be between {1 / self.pairs:.2g} and {1 - 1 / self.pairs:.6g}"
             )
+        self.inputs.check(self.p)
 
     @abstractmethod
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """The label of each pair before it is taken mod p."""
 
     @property
+    def pairs(self) -> int:
+        """How many pairs there are, for training and testing together."""
+        return self.p**2
+
+    def pair(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(a, b) of the pairs with these numbers in ``range(pairs)``."""
+        a, b = np.divmod(numbers, self.p)
+        return a, b
+
+    @property
+    def input_kind(self) -> str:
+        return self.inputs.input_kind
+
+    @property
     def features(self) -> int:
-        return 2 * self.p
+        return self.inputs.features(self.p)
 
     @property
     def active_features(self) -> int:
-        return 2
+        return self.inputs.active_features(self.p)
 
     @property
     def classes(self) -> int:
@@ -132,20 +162,19 @@ class ModularArithmetic(Task):
 
     @property
     def train_rows(self) -> int:
-        return math.floor(self.train_fraction * self.p**2 + 1e-9)
+        return math.floor(self.train_fraction * self.pairs + 1e-9)
 
     @property
     def test_rows(self) -> int:
-        return self.p**2 - self.train_rows
+        return self.pairs - self.train_rows
 
     def split(self, seeds: Seeds) -> Split:
-        chosen = permutation(seeds.split, SPLIT_STREAM, self.p**2)
-        a, b = np.divmod(chosen, self.p)
-        inputs = np.stack([a, b + self.p], axis=1)
-        labels = self.result(a, b) % self.p
-        order = permutation(seeds.order, ORDER_STREAM, self.train_rows)
+        a, b = self.pair(permutation(seeds.split, SPLIT_STREAM, self.pairs))
+        inputs, labels = self.inputs.rows(a, b, self.p), self.result(a, b) % self.p
         train, test = slice(0, self.train_rows), slice(self.train_rows, None)
-        return Split(inputs[train][order], labels[train][order], inputs[test], labels[test])
+        train_labels = with_wrong_labels(labels[train], self.label_corruption, self.classes, seeds.split)
+        order = permutation(seeds.order, ORDER_STREAM, self.train_rows)
+        return Split(inputs[train][order], train_labels[order], inputs[test], labels[test])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,3 +199,37 @@ class ModularMultiplication(ModularArithmetic):
 
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a * b
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModularSumOfSquares(ModularArithmetic):
+    """a² + b² mod p."""
+
+    def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a**2 + b**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModularDivision(ModularArithmetic):
+    """a / b mod p, the c with b * c = a, for a prime p and b != 0: p (p - 1) pairs (Power et al. 2022, Sec. A.1.1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        divisor = next((number for number in range(2, math.isqrt(self.p) + 1) if self.p % number == 0), None)
+        if divisor is not None:
+            raise ConfigError(
+                f"ModularDivision.p = {self.p}: is {divisor} * {self.p // divisor}; must be prime, so that every b has "
+                "an inverse"
+            )
+
+    @property
+    def pairs(self) -> int:
+        return self.p * (self.p - 1)
+
+    def pair(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b = np.divmod(numbers, self.p - 1)
+        return a, b + 1
+
+    def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        inverses = np.array([0] + [pow(number, -1, self.p) for number in range(1, self.p)])
+        return a * inverses[b]

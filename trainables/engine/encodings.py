@@ -1,0 +1,143 @@
+"""Encodings: how a pair of numbers below p becomes one row of a model's input.
+
+The representation decides how easily the pairs are memorised, and so whether there is any delay to study
+(Prieto et al. 2025, Sec. 4.1, Fig. 4 right).
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.engine.config import Config, ConfigError, option
+from trainables.engine.randomness import ENCODING_STREAM, permutation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding(Config):
+    """Base of the encodings."""
+
+    @property
+    @abstractmethod
+    def input_kind(self) -> str:
+        """``one_hot``, ``tokens`` or ``dense``: see :attr:`trainables.engine.tasks.Task.input_kind`."""
+
+    @abstractmethod
+    def features(self, p: int) -> int:
+        """The width of the one-hot or dense input, or the size of the vocabulary."""
+
+    def active_features(self, p: int) -> int:
+        """The length of a row; here two: one for each number."""
+        return 2
+
+    @abstractmethod
+    def rows(self, a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+        """The rows of the pairs (a, b), in order: shape (pairs, active features)."""
+
+    def check(self, p: int) -> None:
+        """Refuse a p whose numbers this encoding cannot tell apart.
+
+        :raises ConfigError: saying what is allowed.
+        """
+        return
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHot(Encoding):
+    """Two one-hot vectors of length p side by side, given by the places of their ones: a and p + b."""
+
+    @property
+    def input_kind(self) -> str:
+        return "one_hot"
+
+    def features(self, p: int) -> int:
+        return 2 * p
+
+    def rows(self, a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+        return np.stack([a, b + p], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Encoding):
+    """The two tokens (a, b), in this order, of one vocabulary of p: the transformer's input, without an "=" token."""
+
+    @property
+    def input_kind(self) -> str:
+        return "tokens"
+
+    def features(self, p: int) -> int:
+        return p
+
+    def rows(self, a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+        return np.stack([a, b], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseEncoding(Encoding):
+    """Base of those that give each number a vector of its own; a pair is the two vectors side by side, float32."""
+
+    @property
+    def input_kind(self) -> str:
+        return "dense"
+
+    @abstractmethod
+    def codes(self, p: int) -> np.ndarray:
+        """The vector of each number below p: shape (p, width)."""
+
+    def features(self, p: int) -> int:
+        return 2 * self.codes(p).shape[1]
+
+    def active_features(self, p: int) -> int:
+        return self.features(p)
+
+    def rows(self, a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+        codes = self.codes(p).astype(np.float32)
+        return np.concatenate([codes[a], codes[b]], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary(DenseEncoding):
+    """The number in binary, most significant bit first, as 0 and 1: 7 bits a number at p = 113 (released code)."""
+
+    def codes(self, p: int) -> np.ndarray:
+        return _binary(np.arange(p), (p - 1).bit_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBinary(DenseEncoding):
+    """A distinct random word of bits for each number: "dimension 14" in the paper's text (Sec. 4.1).
+
+    The words depend on nothing but these two fields and p, so that every trial reads the same code.  (The released
+    code shuffles the 7-bit numbers below p instead.)
+    """
+
+    bits: int = option(14, at_least=1, at_most=20)
+    """Bits a number; at least log2 p."""
+    seed: int = option(0, at_least=0)
+
+    def codes(self, p: int) -> np.ndarray:
+        return _binary(permutation(self.seed, ENCODING_STREAM, 2**self.bits)[:p], self.bits)
+
+    def check(self, p: int) -> None:
+        if 2**self.bits < p:
+            raise ConfigError(
+                f"RandomBinary.bits = {self.bits}: gives {2**self.bits} words, fewer than p = {p}; "
+                f"must be at least {(p - 1).bit_length()}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scalar(DenseEncoding):
+    """One real number for each number: standardised, (a - mean) / std over 0, ..., p - 1.
+
+    The paper does not say which; zero mean and unit variance suit the layers' initial values.
+    """
+
+    def codes(self, p: int) -> np.ndarray:
+        numbers = np.arange(p, dtype=np.float64)
+        return ((numbers - numbers.mean()) / numbers.std())[:, None]
+
+
+def _binary(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """The lowest ``bits`` bits of each number, most significant first: shape (numbers, bits)."""
+    return numbers[:, None] >> np.arange(bits - 1, -1, -1) & 1
