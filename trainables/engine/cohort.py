@@ -77,16 +77,23 @@ class GrokkingCohort:
         self._begin(switched=False)
 
     def _begin(self, *, switched: bool) -> None:
-        """Set up the loss, the gradient rule and the optimizer of one side of the intervention, buffers empty."""
-        self._switched, intervention = switched, self._shared.intervention
-        self._rule, self._loss = self._shared.gradient, self._shared.loss
-        losses, optimizers = [trial.loss for trial in self.trials], [trial.optimizer for trial in self.trials]
+        """Set up the loss, the gradient rule and the optimizer of one side of the intervention.
+
+        The optimizer's buffers and its count of updates start anew, unless it goes on through the intervention.
+        """
+        shared, self._switched = self._shared, switched
+        self._rule, losses = shared.gradient, [trial.loss for trial in self.trials]
+        optimizers = [trial.optimizer for trial in self.trials]
         if switched:
-            self._rule, self._loss = intervention.gradient(self._rule), intervention.loss(self._loss)
-            losses = [intervention.loss(loss) for loss in losses]
-            optimizers = [intervention.optimizer(optimizer) for optimizer in optimizers]
-        self._optimizer = optimizers[0]
-        self._state = self._optimizer.init_state({FLAT: self._weights_KP})
+            # Each member's own: what an intervention brings in has per-trial values too.
+            self._rule = shared.intervention.gradient(self._rule)
+            losses = [trial.intervention.loss(trial.loss) for trial in self.trials]
+            optimizers = [trial.intervention.optimizer(trial.optimizer) for trial in self.trials]
+        self._loss, self._optimizer = losses[0], optimizers[0]
+        if not switched or shared.intervention.restarts_optimizer:
+            self._state = self._optimizer.init_state({FLAT: self._weights_KP})
+            self._updates = torch.zeros((), dtype=torch.float64, device=self._device)
+            self._updates_before = self.step
         # Apart from the optimizer's, only values that do something cost anything.
         self._hyper: dict[str, dict[str, Tensor]] = {
             "optimizer": stack_hyper(optimizers, self._device),
@@ -99,8 +106,6 @@ class GrokkingCohort:
             alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self._device)
             self._hyper["trial"]["alpha"] = alpha_K
             self._hyper["optimizer"]["learning_rate"] /= alpha_K**2
-        self._updates = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._updates_before = self.step if switched else 0
         self._proposal: _Proposal | None = None
 
     def advance(self, steps: int) -> None:
@@ -209,7 +214,6 @@ class GrokkingCohort:
             "step": self.step,
             "parameters": pick(self._weights_KP),
             "optimizer": {buffer: pick(tensors[FLAT]) for buffer, tensors in self._state.items()},
-            "switched": self._switched,
             "watched": {name: values[member].cpu().clone() for name, values in self._watched.items()},
         }
 
@@ -227,14 +231,19 @@ class GrokkingCohort:
             return self._joined({name: torch.stack([each[name] for each in tensors]) for name in self._shapes})
 
         self._weights_KP = stack([state["parameters"] for state in states])
-        switched = states[0].get("switched", False)
-        self.step = self._shared.intervention.at_step if switched else 0
-        self._begin(switched=switched)
-        self.step = states[0]["step"]
-        self._updates.fill_(self.step - self._updates_before)
-        self._state = {
-            buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])} for buffer in states[0]["optimizer"]
-        }
+        self.step, intervention, step = 0, self._shared.intervention, states[0]["step"]
+        self._begin(switched=False)
+        if self._intervenes and step >= intervention.at_step:
+            self.step = intervention.at_step
+            self._begin(switched=True)
+        self.step = step
+        self._updates.fill_(step - self._updates_before)
+        # At the very step of a start buffers are empty; a state taken there may have those of the optimizer before.
+        if step > self._updates_before:
+            self._state = {
+                buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])}
+                for buffer in states[0]["optimizer"]
+            }
         # What nobody watched from step 0 is unknown, not 0: the probe was asked for after the checkpoint was made.
         self._watched = {
             name: torch.stack(

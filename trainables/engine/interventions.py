@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option
@@ -26,8 +27,13 @@ class Intervention(Config):
         return rule
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """The optimizer from :attr:`at_step` on; another one begins with empty buffers and a step count of its own."""
+        """The optimizer from :attr:`at_step` on."""
         return optimizer
+
+    @property
+    def restarts_optimizer(self) -> bool:
+        """Whether the optimizer begins anew at :attr:`at_step`: empty buffers, and a step count of its own."""
+        return False
 
     def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
         """The logits that the loss is computed from at training, from :attr:`at_step` on."""
@@ -39,3 +45,45 @@ class NoIntervention(Intervention):
     """Nothing is changed."""
 
     at_step: int = option(0, choices=(0,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroTrueClassGradient(Intervention):
+    """The gradient with respect to the true class's logit is exactly zero; the forward pass is what it was.
+
+    The collapse of every row by hand (Prieto et al. 2025, App. B.1 and Fig. 8).  The text says "multiplying the
+    logits for the right classes by 0", which would also change the loss and the other classes' gradients; what it is
+    for, and what this does, is "setting the gradients from the correct classes to zero".
+    """
+
+    def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
+        classes_V = torch.arange(logits_KBV.shape[-1], device=logits_KBV.device)
+        return torch.where(labels_KB.unsqueeze(-1) == classes_V, logits_KBV.detach(), logits_KBV)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchLoss(Intervention):
+    """Another loss from :attr:`at_step` on; the optimizer goes on with its buffers."""
+
+    to: Loss = option()
+
+    def loss(self, loss: Loss) -> Loss:
+        return self.to
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchOptimizer(Intervention):
+    """Another optimizer from :attr:`at_step` on, which begins anew, and another gradient rule if one is given."""
+
+    to: Optimizer = option()
+    to_gradient: GradientRule | None = option(None)
+
+    def gradient(self, rule: GradientRule) -> GradientRule:
+        return rule if self.to_gradient is None else self.to_gradient
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        return self.to
+
+    @property
+    def restarts_optimizer(self) -> bool:
+        return True
