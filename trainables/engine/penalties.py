@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option
+from trainables.engine.gradients import inner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +37,32 @@ class NoPenalty(Penalty):
 
     def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
         return torch.zeros_like(strength_K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitNorm(Penalty):
+    """λ times the mean over the training rows of ‖z‖, the Euclidean norm of a row's logits.
+
+    The norm of the logits added to the loss (Prieto et al. 2025, App. C.1), which names neither λ nor which norm:
+    the norm of a row, not squared, and its mean as the loss takes it are our choice.
+    """
+
+    def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
+        return strength_K * torch.linalg.vector_norm(logits_KBV, dim=-1).double().mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1(Penalty):
+    """λ times the sum of the absolute values of all parameters (Prieto et al. 2025, App. D.1)."""
+
+    def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
+        sums = [value.abs().flatten(1).sum(1, dtype=torch.float64) for value in parameters.values()]
+        return strength_K * torch.stack(sums).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2(Penalty):
+    """½ λ ‖θ‖² over all parameters (Fig. 6c): its gradient is λθ, the weight decay of SGD but not that of AdamW."""
+
+    def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
+        return strength_K / 2 * inner(parameters, parameters)
