@@ -1,12 +1,13 @@
 """Schedules of the learning rate: a factor in [0, 1] for every update, part of what decides the path of the weights."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from trainables.engine.config import Config
+from trainables.engine.config import Config, ConfigError, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +29,39 @@ class ConstantSchedule(Schedule):
 
     def factor(self, updates: Tensor) -> Tensor:
         return torch.ones_like(updates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warmup(Schedule):
+    """Linear from 1/``warmup_steps`` at the first update to 1 at update number ``warmup_steps``; then constant."""
+
+    warmup_steps: int = option(at_least=1)
+
+    def factor(self, updates: Tensor) -> Tensor:
+        return (updates / self.warmup_steps).clamp(max=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 down to ``final_fraction`` at update number ``total_steps`` (Loshchilov and Hutter 2017).
+
+    Before it, a linear warm-up as :class:`Warmup` has it; after it, ``final_fraction`` for ever.  ``total_steps`` is
+    part of the trial's identity: another length is another path, unlike another horizon.
+    """
+
+    total_steps: int = option(at_least=1)
+    warmup_steps: int = option(0, at_least=0)
+    final_fraction: float = option(0.0, at_least=0.0, at_most=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_steps >= self.total_steps:
+            raise ConfigError(
+                f"Cosine.warmup_steps = {self.warmup_steps}: must be below total_steps = {self.total_steps}"
+            )
+
+    def factor(self, updates: Tensor) -> Tensor:
+        progress = (updates - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        half = (1 + torch.cos(math.pi * progress.clamp(0.0, 1.0))) / 2
+        falling = self.final_fraction + (1 - self.final_fraction) * half
+        return torch.where(updates < self.warmup_steps, updates / max(self.warmup_steps, 1), falling)
