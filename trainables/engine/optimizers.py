@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option, per_trial_paths, value_at
-from trainables.engine.gradients import per_member
+from trainables.engine.gradients import inner, per_member
 
 Tensors = Mapping[str, Tensor]
 State = Mapping[str, Tensors]
@@ -62,13 +62,20 @@ def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: b
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` computes it."""
+class AdaptiveMoments(Optimizer):
+    """Base of the Adams (Kingma and Ba 2015), which differ in what the weight decay is added to."""
 
     learning_rate: float = option(0.001, above=0.0, per_trial=True)
     betas: tuple[float, float] = option((0.9, 0.999), at_least=0.0, below=1.0, per_trial=True)
     eps: float = option(1e-8, above=0.0, per_trial=True)
     weight_decay: float = option(0.0, at_least=0.0, per_trial=True)
+
+    @abstractmethod
+    def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameter and the gradient as the weight decay leaves them.
+
+        :param decay_K: the weight decay; shape (K,), float64, as the learning rate ``rate_K``.
+        """
 
     def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
         return {
@@ -80,13 +87,15 @@ class AdamW(Optimizer):
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
         beta1_K, beta2_K = hyper["betas"].unbind(1)
-        shrink_K = 1 - hyper["learning_rate"] * hyper["weight_decay"]
         step_size_K = hyper["learning_rate"] / (1 - beta1_K**step)
         root_correction_K = (1 - beta2_K**step).sqrt()
         moved: dict[str, Tensor] = {}
         mean: dict[str, Tensor] = {}
         square: dict[str, Tensor] = {}
-        for name, gradient in gradients.items():
+        for name in gradients:
+            parameter, gradient = self.decayed(
+                parameters[name], gradients[name], hyper["weight_decay"], hyper["learning_rate"]
+            )
 
             def cast(values_K: Tensor, like: Tensor = gradient) -> Tensor:
                 return per_member(values_K, like).to(like.dtype)
@@ -95,7 +104,7 @@ class AdamW(Optimizer):
             weighted = cast(1 - beta2_K) * gradient
             square[name] = torch.addcmul(state["square"][name] * cast(beta2_K), weighted, gradient)
             root = square[name].sqrt() / cast(root_correction_K) + cast(hyper["eps"])
-            moved[name] = parameters[name] * cast(shrink_K) - cast(step_size_K) * (mean[name] / root)
+            moved[name] = parameter - cast(step_size_K) * (mean[name] / root)
         return moved, {"mean": mean, "square": square}
 
     def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
@@ -114,6 +123,22 @@ class AdamW(Optimizer):
             largest = rate * torch.maximum(mean.abs() / (square.sqrt() + eps), stuck / eps)
             quiet_K = quiet_K & _absorbed(value, largest)
         return quiet_K
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(AdaptiveMoments):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` computes it."""
+
+    def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
+        return parameter * per_member(1 - rate_K * decay_K, parameter).to(parameter.dtype), gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(AdaptiveMoments):
+    """Adam with the weight decay in the gradient (L2), as ``torch.optim.Adam`` computes it."""
+
+    def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
+        return parameter, gradient + per_member(decay_K, gradient).to(gradient.dtype) * parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +176,40 @@ class SGD(Optimizer):
             largest = per_member(hyper["learning_rate"] * hyper["momentum"], velocity) * velocity.abs()
             quiet_K = quiet_K & _absorbed(value, largest)
         return quiet_K
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedSGD(Optimizer):
+    """Gradient descent whose learning rate is divided at each step by the norm of the full gradient.
+
+    Prieto et al. 2025, App. B.2 and Fig. 9; after Lyu and Li 2020, who divide by the loss.  The full gradient is that
+    of all parameters together, after the gradient rule, so that ‖Δθ‖ is the learning rate.  A zero gradient moves
+    nothing.
+    """
+
+    learning_rate: float = option(0.1, above=0.0, per_trial=True)
+
+    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+        return {}
+
+    def update(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        # Scaled to a largest entry of 1 before the squares, which would underflow near collapse; in float64, because
+        # the rate over the norm may be more than the weights' dtype can hold.
+        largest_K = torch.stack([gradient.abs().flatten(1).amax(1) for gradient in gradients.values()]).amax(0).double()
+        largest_K = torch.where(largest_K == 0, 1.0, largest_K)
+        scaled = {name: value.double() / per_member(largest_K, value) for name, value in gradients.items()}
+        norm_K = inner(scaled, scaled).sqrt()
+        rate_K = hyper["learning_rate"] / torch.where(norm_K == 0, 1.0, norm_K)
+        moved = {
+            name: parameter - (per_member(rate_K, parameter) * scaled[name]).to(parameter.dtype)
+            for name, parameter in parameters.items()
+        }
+        return moved, {}
+
+    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        return torch.ones_like(hyper["learning_rate"], dtype=torch.bool)
 
 
 def _absorbed(value: Tensor, largest_update: Tensor) -> Tensor:
