@@ -1,0 +1,164 @@
+"""Probes of single tensors, on vectors where the answer is known and on real cohorts."""
+
+import math
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.engine.losses import SoftmaxCrossEntropy
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import SGD, AdamW
+from trainables.engine.probes import Alignment, Norms, Observation, Probe, Rows
+from trainables.engine.probes_tensors import TensorAlignment, TensorNorms, UpdateFractions
+from trainables.engine.schedules import ConstantSchedule, Schedule
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+PROBES = (TensorNorms(), TensorAlignment(), UpdateFractions(), Norms(), Alignment())
+
+
+def observation(parameters, gradients, updates, rate=0.1) -> Observation:
+    logits_KBV, labels_KB = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[0]])
+    rows = Rows(logits_KBV, labels_KB, SoftmaxCrossEntropy().row_losses(logits_KBV, labels_KB, {}))
+    members = len(next(iter(parameters.values())))
+    return Observation(
+        task=ModularAddition(p=7),
+        loss=SoftmaxCrossEntropy(),
+        train=rows,
+        test=rows,
+        parameters=parameters,
+        gradients=gradients,
+        updates=updates,
+        learning_rate_K=torch.full((members,), rate, dtype=torch.float64),
+        watched={},
+    )
+
+
+def trial(**changes) -> GrokkingTrial:
+    parts = {
+        "task": ModularAddition(p=7, train_fraction=0.6),
+        "model": MLP(hidden=(16,)),
+        "horizon_steps": 100,
+        "probes": PROBES,
+    }
+    return GrokkingTrial(**(parts | changes))
+
+
+def measured(config: GrokkingTrial, steps: int = 5) -> dict[str, float]:
+    cohort = config.build([config], "cpu")
+    cohort.advance(steps)
+    return {column: float(values[0]) for column, values in cohort.measure().items()}
+
+
+def test_a_tensors_cosines_are_its_own_even_where_squares_underflow():
+    parameters = {"long": torch.tensor([[3.0, 4.0]]), "short": torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])}
+    gradients = {"long": torch.tensor([[-3e-42, -4e-42]]), "short": torch.tensor([[[0.0, 2.0], [0.0, 0.0]]])}
+    updates = {"long": torch.tensor([[-3e30, -4e30]]), "short": torch.tensor([[[1.0, -1.0], [0.0, 0.0]]])}
+    found = TensorAlignment().measure(observation(parameters, gradients, updates))
+    assert float(found["alignment_gradient.long"]) == pytest.approx(1, abs=1e-3)
+    assert float(found["alignment_gradient.short"]) == 0
+    assert float(found["alignment_update.long"]) == pytest.approx(-1)
+    assert float(found["alignment_update.short"]) == pytest.approx(math.sqrt(0.5))
+
+
+def test_there_is_no_angle_with_a_zero_vector():
+    zero, one = {"w": torch.zeros(1, 2)}, {"w": torch.ones(1, 2)}
+    for seen in (observation(zero, one, one), observation(one, zero, zero)):
+        assert all(value.isnan().all() for value in TensorAlignment().measure(seen).values())
+
+
+def test_weights_that_a_step_does_not_reach_are_counted():
+    # float32 has 24 bits: beside 1, 2^-25 is absorbed and 2^-23 is not; beside 0 nothing is.
+    weights = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    gradient = torch.tensor([[0.0, 2.0**-25, 2.0**-23, 2.0**-25]]) / 0.5
+    still = {"a": torch.tensor([[0.0, 0.0, 1.0, 0.0]]), "b": torch.tensor([[1.0]])}
+    seen = observation(
+        {"a": weights, "b": torch.tensor([[5.0]])}, {"a": gradient, "b": torch.tensor([[0.0]])}, still, rate=0.5
+    )
+    found = {column: float(value) for column, value in UpdateFractions().measure(seen).items()}
+    assert found == {
+        "absorbed_fraction": 3 / 5,
+        "absorbed_fraction.a": 2 / 4,
+        "absorbed_fraction.b": 1,
+        "zero_gradient_fraction": 2 / 5,
+        "zero_gradient_fraction.a": 1 / 4,
+        "zero_gradient_fraction.b": 1,
+        "zero_update_fraction": 3 / 5,
+        "zero_update_fraction.a": 3 / 4,
+        "zero_update_fraction.b": 0,
+    }
+
+
+def test_absorption_depends_on_the_dtype_of_the_weights():
+    for dtype, absorbed in ((torch.float32, 1), (torch.float64, 0)):
+        one = {"w": torch.ones(1, 1, dtype=dtype)}
+        found = UpdateFractions().measure(observation(one, {"w": one["w"] * 1e-10}, one))
+        assert float(found["absorbed_fraction"]) == absorbed
+
+
+def test_what_gradient_descent_absorbs_is_what_its_step_leaves_in_place():
+    """For SGD without momentum the paper's reading and the actual update are the same, bit by bit."""
+    found = measured(trial(optimizer=SGD(learning_rate=1e-5)), steps=20)
+    assert 0 < found["absorbed_fraction"] == found["zero_update_fraction"] < 1
+    for name in ("weight_0", "weight_1"):
+        assert found[f"absorbed_fraction.{name}"] == found[f"zero_update_fraction.{name}"]
+    adam = measured(trial(optimizer=AdamW(learning_rate=1e-5)), steps=20)
+    assert adam["zero_update_fraction"] < adam["absorbed_fraction"]
+
+
+class Halved(Schedule):
+    """Half the learning rate; a fixture that is not a component of the engine."""
+
+    def factor(self, updates):
+        return torch.full_like(updates, 0.5)
+
+
+class Recording(Probe):
+    """Keeps what it was shown."""
+
+    last: ClassVar[Observation]
+
+    def measure(self, seen):
+        Recording.last = seen
+        return {}
+
+
+@pytest.mark.parametrize("schedule", [ConstantSchedule(), Halved()], ids=["constant", "halved"])
+def test_the_learning_rate_is_the_effective_one(schedule):
+    model = MLP(hidden=(16,), dtype="float64")
+    configs = [
+        trial(optimizer=SGD(learning_rate=rate), alpha=alpha, schedule=schedule, model=model, probes=(Recording(),))
+        for rate, alpha in ((0.1, 1.0), (0.3, 4.0))
+    ]
+    cohort = configs[0].build(configs, "cpu")
+    cohort.advance(3)
+    cohort.measure()
+    seen, factor = Recording.last, 0.5 if isinstance(schedule, Halved) else 1
+    np.testing.assert_allclose(seen.learning_rate_K.numpy(), [0.1 * factor, 0.3 / 16 * factor])
+    for name, update in seen.updates.items():
+        step = -seen.learning_rate_K.view(-1, 1, 1) * seen.gradients[name]
+        torch.testing.assert_close(update, step, rtol=1e-6, atol=1e-15)
+
+
+def test_tensors_add_up_to_the_whole():
+    for model in (MLP(hidden=(16,)), MLP(hidden=(8, 12), bias=True, dtype="float64")):
+        config = trial(model=model)
+        found, init = measured(config), model.init(config.task, 0)
+        assert set(found) == {
+            name for p in PROBES for name in p.names({n: v.shape for n, v in init.items()}, config.task)
+        }
+        assert math.hypot(*(found[f"norm.{name}"] for name in init)) == pytest.approx(found["parameter_norm"])
+        for quantity in UpdateFractions.columns:
+            mean = np.average(
+                [found[f"{quantity}.{name}"] for name in init], weights=[v.numel() for v in init.values()]
+            )
+            assert mean == pytest.approx(found[quantity])
+
+
+def test_one_tensor_alone_has_the_alignment_of_all():
+    found = measured(trial(model=MLP(hidden=())))
+    for quantity in ("alignment_gradient", "alignment_update"):
+        assert -1 < found[quantity] < 1
+        assert found[f"{quantity}.weight_0"] == found[quantity]

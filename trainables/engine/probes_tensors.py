@@ -1,0 +1,79 @@
+"""Probes of single parameter tensors: norms, alignments, and which weights an update leaves as they are.
+
+Their columns are named ``<quantity>.<parameter>``, for whatever parameters the model has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.engine.gradients import inner, per_member
+from trainables.engine.probes import Observation, Probe, cosine
+from trainables.engine.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorNorms(Probe):
+    """``norm.<parameter>``: the Euclidean norm of every parameter tensor."""
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+        return tuple(f"norm.{name}" for name in shapes)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return {f"norm.{name}": inner({name: value}, {name: value}).sqrt() for name, value in seen.parameters.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorAlignment(Probe):
+    """Naive loss minimisation tensor by tensor (Prieto et al. 2025, Def. 5 and Fig. 5).
+
+    ``alignment_gradient.<parameter>``: the cosine of the tensor with its own -g; ``alignment_update.<parameter>``:
+    with the update that follows.  NaN where the tensor or the other vector is zero.
+    """
+
+    quantities: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+        return tuple(f"{quantity}.{name}" for quantity in self.quantities for name in shapes)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        found = {}
+        for name, value in seen.parameters.items():
+            found[f"alignment_gradient.{name}"] = -cosine({name: value}, {name: seen.gradients[name]})
+            found[f"alignment_update.{name}"] = cosine({name: value}, {name: seen.updates[name]})
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateFractions(Probe):
+    """Fractions of the weights that a step does not reach (Prieto et al. 2025, App. C and Fig. 10).
+
+    ``absorbed_fraction``: w - ηg is w in the dtype of the weights, g = 0 included.  This is the paper's reading,
+    plain gradient descent, with the gradient of the loss and the η of the trial whatever its optimizer is.
+    ``zero_gradient_fraction``: g is exactly 0.  ``zero_update_fraction``: the step that the trial's own optimizer
+    makes next leaves the weight as it is.  Each over all weights, and ``.<parameter>`` over those of one tensor.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("absorbed_fraction", "zero_gradient_fraction", "zero_update_fraction")
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+        return self.columns + tuple(f"{quantity}.{name}" for quantity in self.columns for name in shapes)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        found, counts = {}, dict.fromkeys(self.columns, torch.zeros_like(seen.learning_rate_K))
+        for name, weights in seen.parameters.items():
+            gradient = seen.gradients[name]
+            rate = per_member(seen.learning_rate_K, weights).to(weights.dtype)
+            for quantity, untouched in (
+                ("absorbed_fraction", weights - rate * gradient == weights),
+                ("zero_gradient_fraction", gradient == 0),
+                ("zero_update_fraction", seen.updates[name] == 0),
+            ):
+                count_K = untouched.flatten(1).sum(1).double()
+                found[f"{quantity}.{name}"] = count_K / weights[0].numel()
+                counts[quantity] = counts[quantity] + count_K
+        weights_in_all = sum(weights[0].numel() for weights in seen.parameters.values())
+        return {quantity: count_K / weights_in_all for quantity, count_K in counts.items()} | found
