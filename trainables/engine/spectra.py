@@ -1,0 +1,122 @@
+"""Fourier spectra of the weights along the axis of the numbers mod p, and how few frequencies hold their power.
+
+A network that has learnt modular addition represents numbers by a few frequencies (Nanda et al. 2023), which is what
+Fig. 12 of Prieto et al. 2025 shows of its output weights.
+
+Shape suffixes: K cohort, N numbers (p of them), F frequencies 1 ... p // 2.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainables.engine.config import ConfigError, option
+from trainables.engine.probes import Observation, Probe
+from trainables.engine.tasks import ModularArithmetic, Task
+
+TOP_SHARE_OF_FREQUENCIES = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierSpectrum(Probe):
+    """Shares of the Fourier power of the output and the input weights, by frequency.
+
+    ``fourier_output`` is the last matrix with a column for every class, transformed over the classes;
+    ``fourier_input`` the first with a row for every feature, transformed over the numbers: the rows of a and those
+    of b of a one-hot pair each by themselves, their powers added; or the rows of a transformer's numbers, without
+    those of its other tokens.  Inputs that give a number no feature of its own have no ``fourier_input``.
+
+    The power at frequency k is that of its sine and cosine together, summed over the hidden units, so that neither
+    phase nor basis matters.  The constant (k = 0) is no frequency: its share of the whole power is
+    ``constant_share``, and everything else is of what is left, with F = p // 2 frequencies:
+
+    * ``power_<k>``: the share of frequency k, from 1 to F; their sum is 1;
+    * ``gini``: the Gini coefficient of the shares (Hurley and Rickard 2009), 0 (all equal) to 1 - 1/F (one alone);
+    * ``ipr``: the inverse participation ratio, the sum of the squared shares, 1/F to 1;
+    * ``top10_share``: the share of the strongest tenth of the frequencies, their number rounded up.
+
+    NaN where all weights are the same number.
+    """
+
+    every: int = option(10, at_least=1)
+
+    def check(self, task: Task) -> None:
+        if not isinstance(task, ModularArithmetic):
+            raise ConfigError(
+                f"FourierSpectrum: {type(task).__name__} has no numbers mod p; the task must be modular arithmetic"
+            )
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+        assert isinstance(task, ModularArithmetic)
+        quantities = [
+            "constant_share",
+            *(f"power_{k}" for k in range(1, task.p // 2 + 1)),
+            "gini",
+            "ipr",
+            "top10_share",
+        ]
+        return tuple(f"{place}.{quantity}" for place in _tables(shapes, task) for quantity in quantities)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        task = seen.task
+        assert isinstance(task, ModularArithmetic)
+        found = {}
+        shapes = {name: tuple(value.shape[1:]) for name, value in seen.parameters.items()}
+        for place, name in _tables(shapes, task).items():
+            weights = seen.parameters[name]
+            if place == "fourier_input":
+                blocks = weights.shape[1] // task.p
+                weights = weights[:, : blocks * task.p].unflatten(1, (blocks, task.p)).transpose(-1, -2)
+            power = power_spectrum(weights)
+            total_K, shares_KF = power.sum(-1), power[:, 1:] / power[:, 1:].sum(-1, keepdim=True)
+            found[f"{place}.constant_share"] = power[:, 0] / total_K
+            for k, share_K in enumerate(shares_KF.unbind(-1), start=1):
+                found[f"{place}.power_{k}"] = share_K
+            found[f"{place}.gini"] = gini(shares_KF)
+            found[f"{place}.ipr"] = shares_KF.square().sum(-1)
+            found[f"{place}.top10_share"] = top_share(shares_KF)
+        return found
+
+
+def power_spectrum(values: Tensor) -> Tensor:
+    """The power of real values along their last axis by frequency, summed over all axes but the first.
+
+    :param values: shape (K, ..., N).
+    :returns: shape (K, N // 2 + 1), float64, from the constant on; its sum is that of the squared values (Parseval).
+    """
+    numbers = values.shape[-1]
+    power = torch.fft.rfft(values.double(), dim=-1, norm="ortho").abs().square()
+    power = power.flatten(1, -2).sum(1) if power.dim() > 2 else power
+    # Every frequency but the constant and, for even N, the alternation stands for its negative as well.
+    twice = slice(1, (numbers + 1) // 2)
+    power[:, twice] *= 2
+    return power
+
+
+def gini(shares_KF: Tensor) -> Tensor:
+    """The Gini coefficient of each row of non-negative values (Hurley and Rickard 2009, Table I): shape (K,)."""
+    count = shares_KF.shape[1]
+    ranks_F = torch.arange(1, count + 1, dtype=shares_KF.dtype, device=shares_KF.device)
+    ascending_KF = shares_KF.sort(-1).values
+    return (ascending_KF * (2 * ranks_F - count - 1)).sum(-1) / (count * shares_KF.sum(-1))
+
+
+def top_share(shares_KF: Tensor) -> Tensor:
+    """The sum of the largest tenth of each row, their number rounded up: shape (K,)."""
+    return shares_KF.topk(math.ceil(TOP_SHARE_OF_FREQUENCIES * shares_KF.shape[1]), dim=-1).values.sum(-1)
+
+
+def _tables(shapes: Mapping[str, tuple[int, ...]], task: ModularArithmetic) -> dict[str, str]:
+    """Which parameter has the numbers on its output axis and which on its input axis, by the columns' first part."""
+    matrices = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    found = {}
+    if last := [name for name, (_, outputs) in matrices.items() if outputs == task.classes]:
+        found["fourier_output"] = last[-1]
+    if task.input_kind == "tokens" or (task.input_kind == "one_hot" and task.features == 2 * task.p):
+        first = [name for name, (inputs, _) in matrices.items() if inputs == task.features]
+        if first:
+            found["fourier_input"] = first[0]
+    return found
