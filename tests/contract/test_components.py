@@ -12,6 +12,7 @@ import torch
 
 import trainables
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
+from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule
 from trainables.engine.interventions import Intervention
 from trainables.engine.losses import Loss
@@ -21,7 +22,7 @@ from trainables.engine.penalties import Penalty
 from trainables.engine.probes import Probe
 from trainables.engine.schedules import Schedule
 from trainables.engine.tasks import ModularAddition, ModularArithmetic, Task
-from trainables.engine.trial import Seeds
+from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
 
 FIELD_OF = {
@@ -39,9 +40,13 @@ FIELD_OF = {
 EXAMPLES: dict[str, dict[str, object]] = {
     "GrokkingTrial": {"task": ModularAddition(), "horizon_steps": 10},
     "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
+    "Transformer": {"width": 8, "heads": 2, "feed_forward": 12, "positions": True, "dropout": 0.1, "dtype": "float64"},
+    "FourierSpectrum": {"every": 1},
 }
 """The fields of a component that its small example needs, by class name; a task on pairs gets p = 7 without."""
-COMPANIONS: dict[str, dict[str, object]] = {}
+COMPANIONS: dict[str, dict[str, object]] = {
+    "Transformer": {"task": ModularAddition(p=7, train_fraction=0.6, inputs=Tokens())},
+}
 """The other parts of the trial that a component needs beside it, by class name: GrokkingTrial field -> value."""
 
 
@@ -164,3 +169,32 @@ def test_a_member_of_a_cohort_is_the_solo_trial(cls):
             torch.testing.assert_close(packed[name], value, rtol=1e-8, atol=1e-10)
         for column, values in solo.measure().items():
             np.testing.assert_allclose(together[column][member], values[0], rtol=1e-7, atol=1e-9, err_msg=column)
+
+
+PROBES = [cls for cls in COMPONENTS if issubclass(cls, Probe)]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+@pytest.mark.parametrize(
+    "classes", [*([cls] for cls in PROBES), PROBES], ids=lambda found: "+".join(c.__name__ for c in found)
+)
+def test_no_probe_changes_the_path(classes, every):
+    """The weights and the optimizer's buffers, bit for bit: looked at after every step, or never."""
+    companions = {}
+    for cls in classes:
+        companions |= COMPANIONS.get(cls.__name__, {})
+    blind = small_trial(horizon_steps=50, measuring=Measuring(dense_until_steps=50), **companions).replace(probes=())
+    looked = blind.replace(probes=tuple(example(cls).replace(every=every) for cls in classes))
+    assert looked.trial_id == blind.trial_id
+    unseen, seen = blind.build([blind], "cpu"), looked.build([looked], "cpu")
+    unseen.advance(50)
+    columns = seen.measure().keys()
+    for _ in range(50):
+        seen.advance(1)
+        assert seen.measure().keys() == (columns if seen.step % every == 0 else set())
+    assert columns
+    one, other = unseen.state_dict(0), seen.state_dict(0)
+    for name, value in one["parameters"].items():
+        assert torch.equal(value, other["parameters"][name])
+    for buffer, tensors in one["optimizer"].items():
+        assert all(torch.equal(value, other["optimizer"][buffer][name]) for name, value in tensors.items())

@@ -1,0 +1,60 @@
+"""Loss spikes: sudden rises of the training loss, as adaptive optimizers make them (Prieto et al. 2025, App. H)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.engine.probes import Observation, Watcher
+
+WINDOW_STEPS = 50
+RISE = 10.0
+FLOORS: Mapping[str, float] = {"loss_spikes": 0.0, "loss_spikes_resolved": 2.0**-23}
+"""Below its floor a column takes every loss for the same."""
+
+RECENT, HIGH, COUNT = "spikes_recent", "spikes_high", "spikes_count"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpikes(Watcher):
+    """How often the training loss has spiked before the present step.
+
+    A spike begins when the mean loss of the training rows is at least 10 times its minimum of the last 50 steps (and
+    above it: 0 is no spike over 0), and is one spike until the loss is below 10 times that minimum again.
+
+    ``loss_spikes`` counts this of the loss as it is; any loss over 50 steps with an exact 0 among them is then a
+    spike.  ``loss_spikes_resolved`` takes losses below 2⁻²³, the least that a single row can have in float32 short of
+    0, for the same, so that the flicker of a float32 loss around 0 does not count and runs in other dtypes are
+    counted alike.  Both are NaN in a run that was continued from a checkpoint of unwatched steps.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = tuple(FLOORS)
+
+    def start(self, members: int, device: torch.device) -> dict[str, Tensor]:
+        flags_KC = torch.zeros(members, len(FLOORS), dtype=torch.float64, device=device)
+        recent = torch.full((members, WINDOW_STEPS), torch.inf, dtype=torch.float64, device=device)
+        return {RECENT: recent, HIGH: flags_KC, COUNT: flags_KC.clone()}
+
+    def watch(self, state: Mapping[str, Tensor], losses_K: Tensor, updates: Tensor) -> dict[str, Tensor]:
+        losses_K1, floors = losses_K.unsqueeze(1), list(FLOORS.values())
+        lowest_K1 = state[RECENT].amin(1, keepdim=True)
+        high_KC = torch.cat(
+            [
+                (losses_K1 >= RISE * lowest_K1.clamp(min=floor)) & (losses_K1 > lowest_K1.clamp(min=floor))
+                for floor in floors
+            ],
+            dim=1,
+        ).double()
+        begins_KC = high_KC * (1 - state[HIGH])
+        # The oldest loss makes room for this one.
+        here = torch.arange(WINDOW_STEPS, device=updates.device) == updates % WINDOW_STEPS
+        return {
+            RECENT: torch.where(here, losses_K1, state[RECENT]),
+            HIGH: high_KC,
+            COUNT: state[COUNT] + begins_KC,
+        }
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return dict(zip(self.columns, seen.watched[COUNT].unbind(1), strict=True))
