@@ -30,7 +30,7 @@ def png(result: FigureResult, size: str) -> bytes:
     panels_width, panels_height = result.figure.size_in
     width, height = panels_width, panels_height + HEAD_IN
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
+    figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=0.06)
     FigureCanvasAgg(figure)
     head, panels = figure.subfigures(2, 1, squeeze=False, height_ratios=(HEAD_IN, panels_height))[:, 0]
     evidence = result.evidence[size]
