@@ -13,11 +13,11 @@ import torch
 import trainables
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
-from trainables.engine.gradients import GradientRule
+from trainables.engine.gradients import GradientRule, OrthogonalGradient
 from trainables.engine.interventions import Intervention
-from trainables.engine.losses import Loss
+from trainables.engine.losses import Loss, MeanSquaredError
 from trainables.engine.models import MLP, Model
-from trainables.engine.optimizers import Optimizer
+from trainables.engine.optimizers import SGD, Optimizer
 from trainables.engine.penalties import Penalty
 from trainables.engine.probes import Probe
 from trainables.engine.schedules import Schedule
@@ -42,6 +42,14 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
     "Transformer": {"width": 8, "heads": 2, "feed_forward": 12, "positions": True, "dropout": 0.1, "dtype": "float64"},
     "FourierSpectrum": {"every": 1},
+    "LogitNorm": {"strength": 0.1},
+    "L1": {"strength": 0.001},
+    "L2": {"strength": 0.01},
+    "Warmup": {"warmup_steps": 5},
+    "Cosine": {"total_steps": 80, "warmup_steps": 5},
+    "ZeroTrueClassGradient": {"at_step": 3},
+    "SwitchLoss": {"at_step": 3, "to": MeanSquaredError(dtype="float64")},
+    "SwitchOptimizer": {"at_step": 3, "to": SGD(momentum=0.5), "to_gradient": OrthogonalGradient()},
 }
 """The fields of a component that its small example needs, by class name; a task on pairs gets p = 7 without."""
 COMPANIONS: dict[str, dict[str, object]] = {
