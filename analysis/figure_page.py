@@ -2,11 +2,11 @@
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.evidence import FULL, LAPTOP
-from analysis.figure_picture import STATUS_COLOURS, extent_words
+from analysis.figure_picture import STATUS_COLOURS, extent_words, png
 from analysis.figure_results import FigureResult
 from analysis.verdict import NOT_RUN, STATUSES, Claim
 
@@ -18,6 +18,8 @@ INTRODUCTION = (
     "claimed. Full is the paper's own size; laptop asks the same question with fewer steps, and its verdict is about "
     "that size."
 )
+PIXELS_AN_INCH = 100
+"""How large a picture is shown at most."""
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
@@ -50,17 +52,14 @@ li { margin: 0 0 .6rem; } li .numbers, li .why { display: block; font-size: .85r
 """
 
 
-def write_page(found: Sequence[FigureResult], pictures: Mapping[str, Mapping[str, bytes]], path: Path) -> None:
-    """Write the page as one HTML file.
-
-    :param pictures: PNG by the figure's name and size.
-    """
-    path.write_text(page(found, pictures), encoding="utf-8")
+def write_page(found: Sequence[FigureResult], path: Path) -> None:
+    """Write the page as one HTML file."""
+    path.write_text(page(found), encoding="utf-8")
 
 
-def page(found: Sequence[FigureResult], pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """The page's HTML."""
-    articles = "\n".join(_article(each, pictures[each.figure.name]) for each in found)
+def page(found: Sequence[FigureResult]) -> str:
+    """The page's HTML, pictures included."""
+    articles = "\n".join(_article(each) for each in found)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -121,9 +120,9 @@ def _table(found: Sequence[FigureResult]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _article(found: FigureResult, pictures: Mapping[str, bytes]) -> str:
+def _article(found: FigureResult) -> str:
     figure = found.figure
-    shown = [_picture(pictures[size], f"{figure.label} at {size} size") for size in found.sizes]
+    shown = [_picture(found, size) for size in found.sizes]
     body = shown[0] if shown else '<div class="none">not run</div>'
     for size, other in zip(found.sizes[1:], shown[1:], strict=True):
         body += f"<details><summary>The same at {size} size</summary>{other}</details>"
@@ -162,5 +161,8 @@ def _status(status: str) -> str:
     return f'<span class="status" style="color:{STATUS_COLOURS[status]}">{status}</span>'
 
 
-def _picture(data: bytes, words: str) -> str:
-    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+def _picture(found: FigureResult, size: str) -> str:
+    data = base64.b64encode(png(found, size, head=False)).decode()
+    words = html.escape(f"{found.figure.label} {_extent(found, size)}")
+    widest = round(PIXELS_AN_INCH * found.figure.size_in[0])
+    return f'<img alt="{words}" style="max-width: {widest}px" src="data:image/png;base64,{data}">'

@@ -4,7 +4,7 @@ import warnings
 from io import BytesIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from analysis import style
 from analysis.evidence import Evidence
@@ -25,30 +25,34 @@ STATUS_COLOURS = {
 """Darker than the curves' colours, so that words in them are legible on white."""
 
 
-def png(result: FigureResult, size: str) -> bytes:
-    """The picture of a figure at a size of which something was measured, as PNG."""
-    panels_width, panels_height = result.figure.size_in
-    width, height = panels_width, panels_height + HEAD_IN
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+def png(result: FigureResult, size: str, *, head: bool = True) -> bytes:
+    """The picture of a figure at a size of which something was measured, as PNG; with its head or the panels alone."""
+    width, height = result.figure.size_in
+    figure = Figure(figsize=(width, height + HEAD_IN * head), dpi=DPI, facecolor="white")
     figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=0.06)
     FigureCanvasAgg(figure)
-    head, panels = figure.subfigures(2, 1, squeeze=False, height_ratios=(HEAD_IN, panels_height))[:, 0]
-    evidence = result.evidence[size]
-    left = MARGIN_IN / width
-    title = f"{result.figure.label}   {result.figure.title}"
-    head.text(left, 0.82, style.safe(title), fontsize=13.5, fontweight="bold", color=INK, va="top")
-    status = result.status(size)
-    told = head.text(left, 0.34, status, fontsize=10, fontweight="bold", color=STATUS_COLOURS[status], va="top")
-    room = told.get_window_extent().width / (width * DPI)
-    rest = style.safe(extent_words(evidence, checked=result.figure.check is not None))
-    head.text(left + room + 0.12 / width, 0.34, rest, fontsize=10, color=FAINT, va="top")
+    ratios = (HEAD_IN, height) if head else (height,)
+    *above, panels = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
     out = BytesIO()
     with warnings.catch_warnings():
         # A sign that the font lacks is drawn as a box; that is no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        result.figure.draw(evidence, panels)
+        for place in above:
+            _draw_head(place, result, size, width)
+        result.figure.draw(result.evidence[size], panels)
         figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
+
+
+def _draw_head(place: SubFigure, result: FigureResult, size: str, width_in: float) -> None:
+    left = MARGIN_IN / width_in
+    title = f"{result.figure.label}   {result.figure.title}"
+    place.text(left, 0.82, style.safe(title), fontsize=13.5, fontweight="bold", color=INK, va="top")
+    status = result.status(size)
+    told = place.text(left, 0.34, status, fontsize=10, fontweight="bold", color=STATUS_COLOURS[status], va="top")
+    room = told.get_window_extent().width / (width_in * DPI)
+    rest = style.safe(extent_words(result.evidence[size], checked=result.figure.check is not None))
+    place.text(left + room + 0.12 / width_in, 0.34, rest, fontsize=10, color=FAINT, va="top")
 
 
 def extent_words(evidence: Evidence, *, checked: bool) -> str:

@@ -19,7 +19,7 @@ from analysis.evidence import FULL, LAPTOP, SIZES, EvidenceError
 from analysis.figure_page import write_page
 from analysis.figure_picture import STATUS_COLOURS, extent_words, png
 from analysis.figure_results import FigureResult, keep, markdown, result
-from analysis.paper_figure import FigureError, PaperFigure, paper_figure, paper_figures
+from analysis.paper_figure import FigureError, PaperFigure, named, paper_figures
 from analysis.verdict import NOT_RUN, Claim
 from pipeline.ledger import Ledger, LedgerError
 
@@ -78,23 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _chosen(name: str | None) -> list[PaperFigure]:
-    return [*paper_figures().values()] if name in (None, ALL) else [paper_figure(name)]
+    return [*paper_figures().values()] if name is None or name == ALL else named(name)
 
 
 def _write(console: Console, found: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
-    pictures = {each.figure.name: {size: png(each, size) for size in each.sizes} for each in found}
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for each in found:
-            shown = pictures[each.figure.name]
             if each.sizes:
                 written.append(folder / f"{each.figure.name}.png")
-                written[-1].write_bytes(shown[each.sizes[0]])
+                written[-1].write_bytes(png(each, each.sizes[0]))
             written.append(folder / f"{each.figure.name}.json")
             written[-1].write_text(json.dumps(each.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
         if page:
-            write_page(found, pictures, folder / "figures.html")
+            write_page(found, folder / "figures.html")
     except OSError as error:
         raise FigureError(f"--out {folder}: cannot be written ({error.strerror})") from None
     if page:
@@ -105,7 +103,7 @@ def _write(console: Console, found: Sequence[FigureResult], folder: Path, *, pag
     for each in found:
         for line in verdict_lines(each, min(shutil.get_terminal_size().columns, 110)):
             console.print(line)
-    console.print()
+        console.print()
     for path in written:
         console.print(Text(str(path)))
 

@@ -56,8 +56,9 @@ class PaperFigure:
     def label(self) -> str:
         """How the paper calls it: ``Fig. 2``, ``Prop. 1``, ``App. D.1``."""
         kind, number = re.fullmatch(r"([a-z]+)_?(.+)", self.name).groups()  # type: ignore[union-attr]
-        number = number.lstrip("0").upper()
-        return f"{LABELS[kind]} {re.sub(r'(?<=[A-Z])(?=[0-9])', '.', number) if kind == 'appendix' else number}"
+        if kind == "appendix":
+            number = re.sub(r"(?<=[A-Z])(?=[0-9])", ".", number.upper())
+        return f"{LABELS[kind]} {number.lstrip('0')}"
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -88,12 +89,13 @@ def paper_figures() -> dict[str, PaperFigure]:
     return {name: importlib.import_module(f"{paper.__name__}.{name}").FIGURE for name in names}
 
 
-def paper_figure(name: str) -> PaperFigure:
-    """The figure of that name.
+def named(name: str) -> list[PaperFigure]:
+    """The figure of that name, or its panels: ``fig06`` is fig06a, fig06b, ...
 
     :raises FigureError: naming those that there are.
     """
     found = paper_figures()
-    if name not in found:
+    panels = [figure for each, figure in found.items() if re.fullmatch(f"{re.escape(name)}[a-z]?", each)]
+    if not panels:
         raise FigureError(f"{name}: no such figure; allowed: all, {', '.join(found)}")
-    return found[name]
+    return panels
