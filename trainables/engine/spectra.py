@@ -41,7 +41,7 @@ class FourierSpectrum(Probe):
     NaN where all weights are the same number.
     """
 
-    every: int = option(10, at_least=1)
+    every: int = option(4, at_least=1)
 
     def check(self, task: Task) -> None:
         if not isinstance(task, ModularArithmetic):
