@@ -9,12 +9,14 @@ Workers commit to it themselves; nobody has to be asked, locked or waited for::
     manifests/<id>.json              what a rewrite wrote and what that supersedes
     sweeps/<name>.json               which trials a sweep consists of, in order
     checkpoints/<xx>/<trial_id>.<step>.ckpt
+    snapshots/<xx>/<trial_id>.<step>.npz
 
 A commit is one file under a key that its content determines, so that a zombie and its successor write the same
 thing; copies of a row (they may overlap without being equal) become one when they are read.
 """
 
 import json
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -31,14 +33,17 @@ from pipeline.ledger_store import (
     MANIFESTS,
     MARKER,
     SEGMENTS,
+    SNAPSHOTS,
     SWEEPS,
-    Snapshot,
+    Listing,
     Store,
     checkpoint_name,
     checkpoint_path,
+    snapshot_name,
+    snapshot_path,
 )
 from pipeline.ledger_upkeep import CompactReport, DropReport, MergeReport, Problem
-from trainables.records import FAILED, STOPPED, Checkpoint, TrialRow
+from trainables.records import FAILED, STOPPED, Checkpoint, Snapshot, TrialRow
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -49,6 +54,7 @@ __all__ = [
     "LedgerError",
     "MergeReport",
     "Problem",
+    "Snapshot",
     "SweepRow",
     "TrialRow",
     "TrialSize",
@@ -57,6 +63,7 @@ __all__ = [
 
 MERGED_TRIALS = 64
 """How many trials one commit of a merge takes: their checkpoints are in memory together."""
+_FILES_OF_TRIALS = {CHECKPOINTS: (checkpoint_path, checkpoint_name), SNAPSHOTS: (snapshot_path, snapshot_name)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +86,12 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class TrialSize:
-    """What one trial takes: its trajectory rows, its share of the files, its checkpoints."""
+    """What one trial takes: its trajectory rows, its share of the files, its checkpoints, its snapshots."""
 
     rows: int
     bytes: int
     checkpoint_bytes: int
+    snapshot_bytes: int
 
 
 class Ledger:
@@ -134,9 +142,13 @@ class Ledger:
     # --- trials -----------------------------------------------------------------------------------------------
 
     def commit(
-        self, trials: Sequence[TrialRow], trajectory: Mapping[str, Any], checkpoints: Sequence[Checkpoint] = ()
+        self,
+        trials: Sequence[TrialRow],
+        trajectory: Mapping[str, Any],
+        checkpoints: Sequence[Checkpoint] = (),
+        snapshots: Sequence[Snapshot] = (),
     ) -> None:
-        """Store trial rows, their trajectory rows and their checkpoints, durably and all or nothing.
+        """Store trial rows, their trajectory rows, checkpoints and snapshots, durably; the rows all or nothing.
 
         Committing the same content again changes nothing, whatever its times and places.  A checkpoint takes the
         place of the trial's earlier ones; that of a trial that was stopped or has failed is removed.
@@ -144,22 +156,25 @@ class Ledger:
         :param trajectory: equally long columns: ``trial_id``, ``step`` and one for each probe; None is not measured.
         :raises LedgerError: when the rows contradict each other, or cannot be written; then nothing was stored.
         """
-        last_steps = {row.trial_id: row.last_step for row in trials}
-        for checkpoint in checkpoints:
-            if checkpoint.step > last_steps.get(checkpoint.trial_id, -1):
-                raise LedgerError(
-                    f"ledger: the checkpoint of trial {checkpoint.trial_id} at step {checkpoint.step} "
-                    "has no trial row that reaches as far in its commit"
-                )
+        named = {row.trial_id for row in trials}
+        for what, given in (("checkpoint", checkpoints), ("snapshot", snapshots)):
+            for file in given:
+                if file.trial_id not in named:
+                    told = f"the {what} of trial {file.trial_id} at step {file.step}"
+                    raise LedgerError(f"ledger: {told} has no trial row in its commit")
         segment = make_segment(trials, trajectory)
-        # Before the segment: rows must never promise a checkpoint that is not there.  A process that dies between
-        # the two leaves a checkpoint ahead of its trial, which nobody reads before the rows have caught up.
+        # In this order: rows must never promise a snapshot or a checkpoint that is not there, and a checkpoint carries
+        # the rows that came with it, whose snapshots nobody takes again.  So a process may die between any two.
+        files = [(snapshot_path(file.trial_id, file.step), file.data, False) for file in snapshots]
+        # A checkpoint at the same step may be that of a run that was asked for less, and so knows less.
+        files += [(checkpoint_path(file.trial_id, file.step), file.data, True) for file in checkpoints]
         written: list[str] = []
         try:
-            for checkpoint in checkpoints:
-                path = checkpoint_path(checkpoint.trial_id, checkpoint.step)
-                if not self._store.files.exists(path):
-                    self._store.files.put(path, checkpoint.data)
+            for path, data, anew in files:
+                there = self._store.files.exists(path)
+                if anew or not there:
+                    self._store.files.put(path, data)
+                if not there:
                     written.append(path)
             self._put_segment(segment.key, segment.data)
         except LedgerError:
@@ -185,7 +200,7 @@ class Ledger:
         :param columns: the probes wanted; all that any file has, without.
         :return: ``trial_id`` (string), ``step`` (int64), and float64 columns: null where not measured.
         """
-        merged = self._store.consistently(lambda snapshot: self._store.read(snapshot, trial_ids, columns)).table
+        merged = self._store.consistently(lambda listing: self._store.read(listing, trial_ids, columns)).table
         found = {"trial_id": merged["trial_id"].cast(pa.string()), "step": merged["step"]}
         for name in columns if columns is not None else probe_columns(merged.column_names):
             missing = name not in merged.column_names
@@ -193,10 +208,10 @@ class Ledger:
         return pa.table(found)
 
     def checkpoint(self, trial_id: str) -> Checkpoint | None:
-        """The newest checkpoint that the trial's rows reach, or None."""
+        """The newest checkpoint of a trial, or None; it may be ahead of the rows."""
 
-        def read(snapshot: Snapshot) -> Checkpoint | None:
-            found = self._reached([trial_id], self._checkpoint_entries(trial_id)).get(trial_id)
+        def read(listing: Listing) -> Checkpoint | None:
+            found = self._newest([trial_id], self._entries_of(trial_id, CHECKPOINTS)).get(trial_id)
             if found is None:
                 return None
             data = self._store.files.read(found.path).to_pybytes()
@@ -206,8 +221,20 @@ class Ledger:
 
     def checkpoint_steps(self, trial_ids: Collection[str] | None = None) -> dict[str, int]:
         """The step of each trial's checkpoint, of those that have one."""
-        found = self._reached(trial_ids, self._store.files.entries(CHECKPOINTS, recursive=True))
+        found = self._newest(trial_ids, self._store.files.entries(CHECKPOINTS, recursive=True))
         return {trial_id: checkpoint_name(entry)[1] for trial_id, entry in found.items()}
+
+    def snapshot_steps(self, trial_id: str) -> list[int]:
+        """The steps at which a trial's weights are kept, ascending."""
+        return sorted(snapshot_name(entry)[1] for entry in self._entries_of(trial_id, SNAPSHOTS))
+
+    def snapshots(self, trial_id: str) -> dict[int, bytes]:
+        """A trial's weights by step, ascending, as :func:`numpy.savez` wrote them."""
+        paths = {step: snapshot_path(trial_id, step) for step in self.snapshot_steps(trial_id)}
+        try:
+            return {step: self._store.files.read(path).to_pybytes() for step, path in paths.items()}
+        except FileNotFoundError:
+            return {}  # dropped meanwhile
 
     # --- sweeps -----------------------------------------------------------------------------------------------
 
@@ -242,7 +269,7 @@ class Ledger:
 
     def files(self) -> int:
         """How many files there are for the rows; sweeps and checkpoints (one a trial that may go on) come on top."""
-        return self._store.snapshot().file_count
+        return self._store.listing().file_count
 
     def sizes(self) -> dict[str, TrialSize]:
         """What each trial takes."""
@@ -254,7 +281,7 @@ class Ledger:
 
     def compact_if_needed(self, max_files: int = 256) -> CompactReport | None:
         """:meth:`compact` when more than ``max_files`` segments have piled up; None when not."""
-        return self.compact() if len(self._store.snapshot().segments) > max_files else None
+        return self.compact() if len(self._store.listing().segments) > max_files else None
 
     def verify(self) -> list[Problem]:
         """Everything that is missing, doubled, torn or stray; reads every row once."""
@@ -270,9 +297,10 @@ class Ledger:
         shared = {trial_id for row in others for trial_id in row.trial_ids}
         doomed = frozenset(sweep.trial_ids) - shared
         report = upkeep.compact(self._store, drop=doomed)
-        for entry in self._store.files.entries(CHECKPOINTS, recursive=True):
-            if not entry.temporary and checkpoint_name(entry)[0] in doomed:
-                self._store.files.delete(entry.path)
+        for folder, (_, name_of) in _FILES_OF_TRIALS.items():
+            for entry in self._store.files.entries(folder, recursive=True):
+                if name_of(entry)[0] in doomed:
+                    self._store.files.delete(entry.path)
         # Last, so that a drop that was interrupted can be said again.
         self._store.files.delete(f"{SWEEPS}/{sweep_name}.json")
         return DropReport(trials=report.dropped, kept=len(set(sweep.trial_ids) & shared))
@@ -293,6 +321,10 @@ class Ledger:
             table = other.trajectories(some)
             checkpoints = [found for found in map(other.checkpoint, some) if found is not None]
             columns = {name: table[name].combine_chunks() for name in table.column_names}
+            for trial_id in some:  # one at a time in memory
+                for step in set(other.snapshot_steps(trial_id)) - set(self.snapshot_steps(trial_id)):
+                    path = snapshot_path(trial_id, step)
+                    self._store.files.put(path, other._store.files.read(path))
             self.commit([theirs[trial_id] for trial_id in some], columns, checkpoints)
             rows += len(table)
         own_sweeps = {row.name: row for row in self.sweeps()}
@@ -336,47 +368,52 @@ class Ledger:
             self._store.files.put(path, data)
 
     def _prune_checkpoints(self, trials: Sequence[TrialRow], checkpoints: Sequence[Checkpoint]) -> None:
-        """Remove what these rows have overtaken; never what lies ahead of them, another worker may be there."""
-        keep_from = {checkpoint.trial_id: checkpoint.step for checkpoint in checkpoints}
-        keep_from |= {row.trial_id: row.last_step + 1 for row in trials if row.state in (STOPPED, FAILED)}
+        """Remove what has been overtaken; never what lies ahead, another worker may be there.
+
+        That of a failed trial goes wherever it is: a trial that is run again begins anew.
+        """
+        keep_from: dict[str, float] = {checkpoint.trial_id: checkpoint.step for checkpoint in checkpoints}
+        keep_from |= {row.trial_id: row.last_step + 1 for row in trials if row.state == STOPPED}
+        failed = [row.trial_id for row in trials if row.state == FAILED]
+        standing = self.trials(failed) if failed else {}
+        keep_from |= {trial_id: math.inf for trial_id, row in standing.items() if row.state == FAILED}
         for trial_id, step in keep_from.items():
-            for entry in self._checkpoint_entries(trial_id):
+            for entry in self._entries_of(trial_id, CHECKPOINTS):
                 if checkpoint_name(entry)[1] < step:
                     self._store.files.delete(entry.path)
 
-    def _checkpoint_entries(self, trial_id: str) -> list[Entry]:
-        folder = checkpoint_path(trial_id, 0).rpartition("/")[0]
-        entries = [entry for entry in self._store.files.entries(folder) if not entry.temporary]
-        return [entry for entry in entries if checkpoint_name(entry)[0] == trial_id]
+    def _entries_of(self, trial_id: str, folder: str) -> list[Entry]:
+        """A trial's checkpoints or snapshots."""
+        path_of, name_of = _FILES_OF_TRIALS[folder]
+        entries = self._store.files.entries(path_of(trial_id, 0).rpartition("/")[0])
+        return [entry for entry in entries if name_of(entry)[0] == trial_id]
 
-    def _reached(self, trial_ids: Collection[str] | None, entries: Sequence[Entry]) -> dict[str, Entry]:
-        """The newest checkpoint of each trial that its rows reach; the rows are read after the listing."""
+    def _newest(self, trial_ids: Collection[str] | None, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """The newest checkpoint of each trial that has a row; the rows are read after the listing."""
         rows = self.trials(trial_ids)
         found: dict[str, tuple[int, Entry]] = {}
         for entry in entries:
-            if entry.temporary:
-                continue
             trial_id, step = checkpoint_name(entry)
-            row = rows.get(trial_id)
-            if row is not None and step <= row.last_step and step > found.get(trial_id, (-1, entry))[0]:
+            if trial_id in rows and step > found.get(trial_id, (-1, entry))[0]:
                 found[trial_id] = (step, entry)
         return {trial_id: entry for trial_id, (_, entry) in found.items()}
 
-    def _sizes(self, snapshot: Snapshot) -> dict[str, TrialSize]:
-        merged = self._store.read(snapshot, columns=())
-        rows = dict.fromkeys(self._store.placed(snapshot), 0) | count_trials(merged.table)
+    def _sizes(self, listing: Listing) -> dict[str, TrialSize]:
+        merged = self._store.read(listing, columns=())
+        rows = dict.fromkeys(self._store.placed(listing), 0) | count_trials(merged.table)
         share = dict.fromkeys(rows, 0.0)
-        checkpoint_bytes = dict.fromkeys(rows, 0)
-        counts = self._store.counts(snapshot.data)
-        for entry in snapshot.data:
+        checkpoint_bytes, snapshot_bytes = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
+        counts = self._store.counts(listing.data)
+        for entry in listing.data:
             for trial_id, count in counts[entry.path].items():
                 share[trial_id] += entry.size * count / counts[entry.path].total()
-        for entry in self._store.files.entries(CHECKPOINTS, recursive=True):
-            trial_id = checkpoint_name(entry)[0]
-            if trial_id in checkpoint_bytes:
-                checkpoint_bytes[trial_id] += entry.size
+        for folder, found in ((CHECKPOINTS, checkpoint_bytes), (SNAPSHOTS, snapshot_bytes)):
+            for entry in self._store.files.entries(folder, recursive=True):
+                trial_id = _FILES_OF_TRIALS[folder][1](entry)[0]
+                if trial_id in found:
+                    found[trial_id] += entry.size
         return {
-            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes[trial_id])
+            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes[trial_id], snapshot_bytes[trial_id])
             for trial_id, count in rows.items()
         }
 

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise LedgerError(f"ledger: {options.uri} and {options.ledger} are given; name one ledger")
         return options.verb(uri, options)
     except LedgerError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -37,7 +37,18 @@ def _list(uri: str, _: argparse.Namespace) -> int:
     sweeps, trials, sizes = ledger.sweeps(), ledger.trials(), ledger.sizes()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sweep", no_wrap=True)
-    for name in ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints"):
+    for name in (
+        "trials",
+        "finished",
+        "stopped",
+        "failed",
+        "running",
+        "missing",
+        "rows",
+        "size",
+        "checkpoints",
+        "snapshots",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("recorded", no_wrap=True)
     for sweep in sweeps:
@@ -111,6 +122,7 @@ def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str
         *(f"{count:,}" for count in (*counts, rows)),
         _bytes(sum(size.bytes for size in own)),
         _bytes(sum(size.checkpoint_bytes for size in own)),
+        _bytes(sum(size.snapshot_bytes for size in own)),
     ]
 
 
@@ -134,7 +146,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"error: {message} (--help tells more)\n")
 
 
 def _parser() -> argparse.ArgumentParser:

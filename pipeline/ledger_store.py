@@ -39,12 +39,13 @@ from pipeline.ledger_rows import (
 
 MARKER = "grokscape-ledger.json"
 FORMAT = "grokscape-ledger"
-SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS = FOLDERS = (
+SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS = FOLDERS = (
     "segments",
     "compacted",
     "manifests",
     "sweeps",
     "checkpoints",
+    "snapshots",
 )
 _ATTEMPTS = 40
 _PAUSE_S = 0.05
@@ -77,7 +78,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Listing:
     """The files of a ledger at one moment."""
 
     segments: tuple[Entry, ...]
@@ -155,7 +156,7 @@ class Store:
                 return frozenset(path for manifest in manifests.values() for path in manifest.supersedes)
         raise self._restless()
 
-    def snapshot(self, *, must_be_whole: bool = True) -> Snapshot:
+    def listing(self, *, must_be_whole: bool = True) -> Listing:
         """The files that count now.
 
         Segments are listed between two listings of the manifests that must agree: a segment that a rewrite has
@@ -172,7 +173,7 @@ class Store:
             manifests = self._read_manifests(after)
             if manifests is None:
                 continue
-            found = _snapshot(segments, compacted, after, manifests)
+            found = _listing(segments, compacted, after, manifests)
             if not found.missing:
                 return found
             if attempt >= 5:
@@ -188,21 +189,21 @@ class Store:
             )
         return found
 
-    def consistently(self, job: Callable[[Snapshot], _Result]) -> _Result:
-        """``job`` of a snapshot; again of a newer one where a file has gone meanwhile."""
+    def consistently(self, job: Callable[[Listing], _Result]) -> _Result:
+        """``job`` of a listing; again of a newer one where a file has gone meanwhile."""
         for _ in range(_ATTEMPTS):
             try:
-                return job(self.snapshot())
+                return job(self.listing())
             except FileNotFoundError:
                 continue
         raise self._restless()
 
-    def placed(self, snapshot: Snapshot) -> dict[str, PlacedRow]:
+    def placed(self, listing: Listing) -> dict[str, PlacedRow]:
         """The row that stands for each trial.
 
-        :raises FileNotFoundError: when a file has gone since the snapshot.
+        :raises FileNotFoundError: when a file has gone since the listing.
         """
-        wanted = snapshot.segments + snapshot.trials
+        wanted = listing.segments + listing.trials
         known = self._rows
         fresh = [entry for entry in wanted if entry.path not in known]
         contents = self.files.map(self.rows_of, fresh)
@@ -227,7 +228,7 @@ class Store:
 
     def read(
         self,
-        snapshot: Snapshot,
+        listing: Listing,
         trial_ids: Collection[str] | None = None,
         columns: Sequence[str] | None = None,
         *,
@@ -235,12 +236,12 @@ class Store:
     ) -> Merged:
         """The trajectory rows of some trials (all without ``trial_ids``), merged; of some files only with ``entries``.
 
-        :raises FileNotFoundError: when a file has gone since the snapshot.
+        :raises FileNotFoundError: when a file has gone since the listing.
         """
-        entries = snapshot.data if entries is None else entries
+        entries = listing.data if entries is None else entries
         if trial_ids is not None:
             trial_ids = frozenset(trial_ids)
-            self.placed(snapshot)  # so that what a segment holds is known without opening it again
+            self.placed(listing)  # so that what a segment holds is known without opening it again
             entries = [entry for entry in entries if self._may_hold(entry, trial_ids)]
         tables = self.files.map(lambda entry: self.table_of(entry, columns, trial_ids), entries)
         return merge_rows(tables, trial_ids)
@@ -321,13 +322,29 @@ def checkpoint_path(trial_id: str, step: int) -> str:
 
 def checkpoint_name(entry: Entry) -> tuple[str, int]:
     """The trial and the step in the name of a checkpoint; ("", -1) for a file that is none."""
+    return _trial_and_step(entry, "ckpt")
+
+
+def snapshot_path(trial_id: str, step: int) -> str:
+    """Where a snapshot lies."""
+    check_name("trial_id", trial_id)
+    return f"{SNAPSHOTS}/{trial_id[:2]}/{trial_id}.{step}.npz"
+
+
+def snapshot_name(entry: Entry) -> tuple[str, int]:
+    """The trial and the step in the name of a snapshot; ("", -1) for a file that is none."""
+    return _trial_and_step(entry, "npz")
+
+
+def _trial_and_step(entry: Entry, suffix: str) -> tuple[str, int]:
     parts = entry.name.rsplit(".", 2)
-    return (parts[0], int(parts[1])) if len(parts) == 3 and parts[1].isdecimal() and parts[2] == "ckpt" else ("", -1)
+    ours = len(parts) == 3 and parts[1].isdecimal() and parts[2] == suffix and not entry.temporary
+    return (parts[0], int(parts[1])) if ours else ("", -1)
 
 
-def _snapshot(
+def _listing(
     segments: Sequence[Entry], compacted: Sequence[Entry], listed: Sequence[Entry], manifests: dict[str, Manifest]
-) -> Snapshot:
+) -> Listing:
     superseded = frozenset(path for manifest in manifests.values() for path in manifest.supersedes)
     counting = {path: manifest for path, manifest in manifests.items() if path not in superseded}
     files = [*segments, *compacted]
@@ -336,7 +353,7 @@ def _snapshot(
     present = {entry.path for entry in ours}
     named = {path for manifest in counting.values() for path in manifest.files}
     known = {entry.path for entry in ours} | set(manifests)
-    return Snapshot(
+    return Listing(
         segments=tuple(entry for entry in live if entry.path.startswith(f"{SEGMENTS}/")),
         trajectories=tuple(entry for entry in live if entry.path.startswith(f"{COMPACTED}/trajectories-")),
         trials=tuple(entry for entry in live if entry.path.startswith(f"{COMPACTED}/trials-")),

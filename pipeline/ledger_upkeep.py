@@ -22,15 +22,17 @@ from pipeline.ledger_store import (
     COMPACTED,
     MANIFESTS,
     SEGMENTS,
+    SNAPSHOTS,
     SWEEPS,
+    Listing,
     Manifest,
-    Snapshot,
     Store,
     checkpoint_name,
+    snapshot_name,
 )
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.trial import Measuring
-from trainables.records import FAILED, RUNNING, STOPPED
+from trainables.records import FAILED, FINISHED, RUNNING, STOPPED, TrialRow
 
 if TYPE_CHECKING:
     from pipeline.ledger import SweepRow
@@ -117,55 +119,55 @@ class _Rewrite:
 
     def run(self) -> CompactReport:
         """:raises FileNotFoundError: when another rewrite came in between."""
-        snapshot = self._store.snapshot()
-        placed = self._store.placed(snapshot)
+        listing = self._store.listing()
+        placed = self._store.placed(listing)
         dropped = self._drop & placed.keys()
-        if dropped or not self._tidy(snapshot):
-            superseded = self._replace(snapshot, placed)
+        if dropped or not self._tidy(listing):
+            superseded = self._replace(listing, placed)
         else:
-            superseded = [entry.path for entry in snapshot.leftover]
+            superseded = [entry.path for entry in listing.leftover]
         self._delete(superseded)
-        _sweep_out(self._store, snapshot, {name: row for name, row in placed.items() if name not in dropped})
-        after = self._store.snapshot()
+        _sweep_out(self._store, listing, {name: row for name, row in placed.items() if name not in dropped})
+        after = self._store.listing()
         return CompactReport(
-            files_before=snapshot.file_count,
+            files_before=listing.file_count,
             files_after=after.file_count,
-            bytes_before=sum(entry.size for entry in snapshot.counting),
+            bytes_before=sum(entry.size for entry in listing.counting),
             bytes_after=sum(entry.size for entry in after.counting),
             rows_written=self._rows_written,
             dropped=len(dropped),
         )
 
-    def _tidy(self, snapshot: Snapshot) -> bool:
+    def _tidy(self, listing: Listing) -> bool:
         """Whether a rewrite would find nothing to do: everything that counts is what one manifest names."""
-        named = {path for manifest in snapshot.manifests.values() for path in manifest.files}
-        return len(snapshot.manifests) <= 1 and {entry.path for entry in snapshot.counting} == named
+        named = {path for manifest in listing.manifests.values() for path in manifest.files}
+        return len(listing.manifests) <= 1 and {entry.path for entry in listing.counting} == named
 
-    def _replace(self, snapshot: Snapshot, placed: dict[str, PlacedRow]) -> list[str]:
+    def _replace(self, listing: Listing, placed: dict[str, PlacedRow]) -> list[str]:
         """Write the new files and their manifest; return the paths that it supersedes.
 
         :raises FileNotFoundError: with nothing written, when another rewrite has superseded some of them meanwhile.
         """
-        counts = self._store.counts(snapshot.data)
-        kept = _finished(snapshot, counts, self._drop)
-        folded = [entry for entry in snapshot.data if entry not in kept]
-        conflicts = [conflict for manifest in snapshot.manifests.values() for conflict in manifest.conflicts]
+        counts = self._store.counts(listing.data)
+        kept = _finished(listing, counts, self._drop)
+        folded = [entry for entry in listing.data if entry not in kept]
+        conflicts = [conflict for manifest in listing.manifests.values() for conflict in manifest.conflicts]
         try:
             rows: Counter[str] = Counter()
             for entry in folded:
                 rows.update(counts[entry.path])
             for chunk in _chunks(rows, placed, self._drop):
-                merged = self._store.read(snapshot, chunk, entries=folded)
+                merged = self._store.read(listing, chunk, entries=folded)
                 conflicts += merged.conflicts
                 self._write("trajectories", merged.table)
             staying = [row for trial_id, row in placed.items() if trial_id not in self._drop]
             if staying:
                 self._write("trials", trial_table(staying))
             files = [*self._written, *(entry.path for entry in kept)]
-            superseded = [entry.path for entry in [*folded, *snapshot.trials, *snapshot.leftover]]
-            superseded += snapshot.manifests
-            now = self._store.snapshot()
-            if not (now.superseded - snapshot.superseded).isdisjoint([*files, *superseded]):
+            superseded = [entry.path for entry in [*folded, *listing.trials, *listing.leftover]]
+            superseded += listing.manifests
+            now = self._store.listing()
+            if not (now.superseded - listing.superseded).isdisjoint([*files, *superseded]):
                 raise FileNotFoundError
         except BaseException:
             self._take_back()
@@ -196,12 +198,12 @@ class _Rewrite:
         self._store.files.map(self._store.files.delete, superseded)
 
 
-def _finished(snapshot: Snapshot, counts: dict[str, Counter[str]], drop: Collection[str]) -> list[Entry]:
+def _finished(listing: Listing, counts: dict[str, Counter[str]], drop: Collection[str]) -> list[Entry]:
     """The full compacted files that share no trial with any other file, nor with those to be dropped."""
-    holders = Counter(trial_id for entry in snapshot.data for trial_id in counts[entry.path])
+    holders = Counter(trial_id for entry in listing.data for trial_id in counts[entry.path])
     return [
         entry
-        for entry in snapshot.trajectories
+        for entry in listing.trajectories
         if counts[entry.path].total() >= FULL_ROWS
         and not any(holders[trial_id] > 1 or trial_id in drop for trial_id in counts[entry.path])
     ]
@@ -245,12 +247,12 @@ def _joined(conflicts: Iterable[Conflict]) -> list[Conflict]:
     return [found[trial_id] for trial_id in sorted(found)]
 
 
-def _sweep_out(store: Store, snapshot: Snapshot, placed: dict[str, PlacedRow]) -> None:
+def _sweep_out(store: Store, listing: Listing, placed: dict[str, PlacedRow]) -> None:
     """Remove what killed processes left and nobody can still be at work on."""
-    for entry in [*snapshot.temporary, *_temporary_elsewhere(store)]:
+    for entry in [*listing.temporary, *_temporary_elsewhere(store)]:
         if entry.age_s > STALE_S:
             store.files.delete(entry.path)
-    for entry, _ in _stray_checkpoints(store, placed):
+    for entry, _ in _strays_of_trials(store, placed):
         if entry.age_s > STALE_S:
             store.files.delete(entry.path)
 
@@ -277,14 +279,14 @@ class _Checks:
         self._problems: list[Problem] = []
 
     def run(self, sweeps: "Callable[[], list[SweepRow]]") -> list[Problem]:
-        snapshot = self._store.snapshot(must_be_whole=False)
-        for path in snapshot.missing:
+        listing = self._store.listing(must_be_whole=False)
+        for path in listing.missing:
             self._found("missing", path, "a manifest names this file; restore it from a copy")
-        readable = {entry for entry in snapshot.counting if self._readable(entry)}
-        whole = Snapshot(
-            **vars(snapshot)
+        readable = {entry for entry in listing.counting if self._readable(entry)}
+        whole = Listing(
+            **vars(listing)
             | {
-                name: tuple(entry for entry in getattr(snapshot, name) if entry in readable)
+                name: tuple(entry for entry in getattr(listing, name) if entry in readable)
                 for name in ("segments", "trajectories", "trials")
             }
         )
@@ -293,7 +295,7 @@ class _Checks:
         self._conflicts(whole, merged.conflicts)
         self._steps(placed, merged.table)
         self._sweeps(sweeps, placed)
-        self._strays(snapshot, placed)
+        self._strays(listing, placed)
         return self._problems
 
     def _found(self, kind: str, where: str, what: str) -> None:
@@ -317,8 +319,8 @@ class _Checks:
             return False
         return True
 
-    def _conflicts(self, snapshot: Snapshot, conflicts: Sequence[Conflict]) -> None:
-        noted = [conflict for manifest in snapshot.manifests.values() for conflict in manifest.conflicts]
+    def _conflicts(self, listing: Listing, conflicts: Sequence[Conflict]) -> None:
+        noted = [conflict for manifest in listing.manifests.values() for conflict in manifest.conflicts]
         for conflict in _joined([*noted, *conflicts]):
             columns = ", ".join(conflict.columns)
             self._found(
@@ -329,8 +331,12 @@ class _Checks:
             )
 
     def _steps(self, placed: dict[str, PlacedRow], table: pa.Table) -> None:
-        """Rows against what each trial says of itself: how far it came, and when it measures."""
+        """Rows and snapshots against what each trial says of itself: how far it came, and when it measures."""
         steps_of = _steps_by_trial(table)
+        kept: dict[str, set[int]] = {}
+        for entry in self._store.files.entries(SNAPSHOTS, recursive=True):
+            trial_id, step = snapshot_name(entry)
+            kept.setdefault(trial_id, set()).add(step)
         for trial_id in sorted(placed.keys() | steps_of.keys()):
             steps = steps_of.get(trial_id, np.array([], np.int64))
             if trial_id not in placed:
@@ -347,6 +353,9 @@ class _Checks:
             gaps = np.setdiff1d(expected, steps)
             if len(gaps):
                 self._found("gap", f"trial {trial_id}", f"{len(gaps)} measured steps are missing, from {gaps[0]} on")
+            lost = sorted(_snapshot_steps(row, expected) - kept.get(trial_id, set()))
+            if lost:
+                self._found("missing", f"trial {trial_id}", f"{len(lost)} snapshots, from step {lost[0]} on")
 
     def _sweeps(self, sweeps: "Callable[[], list[SweepRow]]", placed: dict[str, PlacedRow]) -> None:
         try:
@@ -361,14 +370,14 @@ class _Checks:
                 what = f"{len(missing)} of its {len(sweep.trial_ids)} trials have no row: {some}"
                 self._found("missing", f"sweep {sweep.name}", what)
 
-    def _strays(self, snapshot: Snapshot, placed: dict[str, PlacedRow]) -> None:
-        for entry in [*snapshot.temporary, *_temporary_elsewhere(self._store)]:
+    def _strays(self, listing: Listing, placed: dict[str, PlacedRow]) -> None:
+        for entry in [*listing.temporary, *_temporary_elsewhere(self._store)]:
             self._found("stray", entry.path, "a temporary file; compact removes it when it is an hour old")
-        for entry in snapshot.leftover:
+        for entry in listing.leftover:
             self._found("stray", entry.path, "superseded; compact removes it")
-        for entry in snapshot.unknown:
+        for entry in listing.unknown:
             self._found("stray", entry.path, "not a file of a ledger")
-        for entry, why in _stray_checkpoints(self._store, placed):
+        for entry, why in _strays_of_trials(self._store, placed):
             self._found("stray", entry.path, f"{why}; compact removes it when it is an hour old")
 
 
@@ -395,27 +404,35 @@ def _measured_steps(config_json: str, last_step: int) -> np.ndarray:
     return found.steps(last_step) if isinstance(found, Measuring) else np.array([], np.int64)
 
 
+def _snapshot_steps(row: TrialRow, measured: np.ndarray) -> set[int]:
+    """When a trial's weights were to be kept: at every n-th measurement, and at its end."""
+    every = json.loads(row.config_json).get("snapshots_every") if len(measured) else None
+    if not every:
+        return set()
+    return set(measured[::every].tolist()) | ({row.last_step} if row.state in (FINISHED, STOPPED) else set())
+
+
 def _temporary_elsewhere(store: Store) -> list[Entry]:
     found = [entry for entry in store.files.entries("") if entry.temporary]
-    for folder in (SWEEPS, CHECKPOINTS):
+    for folder in (SWEEPS, CHECKPOINTS, SNAPSHOTS):
         found += [entry for entry in store.files.entries(folder, recursive=True) if entry.temporary]
     return found
 
 
-def _stray_checkpoints(store: Store, placed: dict[str, PlacedRow]) -> Iterator[tuple[Entry, str]]:
-    """Checkpoints that nobody will continue from, and why."""
+def _strays_of_trials(store: Store, placed: dict[str, PlacedRow]) -> Iterator[tuple[Entry, str]]:
+    """Checkpoints that nobody will continue from and snapshots that belong to nothing, and why."""
+    for entry in store.files.entries(SNAPSHOTS, recursive=True):
+        if not entry.temporary and snapshot_name(entry)[0] not in placed:
+            yield entry, "the snapshot of a trial that has no row"
     entries = [entry for entry in store.files.entries(CHECKPOINTS, recursive=True) if not entry.temporary]
     newest: dict[str, int] = {}
     for entry in entries:
         trial_id, step = checkpoint_name(entry)
-        if trial_id in placed and step <= placed[trial_id].row.last_step:
-            newest[trial_id] = max(step, newest.get(trial_id, -1))
+        newest[trial_id] = max(step, newest.get(trial_id, -1))
     for entry in entries:
         trial_id, step = checkpoint_name(entry)
         if trial_id not in placed:
             yield entry, "the checkpoint of a trial that has no row"
-        elif step > placed[trial_id].row.last_step:
-            yield entry, f"a checkpoint ahead of its trial's rows, which end at {placed[trial_id].row.last_step}"
         elif placed[trial_id].row.state in (STOPPED, FAILED):
             yield entry, f"the checkpoint of a trial that has {placed[trial_id].row.state}"
         elif step < newest[trial_id]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pipeline.space_file import SIZES, LoadedSpace
 from pipeline.spec import PlannedTrial
-from trainables.engine.config import ConfigError, from_json
+from trainables.engine.config import Config, ConfigError, from_json
 from trainables.engine.outcome import DIVERGED, FROZEN
 from trainables.engine.stopping import SUCCESS
 from trainables.engine.trial import TrialConfig
@@ -131,35 +131,55 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
 
     Rows cover a demand when they were measured at every step that it wants, with every probe that it wants, and
     reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
-    the demand stops on success.  Rows that end too early are continued from the checkpoint (the
-    ledger hands out none that is ahead of them); rows that lack measurements are of no use, nor is their checkpoint.
+    the demand stops on success.  Rows that end too early are continued from the checkpoint, which may be ahead of
+    them; rows that lack measurements are of no use, nor is their checkpoint, nor one that has passed a measurement
+    that it was not asked for, or the horizon.
     """
-    if row is None or not _measured_enough(config, row):
+    if row is None or not _measured_enough(config, row, row.last_step + 1):
         return 0
     if row.last_step >= config.horizon_steps:
         return None
     holds = {DIVERGED: True, FROZEN: True, SUCCESS: config.stopping.on_success}
     if row.state == STOPPED and holds.get(row.stop_reason or "", False):
         return None
-    return checkpoint_step if checkpoint_step is not None and checkpoint_step <= config.horizon_steps else 0
+    if checkpoint_step is None or checkpoint_step > config.horizon_steps:
+        return 0
+    return checkpoint_step if _measured_enough(config, row, checkpoint_step) else 0
 
 
-def _measured_enough(config: TrialConfig, row: TrialRow) -> bool:
-    """Whether the rows, as far as they go, have every measurement that ``config`` asks for."""
+def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
+    """Whether a run as the row's has every measurement before a step that ``config`` asks for."""
     held = _config(row)
     if held is None:
         return False
+    same_schedule = held.measuring == config.measuring
     for spec in fields(config):
-        wanted, had = getattr(config, spec.name), getattr(held, spec.name)
-        if not spec.metadata.get("demand") or spec.name in ("horizon_steps", "measuring", "stopping"):
-            continue
-        if not (set(wanted) <= set(had) if isinstance(wanted, tuple) else wanted == had):
-            return False
-    if held.measuring == config.measuring:
+        if spec.metadata.get("demand") and spec.name not in ("horizon_steps", "measuring", "stopping"):
+            wanted, had = getattr(config, spec.name), getattr(held, spec.name)
+            if not _looked_enough(spec.name, wanted, had, same_schedule):
+                return False
+    if same_schedule:
         return True
     # The horizon itself is looked at whatever the schedule, so rows that go beyond it need not have it.
-    wanted_steps = {int(step) for step in config.measuring.steps(config.horizon_steps)[:-1] if step <= row.last_step}
-    return wanted_steps <= set(held.measuring.steps(row.last_step).tolist()) if row.last_step else True
+    wanted_steps = {int(step) for step in config.measuring.steps(config.horizon_steps)[:-1] if step < before_step}
+    return wanted_steps <= {row.last_step, *held.measuring.steps(before_step).tolist()}
+
+
+def _looked_enough(name: str, wanted: Any, had: Any, same_schedule: bool) -> bool:
+    """Whether a demand to look at some measurements of the schedule, or probes that are, is met by another."""
+    if isinstance(wanted, tuple):
+        return all(any(_looked_enough(name, each, held, same_schedule) for held in had) for each in wanted)
+    if isinstance(wanted, Config):
+        every = "every" in {spec.name for spec in fields(wanted)} and type(had) is type(wanted)
+        if not every or had.replace(every=wanted.every) != wanted:  # type: ignore[attr-defined]
+            return wanted == had
+        wanted, had = wanted.every, had.every  # type: ignore[attr-defined]
+    elif not name.endswith("_every"):
+        return wanted == had
+    if not wanted:
+        return True
+    # "Every second" of one schedule says nothing of every second of another; "every one" does.
+    return had == 1 or (had > 0 and wanted % had == 0 and same_schedule)
 
 
 def _config(row: TrialRow) -> TrialConfig | None:

@@ -1,9 +1,10 @@
 """One cohort from its checkpoints to its end: advance, measure, stop, commit.  Free of Ray: it runs in any process.
 
 The loop goes from measurement to measurement, and in slices of about a second between them, so that a caller gets
-control back in time.  Rows are committed together with checkpoints, at the first measurement after
-``checkpoint_every_s`` and when members end; members retire by the mask at once and the cohort is compacted at
-commits only.  A checkpoint carries what the stopping rule needs, the accuracies so far.
+control back in time.  Rows are committed together with checkpoints, ``checkpoint_every_s`` after the last time and
+when members end, at a measurement or between two; members retire by the mask at once and the cohort is compacted at
+commits only.  A checkpoint carries what the stopping rule needs, the accuracies so far, and the rows that were to be
+committed with it: whoever goes on from it commits them, whether or not its writer lived to do so.
 """
 
 import io
@@ -19,7 +20,7 @@ import torch
 from trainables.engine.config import canonical_json
 from trainables.engine.outcome import outcome
 from trainables.engine.trial import TrialConfig
-from trainables.records import ERROR, FINISHED, OUT_OF_MEMORY, RUNNING, STOPPED, Checkpoint, TrialRow, Writer
+from trainables.records import ERROR, FINISHED, OUT_OF_MEMORY, RUNNING, STOPPED, Checkpoint, Snapshot, TrialRow, Writer
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
@@ -73,6 +74,7 @@ class MemberStatus:
     trial_id: str
     step: int
     train_accuracy: float
+    """At the last measurement, as everything that follows."""
     test_accuracy: float
     state: str
     """As committed: a member that has ended is ``running`` until its last rows are safe."""
@@ -92,20 +94,26 @@ class _Member:
     train_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
     pending: list[dict[str, float]] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    """Not committed yet."""
     train_s: float = 0.0
     state: str = RUNNING
     stop_reason: str | None = None
     committed: bool = False
     """Whether the present state is in the ledger."""
 
+    def measured(self, step: int) -> bool:
+        """Whether the member has its row of this step, the largest so far."""
+        return bool(self.steps) and self.steps[-1] == step
+
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.array(self.steps), np.array(self.train_accuracy), np.array(self.test_accuracy)
 
-    def status(self) -> MemberStatus:
+    def status(self, cohort_step: int) -> MemberStatus:
         ended = self.state != RUNNING and self.committed
         return MemberStatus(
             trial_id=self.trial.trial_id,
-            step=self.steps[-1],
+            step=cohort_step if self.state == RUNNING else self.steps[-1],
             train_accuracy=self.train_accuracy[-1],
             test_accuracy=self.test_accuracy[-1],
             state=self.state if ended else RUNNING,
@@ -166,11 +174,14 @@ class CohortRun:
         self._s_per_step = 0.0
         self.steps_done = 0
         """Updates made by this run, summed over its members."""
+        schedule = trials[0].measuring.steps(self._horizon).tolist()
+        self._places = {step: place for place, step in enumerate(schedule)}
         if start_step > 0:
-            self._restore()
-        measured = max((member.steps[-1] for member in self._members if member.steps), default=-1)
-        grid = trials[0].measuring.steps(self._horizon)
-        self._grid = [int(step) for step in grid if step > measured]
+            self._restore(schedule)
+        # The present step is looked at too where a member lacks its row, and at the horizon, which ends them all.
+        here = self._cohort.step
+        looked = here < self._horizon and all(member.measured(here) for member in self._members)
+        self._grid = [step for step in schedule if step > here or (step == here and not looked)]
         self._next_commit = time.monotonic() + checkpoint_every_s
 
     @property
@@ -186,10 +197,10 @@ class CohortRun:
             if self._cohort.step == self._grid[0]:
                 self._grid.pop(0)
                 self._measure()
-                self._commit_if_due()
+            self._commit_if_due()
             if time.monotonic() >= until:
                 break
-        return [member.status() for member in self._members if member.steps]
+        return [member.status(self._cohort.step) for member in self._members if member.steps]
 
     def _advance(self) -> None:
         """Towards the next measurement, for at most about ``SLICE_S``."""
@@ -217,11 +228,12 @@ class CohortRun:
         for slot, member in enumerate(self._active):
             if member.state != RUNNING:
                 continue
-            row = {column: float(values[slot]) for column, values in columns.items()}
-            member.pending.append({"step": self._cohort.step} | row)
-            member.steps.append(self._cohort.step)
-            member.train_accuracy.append(row["train_accuracy"])
-            member.test_accuracy.append(row["test_accuracy"])
+            if not member.measured(self._cohort.step):
+                row = {column: float(values[slot]) for column, values in columns.items()}
+                member.pending.append({"step": self._cohort.step} | row)
+                member.steps.append(self._cohort.step)
+                member.train_accuracy.append(row["train_accuracy"])
+                member.test_accuracy.append(row["test_accuracy"])
             member.stop_reason = member.trial.stopping.reason(
                 *member.curves(), finite=bool(finite[slot]), frozen=bool(frozen[slot])
             )
@@ -229,13 +241,16 @@ class CohortRun:
                 member.state = STOPPED
             elif self._cohort.step >= self._horizon:
                 member.state = FINISHED
+            every = member.trial.snapshots_every
+            if every and (member.state != RUNNING or self._places[self._cohort.step] % every == 0):
+                member.snapshots.append(self._snapshot(slot, member))
             if member.state == STOPPED:
                 self._cohort.retire([slot])
                 # Soon, but not for every member alone: many may end within a second.
                 self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
 
     def _commit_if_due(self) -> None:
-        """At measurements only: a checkpoint may not be ahead of the rows that are committed with it."""
+        """Also between two measurements: a crash costs the time since the last commit, however far apart they are."""
         late = self._deadline is not None and time.time() >= self._deadline
         if late or not self._running() or time.monotonic() >= self._next_commit:
             self._commit()
@@ -259,13 +274,16 @@ class CohortRun:
             "trial_id": [member.trial.trial_id for member in self._active for _ in member.pending]
         }
         for column in columns or ["step"]:
-            trajectory[column] = [row[column] for member in self._active for row in member.pending]
+            # None is not measured: a probe that looks rarely.
+            trajectory[column] = [row.get(column) for member in self._active for row in member.pending]
         checkpoints = [
             self._checkpoint(slot, member) for slot, member in enumerate(self._active) if member.state != STOPPED
         ]
-        self._writer.commit([member.row() for member in self._active], trajectory, checkpoints)
+        snapshots = [snapshot for member in self._active for snapshot in member.snapshots]
+        self._writer.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
         for member in self._active:
             member.pending.clear()
+            member.snapshots.clear()
             member.committed = member.state != RUNNING
         if any(member.committed for member in self._active):
             self._active = self._running()
@@ -284,24 +302,38 @@ class CohortRun:
                 "train_accuracy": member.train_accuracy,
                 "test_accuracy": member.test_accuracy,
                 "train_s": member.train_s,
+                "pending": member.pending,
             },
             buffer,
         )
         return Checkpoint(trial_id=member.trial.trial_id, step=self._cohort.step, data=buffer.getvalue())
 
-    def _restore(self) -> None:
-        """Put every member where its newest checkpoint is; a slow predecessor may have moved them since the plan."""
+    def _snapshot(self, slot: int, member: _Member) -> Snapshot:
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._cohort.snapshot(slot))  # type: ignore[arg-type]  # names of weights, no options
+        return Snapshot(trial_id=member.trial.trial_id, step=self._cohort.step, data=buffer.getvalue())
+
+    def _restore(self, schedule: Sequence[int]) -> None:
+        """Put every member where its newest checkpoint is; a slow predecessor may have moved them since the plan.
+
+        A checkpoint that is beyond the horizon, or whose past lacks a measurement of ``schedule``, is of no use: then
+        the cohort stays at step 0.
+        """
         found = [self._writer.checkpoint(member.trial.trial_id) for member in self._members]
         steps = {None if checkpoint is None else checkpoint.step for checkpoint in found}
         if len(steps) != 1 or None in steps:
             raise StaleCheckpointError(
                 f"checkpoints at steps {', '.join(sorted(map(str, steps)))}: a cohort continues from one step"
             )
-        states = []
-        for member, checkpoint in zip(self._members, found, strict=True):
-            saved = torch.load(io.BytesIO(checkpoint.data), map_location="cpu", weights_only=True)  # type: ignore[union-attr]
-            states.append(saved["cohort"])
-            member.steps = saved["steps"]
-            member.train_accuracy, member.test_accuracy = saved["train_accuracy"], saved["test_accuracy"]
-            member.train_s = saved["train_s"]
-        self._cohort.load_state_dict(states)
+        step = max(checkpoint.step for checkpoint in found if checkpoint)
+        saved = [torch.load(io.BytesIO(each.data), map_location="cpu", weights_only=True) for each in found if each]
+        wanted = {measured for measured in schedule if measured < step}
+        if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
+            return
+        for member, past in zip(self._members, saved, strict=True):
+            member.steps = past["steps"]
+            member.train_accuracy, member.test_accuracy = past["train_accuracy"], past["test_accuracy"]
+            member.train_s = past["train_s"]
+            # Checkpoints of before there were any pending rows in them were committed with their rows.
+            member.pending = past.get("pending", [])
+        self._cohort.load_state_dict([past["cohort"] for past in saved])

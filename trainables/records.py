@@ -41,11 +41,21 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What one trial needs to go on from ``step``, in any packing."""
+    """What one trial needs to go on from ``step``, in any packing; its rows up to there that came with it included."""
 
     trial_id: str
     step: int
     data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The weights of one trial at one measurement, to be looked at later; it never changes."""
+
+    trial_id: str
+    step: int
+    data: bytes
+    """What :func:`numpy.savez` writes of the weights by name."""
 
 
 class Writer(Protocol):
@@ -56,10 +66,14 @@ class Writer(Protocol):
         trials: Sequence[TrialRow],
         trajectory: Mapping[str, Any],
         checkpoints: Sequence[Checkpoint] = (),
+        snapshots: Sequence[Snapshot] = (),
     ) -> None:
-        """Store the rows and the checkpoints atomically; committing the same content again changes nothing.
+        """Store the rows, the checkpoints and the snapshots; committing the same content again changes nothing.
 
-        :param trajectory: equally long columns: ``trial_id``, ``step`` and one for each probe.
+        The rows become visible last, and all at once.
+
+        :param trajectory: equally long columns: ``trial_id``, ``step`` and one for each probe; None is not measured.
+        :param checkpoints: of trials that have a row here; they may be ahead of the rows.
         """
 
     def checkpoint(self, trial_id: str) -> Checkpoint | None:

@@ -26,7 +26,7 @@ class Store:
     def __init__(self):
         self.rows = {}
 
-    def commit(self, trials, trajectory, checkpoints=()):
+    def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
         assert all(len(values) == 0 for values in trajectory.values())
         self.rows |= {row.trial_id: row for row in trials}
 
@@ -217,7 +217,7 @@ def test_a_source_is_asked_when_the_queue_is_empty_and_told_what_ended(store, wa
 
 def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
     class Refusing(Store):
-        def commit(self, trials, trajectory, checkpoints=()):
+        def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
             if trajectory["step"]:
                 raise OSError("the disk\nis full")
             super().commit(trials, trajectory, checkpoints)

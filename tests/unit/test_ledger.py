@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ledger import Checkpoint, Ledger, LedgerError, SweepRow
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, Snapshot, SweepRow
 from tests.ledger_samples import assert_exactly_once, commit_steps, trajectory, trial_row
 
 
@@ -308,18 +308,26 @@ class TestCheckpoints:
         self.commit(ledger, 12)
         assert self.stored(ledger) == ["abc.12.ckpt"]
 
-    def test_one_that_the_rows_do_not_reach_is_not_read(self, ledger):
-        self.commit(ledger, 5, data=b"five")
-        # What a worker that died between its checkpoint and its rows leaves.
-        Path(ledger.uri, "checkpoints", "ab", "abc.9.ckpt").write_bytes(b"nine")
-        assert ledger.checkpoint("abc").step == 5
-        assert ledger.checkpoint_steps() == {"abc": 5}
-        (problem,) = ledger.verify()
-        assert problem.harmless
-        assert "ahead of its trial's rows" in problem.what
-        self.commit(ledger, 9, data=b"other nine")
-        assert ledger.checkpoint("abc").step == 9
+    def test_one_ahead_of_the_rows_counts(self, ledger):
+        # Between two measurements, or by a worker that died between its checkpoint and its rows.
+        self.commit(ledger, 5, step=7, data=b"seven")
+        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=7, data=b"seven")
+        self.commit(ledger, 5, step=9, data=b"nine")
+        assert ledger.checkpoint_steps() == {"abc": 9}
+        assert self.stored(ledger) == ["abc.9.ckpt"]
+        assert ledger.files() == 1  # the same rows again
         assert ledger.verify() == []
+
+    def test_another_of_the_same_step_takes_its_place(self, ledger):
+        self.commit(ledger, 5, data=b"asked for less")
+        self.commit(ledger, 5, data=b"asked for more")
+        assert ledger.checkpoint("abc").data == b"asked for more"
+
+    def test_that_of_a_failed_trial_goes_wherever_it_is(self, ledger):
+        self.commit(ledger, 5, step=9)
+        self.commit(ledger, 5, "failed", data=None)
+        assert self.stored(ledger) == []
+        assert ledger.checkpoint("abc") is None
 
     @pytest.mark.parametrize(("state", "kept"), [("finished", 1), ("running", 1), ("stopped", 0), ("failed", 0)])
     def test_who_keeps_one_at_the_end(self, ledger, state, kept):
@@ -328,10 +336,67 @@ class TestCheckpoints:
         assert len(self.stored(ledger)) == kept
         assert (ledger.checkpoint("abc") is not None) == bool(kept)
 
-    def test_it_may_not_be_ahead_of_its_rows(self, ledger):
-        with pytest.raises(LedgerError, match="checkpoint of trial abc at step 6 has no trial row"):
-            self.commit(ledger, 5, step=6)
+    def test_it_comes_with_its_trial_row(self, ledger):
+        six = Checkpoint(trial_id="abc", step=6, data=b"six")
+        with pytest.raises(LedgerError, match="checkpoint of trial abc at step 6 has no trial row in its commit"):
+            ledger.commit([trial_row("abd", 0)], trajectory("abd", range(1)), [six])
         assert (self.stored(ledger), ledger.trials()) == ([], {})
+
+
+class TestSnapshots:
+    def commit(self, ledger, trial_id, steps, snapshots, state="running", every=0):
+        config = json.loads(trial_row(trial_id, 0).config_json) | {"snapshots_every": every}
+        row = trial_row(trial_id, steps[-1], state, config_json=json.dumps(config))
+        kept = [Snapshot(trial_id=trial_id, step=step, data=data) for step, data in snapshots.items()]
+        ledger.commit([row], trajectory(trial_id, steps), snapshots=kept)
+
+    def test_they_stay_as_they_were(self, ledger):
+        assert ledger.snapshots("abc") == {}
+        self.commit(ledger, "abc", range(11), {0: b"zero", 10: b"ten"})
+        self.commit(ledger, "abc", range(12), {10: b"another", 2: b"two"}, "stopped")
+        assert list(ledger.snapshots("abc").items()) == [(0, b"zero"), (2, b"two"), (10, b"ten")]
+        assert ledger.snapshot_steps("abc") == [0, 2, 10]
+        assert sorted(path.name for path in Path(ledger.uri, "snapshots", "ab").iterdir()) == [
+            "abc.0.npz",
+            "abc.10.npz",
+            "abc.2.npz",
+        ]
+        assert ledger.sizes()["abc"].snapshot_bytes == len(b"zerotwoten")
+        ledger.compact()
+        assert ledger.snapshot_steps("abc") == [0, 2, 10]
+        assert ledger.verify() == []
+
+    def test_they_come_with_a_trial_row(self, ledger):
+        with pytest.raises(LedgerError, match="snapshot of trial abd at step 3 has no trial row in its commit"):
+            ledger.commit([trial_row("abc", 0)], {}, snapshots=[Snapshot(trial_id="abd", step=3, data=b"")])
+        assert (ledger.snapshots("abd"), ledger.trials()) == ({}, {})
+
+    def test_they_go_with_their_trial_and_come_with_a_merge(self, ledger, tmp_path):
+        self.commit(ledger, "abc", range(3), {0: b"zero", 2: b"two"})
+        self.commit(ledger, "abd", range(3), {1: b"one"})
+        ledger.record_sweep(sweep_row("first", ("abc",)))
+        other = Ledger.open(str(tmp_path / "other"), create=True)
+        self.commit(other, "abc", range(3), {2: b"own"})
+        other.merge(ledger)
+        other.merge(ledger)
+        assert other.snapshots("abc") == {0: b"zero", 2: b"own"}
+        assert other.snapshots("abd") == {1: b"one"}
+        ledger.drop("first")
+        assert ledger.snapshots("abc") == {}
+        assert ledger.snapshots("abd") == {1: b"one"}
+        assert ledger.verify() == []
+
+    def test_one_that_is_missing_is_told_and_one_of_no_trial_is_stray(self, ledger):
+        self.commit(ledger, "abc", range(8), {0: b"", 3: b"", 6: b"", 7: b""}, "finished", every=3)
+        self.commit(ledger, "abd", range(8), {0: b"", 3: b"", 6: b""}, every=3)
+        assert ledger.verify() == []
+        for step in (3, 7):
+            Path(ledger.uri, "snapshots", "ab", f"abc.{step}.npz").unlink()
+        Path(ledger.uri, "snapshots", "ab", "abe.1.npz").write_bytes(b"")
+        missing, stray = ledger.verify()
+        assert str(missing) == "missing: trial abc: 2 snapshots, from step 3 on"
+        assert stray.harmless
+        assert "the snapshot of a trial that has no row" in stray.what
 
 
 class TestSweeps:

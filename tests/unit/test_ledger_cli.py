@@ -41,7 +41,7 @@ def test_list(ledger, capsys):
     assert main(["list", ledger.uri]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:6] == ["sweep", "trials", "finished", "stopped", "failed", "running"]
-    assert lines[0].split()[6:] == ["missing", "rows", "size", "checkpoints", "recorded"]
+    assert lines[0].split()[6:] == ["missing", "rows", "size", "checkpoints", "snapshots", "recorded"]
     assert lines[1].split()[:8] == ["decay_sweep", "5", "1", "1", "1", "1", "1", "3,000"]
     assert lines[1].rstrip().endswith("2026-01-02 03:04:05")
     assert lines[2].split()[:9] == ["(in", "no", "sweep)", "1", "1", "0", "0", "0", "0"]
@@ -101,6 +101,7 @@ def test_bad_input_is_one_line(ledger, tmp_path, capsys, arguments, message):
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
+    assert told.err.startswith("error: ")
     assert message.format(tmp=tmp_path) in told.err
 
 
@@ -109,7 +110,9 @@ def test_a_command_that_there_is_not(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 def test_as_a_command_in_a_pipe(ledger, tmp_path):
@@ -120,4 +123,6 @@ def test_as_a_command_in_a_pipe(ledger, tmp_path):
     assert "decay_sweep" in ended.stdout
     ended = subprocess.run(command[:-1], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"ledger: there is no ledger at {tmp_path}/results/ledger; running a sweep makes one\n"
+    assert (
+        ended.stderr == f"error: ledger: there is no ledger at {tmp_path}/results/ledger; running a sweep makes one\n"
+    )

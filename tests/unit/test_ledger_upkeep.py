@@ -193,7 +193,7 @@ class TestCompact:
         shard = Path(ledger.uri, "checkpoints", "ab")
         shard.mkdir(parents=True)
         leavings = [Path(ledger.uri, "segments", ".tmp-1"), Path(ledger.uri, ".tmp-2"), shard / ".tmp-3"]
-        leavings += [shard / "abc.9.ckpt", shard / "abd.3.ckpt"]
+        leavings += [shard / "abe.9.ckpt", shard / "abd.3.ckpt"]
         for path in leavings:
             path.write_bytes(b"half")
         assert kinds(ledger) == ["stray"] * 5

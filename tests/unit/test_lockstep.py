@@ -5,6 +5,7 @@ import math
 import pickle
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
 from trainables.lockstep import CohortError, CohortRun, Origin, StaleCheckpointError
+from trainables.records import Checkpoint
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),
@@ -23,6 +25,7 @@ BASE = GrokkingTrial(
     optimizer=AdamW(learning_rate=0.01, weight_decay=1.0),
     horizon_steps=40,
 )
+EACH = Measuring(dense_until_steps=40)
 GROKS = GrokkingTrial(
     task=ModularAddition(p=23, train_fraction=0.9),
     model=MLP(hidden=(64, 64)),
@@ -43,13 +46,17 @@ class Memory:
     def __init__(self):
         self.commits = []
         self.checkpoints = {}
+        self.snapshots = {}
 
-    def commit(self, trials, trajectory, checkpoints=()):
+    def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
         assert len({len(values) for values in trajectory.values()}) == 1
         self.commits.append((list(trials), {name: list(values) for name, values in trajectory.items()}))
-        ends = {row.trial_id: row.last_step for row in trials}
+        named = {row.trial_id for row in trials}
+        for snapshot in snapshots:
+            assert snapshot.trial_id in named
+            self.snapshots.setdefault(snapshot.trial_id, {}).setdefault(snapshot.step, snapshot.data)
         for checkpoint in checkpoints:
-            assert checkpoint.step <= ends[checkpoint.trial_id]
+            assert checkpoint.trial_id in named
             self.checkpoints[checkpoint.trial_id] = checkpoint
         for row in trials:
             if row.state == "stopped":
@@ -217,9 +224,11 @@ def test_the_deadline_ends_the_run_with_everything_committed():
     assert time.monotonic() - before < 20
     row = writer.row(long)
     assert row.state == "running"
-    assert writer.checkpoint(long.trial_id).step == row.last_step == max(writer.rows(long))
-    finish([long], writer, start_step=row.last_step, deadline=time.time())
-    assert writer.row(long).last_step > row.last_step
+    assert row.last_step == max(writer.rows(long))
+    reached = writer.checkpoint(long.trial_id).step
+    assert reached >= row.last_step
+    finish([long], writer, start_step=reached, deadline=time.time() + 0.2)
+    assert writer.checkpoint(long.trial_id).step > reached
 
 
 def test_control_comes_back_between_distant_measurements():
@@ -231,6 +240,150 @@ def test_control_comes_back_between_distant_measurements():
         before = time.monotonic()
         run.run(0.1)
         assert time.monotonic() - before < 5
+
+
+FAR = BASE.replace(horizon_steps=60, measuring=Measuring(dense_until_steps=3, ratio=1.05))
+"""Measured at 0 to 3 and, by a schedule of its own below, at 30 and 60."""
+
+
+@pytest.fixture
+def sparse(monkeypatch):
+    """Measurements far apart, a step a slice, and every commit at once."""
+    monkeypatch.setattr(Measuring, "steps", lambda self, horizon: np.array([0, 1, 2, 3, 30, horizon]))
+    monkeypatch.setattr(lockstep, "SLICE_S", 0.0)
+
+
+def test_a_run_that_is_killed_between_two_measurements_loses_nothing_but_its_last_steps(sparse):
+    undisturbed, writer = Memory(), Memory()
+    finish([FAR], undisturbed)
+    run = start([FAR], writer, checkpoint_every_s=0.0)
+    while run._cohort.step < 17:
+        run.run(0.0)
+    assert writer.checkpoint(FAR.trial_id).step == 17
+    assert max(writer.rows(FAR)) == writer.row(FAR).last_step == 3
+    finish([FAR], writer, start_step=17)
+    assert writer.rows(FAR) == undisturbed.rows(FAR)
+    assert writer.row(FAR).state == "finished"
+
+
+@pytest.mark.parametrize("at", [2, 30, 60])
+def test_rows_that_died_on_their_way_come_with_the_checkpoint(sparse, at):
+    """The worker is killed between its checkpoint and its rows; at 60 nothing is left to train."""
+    undisturbed, writer = Memory(), Memory()
+    finish([FAR], undisturbed)
+
+    class Dying(Memory):
+        def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
+            if at in trajectory["step"]:
+                super().commit(trials, {"trial_id": [], "step": []}, checkpoints)
+                raise KeyboardInterrupt
+            super().commit(trials, trajectory, checkpoints)
+
+    writer = Dying()
+    with pytest.raises(KeyboardInterrupt):
+        finish([FAR], writer, checkpoint_every_s=0.0)
+    assert at not in writer.rows(FAR)
+    successor = Memory()
+    successor.commits, successor.checkpoints = writer.commits, writer.checkpoints
+    finish([FAR], successor, start_step=at)
+    assert successor.rows(FAR) == undisturbed.rows(FAR)
+    assert (successor.row(FAR).state, successor.row(FAR).last_step) == ("finished", 60)
+    assert successor.checkpoint(FAR.trial_id).step == 60
+
+
+def test_a_checkpoint_from_before_there_were_pending_rows_still_loads():
+    writer, undisturbed = Memory(), Memory()
+    longer = BASE.replace(horizon_steps=90)
+    finish([BASE], writer)
+    old = torch.load(io.BytesIO(writer.checkpoint(BASE.trial_id).data), weights_only=True)
+    del old["pending"]
+    assert sorted(old) == ["cohort", "steps", "test_accuracy", "train_accuracy", "train_s"]
+    buffer = io.BytesIO()
+    torch.save(old, buffer)
+    writer.checkpoints[BASE.trial_id] = Checkpoint(trial_id=BASE.trial_id, step=40, data=buffer.getvalue())
+    finish([longer], writer, start_step=40)
+    finish([longer], undisturbed)
+    assert writer.rows(longer) == undisturbed.rows(longer)
+
+
+def test_a_checkpoint_that_lacks_a_measurement_or_is_beyond_the_horizon_is_not_gone_on_from(sparse, monkeypatch):
+    writer = Memory()
+    run = start([FAR], writer, checkpoint_every_s=0.0)
+    while run._cohort.step < 17:
+        run.run(0.0)
+    assert start([FAR], writer, start_step=17)._cohort.step == 17
+    assert start([FAR.replace(horizon_steps=16)], writer, start_step=17)._cohort.step == 0
+    monkeypatch.setattr(Measuring, "steps", lambda self, horizon: np.array([0, 1, 2, 3, 10, 30, horizon]))
+    finish([FAR], writer, start_step=17)
+    assert list(writer.rows(FAR)) == [0, 1, 2, 3, 10, 30, 60]
+
+
+def test_members_measured_by_different_schedules_get_the_rows_they_lack():
+    """One ended at step 40, its horizon; the other passes it without a look."""
+    first, second = seeded(BASE, 2)
+    writer = Memory()
+    finish([first], writer)
+    run = start([second.replace(horizon_steps=90)], writer, checkpoint_every_s=0.0)
+    while run._grid[0] < 40:
+        run.run(0.0)
+    run._cohort.advance(40 - run._cohort.step)
+    run._commit()
+    assert writer.checkpoint(second.trial_id).step == 40
+    longer = [first.replace(horizon_steps=90), second.replace(horizon_steps=90)]
+    finish(longer, writer, start_step=40)
+    for trial in longer:
+        assert list(writer.rows(trial)) == BASE.measuring.steps(90).tolist()
+
+
+def test_what_a_rare_probe_did_not_look_at_is_missing_in_its_row(monkeypatch):
+    writer = Memory()
+    run = start([BASE], writer)
+    measure = run._cohort.measure
+
+    def rarely():
+        found = measure()
+        return found if run._cohort.step % 2 == 0 else {k: v for k, v in found.items() if k != "parameter_norm"}
+
+    monkeypatch.setattr(run._cohort, "measure", rarely)
+    while not run.done:
+        run.run(60.0)
+    (_, table) = writer.commits[0]
+    norms = dict(zip(table["step"], table["parameter_norm"], strict=True))
+    assert {step for step, norm in norms.items() if norm is None} == {s for s in norms if s % 2}
+    assert None not in table["train_loss"]
+
+
+@pytest.mark.parametrize(("every", "kept"), [(0, []), (8, [0, 8, 16, 24, 32, 40]), (100, [0, 40])])
+def test_snapshots_hold_the_weights_at_every_nth_measurement_and_at_the_end(every, kept):
+    writer, trials = Memory(), seeded(BASE.replace(snapshots_every=every, measuring=EACH), 2)
+    finish(trials, writer)
+    for trial in trials:
+        found = writer.snapshots.get(trial.trial_id, {})
+        assert list(found) == kept
+    if kept:
+        saved = torch.load(io.BytesIO(writer.checkpoint(trials[1].trial_id).data), weights_only=True)["cohort"]
+        last = np.load(io.BytesIO(writer.snapshots[trials[1].trial_id][40]))
+        assert set(last) == set(saved["parameters"])
+        for name, tensor in saved["parameters"].items():
+            np.testing.assert_array_equal(last[name], tensor.numpy())
+
+
+def test_a_trial_that_stops_early_has_its_last_weights_kept():
+    wild = BASE.replace(optimizer=SGD(learning_rate=1e30), snapshots_every=100)
+    writer = Memory()
+    finish([wild], writer)
+    assert list(writer.snapshots[wild.trial_id]) == [0, writer.row(wild).last_step]
+
+
+def test_a_restored_run_keeps_the_snapshots_of_the_undisturbed_one():
+    trial = BASE.replace(snapshots_every=7)
+    undisturbed, writer = Memory(), Memory()
+    finish([trial], undisturbed)
+    run = start([trial], writer, checkpoint_every_s=0.0)
+    while len(writer.commits) < 9:
+        run.run(0.0)
+    finish([trial], writer, start_step=writer.checkpoint(trial.trial_id).step)
+    assert writer.snapshots == undisturbed.snapshots
 
 
 def test_checkpoints_that_moved_are_refused():

@@ -66,6 +66,10 @@ WATCHING = TRIAL.replace(stopping=Stopping(on_success=False))
 FINER = TRIAL.replace(measuring=Measuring(ratio=1.02))
 DENSER = TRIAL.replace(measuring=Measuring(dense_until_steps=100))
 FEWER_PROBES = TRIAL.replace(probes=STANDARD[:1])
+RARELY = TRIAL.replace(probes=tuple(probe.replace(every=4) for probe in STANDARD))
+KEEPING = TRIAL.replace(snapshots_every=6)
+# As far as it went, 300 steps, the coarser schedule had every step of the finer one.
+FINER_BEFORE = TRIAL.replace(measuring=Measuring(dense_until_steps=300), horizon_steps=300)
 EVERYWHERE = TRIAL.replace(measuring=Measuring(dense_until_steps=1000))
 
 COVERAGE = {
@@ -119,8 +123,30 @@ COVERAGE = {
         None,
     ),
     "measured more, but too short": (LONGER, row(EVERYWHERE, "finished", 1000), 1000, 1000),
+    "between two measurements": (TRIAL, row(TRIAL, "running", 505), 511, 511),
+    "past a measurement of another schedule": (FINER, row(FINER_BEFORE, "finished", 300), 330, 0),
+    "short of it": (FINER, row(FINER_BEFORE, "finished", 300), 301, 301),
     "fewer probes": (TRIAL, row(FEWER_PROBES, "finished", 1000), 1000, 0),
     "more probes": (FEWER_PROBES, row(TRIAL, "finished", 1000), 1000, None),
+    "a probe that looked more often": (RARELY, row(TRIAL, "finished", 1000), 1000, None),
+    "a probe that looked as rarely": (RARELY, row(RARELY, "finished", 1000), 1000, None),
+    "a probe that looked too rarely": (TRIAL, row(RARELY, "finished", 1000), 1000, 0),
+    "a probe that looked rarely, elsewhere": (
+        RARELY,
+        row(RARELY.replace(measuring=EVERYWHERE.measuring), "finished", 1000),
+        1000,
+        0,
+    ),
+    "snapshots, none kept": (KEEPING, row(TRIAL, "finished", 1000), 1000, 0),
+    "none wanted, but kept": (TRIAL, row(KEEPING, "finished", 1000), 1000, None),
+    "snapshots kept more often": (KEEPING, row(KEEPING.replace(snapshots_every=3), "finished", 1000), 1000, None),
+    "snapshots kept at others": (KEEPING, row(KEEPING.replace(snapshots_every=4), "finished", 1000), 1000, 0),
+    "snapshots kept, horizon raised": (
+        KEEPING.replace(horizon_steps=2000),
+        row(KEEPING, "finished", 1000),
+        1000,
+        1000,
+    ),
     "failed": (TRIAL, row(TRIAL, "failed", 500), None, 0),
     "failed beyond the horizon asked": (TRIAL, row(LONGER, "failed", 1500), None, None),
     "a config that nobody can read": (
