@@ -27,6 +27,8 @@ from trainables.engine.randomness import INIT_STREAM, random_bits, signed_unifor
 from trainables.engine.tasks import Task
 
 NORM_EPS = 1e-5
+FEED_ROWS = 1024
+"""The rows of a member that the feed-forward sublayer takes at a time: what they need stays near the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +141,8 @@ class Transformer(Model):
         if self.norm == "post":
             stream_KBW = self._norm(parameters, "norm_1", stream_KBW)
         read_KBW = self._norm(parameters, "norm_2", stream_KBW) if self.norm == "pre" else stream_KBW
-        # Dropping units before the ReLU is dropping them after it, and leaves the ReLU to work in place.
-        units_KBF = self._dropped(_linear(parameters, "feed_in", read_KBW), noise).relu_()
-        stream_KBW = stream_KBW + self._dropped(_linear(parameters, "feed_out", units_KBF), noise)
+        fed_KBW = torch.cat([self._feed(parameters, part, noise) for part in read_KBW.split(FEED_ROWS, dim=1)], dim=1)
+        stream_KBW = stream_KBW + self._dropped(fed_KBW, noise)
         if self.norm == "post":
             stream_KBW = self._norm(parameters, "norm_2", stream_KBW)
         return _linear(parameters, "unembed", stream_KBW)
@@ -151,6 +152,12 @@ class Transformer(Model):
         once = 2.0 * width**2 * task.features * (2 * (places if self.positions else 1) + 1) / task.train_rows
         attention = 4.0 * places * width + 2.0 * width**2
         return once + attention + 4.0 * width * self.feed_forward + 2.0 * width * task.classes
+
+    def _feed(self, parameters: Mapping[str, Tensor], read_KBW: Tensor, noise: Noise | None) -> Tensor:
+        """The feed-forward sublayer: shape (K, B, W)."""
+        # Dropping units before the ReLU is dropping them after it, and leaves the ReLU to work in place.
+        units_KBF = self._dropped(_linear(parameters, "feed_in", read_KBW), noise).relu_()
+        return _linear(parameters, "feed_out", units_KBF)
 
     def _norm(self, parameters: Mapping[str, Tensor], name: str, stream_KBW: Tensor) -> Tensor:
         """Layer norm (Ba et al. 2016) of every row, with each member's own gain."""
