@@ -70,9 +70,9 @@ def test_there_is_no_angle_with_a_zero_vector():
 
 
 def test_weights_that_a_step_does_not_reach_are_counted():
-    # float32 has 24 bits: beside 1, 2^-25 is absorbed and 2^-23 is not; beside 0 nothing is.
+    # float32 has 24 bits: below 1 the next number is 1 - 2^-24 (above it 1 + 2^-23); beside 0 nothing is absorbed.
     weights = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
-    gradient = torch.tensor([[0.0, 2.0**-25, 2.0**-23, 2.0**-25]]) / 0.5
+    gradient = torch.tensor([[0.0, 2.0**-26, 2.0**-24, 2.0**-26]]) / 0.5
     still = {"a": torch.tensor([[0.0, 0.0, 1.0, 0.0]]), "b": torch.tensor([[1.0]])}
     seen = observation(
         {"a": weights, "b": torch.tensor([[5.0]])}, {"a": gradient, "b": torch.tensor([[0.0]])}, still, rate=0.5
