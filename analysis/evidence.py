@@ -222,13 +222,10 @@ class Evidence:
         short = [trial.last_step for trial in begun if trial.known_until < trial.horizon_steps]
         if not short:
             words.append(f"all {thousands(horizon)} steps")
-        elif min(short) == max(short):
-            some = "" if len(short) == len(begun) else f" in {len(short)} trials"
-            words.append(f"{thousands(short[0])} of {thousands(horizon)} steps{some}")
         else:
-            words.append(
-                f"{thousands(min(short))} to {thousands(max(short))} of {thousands(horizon)} steps where short"
-            )
+            span = dict.fromkeys(thousands(step) for step in (min(short), max(short)))
+            some = "" if len(short) == len(begun) else f" in {len(short)} trial{'s' if len(short) > 1 else ''}"
+            words.append(f"{' to '.join(span)} of {thousands(horizon)} steps{some}")
         return ", ".join(words)
 
 
@@ -318,7 +315,7 @@ def rounded(column: str, values: np.ndarray) -> np.ndarray:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def save(evidence: Evidence, name: str, folder: Path = DATA) -> Path:
+def save(evidence: Evidence, name: str, folder: Path | None = None) -> Path:
     """Write evidence as ``<name>.parquet``: a row a trial, a list a curve."""
     curves = sorted({column for trial in evidence.trials for column in trial.curves} - {STEP})
     columns: dict[str, pa.Array] = {
@@ -335,6 +332,7 @@ def save(evidence: Evidence, name: str, folder: Path = DATA) -> Path:
     for column in curves:
         columns[f"curve.{column}"] = _lists((trial.curves.get(column) for trial in evidence.trials), pa.float32())
     table = pa.table(columns).replace_schema_metadata({"size": evidence.size})
+    folder = folder or DATA
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
     partial = path.with_suffix(".partial")
@@ -343,12 +341,12 @@ def save(evidence: Evidence, name: str, folder: Path = DATA) -> Path:
     return path
 
 
-def read(name: str, folder: Path = DATA) -> Evidence | None:
+def read(name: str, folder: Path | None = None) -> Evidence | None:
     """The evidence that :func:`save` wrote; None where there is no such file.
 
     :raises EvidenceError: for a file that cannot be read.
     """
-    path = folder / f"{name}.parquet"
+    path = (folder or DATA) / f"{name}.parquet"
     if not path.is_file():
         return None
     try:

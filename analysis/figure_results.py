@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.evidence import DATA, FULL, LAPTOP, Evidence, collect, read, save
+from analysis.evidence import FULL, LAPTOP, Evidence, collect, read, save
 from analysis.paper_figure import PaperFigure, paper_figures
 from analysis.verdict import MET, NOT_MET, NOT_RUN, REPORTED, Claim, Verdict
 from pipeline.ledger import Ledger
@@ -84,7 +84,7 @@ def _key(setting: Mapping[str, Any]) -> tuple:
 
 
 def result(
-    figure: PaperFigure, ledger: Ledger | None = None, sizes: Sequence[str] | None = None, folder: Path = DATA
+    figure: PaperFigure, ledger: Ledger | None = None, sizes: Sequence[str] | None = None, folder: Path | None = None
 ) -> FigureResult:
     """A figure's evidence and verdicts.
 
@@ -105,7 +105,7 @@ def results(ledger: Ledger | None = None, sizes: Sequence[str] | None = None) ->
     return [result(figure, ledger, sizes) for figure in paper_figures().values()]
 
 
-def _evidence(figure: PaperFigure, size: str, ledger: Ledger | None, folder: Path) -> Evidence:
+def _evidence(figure: PaperFigure, size: str, ledger: Ledger | None, folder: Path | None) -> Evidence:
     if figure.check is not None:
         return read(figure.name, folder) or figure.check()
     if ledger is None:
@@ -122,7 +122,7 @@ def _collected(figure: PaperFigure, space: str, size: str, ledger: Ledger, colum
     return figure.condense(found, lambda trial: ledger.snapshots(trial.trial_id))
 
 
-def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folder: Path = DATA) -> list[str]:
+def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folder: Path | None = None) -> list[str]:
     """Write a figure's evidence of these sizes into the kept files; a line for each, about what was done.
 
     A file serves every figure of its space, so it holds the columns of all of them.  Evidence that was followed

@@ -119,7 +119,7 @@ def _draw_times(axes: Axes, evidence: Evidence) -> None:
     medians = []
     for place, decay in enumerate(listed):
         found = [time for time in times(evidence.where(arm=DECAY, weight_decay=decay)) if not math.isnan(time)]
-        lanes = place + np.linspace(-0.16, 0.16, len(found)) if len(found) > 1 else [float(place)]
+        lanes = place + (np.linspace(-0.16, 0.16, len(found)) if len(found) > 1 else np.zeros(len(found)))
         for lane, time in zip(lanes, found, strict=True):
             there = not math.isinf(time)
             axes.plot([lane], [time if there else never], marker="o" if there else "^", ms=5, mec=COLOURS[0],
@@ -132,7 +132,7 @@ def _draw_times(axes: Axes, evidence: Evidence) -> None:
         axes.axhspan(min(ours), max(ours), color=ORTHOGONAL_COLOUR, alpha=0.22, lw=0, zorder=1)
         axes.axhline(float(np.median(ours)), color=ORTHOGONAL_COLOUR, lw=1.6, zorder=2, label="⊥AdamW without decay")
     axes.axhline(tau, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
-    axes.text(len(listed) - 0.4, never, f"not by {thousands(tau)}", fontsize=8, color=FAINT, va="center", ha="left",
+    axes.text(len(listed) - 0.45, never, f"not by {thousands(tau)}", fontsize=8, color=FAINT, va="center", ha="left",
               clip_on=False)  # fmt: skip
     axes.set_xticks(range(len(listed)), [f"{decay:g}" for decay in listed], color=INK)
     axes.set_xlim(-0.5, len(listed) - 0.5)
