@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.host_reads import HostReads
 from trainables.engine.config import ConfigError
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
@@ -98,22 +98,6 @@ def test_retired_members_stand_still_until_they_are_dropped():
 def test_members_that_differ_in_more_than_per_trial_values_are_refused():
     with pytest.raises(ConfigError, match="per-trial values only"):
         trial().build([trial(), trial(loss=StableMaxCrossEntropy())], "cpu")
-
-
-class HostReads(TorchDispatchMode):
-    """Counts operations, and fails on those that bring a value to the host or make a shape depend on a value."""
-
-    forbidden = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal.default", "item")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        assert not any(word in name for word in self.forbidden), f"{name} waits for the device"
-        self.operations.append(name)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("gradient", [OrthogonalGradient(), OrthogonalGradient(scope="global", rescale=False)])
