@@ -1,0 +1,86 @@
+"""Every loss's and every penalty's gradient against finite differences, found by walking the classes."""
+
+import dataclasses
+import importlib
+import itertools
+import pkgutil
+
+import pytest
+import torch
+from torch.autograd.gradcheck import GradcheckError, gradcheck
+
+import trainables
+from trainables.engine.losses import Loss, SoftmaxCrossEntropy, StableMaxCrossEntropy
+from trainables.engine.penalties import Penalty
+
+for module in pkgutil.walk_packages(trainables.__path__, "trainables."):
+    importlib.import_module(module.name)
+
+
+def leaves(cls: type) -> list[type]:
+    children = cls.__subclasses__()
+    return [leaf for child in children for leaf in leaves(child)] if children else [cls]
+
+
+def variants(cls: type) -> list:
+    """The class with every choice of its fields that name one, in float64."""
+    choices = {
+        field.name: field.metadata["bounds"]["choices"]
+        for field in dataclasses.fields(cls)
+        if len(field.metadata["bounds"].get("choices", ())) > 1 and field.name != "dtype"
+    }
+    return [
+        cls(dtype="float64", **dict(zip(choices, values, strict=True)))
+        for values in itertools.product(*choices.values())
+    ]
+
+
+LOSSES = [loss for cls in leaves(Loss) for loss in variants(cls)]
+PER_TRIAL = {
+    cls: [
+        field.name for field in dataclasses.fields(cls) if field.metadata["per_trial"] and field.name != "temperature"
+    ]
+    for cls in leaves(Loss)
+}
+
+
+def test_the_walk_finds_the_variants():
+    assert SoftmaxCrossEntropy(dtype="float64", log_softmax="by_hand") in LOSSES
+    assert PER_TRIAL[StableMaxCrossEntropy] == ["label_smoothing"]
+
+
+@pytest.mark.parametrize("with_hyper", [False, True], ids=["plain", "every per-trial value"])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_a_losss_gradient_passes_gradcheck(loss, scale, with_hyper):
+    generator = torch.Generator().manual_seed(2)
+    logits = (scale * torch.randn(2, 4, 5, dtype=torch.float64, generator=generator)).requires_grad_()
+    labels = torch.randint(0, 5, (2, 4), generator=generator)
+    values = torch.tensor([0.1, 0.4], dtype=torch.float64)
+    hyper = dict.fromkeys(PER_TRIAL[type(loss)], values) if with_hyper else {}
+    assert gradcheck(lambda z: loss.row_losses(z, labels, hyper), (logits,))
+
+
+@pytest.mark.parametrize("penalty", [cls() for cls in leaves(Penalty)], ids=lambda penalty: type(penalty).__name__)
+def test_a_penaltys_gradient_passes_gradcheck(penalty):
+    generator = torch.Generator().manual_seed(3)
+    logits, weight, bias = (
+        torch.randn(2, *shape, dtype=torch.float64, generator=generator).requires_grad_()
+        for shape in ((4, 5), (3, 2), (2,))
+    )
+    strength = torch.tensor([0.5, 2.0], dtype=torch.float64)
+
+    def value(logits, weight, bias):
+        # The zeros make a penalty that ignores an input a function of it.
+        idle = 0 * (logits.sum() + weight.sum() + bias.sum())
+        return penalty.value(logits, {"weight": weight, "bias": bias}, strength) + idle
+
+    assert gradcheck(value, (logits, weight, bias))
+
+
+def test_gradcheck_can_fail():
+    logits = torch.randn(1, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels = torch.zeros(1, 2, dtype=torch.int64)
+    loss = SoftmaxCrossEntropy(dtype="float64")
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda z: loss.row_losses(z, labels, {}) + z.detach().sum(-1), (logits,))
