@@ -19,12 +19,12 @@ class FigureResult:
 
     figure: PaperFigure
     evidence: Mapping[str, Evidence]
-    """By size; a size without evidence has empty one."""
+    """By size, of those that were looked at; empty where nothing was run."""
     verdicts: Mapping[str, Verdict]
     """By size, likewise."""
 
     def status(self, size: str) -> str:
-        """The verdict at a size; "not run" where there is none, and empty where the figure has no such size."""
+        """The verdict at a size; empty where the figure has no such size, or it was not looked at."""
         return self.verdicts[size].status if size in self.verdicts else ""
 
     @property
@@ -93,10 +93,8 @@ def result(
     :raises analysis.evidence.EvidenceError: for a kept file that cannot be read.
     :raises pipeline.ledger.LedgerError: for a ledger that cannot be read.
     """
-    evidence = {
-        size: _evidence(figure, size, ledger, folder) if sizes is None or size in sizes else Evidence(size=size)
-        for size in figure.sizes
-    }
+    wanted = [size for size in figure.sizes if sizes is None or size in sizes]
+    evidence = {size: _evidence(figure, size, ledger, folder) for size in wanted}
     return FigureResult(figure, evidence, {size: figure.judged(found) for size, found in evidence.items()})
 
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        figures = _chosen(options.figure)
+        figures = _chosen(options.figure, options.size)
         sizes = None if options.size is None else (options.size,)
         ledger = None if options.source is None else Ledger.open(options.source)
         if options.keep:
@@ -77,8 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _chosen(name: str | None) -> list[PaperFigure]:
-    return [*paper_figures().values()] if name is None or name == ALL else named(name)
+def _chosen(name: str | None, size: str | None) -> list[PaperFigure]:
+    if name is None or name == ALL:
+        return [*paper_figures().values()]
+    figures = named(name)
+    for figure in figures:
+        if size is not None and size not in figure.sizes:
+            raise FigureError(f"{figure.name}: has no {size} size; --size must be left out")
+    return figures
 
 
 def _write(console: Console, found: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
@@ -116,7 +122,7 @@ def verdict_lines(found: FigureResult, width: int = 100) -> Iterator[Text]:
         yield Text(line)
     if not found.sizes:
         yield Text()
-        yield Text(NOT_RUN, style=STATUS_COLOURS[NOT_RUN]).append(f"  {_how_to_run(figure)}")
+        yield Text(NOT_RUN.upper(), style=STATUS_COLOURS[NOT_RUN]).append(f"  {_how_to_run(figure)}", style="default")
     for size in found.sizes:
         verdict = found.verdicts[size]
         yield Text()
@@ -142,8 +148,9 @@ def _claim_lines(claim: Claim, width: int) -> Iterator[Text]:
 
 
 def _how_to_run(figure: PaperFigure) -> str:
-    files = " ".join(f"search_spaces/paper/{space}.py" for space in figure.spaces)
-    return f"python -m pipeline.sweep {files}, then again with --from results/ledger"
+    folder = "search_spaces/paper" if figure.sized else "search_spaces"
+    commands = " && ".join(f"python -m pipeline.sweep {folder}/{space}.py" for space in figure.spaces)
+    return f"{commands}; then again with --from results/ledger"
 
 
 def _print_table(console: Console, found: Sequence[FigureResult]) -> None:
