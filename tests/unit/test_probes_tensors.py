@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.engine.encodings import Tokens
 from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
@@ -14,6 +15,7 @@ from trainables.engine.probes import Alignment, Norms, Observation, Probe, Rows
 from trainables.engine.probes_tensors import TensorAlignment, TensorNorms, UpdateFractions
 from trainables.engine.schedules import ConstantSchedule, Schedule
 from trainables.engine.tasks import ModularAddition
+from trainables.engine.transformer import Transformer
 from trainables.grokking import GrokkingTrial
 
 PROBES = (TensorNorms(), TensorAlignment(), UpdateFractions(), Norms(), Alignment())
@@ -142,19 +144,25 @@ def test_the_learning_rate_is_the_effective_one(schedule):
         torch.testing.assert_close(update, step, rtol=1e-6, atol=1e-15)
 
 
-def test_tensors_add_up_to_the_whole():
-    for model in (MLP(hidden=(16,)), MLP(hidden=(8, 12), bias=True, dtype="float64")):
-        config = trial(model=model)
-        found, init = measured(config), model.init(config.task, 0)
-        assert set(found) == {
-            name for p in PROBES for name in p.names({n: v.shape for n, v in init.items()}, config.task)
-        }
-        assert math.hypot(*(found[f"norm.{name}"] for name in init)) == pytest.approx(found["parameter_norm"])
-        for quantity in UpdateFractions.columns:
-            mean = np.average(
-                [found[f"{quantity}.{name}"] for name in init], weights=[v.numel() for v in init.values()]
-            )
-            assert mean == pytest.approx(found[quantity])
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        (MLP(hidden=(16,)), ModularAddition(p=7)),
+        (MLP(hidden=(8, 12), bias=True, dtype="float64"), ModularAddition(p=7)),
+        (Transformer(width=8, heads=2, feed_forward=16, norm="post", bias=True), ModularAddition(p=7, inputs=Tokens())),
+    ],
+    ids=["MLP", "MLP with bias", "Transformer"],
+)
+def test_tensors_add_up_to_the_whole(model, task):
+    found, init = measured(trial(model=model, task=task)), model.init(task, 0)
+    shapes = {name: tuple(value.shape) for name, value in init.items()}
+    assert set(found) == {name for probe in PROBES for name in probe.names(shapes, task)}
+    assert math.hypot(*(found[f"norm.{name}"] for name in init)) == pytest.approx(found["parameter_norm"])
+    for quantity in UpdateFractions.columns:
+        mean = np.average([found[f"{quantity}.{name}"] for name in init], weights=[v.numel() for v in init.values()])
+        assert mean == pytest.approx(found[quantity])
+    for quantity in TensorAlignment.quantities:
+        assert all(-1 <= found[f"{quantity}.{name}"] <= 1 for name in init)
 
 
 def test_one_tensor_alone_has_the_alignment_of_all():

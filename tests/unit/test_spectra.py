@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from trainables.engine.config import ConfigError
+from trainables.engine.encodings import Binary, Tokens
 from trainables.engine.models import MLP
-from trainables.engine.spectra import FourierSpectrum, gini, power_spectrum, top_share
+from trainables.engine.spectra import FourierSpectrum, gini, power_spectrum, top_tenth
 from trainables.engine.tasks import ModularAddition, ModularArithmetic, Split, Task
+from trainables.engine.transformer import Transformer
 from trainables.grokking import GrokkingTrial
 
 P = 13
@@ -37,12 +39,24 @@ def test_power_is_numpys_and_adds_up(numbers):
     folded = np.zeros((3, 5, 2, numbers // 2 + 1))
     for k in range(numbers):
         folded[..., min(k, numbers - k)] += both[..., k]
-    np.testing.assert_allclose(found, folded.sum((1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(found.sum(-1), (values**2).sum((1, 2, 3)), rtol=1e-12)
-    one_sided = np.abs(np.fft.rfft(values)) ** 2
-    np.testing.assert_allclose(found[:, 0], one_sided[..., 0].sum((1, 2)) / numbers, rtol=1e-12)
+    np.testing.assert_allclose(found, folded, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.sum(-1), (values**2).sum(-1), rtol=1e-12)
+    one_sided = np.abs(np.fft.rfft(values)) ** 2 / numbers
+    np.testing.assert_allclose(found[..., 0], one_sided[..., 0], rtol=1e-12, atol=1e-14)
     if numbers > 2:
-        np.testing.assert_allclose(found[:, 1], 2 * one_sided[..., 1].sum((1, 2)) / numbers, rtol=1e-12)
+        np.testing.assert_allclose(found[..., 1], 2 * one_sided[..., 1], rtol=1e-12, atol=1e-14)
+
+
+def test_units_of_one_frequency_each_can_use_all_frequencies_together():
+    waves = [np.cos(2 * np.pi * k * np.arange(P) / P + k) for k in range(1, P // 2 + 1)]
+    found = spectrum({"weight_0": np.ones((2 * P, 6)), "weight_1": np.stack(waves)})
+    assert found["fourier_output.unit_top10_share"] == pytest.approx(1)
+    assert found["fourier_output.top10_share"] == pytest.approx(1 / 6)
+    # A unit of twice the amplitude counts four times, and its two frequencies are 2.5 : 0.5.
+    mixed = np.stack([2 * waves[0], waves[1] * math.sqrt(2.5) + waves[2] * math.sqrt(0.5)])
+    found = spectrum({"weight_0": np.ones((2 * P, 2)), "weight_1": mixed})
+    assert found["fourier_output.unit_top10_share"] == pytest.approx((4 + 2.5) / 7)
+    assert found["fourier_output.top10_share"] == pytest.approx(4 / 7)
 
 
 def test_a_planted_wave_is_one_frequency_whatever_its_phases():
@@ -68,6 +82,8 @@ def test_random_weights_have_all_frequencies():
         assert found[f"{place}.gini"] < 0.06
         assert found[f"{place}.ipr"] < 1.02 / 56
         assert 6 / 56 < found[f"{place}.top10_share"] < 0.13
+        # The powers of one unit are exponentially distributed, the six largest of 56 hold 6/56 (1 + ln 56/6) of them.
+        assert found[f"{place}.unit_top10_share"] == pytest.approx(0.347, abs=0.015)
         assert found[f"{place}.constant_share"] == pytest.approx(1 / 113, rel=0.35)
 
 
@@ -75,10 +91,10 @@ def test_gini_and_the_strongest_tenth_by_hand():
     # Mean absolute difference over twice the mean: (1, 2, 3, 4) has 2 * (3*1 + 2*2 + 1*3) / 16 / (2 * 2.5) = 0.25.
     values = torch.tensor([[4.0, 1.0, 3.0, 2.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 8.0, 0.0]], dtype=torch.float64)
     np.testing.assert_allclose(gini(values).numpy(), [0.25, 0, 0.75], atol=1e-15)
-    np.testing.assert_allclose(top_share(values).numpy(), [4, 1, 8])
+    np.testing.assert_allclose(top_tenth(values).numpy(), [4, 1, 8])
     ascending = torch.arange(1.0, 57.0, dtype=torch.float64)[None]
-    assert float(top_share(ascending)) == 56 + 55 + 54 + 53 + 52 + 51
-    assert float(top_share(ascending[:, :50])) == 50 + 49 + 48 + 47 + 46
+    assert float(top_tenth(ascending)) == 56 + 55 + 54 + 53 + 52 + 51
+    assert float(top_tenth(ascending[:, :50])) == 50 + 49 + 48 + 47 + 46
 
 
 def test_weights_without_any_wave_have_no_spectrum():
@@ -97,36 +113,18 @@ def test_the_tables_are_found_by_their_shapes():
     assert found["fourier_input.power_2"] == pytest.approx(1)
 
 
-class Tokens(ModularArithmetic):
-    """Numbers and an equals sign as tokens; a fixture that is not a component of the engine."""
-
-    def result(self, a, b):
-        return a
-
-    @property
-    def input_kind(self):
-        return "tokens"
-
-    @property
-    def features(self):
-        return self.p + 1
-
-
-class Dense(Tokens):
-    """Numbers without a feature of their own."""
-
-    @property
-    def input_kind(self):
-        return "dense"
-
-
-def test_a_transformers_numbers_are_its_tokens_without_the_others():
-    embed = np.cos(2 * np.pi * 5 * np.arange(P + 1) / P)[:, None].repeat(8, 1)
-    embed[P] = 100
-    weights = {"embed": embed, "positions": np.ones((3, 8)), "unembed": np.ones((8, P))}
-    found = spectrum(weights, Tokens(p=P))
+def test_a_transformer_has_both_tables_and_dense_inputs_only_the_output():
+    waves = {k: np.cos(2 * np.pi * k * np.arange(P) / P) for k in (2, 5)}
+    task = ModularAddition(p=P, inputs=Tokens())
+    model = Transformer(width=P + 3, heads=1, feed_forward=P, norm="post", positions=True, bias=True)
+    weights = {name: value.numpy() for name, value in model.init(task, 0).items()}
+    weights |= {"embed": waves[5][:, None].repeat(P + 3, 1), "unembed": waves[2][None].repeat(P + 3, 0)}
+    found = spectrum(weights, task)
     assert found["fourier_input.power_5"] == pytest.approx(1)
-    assert not [name for name in FourierSpectrum().names({"w": (P + 1, P)}, Dense(p=P)) if "input" in name]
+    assert found["fourier_output.power_2"] == pytest.approx(1)
+    dense = ModularAddition(p=P, inputs=Binary())
+    shapes = {name: tuple(value.shape) for name, value in MLP(hidden=(8,)).init(dense, 0).items()}
+    assert {name.split(".")[0] for name in FourierSpectrum().names(shapes, dense)} == {"fourier_output"}
 
 
 def test_power_does_not_depend_on_the_cohort():

@@ -17,7 +17,7 @@ from trainables.engine.config import ConfigError, option
 from trainables.engine.probes import Observation, Probe
 from trainables.engine.tasks import ModularArithmetic, Task
 
-TOP_SHARE_OF_FREQUENCIES = 0.1
+TENTH = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class FourierSpectrum(Probe):
 
     ``fourier_output`` is the last matrix with a column for every class, transformed over the classes;
     ``fourier_input`` the first with a row for every feature, transformed over the numbers: the rows of a and those
-    of b of a one-hot pair each by themselves, their powers added; or the rows of a transformer's numbers, without
-    those of its other tokens.  Inputs that give a number no feature of its own have no ``fourier_input``.
+    of b of a one-hot pair each by themselves, their powers added; or the embedding of tokens.  Dense inputs, which
+    give a number no row of its own, have no ``fourier_input``.
 
     The power at frequency k is that of its sine and cosine together, summed over the hidden units, so that neither
     phase nor basis matters.  The constant (k = 0) is no frequency: its share of the whole power is
@@ -36,7 +36,9 @@ class FourierSpectrum(Probe):
     * ``power_<k>``: the share of frequency k, from 1 to F; their sum is 1;
     * ``gini``: the Gini coefficient of the shares (Hurley and Rickard 2009), 0 (all equal) to 1 - 1/F (one alone);
     * ``ipr``: the inverse participation ratio, the sum of the squared shares, 1/F to 1;
-    * ``top10_share``: the share of the strongest tenth of the frequencies, their number rounded up.
+    * ``top10_share``: the share of the strongest tenth of the frequencies, their number rounded up;
+    * ``unit_top10_share``: likewise, with each hidden unit's own strongest tenth.  A network can have one frequency a
+      unit and yet use all of them (Gromov 2023), so that this is large and ``top10_share`` is not.
 
     NaN where all weights are the same number.
     """
@@ -51,13 +53,8 @@ class FourierSpectrum(Probe):
 
     def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
         assert isinstance(task, ModularArithmetic)
-        quantities = [
-            "constant_share",
-            *(f"power_{k}" for k in range(1, task.p // 2 + 1)),
-            "gini",
-            "ipr",
-            "top10_share",
-        ]
+        powers = [f"power_{k}" for k in range(1, task.p // 2 + 1)]
+        quantities = ["constant_share", *powers, "gini", "ipr", "top10_share", "unit_top10_share"]
         return tuple(f"{place}.{quantity}" for place in _tables(shapes, task) for quantity in quantities)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
@@ -68,31 +65,31 @@ class FourierSpectrum(Probe):
         for place, name in _tables(shapes, task).items():
             weights = seen.parameters[name]
             if place == "fourier_input":
-                blocks = weights.shape[1] // task.p
-                weights = weights[:, : blocks * task.p].unflatten(1, (blocks, task.p)).transpose(-1, -2)
-            power = power_spectrum(weights)
-            total_K, shares_KF = power.sum(-1), power[:, 1:] / power[:, 1:].sum(-1, keepdim=True)
-            found[f"{place}.constant_share"] = power[:, 0] / total_K
+                weights = weights.unflatten(1, (-1, task.p)).transpose(-1, -2)
+            power_KUF = power_spectrum(weights).flatten(1, -2)  # U units
+            power_KF = power_KUF.sum(1)
+            waves_K = power_KF[:, 1:].sum(-1)
+            shares_KF = power_KF[:, 1:] / waves_K.unsqueeze(-1)
+            found[f"{place}.constant_share"] = power_KF[:, 0] / power_KF.sum(-1)
             for k, share_K in enumerate(shares_KF.unbind(-1), start=1):
                 found[f"{place}.power_{k}"] = share_K
             found[f"{place}.gini"] = gini(shares_KF)
             found[f"{place}.ipr"] = shares_KF.square().sum(-1)
-            found[f"{place}.top10_share"] = top_share(shares_KF)
+            found[f"{place}.top10_share"] = top_tenth(shares_KF)
+            found[f"{place}.unit_top10_share"] = top_tenth(power_KUF[..., 1:]).sum(1) / waves_K
         return found
 
 
 def power_spectrum(values: Tensor) -> Tensor:
-    """The power of real values along their last axis by frequency, summed over all axes but the first.
+    """The power of real values along their last axis by frequency, sine and cosine together.
 
-    :param values: shape (K, ..., N).
-    :returns: shape (K, N // 2 + 1), float64, from the constant on; its sum is that of the squared values (Parseval).
+    :param values: shape (..., N).
+    :returns: shape (..., N // 2 + 1), float64, from the constant on; its sum is that of the squares (Parseval).
     """
     numbers = values.shape[-1]
     power = torch.fft.rfft(values.double(), dim=-1, norm="ortho").abs().square()
-    power = power.flatten(1, -2).sum(1) if power.dim() > 2 else power
     # Every frequency but the constant and, for even N, the alternation stands for its negative as well.
-    twice = slice(1, (numbers + 1) // 2)
-    power[:, twice] *= 2
+    power[..., 1 : (numbers + 1) // 2] *= 2
     return power
 
 
@@ -104,9 +101,9 @@ def gini(shares_KF: Tensor) -> Tensor:
     return (ascending_KF * (2 * ranks_F - count - 1)).sum(-1) / (count * shares_KF.sum(-1))
 
 
-def top_share(shares_KF: Tensor) -> Tensor:
-    """The sum of the largest tenth of each row, their number rounded up: shape (K,)."""
-    return shares_KF.topk(math.ceil(TOP_SHARE_OF_FREQUENCIES * shares_KF.shape[1]), dim=-1).values.sum(-1)
+def top_tenth(values: Tensor) -> Tensor:
+    """The sum of the largest tenth of the values along the last axis, their number rounded up: shape (...)."""
+    return values.topk(math.ceil(TENTH * values.shape[-1]), dim=-1).values.sum(-1)
 
 
 def _tables(shapes: Mapping[str, tuple[int, ...]], task: ModularArithmetic) -> dict[str, str]:
@@ -115,7 +112,7 @@ def _tables(shapes: Mapping[str, tuple[int, ...]], task: ModularArithmetic) -> d
     found = {}
     if last := [name for name, (_, outputs) in matrices.items() if outputs == task.classes]:
         found["fourier_output"] = last[-1]
-    if task.input_kind == "tokens" or (task.input_kind == "one_hot" and task.features == 2 * task.p):
+    if task.input_kind != "dense":
         first = [name for name, (inputs, _) in matrices.items() if inputs == task.features]
         if first:
             found["fourier_input"] = first[0]
