@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import trainables
+from tests.fake_mnist import write_mnist
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule, OrthogonalGradient
@@ -40,6 +41,8 @@ FIELD_OF = {
 EXAMPLES: dict[str, dict[str, object]] = {
     "GrokkingTrial": {"task": ModularAddition(), "horizon_steps": 10},
     "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
+    "MNISTSubset": {"train_rows": 20, "test_rows": 10},
+    "SparseParity": {"bits": 10, "rows": 100},
     "Transformer": {"width": 8, "heads": 2, "feed_forward": 12, "positions": True, "dropout": 0.1, "dtype": "float64"},
     "FourierSpectrum": {"every": 1},
     "LogitNorm": {"strength": 0.1},
@@ -56,6 +59,16 @@ COMPANIONS: dict[str, dict[str, object]] = {
     "Transformer": {"task": ModularAddition(p=7, train_fraction=0.6, inputs=Tokens())},
 }
 """The other parts of the trial that a component needs beside it, by class name: GrokkingTrial field -> value."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def data(tmp_path_factory):
+    """The tasks whose rows come from disk find them."""
+    folder = tmp_path_factory.mktemp("data")
+    write_mnist(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GROKSCAPE_DATA", str(folder))
+        yield
 
 
 def all_configs() -> list[type[Config]]:

@@ -1,0 +1,157 @@
+"""Data sets on disk: both layouts, what is read, one clear line for what is missing or broken, one download."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.fake_mnist import write_mnist
+from trainables import datasets
+from trainables.datasets import DataMissingError, data_folder, mnist
+from trainables.engine.config import ConfigError
+from trainables.engine.trial import Seeds
+from trainables.mnist import MNISTSubset
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    datasets._mnist.cache_clear()
+    monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
+    monkeypatch.delenv("GROKSCAPE_DOWNLOAD", raising=False)
+    yield tmp_path
+    datasets._mnist.cache_clear()
+
+
+@pytest.mark.parametrize("under", [".", "mnist"])
+def test_mnist_is_read_from_either_layout(folder, under):
+    written = write_mnist(folder / under)
+    for half, (pixels, labels) in zip(mnist(), written.values(), strict=True):
+        np.testing.assert_array_equal(half.pixels, pixels)
+        np.testing.assert_array_equal(half.labels, labels)
+        assert half.pixels.dtype == np.uint8
+        assert half.labels.dtype == np.int64
+    assert mnist()[0] is mnist()[0]
+
+
+def test_a_subset_is_distinct_rows_by_the_seed_and_scaled_pixels(folder):
+    written = write_mnist(folder)
+    task = MNISTSubset(train_rows=25, test_rows=40)
+    split, other = task.split(Seeds.all(1)), task.split(Seeds.all(2))
+    assert split.train_inputs.shape == (25, task.features)
+    assert split.test_inputs.shape == (40, task.features)
+    assert split.train_inputs.dtype == np.float32
+    for (pixels, labels), inputs, found in (
+        (written["train"], split.train_inputs, split.train_labels),
+        (written["t10k"], split.test_inputs, split.test_labels),
+    ):
+        rows = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+        chosen = [np.round(row * 255).astype(np.uint8).tobytes() for row in inputs]
+        assert len(set(chosen)) == len(inputs)
+        assert [rows[image] for image in chosen] == found.tolist()
+    assert split.train_inputs.max() <= 1
+    assert (split.train_inputs != other.train_inputs).any()
+
+
+def test_the_fingerprint_knows_the_rows_their_order_and_the_content(folder):
+    write_mnist(folder)
+    task = MNISTSubset(train_rows=5, test_rows=5)
+    found = {task.fingerprint(Seeds(split=split, order=order)) for split in (0, 1) for order in (0, 1)}
+    assert len(found) == 4
+    assert task.fingerprint(Seeds(init=7)) == task.fingerprint(Seeds())
+    raw = folder / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    raw.write_bytes(raw.read_bytes()[:-1] + b"\x0a")
+    datasets._mnist.cache_clear()
+    assert task.fingerprint(Seeds()) not in found
+
+
+def test_more_rows_than_there_are_is_refused(folder):
+    write_mnist(folder)
+    with pytest.raises(ConfigError, match=r"MNISTSubset\.train_rows = 200: must be at most 60"):
+        MNISTSubset(test_rows=40).split(Seeds())
+
+
+def one_line(error) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_missing_is_one_line_that_says_how_to_get_it(folder, monkeypatch):
+    with pytest.raises(DataMissingError) as error:
+        mnist()
+    for part in ("MNIST", str(folder), "MNIST/raw", "GROKSCAPE_DOWNLOAD=1"):
+        assert part in one_line(error)
+    monkeypatch.setenv("GROKSCAPE_DATA", str(folder / "nothing"))
+    with pytest.raises(DataMissingError, match="is not a folder"):
+        data_folder()
+    monkeypatch.delenv("GROKSCAPE_DATA")
+    with pytest.raises(DataMissingError, match=r"GROKSCAPE_DATA is not set: must name the folder"):
+        MNISTSubset().fingerprint(Seeds())
+
+
+@pytest.mark.parametrize("damage", ["absent", "short", "another magic"])
+def test_a_broken_file_is_one_line(folder, damage):
+    write_mnist(folder)
+    broken = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    content = broken.read_bytes()
+    if damage == "absent":
+        broken.unlink()
+    else:
+        broken.write_bytes(content[: len(content) // 2] if damage == "short" else b"\x00\x00\x0d\x02" + content[4:])
+    with pytest.raises(DataMissingError, match="cannot be read") as error:
+        mnist()
+    assert str(folder / "MNIST") in one_line(error)
+
+
+class OneSet:
+    """Stands for torchvision's class: fetches by writing a small set, and keeps count."""
+
+    def __init__(self, root, download) -> None:
+        assert download
+        (Path(root).parent / f"fetched_by_{os.getpid()}").touch()
+        write_mnist(Path(root))
+
+
+def fetch(folder: Path) -> int:
+    real = datasets._torchvision_datasets()
+
+    class Sets:
+        def __getattr__(self, name):
+            return lambda root, **options: (
+                OneSet(root, **options) if options.get("download") else real.MNIST(root, **options)
+            )
+
+    datasets._torchvision_datasets = Sets
+    return len(datasets._mnist(folder)[0].labels)
+
+
+def test_processes_that_need_the_same_set_fetch_it_once(folder, monkeypatch):
+    monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(fetch, [folder] * 2, chunksize=1) == [60] * 2
+    assert len(list(folder.glob("fetched_by_*"))) == 1
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["MNIST"]
+
+
+def test_a_failed_download_is_one_line_and_leaves_no_half_set(folder, monkeypatch):
+    monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
+
+    def interrupted(root, download):
+        (Path(root) / "MNIST" / "raw").mkdir(parents=True)
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(datasets, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=interrupted))
+    with pytest.raises(DataMissingError, match="no network") as error:
+        mnist()
+    assert str(folder) in one_line(error)
+    assert not (folder / "MNIST").exists()
+
+
+def test_importing_the_task_does_not_import_torchvision():
+    code = "import sys, trainables.mnist; print('torchvision' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
