@@ -53,7 +53,7 @@ def draw_band(
     grid, stacked = stack(trials, column)
     with np.errstate(all="ignore"):
         low, high = np.nanmin(stacked, axis=0), np.nanmax(stacked, axis=0)
-        axes.fill_between(grid, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
+        axes.fill_between(grid, low, high, color=colour, alpha=0.08 if dashed else 0.18, lw=0, zorder=2)
         axes.plot(grid, np.nanmedian(stacked, axis=0), label=label, **look)
 
 

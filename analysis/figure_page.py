@@ -143,7 +143,7 @@ def _verdict(found: FigureResult, size: str) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    seeds = f" in {claim.holds.count(True)} of {len(claim.holds)} seeds" if len(claim.holds) > 1 else ""
+    seeds = f" ({claim.holds.count(True)} of {len(claim.holds)} seeds)" if len(claim.holds) > 1 else ""
     why = f'<span class="why">{html.escape(claim.reason)}</span>' if claim.reason else ""
     return (
         f'<li>{_status(claim.status)}{seeds}: {html.escape(claim.text)}<span class="numbers">'

@@ -17,15 +17,16 @@ from rich.text import Text
 
 from analysis.evidence import FULL, LAPTOP, SIZES, EvidenceError
 from analysis.figure_page import write_page
-from analysis.figure_picture import STATUS_COLOURS, extent_words, png
+from analysis.figure_picture import extent_words, png
 from analysis.figure_results import FigureResult, keep, markdown, result
 from analysis.paper_figure import FigureError, PaperFigure, named, paper_figures
-from analysis.verdict import NOT_RUN, Claim
+from analysis.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
 from pipeline.ledger import Ledger, LedgerError
 
 DEFAULT_OUT = "results/figures"
 ALL = "all"
-SIGNS = {"met": "✓", "not met": "✗", "undecided": "?", "reported": "·", NOT_RUN: "–"}
+STYLES = {MET: "green", NOT_MET: "red", UNDECIDED: "yellow", REPORTED: "cyan", NOT_RUN: "dim"}
+SIGNS = {MET: "✓", NOT_MET: "✗", UNDECIDED: "?", REPORTED: "·", NOT_RUN: "–"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -122,11 +123,11 @@ def verdict_lines(found: FigureResult, width: int = 100) -> Iterator[Text]:
         yield Text(line)
     if not found.sizes:
         yield Text()
-        yield Text(NOT_RUN.upper(), style=STATUS_COLOURS[NOT_RUN]).append(f"  {_how_to_run(figure)}", style="default")
+        yield Text(NOT_RUN.upper(), style=STYLES[NOT_RUN]).append(f"  {_how_to_run(figure)}", style="default")
     for size in found.sizes:
         verdict = found.verdicts[size]
         yield Text()
-        head = Text(verdict.status.upper(), style=f"bold {STATUS_COLOURS[verdict.status]}")
+        head = Text(verdict.status.upper(), style=f"bold {STYLES[verdict.status]}")
         yield head.append(
             f"  {extent_words(found.evidence[size], checked=figure.check is not None)}", style="default not bold"
         )
@@ -138,10 +139,8 @@ def verdict_lines(found: FigureResult, width: int = 100) -> Iterator[Text]:
 
 def _claim_lines(claim: Claim, width: int) -> Iterator[Text]:
     status = claim.status
-    held = f" in {claim.holds.count(True)} of {len(claim.holds)} seeds" if len(claim.holds) > 1 else ""
-    yield Text(f"  {SIGNS[status]} {status}{held}", style=STATUS_COLOURS[status]).append(
-        f": {claim.text}", style="default"
-    )
+    held = f" ({claim.holds.count(True)} of {len(claim.holds)} seeds)" if len(claim.holds) > 1 else ""
+    yield Text(f"  {SIGNS[status]} {status}{held}", style=STYLES[status]).append(f": {claim.text}", style="default")
     for text in (claim.numbers, claim.reason):
         for line in textwrap.wrap(text, width - 4):
             yield Text(f"    {line}")
@@ -163,7 +162,7 @@ def _print_table(console: Console, found: Sequence[FigureResult]) -> None:
         line = Text(f"{each.figure.name:{first}}  {each.figure.title:{second}}")
         for size, wide in ((FULL, room), (LAPTOP, 0)):
             summary = each.summary(size)
-            line.append("  ").append(f"{summary:{wide}}", style=STATUS_COLOURS.get(each.status(size), ""))
+            line.append("  ").append(f"{summary:{wide}}", style=STYLES.get(each.status(size), ""))
         console.print(line)
 
 

@@ -74,7 +74,7 @@ def test_a_figure_from_a_ledger(alone, ledger, tmp_path, capsys):
     assert out[0] == "Fig. 99  A made-up figure"
     assert out[1] == MADE_UP.statement
     assert "MET  at laptop size: 3 seeds, all 1\u202f500 steps" in out
-    assert "  ✓ met in 3 of 3 seeds: a test accuracy <of> .9 & more" in out
+    assert "  ✓ met (3 of 3 seeds): a test accuracy <of> .9 & more" in out
     assert "    ends at 100\u202f%" in out
     assert "  made up" in out
     assert not any("\x1b" in line for line in out), "plain where nobody looks"
