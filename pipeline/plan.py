@@ -21,7 +21,7 @@ from trainables.engine.stopping import SUCCESS
 from trainables.engine.trial import TrialConfig
 from trainables.records import FAILED, STOPPED, TrialRow
 
-__all__ = ["CohortPlan", "Plan", "describe", "duration", "make_plan", "starting_step", "summary"]
+__all__ = ["CohortPlan", "Plan", "count_of", "describe", "duration", "make_plan", "starting_step", "summary"]
 
 NOMINAL_FLOPS = {"cpu": 6e10, "cuda": 2e13}
 """Floating-point operations a second, until the ledger has measured times.
@@ -279,7 +279,7 @@ def _notes(
         if row.data_fingerprint != config.data_fingerprint():
             found[how, "trained on other rows of data"] += 1
     for (how, difference), count in sorted(found.items()):
-        yield f"{_count(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
+        yield f"{count_of(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
 
 
 def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
@@ -344,11 +344,11 @@ def describe(plan: Plan, space: LoadedSpace) -> list[str]:
             parts.append(f"{told['failed']} failed before (--rerun-failed runs them again)")
         lines.append(f"  trials   {told['planned']}: {', '.join(parts)}")
         if told["cohorts"]:
-            lines.append(f"  cohorts  {told['cohorts']}, the largest of {_count(told['largest_cohort'], 'trial')}")
+            lines.append(f"  cohorts  {told['cohorts']}, the largest of {count_of(told['largest_cohort'], 'trial')}")
     if told["predicted_s"]:
         cost, wall = duration(told["predicted_s"]), duration(told["predicted_wall_s"])
         lines.append(
-            f"  cost     {cost} of training, {wall} on {_count(plan.workers, 'worker')}, if no trial stops early"
+            f"  cost     {cost} of training, {wall} on {count_of(plan.workers, 'worker')}, if no trial stops early"
         )
     else:
         lines.append("  cost     none: nothing is left to run")
@@ -368,7 +368,8 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _count(number: int, what: str) -> str:
+def count_of(number: int, what: str) -> str:
+    """``1 trial``, ``2 trials``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -59,7 +59,7 @@ def device_kind(device: str) -> str:
 
     count = torch.cuda.device_count()
     if int(index or 0) >= count:
-        raise ValueError(f"device {device!r}: this machine has {count} CUDA GPUs")
+        raise ValueError(f"{device}: this machine has {count} CUDA GPUs")
     return f"cuda:{torch.cuda.get_device_name(int(index or 0))}"
 
 

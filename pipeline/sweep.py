@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline import ray_settings
 from pipeline.dispatch import Dispatcher, RowOrigin
 from pipeline.ledger import Ledger, LedgerError, SweepRow
-from pipeline.plan import CohortPlan, Plan, describe, duration, make_plan, summary
+from pipeline.plan import CohortPlan, Plan, count_of, describe, duration, make_plan, summary
 from pipeline.progress import LiveView, PlainView, Point, SilentView, Tally, print_line
 from pipeline.provenance import collect, source_hash
 from pipeline.ray_settings import RayAddressError
@@ -435,7 +435,7 @@ def _announced(plan: Plan, suggestions: int) -> str:
     kept = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
     failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
     most = duration(plan.predicted_wall_s)
-    where = f"in {len(plan.cohorts)} cohorts on {plan.workers} workers"
+    where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
     return f"{kept}{failed}{todo} to run {where}, {most} of training at most"
 
 

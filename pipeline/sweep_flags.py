@@ -108,7 +108,7 @@ def resolve(flags: argparse.Namespace, space: LoadedSpace) -> Settings:
         kind = device_kind(device)
     except ValueError as error:
         if flags.address is None:
-            raise InputError(f"--device {device}: {error}") from None
+            raise InputError(f"--device {error}") from None
         kind = device  # The cluster has what this machine has not.
     on_gpu = device != "cpu"
     cpus = spec.cpus_per_cohort or 1.0
@@ -157,7 +157,10 @@ def _whole(text: str) -> int:
 
 
 def _size(text: str) -> int | Literal["auto"]:
-    return "auto" if text == "auto" else _whole(text)
+    try:
+        return "auto" if text == "auto" else _whole(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
 
 
 def _hours(text: str) -> float:

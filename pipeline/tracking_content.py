@@ -282,7 +282,9 @@ def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
 def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
     """The down-sampled curves; the very last measurement too, once the trial has ended.
 
-    A value that is not finite is sent as NaN: MLflow keeps NaN, but turns an infinity into 1.8e308.
+    A column of one tensor or frequency (``norm.weight_2``, ``fourier_output.power_7``) has its last value only: a
+    trial may have hundreds of them, and their curves are in the ledger.  A value that is not finite is sent as NaN:
+    MLflow keeps NaN, but turns an infinity into 1.8e308.
     """
     steps = trajectory["step"].to_numpy()
     shown = curve_mask(steps)
@@ -293,8 +295,8 @@ def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
         if name in ("trial_id", "step"):
             continue
         column = trajectory[name]
-        values = _floats(column)
-        for index in np.flatnonzero(shown & column.is_valid().to_numpy()):
+        values, measured = _floats(column), np.flatnonzero(column.is_valid().to_numpy())
+        for index in measured[-1:] if "." in name else measured[shown[measured]]:
             value, step = float(values[index]), int(steps[index])
             points.append(Point(name, value if math.isfinite(value) else math.nan, 1000 * step, step))
     return points

@@ -68,7 +68,12 @@ BAD = [
     ),
     ("an unknown flag", SMALL, ["--fast"], r"unrecognized arguments: --fast"),
     ("no workers", SMALL, ["--workers", "0"], r"--workers: '0': must be a whole number of at least 1"),
-    ("a size in words", SMALL, ["--cohort-size", "big"], r"--cohort-size: 'big': must be"),
+    (
+        "a size in words",
+        SMALL,
+        ["--cohort-size", "big"],
+        r"--cohort-size: 'big': must be a whole number of at least 1, or 'auto'",
+    ),
     ("no time", SMALL, ["--max-hours", "-1"], r"--max-hours: '-1': must be a number of hours above 0"),
     ("half a seed", SMALL, ["--seeds", "1.5"], r"--seeds: '1.5': must be"),
     (

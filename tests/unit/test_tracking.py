@@ -1,5 +1,6 @@
 """The projection of a ledger into MLflow: what a run shows, what a sync writes, and what it refuses."""
 
+import dataclasses
 import json
 import math
 import sqlite3
@@ -22,7 +23,10 @@ from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, 
 from tests.sample_sweep import COLUMNS, SampleSweep
 from trainables.engine.outcome import outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
+from trainables.grokking import GrokkingTrial
 from trainables.records import FAILED, RUNNING, STOPPED
+
+TRIAL_KINDS = (GrokkingTrial,)
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -158,6 +162,21 @@ class TestWhatARunShows:
         assert curve(uri, run, "margin_q10") == {1: 1.0}
         assert outcome_from_metrics(run.data.metrics).t_gen.kind == "diverged"
 
+    def test_a_column_of_one_tensor_or_frequency_has_its_last_value_only(self, sample: SampleSweep, uri: str) -> None:
+        """However many there are, a run takes one value of each, at the measurement that had it."""
+        steps = Measuring().steps(1500)
+        detail = {f"fourier_output.power_{k}": [float(k + n) for n in range(len(steps))] for k in range(1, 57)}
+        detail["norm.weight_2"] = [0.5] * (len(steps) - 1) + [None]  # type: ignore[list-item]
+        row = sample.row(0, 1500, "finished")
+        rows = {"trial_id": [row.trial_id] * len(steps), "step": steps, **sample.curves(0, steps), **detail}
+        sample.ledger.commit([row], rows)
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[row.trial_id]
+        assert curve(uri, run, "fourier_output.power_7") == {1500: 7.0 + len(steps) - 1}
+        assert curve(uri, run, "norm.weight_2") == {int(steps[-2]): 0.5}
+        assert len(curve(uri, run, "test_loss")) > 50
+        assert set(detail) <= set(run.data.metrics)
+
     def test_a_trial_that_failed_before_it_was_measured(self, sample: SampleSweep, uri: str) -> None:
         row = sample.row(0, 0, FAILED, error="no such file", error_kind="error")
         sample.ledger.commit([row], {"trial_id": [], "step": []})
@@ -186,6 +205,14 @@ class TestWhatARunShows:
         assert [trial["trial_id"] for trial in sheet["trials"]] == sample.trial_ids
         assert [trial["coordinates"] for trial in sheet["trials"]] == sample.coordinates
         assert (report.created, report.updated, report.unchanged) == (4, 0, 0)
+
+
+def test_the_demand_is_that_of_every_kind_of_trial() -> None:
+    """Named in part, because the trial kinds import torch; here they may."""
+    declared = {
+        spec.name for kind in TRIAL_KINDS for spec in dataclasses.fields(kind) if spec.metadata.get("demand", False)
+    }
+    assert declared == tracking_content.DEMAND
 
 
 class TestIdempotence:
