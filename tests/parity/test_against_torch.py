@@ -10,7 +10,7 @@ from torch import nn
 from trainables.engine.gradients import OrthogonalGradient, inner
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy, log_s, s
 from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD, AdamW, stack_hyper
+from trainables.engine.optimizers import SGD, Adam, AdamW, stack_hyper
 from trainables.engine.tasks import ModularAddition, ModularMultiplication, ModularSubtraction
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
@@ -22,6 +22,7 @@ ADAMWS = [
     AdamW(learning_rate=0.003, betas=(0.5, 0.999), eps=1e-8),
     AdamW(learning_rate=0.1, betas=(0.0, 0.9), eps=1e-3, weight_decay=0.01),
 ]
+ADAMS = [Adam(**vars(optimizer)) for optimizer in ADAMWS]
 SGDS = [
     SGD(learning_rate=0.1),
     SGD(learning_rate=0.05, momentum=0.9, weight_decay=0.1),
@@ -31,8 +32,9 @@ NESTEROVS = [SGD(learning_rate=0.05, momentum=momentum, nesterov=True, weight_de
 
 
 def torch_twin(optimizer, parameters):
-    if isinstance(optimizer, AdamW):
-        return torch.optim.AdamW(
+    if isinstance(optimizer, AdamW | Adam):
+        twin = torch.optim.AdamW if isinstance(optimizer, AdamW) else torch.optim.Adam
+        return twin(
             parameters,
             lr=optimizer.learning_rate,
             betas=optimizer.betas,
@@ -48,7 +50,7 @@ def torch_twin(optimizer, parameters):
     )
 
 
-@pytest.mark.parametrize("optimizers", [ADAMWS, SGDS, NESTEROVS], ids=["AdamW", "SGD", "SGD nesterov"])
+@pytest.mark.parametrize("optimizers", [ADAMWS, ADAMS, SGDS, NESTEROVS], ids=["AdamW", "Adam", "SGD", "SGD nesterov"])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-12), (torch.float32, 2e-5)], ids=str)
 def test_optimizers_take_torchs_steps_with_every_value_honoured(optimizers, dtype, rtol):
     generator = torch.Generator().manual_seed(1)
@@ -94,7 +96,7 @@ def as_module(model: MLP, task, parameters) -> nn.Module:
 @pytest.mark.parametrize(
     "loss", [SoftmaxCrossEntropy(dtype="float64"), StableMaxCrossEntropy()], ids=lambda x: type(x).__name__
 )
-@pytest.mark.parametrize("optimizer", [ADAMWS[0], SGDS[1]], ids=["AdamW", "SGD"])
+@pytest.mark.parametrize("optimizer", [ADAMWS[0], ADAMS[0], SGDS[1]], ids=["AdamW", "Adam", "SGD"])
 def test_twenty_steps_equal_a_plain_torch_loop(bias, loss, optimizer):
     """One-hot inputs, nn.Linear, torch's optimizer, the loss by its definition: float64, relative 1e-9."""
     trial = GrokkingTrial(
@@ -190,16 +192,6 @@ def test_stablemax_is_its_definition_and_the_softmax_of_g():
     ours = StableMaxCrossEntropy().row_losses(logits, labels, {})
     judged = -probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1).log()
     torch.testing.assert_close(ours, judged, rtol=1e-11, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "loss", [SoftmaxCrossEntropy(dtype="float64"), StableMaxCrossEntropy()], ids=lambda x: type(x).__name__
-)
-def test_the_losses_gradients_pass_gradcheck(loss):
-    generator = torch.Generator().manual_seed(2)
-    logits = (torch.randn(2, 4, 5, dtype=torch.float64, generator=generator) * 3).requires_grad_()
-    labels = torch.randint(0, 5, (2, 4), generator=generator)
-    assert torch.autograd.gradcheck(lambda z: loss.row_losses(z, labels, {}), (logits,))
 
 
 def test_stablemaxs_gradient_at_zero_logits_is_the_derivative_of_s():
