@@ -29,7 +29,7 @@ h2 { font-size: 1.15rem; margin: 0 0 .4rem; scroll-margin-top: 1rem; }
 a { color: inherit; text-decoration-color: #c4c4c4; text-underline-offset: 3px; }
 .subtitle, .extent, .numbers, .why, figcaption, footer { color: #6b6b6b; }
 .subtitle { margin: 0 0 1.2rem; max-width: 62rem; }
-.count { margin: 0 1.1rem 1.2rem 0; display: inline-block; font-size: .95rem; }
+.count { margin: 0 1.1rem .4rem 0; display: inline-block; font-size: .95rem; }
 .count b { font-size: 1.5rem; font-weight: 600; margin-right: .3rem; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid #eee; vertical-align: top; }
@@ -89,11 +89,12 @@ def best_status(found: FigureResult) -> str:
 
 def _counts(found: Sequence[FigureResult]) -> str:
     statuses = [best_status(each) for each in found]
-    return "".join(
+    counts = "".join(
         f'<span class="count"><b style="color:{STATUS_COLOURS[status]}">{statuses.count(status)}</b>{status}</span>'
         for status in STATUSES
         if status in statuses
     )
+    return f'<p>{counts}<span class="extent">each figure at the size that is shown first</span></p>'
 
 
 def _table(found: Sequence[FigureResult]) -> str:

@@ -47,7 +47,12 @@ def verdict(evidence: Evidence) -> Verdict:
     growing = bool(np.all(np.diff(s[np.searchsorted(x, apart)]) > 0))
     lost = {name: f"{bits * np.log(2):.3g} and {2.0**bits:.1e}" for name, bits in DIGITS.items()}
     return judge(
-        Claim("s(0) = 1, and s is 1 + x to first order", (touching,), f"{np.sum(x == 0)} points at 0", min_seeds=1),
+        Claim(
+            "s(0) = 1, and s is 1 + x to first order",
+            (touching,),
+            f"s(0) = {s[x == 0].max():g}; |s(x) − 1 − x| ≤ x² for |x| < .06",
+            min_seeds=1,
+        ),
         Claim("s increases everywhere", (growing,), f"{len(apart)} points from {x[0]:.0e} to {x[-1]:g}", min_seeds=1),
         Claim(
             "s is below the exponential for x > 0 and above it for x < 0",
