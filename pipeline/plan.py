@@ -276,8 +276,11 @@ def _notes(
             found[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
         if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
             found[how, "trained by another version of the components' source"] += 1
-        if row.data_fingerprint != config.data_fingerprint():
-            found[how, "trained on other rows of data"] += 1
+        try:
+            if row.data_fingerprint != config.data_fingerprint():
+                found[how, "trained on other rows of data"] += 1
+        except ConfigError as error:  # the data set is not here
+            found[how, f"trained on data that cannot be compared ({error})"] += 1
     for (how, difference), count in sorted(found.items()):
         yield f"{count_of(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
 

@@ -28,7 +28,7 @@ from pipeline.space_file import LoadedSpace, load_space
 from pipeline.spec import PlannedTrial, SpecError
 from pipeline.sweep_flags import BAD_INPUT, DEFAULT_FIGURES, InputError, Settings, devices_here, parser, resolve
 from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync_command
-from trainables.engine.config import canonical_json
+from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.lockstep import Origin
 from trainables.records import FAILED, TrialRow
@@ -79,7 +79,20 @@ def _run(flags: argparse.Namespace) -> int:
         else:
             print("\n".join(describe(plan, space)))
         return DONE
+    if settings.address is None:  # a cluster's data are where its workers are
+        _check_data(plan)
     return sweep.run(plan, as_json=flags.json, out=out)
+
+
+def _check_data(plan: Plan) -> None:
+    """
+    :raises InputError: when a data set that is to be trained on is not there.
+    """
+    for trial in {cohort.trials[0].cohort_key: cohort.trials[0] for cohort in plan.cohorts}.values():
+        try:
+            trial.data_fingerprint()
+        except ConfigError as error:
+            raise InputError(str(error)) from None
 
 
 class Sweep:

@@ -19,6 +19,7 @@ from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
+from trainables.mnist import MNISTSubset
 from trainables.records import TrialRow
 
 TRIAL = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(8,)), horizon_steps=1000)
@@ -296,6 +297,15 @@ def test_what_differs_from_now_is_told() -> None:
         f"1 continued trial was trained on cuda:NVIDIA H100, not on {CPU}",
     )
     assert plan([b], [replace(rows[1], data_fingerprint=b.data_fingerprint())]).notes == ()
+
+
+def test_data_that_are_not_here_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROKSCAPE_DATA", raising=False)
+    held = row(TRIAL, "finished", 1000)
+    config = TRIAL.replace(task=MNISTSubset())
+    held = replace(held, trial_id=config.trial_id, config_json=canonical_json(config.to_json()))
+    (note,) = plan([config], [held]).notes
+    assert note.startswith("1 cached trial was trained on data that cannot be compared (GROKSCAPE_DATA is not set")
 
 
 def loaded(spec: SweepSpec) -> LoadedSpace:

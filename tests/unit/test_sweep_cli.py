@@ -195,6 +195,18 @@ def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
     assert "pictures/phase_diagram.png" in told["figures"]
 
 
+def test_a_data_set_that_is_not_there_is_said_before_anything_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("GROKSCAPE_DATA", raising=False)
+    path = write_space(tmp_path, "base=BASE.replace(task=MNISTSubset())", name="space")
+    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+    code, output, errors = run(capsys, "space.py", "--dry-run", "--mlflow-uri", "none")
+    assert (code, errors) == (0, "")
+    code, output, errors = run(capsys, "space.py", "--local", "--mlflow-uri", "none")
+    assert (code, output) == (2, "")
+    assert re.fullmatch(r"error: GROKSCAPE_DATA is not set[^\n]*\n", errors), errors
+    assert Ledger.open("results/ledger").sweeps() == []
+
+
 def test_the_space_sets_what_no_flag_does(tmp_path):
     settings = ', workers=3, cohort_size=7, device="cpu", max_hours=2.5, ledger="there", mlflow_uri="none"'
     space = load_space(write_space(tmp_path, SMALL + settings, name="space"))
