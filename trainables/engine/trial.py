@@ -104,13 +104,13 @@ class TrialConfig(Config):
         """The measured steps, ascending, int64."""
         return self.measuring.steps(self.horizon_steps)
 
-    @staticmethod
-    def due(place: int | None, every: int) -> bool:
+    def due(self, place: int | None, every: int) -> bool:
         """Whether what is done at every so many measurements is done at the one with this number, from 0.
 
-        None is a step outside the schedule, at which everything is looked at.
+        It also is at the horizon, so that the end of a run is known; None is a step outside the schedule, at which
+        everything is looked at.
         """
-        return place is None or place % every == 0
+        return place is None or place % every == 0 or place == len(self.grid()) - 1
 
     @cached_property
     def trial_id(self) -> str:
