@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainables.engine.tasks import NOISE_STREAM, random_bits
+from trainables.engine.randomness import NOISE_STREAM, random_bits
 
 
 class Noise:

@@ -21,7 +21,6 @@ from trainables.engine.randomness import (
     permutation,
     random_bits,
 )
-from trainables.engine.randomness import NOISE_STREAM as NOISE_STREAM
 from trainables.engine.trial import Seeds
 
 
