@@ -146,7 +146,7 @@ def log_s(x: Tensor) -> Tensor:
 
 
 class _LogS(torch.autograd.Function):
-    """Written as one operation: a quarter of the time of what autograd makes of the two branches, with the same bits."""
+    """One operation, with the bits of what autograd makes of the two branches in a quarter of the time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
