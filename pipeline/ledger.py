@@ -5,7 +5,7 @@ Workers commit to it themselves; nobody has to be asked, locked or waited for::
     grokscape-ledger.json            what this folder is, and the version of its schema
     segments/<key>.parquet           one commit: trajectory rows, and trial rows in the metadata
     compacted/trajectories-*.parquet many commits, rewritten: plain tables for any reader of Parquet
-    compacted/trials-*.parquet       one row a trial
+    compacted/trials-*.parquet       one row a trial, and one for each other demand that was made of it
     manifests/<id>.json              what a rewrite wrote and what that supersedes
     sweeps/<name>.json               which trials a sweep consists of, in order
     checkpoints/<xx>/<trial_id>.<step>.ckpt
@@ -194,6 +194,20 @@ class Ledger:
         wanted = sorted(placed) if trial_ids is None else sorted(set(trial_ids) & placed.keys())
         return {trial_id: placed[trial_id].row for trial_id in wanted}
 
+    def other_demands(self) -> dict[str, list[TrialRow]]:
+        """For each trial that was asked for in several ways: the furthest row of every way but the standing row's.
+
+        A trial that went to its horizon may have been run again, not as far, with more probes: its trajectory has
+        both, and only its rows tell which measurements that are.
+        """
+        found: dict[str, list[TrialRow]] = {}
+        standing = self.trials()
+        for placed in self._store.consistently(self._store.by_demand):
+            row = placed.row
+            if row.trial_id in standing and row.config_json != standing[row.trial_id].config_json:
+                found.setdefault(row.trial_id, []).append(row)
+        return found
+
     def trajectories(self, trial_ids: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """The trajectory rows of some trials, or of all: one for each (trial_id, step), in that order.
 
@@ -313,7 +327,7 @@ class Ledger:
         if other.uri == self.uri:
             raise LedgerError(f"ledger: {self.shown} cannot be merged into itself")
         before = self.trials()
-        theirs = other.trials()
+        theirs, their_others = other.trials(), other.other_demands()
         ordered = sorted(theirs)
         rows = 0
         for start in range(0, len(ordered), MERGED_TRIALS):
@@ -326,6 +340,8 @@ class Ledger:
                     path = snapshot_path(trial_id, step)
                     self._store.files.put(path, other._store.files.read(path))
             self.commit([theirs[trial_id] for trial_id in some], columns, checkpoints)
+            for row in (row for trial_id in some for row in their_others.get(trial_id, ())):
+                self.commit([row], {})
             rows += len(table)
         own_sweeps = {row.name: row for row in self.sweeps()}
         newer = [

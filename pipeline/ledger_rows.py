@@ -87,6 +87,16 @@ def latest(rows: Iterable[PlacedRow]) -> dict[str, PlacedRow]:
     return found
 
 
+def latest_by_demand(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
+    """The furthest row of each trial for each configuration that it was asked for with."""
+    found: dict[tuple[str, str], PlacedRow] = {}
+    for placed in rows:
+        key = placed.row.trial_id, placed.row.config_json
+        if key not in found or placed.rank() > found[key].rank():
+            found[key] = placed
+    return list(found.values())
+
+
 def probe_columns(names: Iterable[str]) -> list[str]:
     """Those of the column names that belong to probes."""
     return [name for name in names if name not in ("trial_id", "step", "segment")]

@@ -31,6 +31,7 @@ from pipeline.ledger_rows import (
     check_version,
     count_trials,
     latest,
+    latest_by_demand,
     merge_rows,
     placed_rows,
     read_trajectory,
@@ -203,6 +204,16 @@ class Store:
 
         :raises FileNotFoundError: when a file has gone since the listing.
         """
+        return latest(self._every_row(listing))
+
+    def by_demand(self, listing: Listing) -> list[PlacedRow]:
+        """The furthest row of each trial for each demand; which measurements there are depends on it.
+
+        :raises FileNotFoundError: when a file has gone since the listing.
+        """
+        return latest_by_demand(self._every_row(listing))
+
+    def _every_row(self, listing: Listing) -> list[PlacedRow]:
         wanted = listing.segments + listing.trials
         known = self._rows
         fresh = [entry for entry in wanted if entry.path not in known]
@@ -210,7 +221,7 @@ class Store:
         read = dict(zip((entry.path for entry in fresh), contents, strict=True))
         rows = {entry.path: known[entry.path] if entry.path in known else read[entry.path] for entry in wanted}
         self._rows = rows
-        return latest(row for placed in rows.values() for row in placed)
+        return [row for placed in rows.values() for row in placed]
 
     def rows_of(self, entry: Entry) -> tuple[PlacedRow, ...]:
         """The trial rows in one segment or one compacted file of trials."""

@@ -160,7 +160,7 @@ class _Rewrite:
                 merged = self._store.read(listing, chunk, entries=folded)
                 conflicts += merged.conflicts
                 self._write("trajectories", merged.table)
-            staying = [row for trial_id, row in placed.items() if trial_id not in self._drop]
+            staying = [row for row in self._store.by_demand(listing) if row.row.trial_id not in self._drop]
             if staying:
                 self._write("trials", trial_table(staying))
             files = [*self._written, *(entry.path for entry in kept)]

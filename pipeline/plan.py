@@ -86,6 +86,7 @@ def make_plan(
     workers: int,
     rerun_failed: bool = False,
     source_hashes: Mapping[str, str] | None = None,
+    other_demands: Mapping[str, Sequence[TrialRow]] | None = None,
 ) -> Plan:
     """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
 
@@ -93,6 +94,7 @@ def make_plan(
     :param checkpoints: the step of a trial's checkpoint, or None.
     :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
     :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
+    :param other_demands: further rows of the trials, that were run for other demands.
     """
     cached, failed = set(), set()
     to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
@@ -100,6 +102,10 @@ def make_plan(
     for trial in trials:
         config, row = trial.config, rows.get(trial.config.trial_id)
         start = starting_step(config, row, checkpoints(config.trial_id) if row else None)
+        for other in (other_demands or {}).get(config.trial_id, ()) if start is not None else ():
+            if starting_step(config, other, None) is None:
+                row, start = other, None
+                break
         if start is None:
             cached.add(config.trial_id)
         elif row and row.state == FAILED and not rerun_failed:

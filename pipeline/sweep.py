@@ -128,6 +128,7 @@ class Sweep:
     def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], *, rerun_failed: bool) -> Plan:
         rows = self.ledger.trials() if self.ledger is not None else {}
         steps = self.ledger.checkpoint_steps() if self.ledger is not None else {}
+        others = self.ledger.other_demands() if self.ledger is not None else {}
         return make_plan(
             trials,
             rows,
@@ -137,6 +138,7 @@ class Sweep:
             workers=self.settings.workers or devices_here(False, 1.0, 0.0),
             rerun_failed=rerun_failed,
             source_hashes={trial.config.trial_id: source_hash(trial.config) for trial in trials},
+            other_demands=others,
         )
 
     def run(self, plan: Plan, *, as_json: bool, out: Path) -> int:

@@ -418,3 +418,24 @@ def test_values_survive_every_road(ledger, tmp_path):
     pd.testing.assert_frame_equal(table.to_pandas(), ledger.trajectories().to_pandas(), check_exact=True)
     assert table["rare"].is_null().to_pylist() == [True, False, False] * 10
     assert np.array(table["train_loss"]).tobytes() == value("a", COLUMNS[0], range(30)).tobytes()
+
+
+def test_what_a_trial_was_asked_for_is_kept_for_each_demand(tmp_path):
+    ledger, other = (Ledger.open(str(tmp_path / name), create=True) for name in ("ledger", "other"))
+    far = trial_row("a", 9, "finished", config_json='{"class":"made.up","probes":[]}')
+    near = trial_row("a", 3, "stopped", config_json='{"class":"made.up","probes":["norm"]}')
+    ledger.commit([far], trajectory("a", range(10)))
+    assert ledger.other_demands() == {}
+    ledger.commit([trial_row("a", 2, config_json=near.config_json)], trajectory("a", range(3), ("norm",)))
+    ledger.commit([near], trajectory("a", range(4), ("norm",)))
+    other.merge(ledger)
+    for found in (ledger, other):
+        for _ in range(2):
+            assert found.trials() == {"a": far}
+            assert found.other_demands() == {"a": [near]}
+            assert found.trajectories()["norm"].null_count == 6
+            found.compact()
+    commit_steps(ledger, "b", range(3))
+    ledger.compact()
+    assert ledger.other_demands() == {"a": [near]}
+    assert ledger.verify() == []
