@@ -12,6 +12,7 @@ import torch
 
 import trainables
 from tests.fake_mnist import write_mnist
+from tests.host_reads import HostReads
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule, OrthogonalGradient
@@ -221,3 +222,19 @@ def test_no_probe_changes_the_path(classes, every):
         assert torch.equal(value, other["parameters"][name])
     for buffer, tensors in one["optimizer"].items():
         assert all(torch.equal(value, other["optimizer"][buffer][name]) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
+def test_a_step_reads_nothing_back_and_is_the_same_operations_every_time(cls):
+    """With any component in it a step stays a pure tensor program, so that a GPU can replay it as a graph."""
+    trials = [small_trial(example(cls)).replace(seeds=Seeds.all(seed)) for seed in range(3)]
+    cohort = trials[0].build(trials, "cpu")
+    cohort.advance(5)  # past the step at which an example's intervention sets in
+    runs = []
+    for _ in range(3):
+        with HostReads() as reads:
+            cohort.advance(1)
+        runs.append(reads.operations)
+        cohort.retire([0])
+    assert runs[0] == runs[1] == runs[2]
+    assert len(runs[0]) > 20
