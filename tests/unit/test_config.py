@@ -76,10 +76,13 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
         "seeds.split",
         "seeds.init",
         "seeds.order",
+        "task.label_corruption",
         "optimizer.learning_rate",
         "optimizer.betas",
         "alpha",
+        "loss.label_smoothing",
         "loss.temperature",
+        "model.init_scale",
         "optimizer.eps",
         "optimizer.weight_decay",
     }
