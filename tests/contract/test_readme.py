@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import phase_diagram
+from analysis import figures, phase_diagram
 from pipeline import sweep_flags
+from tests.contract.test_components import CONFIGS, FIELD_OF
+from trainables.engine.encodings import Encoding
+from trainables.engine.probes import STANDARD
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,12 +44,12 @@ def test_the_search_space_is_printed_as_it_is():
 
 
 def test_the_components_are_those_that_there_are():
-    from trainables.engine import gradients, losses, models, optimizers, tasks
-
-    modules = (gradients, losses, models, optimizers, tasks)
+    """Each of the table's classes exists, and none is missing but those that stand for nothing."""
     table = README.split("| component | classes |")[1].split("\n\n")[0]
-    for name in re.findall(r"`([A-Z]\w+)`", table):
-        assert any(hasattr(module, name) for module in modules), name
+    named = set(re.findall(r"`([A-Z]\w+)`", table))
+    default = {"NoPenalty", "NoIntervention"} | {type(probe).__name__ for probe in STANDARD}
+    there = {cls.__name__ for cls in CONFIGS if issubclass(cls, (*FIELD_OF, Encoding))}
+    assert named == there - default
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "pipeline.sweep" in c])
@@ -59,9 +62,14 @@ def test_phase_diagram_commands_parse(command):
     phase_diagram.parser().parse_args(shlex.split(command)[3:])
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.figures" in c])
+def test_figures_commands_parse(command):
+    figures.parser().parse_args(shlex.split(command)[3:])
+
+
 def test_every_module_that_is_run_has_a_help():
     modules = sorted({shlex.split(command)[2] for command in COMMANDS})
-    assert len(modules) == 4
+    assert len(modules) == 5
     for module in modules:
         out = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
         assert out.returncode == 0, out.stderr
