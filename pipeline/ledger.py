@@ -340,8 +340,8 @@ class Ledger:
                     path = snapshot_path(trial_id, step)
                     self._store.files.put(path, other._store.files.read(path))
             self.commit([theirs[trial_id] for trial_id in some], columns, checkpoints)
-            for row in (row for trial_id in some for row in their_others.get(trial_id, ())):
-                self.commit([row], {})
+            for demanded in (row for trial_id in some for row in their_others.get(trial_id, ())):
+                self.commit([demanded], {})
             rows += len(table)
         own_sweeps = {row.name: row for row in self.sweeps()}
         newer = [
