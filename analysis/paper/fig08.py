@@ -1,0 +1,108 @@
+"""Fig. 8: zeroing the gradient of the true class's logit stops a run that generalises."""
+
+import math
+
+from matplotlib.figure import SubFigure
+
+from analysis.curves import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, mark_step, step_axis, tidy
+from analysis.evidence import Evidence, TrialEvidence
+from analysis.paper_figure import PaperFigure
+from analysis.verdict import Claim, Told, Verdict, at_least, judge, percent, report, spread
+
+CONTROL, ZEROED = ARMS = "control", "true class's gradient zeroed"
+ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0]), strict=True))
+TEST = "test_accuracy"
+CHANGE, GAIN = 0.01, 0.25
+
+
+def intervened_at(evidence: Evidence) -> int:
+    """N: the first step whose update is made without the true class's gradient."""
+    return int(evidence.values("at_step")[0])
+
+
+def change(trial: TrialEvidence, since: int) -> float:
+    """The largest change of the test accuracy from its value at N, up or down; NaN where N is not past."""
+    steps, values = trial.measured(TEST)
+    before = trial.at(TEST, since)
+    later = values[steps >= since]
+    return float(abs(later - before).max()) if len(later) and not math.isnan(before) else math.nan
+
+
+def stopped(trial: TrialEvidence, since: int) -> Told:
+    """Whether the test accuracy stays within a point of what it was at N; None where it may still leave it."""
+    largest = change(trial, since)
+    if largest >= CHANGE:
+        return False
+    return True if largest < CHANGE and trial.known_until >= trial.horizon_steps else None
+
+
+def gain(trial: TrialEvidence, since: int) -> float:
+    """The test accuracy at the horizon minus that at N; of a run that is not there yet, so far."""
+    return trial.final(TEST) - trial.at(TEST, since)
+
+
+def gained(trial: TrialEvidence, since: int) -> Told:
+    """Whether a control has gained enough since N."""
+    told = at_least(gain(trial, since), GAIN)
+    return told if told or trial.known_until >= trial.horizon_steps else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The changed run may not move after N, and its control must."""
+    since = intervened_at(evidence)
+    control, zeroed = (evidence.where(arm=arm) for arm in ARMS)
+    return judge(
+        Claim(
+            "after N the test accuracy of the changed run stays within 1 point of what it was",
+            tuple(stopped(trial, since) for trial in zeroed),
+            f"N = {since}: {percent(trial.at(TEST, since) for trial in zeroed)} there, then "
+            f"{percent(change(trial, since) for trial in zeroed)} away from it at most; "
+            f"{percent(trial.final(TEST) for trial in zeroed)} at the end",
+        ),
+        Claim(
+            "the control gains at least 25 points after N",
+            tuple(gained(trial, since) for trial in control),
+            f"{percent(trial.at(TEST, since) for trial in control)} at N, "
+            f"{percent(trial.final(TEST) for trial in control)} at the end",
+        ),
+        report("the training loss of the changed run", _losses(zeroed, since)),
+    )
+
+
+def _losses(trials: tuple[TrialEvidence, ...], since: int) -> str:
+    """The training loss at N and at the end; empty where no run is past N."""
+    past = [trial for trial in trials if trial.last_step > since]
+    if not past:
+        return ""
+    before, after = (trial.at("train_loss", since) for trial in past), (trial.final("train_loss") for trial in past)
+    accuracy = percent(trial.final("train_accuracy") for trial in past)
+    return f"{spread(before, '.1e')} at N, {spread(after, '.1e')} at the end, with a training accuracy of {accuracy}"
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """Left: the accuracies; right: the training loss; both with N marked."""
+    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
+    since = intervened_at(evidence)
+    for arm, colour in ARM_COLOURS.items():
+        draw_accuracies(left, evidence.where(arm=arm), colour=colour, label=arm)
+        draw_band(right, evidence.where(arm=arm), "train_loss", colour=colour)
+    tidy(left, "Test accuracy; training dashed")
+    accuracy_axis(left)
+    legend(left, loc="lower left", bbox_to_anchor=(0, 0.06))
+    tidy(right, "Training loss")
+    right.set_yscale("log")
+    for axes in (left, right):
+        step_axis(axes, log=False, until=max(trial.horizon_steps for trial in evidence.where()))
+        mark_step(axes, since, "N")
+
+
+FIGURE = PaperFigure(
+    name="fig08",
+    title="Softmax collapse by hand in a run that generalises",
+    statement="From step N on the gradient with respect to the true class's logit is zero: the test accuracy changes "
+    "by less than 1 point after N, while that of the control gains at least 25.",
+    space="fig08_zeroed_true_class",
+    columns=("train_accuracy", "test_accuracy", "train_loss"),
+    verdict=verdict,
+    draw=draw,
+)
