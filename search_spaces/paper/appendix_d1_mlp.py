@@ -1,0 +1,48 @@
+"""Does an L1 penalty bring grokking in an MLP?  (The transformer: appendix_d1_transformer.py.)
+
+App. D.1 of Prieto et al. 2025, which reports no run of its own: L1 can be too weak against naive loss minimisation,
+because its gradient does not grow with the weights.  Addition with λ times the sum of |θ| added to the loss, over λ.
+
+Settled   Nothing was released: the optimizer of Fig. 1's plain runs (AdamW without decay, learning rate .01, betas
+          (.9, .99), eps 1e-25) and a decade of λ a step.
+Laptop    p = 23 at 80 %, two layers of 64, learning rate .02: where decay 1 to 4 groks within 400 steps.
+
+Result    not run
+Cost      full: 75 000 steps, about 40 ms each: 50 minutes a core; laptop: 30 000 steps
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/appendix_d1_mlp.py --size laptop
+"""
+
+from pipeline.spec import SweepSpec
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import AdamW
+from trainables.engine.penalties import L1
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+AXES = {"penalty.strength": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]}
+
+SWEEP = {
+    "full": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=113, train_fraction=0.4),
+            model=MLP(hidden=(200, 200), bias=False),
+            penalty=L1(),
+            optimizer=AdamW(learning_rate=0.01, betas=(0.9, 0.99), eps=1e-25),
+            horizon_steps=3000,
+        ),
+        axes=AXES,
+        seeds=range(5),
+    ),
+    "laptop": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=23, train_fraction=0.8),
+            model=MLP(hidden=(64, 64), bias=False),
+            penalty=L1(),
+            optimizer=AdamW(learning_rate=0.02, betas=(0.9, 0.99), eps=1e-25),
+            horizon_steps=2000,
+        ),
+        axes=AXES,
+        seeds=range(3),
+    ),
+}

@@ -1,0 +1,48 @@
+"""Does an L1 penalty bring grokking in a transformer?  (The MLP: appendix_d1_mlp.py.)
+
+App. D.1 of Prieto et al. 2025, which reports no run of its own, but cites Nanda et al. 2023, who saw no grokking with
+L1 in a transformer.  Addition with λ times the sum of |θ| added to the loss, over λ.
+
+Settled   Nothing was released: the model and the optimizer of Fig. 6a's plain run (one layer, 4 heads, width 128,
+          feed-forward 2048, norms after, no positions; AdamW without decay, learning rate .001, betas (.9, .99), eps
+          1e-25), without its dropout, which is a regulariser of its own.
+Laptop    p = 23 at 80 %, width 32, feed-forward 128, learning rate .003; λ between memorising and not.
+
+Result    not run
+Cost      full: 50 000 steps, a second or more each: 14 hours a core or more; laptop: 22 500
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/appendix_d1_transformer.py --size laptop
+"""
+
+from pipeline.spec import SweepSpec
+from trainables.engine.encodings import Tokens
+from trainables.engine.optimizers import AdamW
+from trainables.engine.penalties import L1
+from trainables.engine.tasks import ModularAddition
+from trainables.engine.transformer import Transformer
+from trainables.grokking import GrokkingTrial
+
+SWEEP = {
+    "full": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=113, train_fraction=0.4, inputs=Tokens()),
+            model=Transformer(width=128, heads=4, feed_forward=2048),
+            penalty=L1(),
+            optimizer=AdamW(learning_rate=0.001, betas=(0.9, 0.99), eps=1e-25),
+            horizon_steps=2000,
+        ),
+        axes={"penalty.strength": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]},
+        seeds=range(5),
+    ),
+    "laptop": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=23, train_fraction=0.8, inputs=Tokens()),
+            model=Transformer(width=32, heads=4, feed_forward=128),
+            penalty=L1(),
+            optimizer=AdamW(learning_rate=0.003, betas=(0.9, 0.99), eps=1e-25),
+            horizon_steps=1500,
+        ),
+        axes={"penalty.strength": [0.0, 1e-5, 1e-4, 3e-4, 1e-3]},
+        seeds=range(3),
+    ),
+}

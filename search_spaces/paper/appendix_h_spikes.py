@@ -1,0 +1,59 @@
+"""Does Adam's training loss spike less often in float64 than in float32?
+
+App. H of Prieto et al. 2025, which takes it from Thilak et al. 2022 and Nanda et al. 2023: the default MLP on addition
+mod 113 with 40 % of the pairs, Adam without decay, everything (weights, gradients, softmax) in float32 or in float64.
+A spike is a training loss of at least ten times the least of the last 50 steps.
+
+Settled   No run of the appendix was released: learning rate .01, betas (.9, .99) and eps 1e-25, as the released plain
+          runs at this learning rate.  A loss below 2^-23, the least that a row can have in float32 short of 0, is
+          taken for 2^-23 in both (`loss_spikes_resolved`), so that the flicker of float32 around 0, and float64's
+          values that float32 cannot have, count alike; the count of the loss as it is stands beside it.
+Laptop    p = 23, two layers of 64, 5000 steps: the float32 run begins to collapse, and to spike, near step 2000.
+
+Result    not run
+Cost      full: 200 000 steps, 40 to 80 ms each: 3 hours a core; laptop: 30 000 steps
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/appendix_h_spikes.py --size laptop
+"""
+
+from pipeline.spec import Arm, SweepSpec
+from trainables.engine.losses import SoftmaxCrossEntropy
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import Adam
+from trainables.engine.probes import STANDARD
+from trainables.engine.spikes import LossSpikes
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+ARMS = [
+    Arm(name="float32"),
+    Arm(name="float64", patch={"model.dtype": "float64", "loss": SoftmaxCrossEntropy(dtype="float64")}),
+]
+OPTIMIZER = Adam(learning_rate=0.01, betas=(0.9, 0.99), eps=1e-25)
+
+SWEEP = {
+    "full": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=113, train_fraction=0.4),
+            model=MLP(hidden=(200, 200), bias=False),
+            loss=SoftmaxCrossEntropy(dtype="float32"),
+            optimizer=OPTIMIZER,
+            probes=(*STANDARD, LossSpikes()),
+            horizon_steps=20_000,
+        ),
+        arms=ARMS,
+        seeds=range(5),
+    ),
+    "laptop": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=23, train_fraction=0.4),
+            model=MLP(hidden=(64, 64), bias=False),
+            loss=SoftmaxCrossEntropy(dtype="float32"),
+            optimizer=OPTIMIZER,
+            probes=(*STANDARD, LossSpikes()),
+            horizon_steps=5000,
+        ),
+        arms=ARMS,
+        seeds=range(3),
+    ),
+}

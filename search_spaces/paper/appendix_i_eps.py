@@ -1,0 +1,57 @@
+"""Does a larger ε of Adam end learning before the softmax collapses?  And does a hand-written log-softmax learn on?
+
+App. I of Prieto et al. 2025: the setting of Fig. 2 at 70 % of the pairs, where float32 generalises in part before it
+collapses, over Adam's ε; with torch's log-softmax, and with x - log(sum exp x) differentiated operation by operation.
+
+Settled   No run of the appendix was released: the optimizer is Fig. 2's (AdamW without decay, learning rate 5e-4,
+          betas (.9, .99), 20 000 steps) but for ε.  The hand-written log-softmax is compared at the smallest ε and at
+          torch's default.
+Laptop    p = 79 with 95 % of the pairs, two layers of 128, learning rate .03, 400 steps: softmax cross-entropy
+          generalises in part (.71 at step 300), and its gradients fall below the larger ε within 100 steps; below
+          p = 59 it does not generalise at all.
+
+Result    not run
+Cost      full: 800 000 steps, about 50 ms each: 11 hours a core; laptop: 6000 steps
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/appendix_i_eps.py --size laptop
+"""
+
+from pipeline.spec import Arm, SweepSpec
+from trainables.engine.losses import SoftmaxCrossEntropy
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import AdamW
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+BY_HAND = {"loss": SoftmaxCrossEntropy(dtype="float32", log_softmax="by_hand")}
+
+SWEEP = {
+    "full": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=113, train_fraction=0.7),
+            model=MLP(hidden=(200, 200), bias=False),
+            loss=SoftmaxCrossEntropy(dtype="float32"),
+            optimizer=AdamW(learning_rate=5e-4, betas=(0.9, 0.99)),
+            horizon_steps=20_000,
+        ),
+        arms=[
+            Arm(name="native", axes={"optimizer.eps": [1e-25, 1e-16, 1e-12, 1e-8, 1e-6, 1e-4]}),
+            Arm(name="by hand", patch=BY_HAND, axes={"optimizer.eps": [1e-25, 1e-8]}),
+        ],
+        seeds=range(5),
+    ),
+    "laptop": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=79, train_fraction=0.95),
+            model=MLP(hidden=(128, 128), bias=False),
+            loss=SoftmaxCrossEntropy(dtype="float32"),
+            optimizer=AdamW(learning_rate=0.03, betas=(0.9, 0.99)),
+            horizon_steps=400,
+        ),
+        arms=[
+            Arm(name="native", axes={"optimizer.eps": [1e-25, 1e-8, 1e-6, 1e-4]}),
+            Arm(name="by hand", patch=BY_HAND, axes={"optimizer.eps": [1e-25]}),
+        ],
+        seeds=range(3),
+    ),
+}

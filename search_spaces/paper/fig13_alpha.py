@@ -1,0 +1,60 @@
+"""Does the output scale α delay generalisation where there is any, and bring it where there is none?
+
+Fig. 13 and App. D.2 of Prieto et al. 2025: the logits times α, for mean squared error with one hidden layer, with
+two, and cross-entropy with two; addition without decay.
+
+Settled   Nothing of the figure was released but the rule that the learning rate is divided by α².  With that rule
+          plain gradient descent moves the network's function at the same pace for every α, and it is what Kumar et
+          al. 2024 train with, from whom α is taken: SGD without momentum or decay.  (With Adam, which is blind to the
+          gradient's size, the same rule slows everything, memorising too: p = 47 at 60 %, learning
+          rate .001, α = .5, 1, 2, 4: accuracy .9 in training near 39, 88, 330, 1250.)  MSE is the mean over
+          rows and classes, hence the large learning rates.
+Full      p = 113 at 40 % and width 200, as everywhere in the paper; learning rate 1000 for MSE and 10 for CE; three
+          α.  Steps: 5000 for one hidden layer (test accuracy .6 after 690 at α = 1), 1500 for two.
+Laptop    p = 31 at 70 %, learning rate 100 and 3: the smallest p tried at which one hidden layer generalises at
+          α = 1 within a minute (p = 31 at 50 % does not).
+
+Result    not run
+Cost      full: 120 000 steps at most (shallow ones 15 ms, deep ones 30 ms), 40 minutes a core; laptop: at most 72 000
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/fig13_alpha.py --size laptop
+"""
+
+from pipeline.spec import Arm, SweepSpec
+from trainables.engine.losses import MeanSquaredError, SoftmaxCrossEntropy
+from trainables.engine.models import MLP
+from trainables.engine.optimizers import SGD
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
+
+SHALLOW = {"model": MLP(hidden=(200,)), "loss": MeanSquaredError()}
+DEEP = {"model": MLP(hidden=(200, 200)), "loss": MeanSquaredError()}
+ENTROPY = {"model": MLP(hidden=(200, 200)), "loss": SoftmaxCrossEntropy()}
+NAMES = ("MSE, 1 hidden layer", "MSE, 2 hidden layers", "CE, 2 hidden layers")
+
+SWEEP = {
+    "full": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=113, train_fraction=0.4), optimizer=SGD(learning_rate=1000.0), horizon_steps=1500
+        ),
+        arms=[
+            Arm(name=NAMES[0], patch={**SHALLOW, "horizon_steps": 5000}),
+            Arm(name=NAMES[1], patch=DEEP),
+            Arm(name=NAMES[2], patch={**ENTROPY, "optimizer.learning_rate": 10.0}),
+        ],
+        axes={"alpha": [0.5, 1.0, 2.0]},
+        seeds=range(5),
+    ),
+    "laptop": SweepSpec(
+        base=GrokkingTrial(
+            task=ModularAddition(p=31, train_fraction=0.7), optimizer=SGD(learning_rate=100.0), horizon_steps=1000
+        ),
+        arms=[
+            Arm(name=NAMES[0], patch={**SHALLOW, "horizon_steps": 4000}),
+            Arm(name=NAMES[1], patch=DEEP),
+            Arm(name=NAMES[2], patch={**ENTROPY, "optimizer.learning_rate": 3.0}),
+        ],
+        axes={"alpha": [0.5, 1.0, 2.0, 4.0]},
+        seeds=range(3),
+    ),
+}
