@@ -12,7 +12,8 @@ Settled   StableMax has betas (.9, .999) and eps 1e-25, parity eps 1e-18; the so
           The paper's text says 14 random bits where the released code has the 7 bits of the number: binary here.
           Scalars are standardised, which the paper does not say.
 Laptop    Addition and multiplication with 80 % of the pairs, the addition trials those of Fig. 1's laptop size.
-          Parity with 30 noise bits instead of 40 (with 20 the test accuracy is at 95 % by step 100, with no delay).  The representations as they are, for 400 of 1000 steps.
+          Parity with 30 noise bits instead of 40 (with 20 the test accuracy is at 95 % by step 100: no delay).  The
+          representations as they are, for 400 of 1000 steps.
 
 Result    not run
 Cost      full: 5 x 300 000 steps, 14 hours of one core; laptop: 6 x up to 1200 steps, 3 x 6000 short ones, 9 x 400
