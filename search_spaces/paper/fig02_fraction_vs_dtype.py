@@ -1,5 +1,4 @@
-"""Where does softmax collapse stop generalisation?  Training fraction against softmax dtype.  (Prieto et al. 2025,
-Fig. 2)
+"""Where does softmax collapse stop generalisation, and in which dtype?  (Prieto et al. 2025, Fig. 2)
 
 The default MLP (226-200-200-113, no bias) on addition mod 113, AdamW at learning rate 5e-4 without decay, with 40, 60
 and 70 % of the pairs and the softmax in float16, float32 and float64: read the share of collapsed rows beside the

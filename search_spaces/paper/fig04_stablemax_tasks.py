@@ -1,5 +1,4 @@
-"""Which tasks does StableMax grok without decay, and what does the inputs' representation decide?  (Prieto et al. 2025,
-Fig. 4)
+"""What does StableMax grok without decay, and what does the inputs' code decide?  (Prieto et al. 2025, Fig. 4)
 
 Left and middle: the default MLP with StableMax cross-entropy, AdamW at learning rate .01 without decay, on addition
 and multiplication mod 113 (40 % of the pairs) and on sparse parity (3 of 43 bits, 2000 rows, half of them for

@@ -1,5 +1,4 @@
-"""When does weight decay stop the growth of the weights, and is that when the test loss turns?  (Prieto et al. 2025,
-Fig. 6c)
+"""Do the weights stop growing under decay when the test loss turns?  (Prieto et al. 2025, Fig. 6c)
 
 SGD with weight decay λ on the softmax cross-entropy: the loss falls at first at the cost of ½λ‖θ‖², until both fall
 together.  Judged is where ‖θ‖² turns against where the test loss turns.
