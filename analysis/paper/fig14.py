@@ -97,7 +97,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     for axes, trials, name in zip(panels, groups(evidence), ("without decay", "with decay"), strict=True):
         _draw_side(axes, trials, name)
     if panels[0].axison:
-        legend(panels[0], loc="center right")
+        legend(panels[0], loc="center left")
 
 
 def _draw_side(axes: Axes, trials: tuple[TrialEvidence, ...], name: str) -> None:

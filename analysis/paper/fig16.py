@@ -29,7 +29,8 @@ from analysis.verdict import (
 
 SOFTMAX, TEMPERATURE, SMOOTHING, STABLEMAX = ARMS = "softmax", "temperature 1e5", "label smoothing .1", "StableMax"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[1], COLOURS[3], COLOURS[2]), strict=True))
-COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
+COLLAPSE, TEST, TRAIN = "sc_loss_fraction", "test_accuracy", "train_accuracy"
+"""Collapse of the normaliser that the loss has: the softmax's, or StableMax's own, which the figure is about."""
 
 
 ONSET_LEVELS = {FULL: 0.5, LAPTOP: 0.01}
@@ -100,12 +101,12 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         trials = evidence.where(arm=arm)
         draw_accuracies(left, trials, colour=colour, label=arm)
         draw_band(right, trials, COLLAPSE, colour=colour, label=arm)
-    for axes, title in ((left, "Test accuracy; training dashed"), (right, "Training rows in softmax collapse")):
+    for axes, title in ((left, "Test accuracy; training dashed"), (right, "Training rows whose loss has collapsed")):
         tidy(axes, title, xlabel="steps (log scale)")
         accuracy_axis(axes)
         step_axis(axes, log=True, start=5, until=until)
     mark_level(left, 0.95)
-    legend(left, loc="center left")
+    legend(right, loc="center left")
 
 
 FIGURE = PaperFigure(

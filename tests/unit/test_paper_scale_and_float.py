@@ -176,10 +176,10 @@ def sweep16(seeds=3, onset=100, later=500, smoothed=0.0, smooth_top=0.9, stable=
     found = []
     for seed in range(seeds):
         arms = (
-            (fig16.SOFTMAX, {"sc_any_fraction": lambda step: float(step >= onset)}),
-            (fig16.TEMPERATURE, {"sc_any_fraction": lambda step: float(step >= later)}),
-            (fig16.SMOOTHING, {"sc_any_fraction": smoothed, "t_gen": 200, "top": smooth_top}),
-            (fig16.STABLEMAX, {"sc_any_fraction": 0.0, "t_gen": stable}),
+            (fig16.SOFTMAX, {"sc_loss_fraction": lambda step: float(step >= onset)}),
+            (fig16.TEMPERATURE, {"sc_loss_fraction": lambda step: float(step >= later)}),
+            (fig16.SMOOTHING, {"sc_loss_fraction": smoothed, "t_gen": 200, "top": smooth_top}),
+            (fig16.STABLEMAX, {"sc_loss_fraction": 0.0, "t_gen": stable}),
         )
         found += [trial({"arm": arm, "seed": seed}, last=last, **columns) for arm, columns in arms]
     return evidence(*found)
