@@ -71,7 +71,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         accuracy_axis(axes)
         step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
         mark_level(axes, GEN_THRESHOLD)
-        legend(axes, loc="center left")
+        legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
 
 
 FIGURE = PaperFigure(

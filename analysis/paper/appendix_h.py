@@ -3,6 +3,7 @@
 import math
 
 from matplotlib.figure import SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.curves import DTYPE_COLOURS, draw_band, legend, mark_level, step_axis, tidy
 from analysis.evidence import Evidence, TrialEvidence
@@ -61,10 +62,11 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         trials = evidence.where(arm=dtype)
         draw_band(left, trials, "train_loss", colour=DTYPE_COLOURS[dtype], label=dtype, width=1.2)
         draw_band(right, trials, SPIKES, colour=DTYPE_COLOURS[dtype], label=dtype)
-    tidy(left, "Training loss where it was measured", ylabel="loss (log scale)", xlabel="steps (log scale)")
+    tidy(left, "Training loss; dashed: 2⁻²³", ylabel="loss (log scale)", xlabel="steps (log scale)")
     left.set_yscale("log", nonpositive="mask")
-    mark_level(left, RESOLUTION, "2⁻²³")
+    mark_level(left, RESOLUTION)
     tidy(right, "Loss spikes so far", ylabel="spikes", xlabel="steps (log scale)")
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (left, right):
         step_axis(axes, log=True, start=5, until=until)
     legend(right, loc="upper left")

@@ -10,7 +10,9 @@ Settled   No run of the appendix was released: learning rate .01, betas (.9, .99
           values that float32 cannot have, count alike; the count of the loss as it is stands beside it.
 Laptop    p = 23, two layers of 64, 5000 steps: the float32 run begins to collapse, and to spike, near step 2000.
 
-Result    not run
+Result    full: not run.  Laptop, 2026-11-22, 3 seeds: 2 spikes by step 5000 in float32 in every seed, the first near
+          step 2000, when the loss has come down to 2^-23; none in float64, whose loss goes on falling, to 1e-15.  In
+          float32 74 % of the rows [68, 74] are in collapse at the end, in float64 none; neither generalises.
 Cost      full: 200 000 steps, 40 to 80 ms each: 3 hours a core; laptop: 30 000 steps
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_h_spikes.py --size laptop

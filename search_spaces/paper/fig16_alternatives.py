@@ -18,7 +18,7 @@ Result    full: not run.  Laptop, 2026-11-22, 3 seeds, median [range]: the plain
           step 500, where training is only half done (test 22 %).  Smoothing has no collapse, but reaches .997 [.994,
           1]: that it stays below .99 is not met at 95 % of the pairs, where even the plain softmax has most of the
           test rows.  StableMax reaches .99 [.968, .99] in 700 steps.
-Cost      full: 1 600 000 steps if nothing froze, about 13 hours a core; laptop: 6 600 steps, 10 minutes of a busy machine
+Cost      full: 1 600 000 steps if nothing froze, about 13 hours a core; laptop: 6 600 steps, 10 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig16_alternatives.py --size laptop
 """
