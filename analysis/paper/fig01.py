@@ -152,7 +152,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     panel(third, evidence, {SOFTMAX: COLOURS[0], CONTROL: COLOURS[3]}, "1c  softmax in float64", log=True)
     if third.axison:
         mark_collapse(third, evidence.where(arm=SOFTMAX), label="half of the rows collapsed")
-        legend(third, loc="center left")
+        legend(third, loc="center right")
 
 
 def panel(axes: Axes, evidence: Evidence, colours: dict[str, str], title: str, *, log: bool) -> None:

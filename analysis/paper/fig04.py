@@ -4,6 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.curves import (
     COLOURS,
@@ -16,7 +17,7 @@ from analysis.curves import (
     step_axis,
     tidy,
 )
-from analysis.evidence import FULL, Evidence, TrialEvidence
+from analysis.evidence import FULL, Evidence, TrialEvidence, thousands
 from analysis.paper_figure import PaperFigure
 from analysis.verdict import (
     Claim,
@@ -177,7 +178,7 @@ def _draw_arms(axes: Axes, evidence: Evidence, arms: tuple[str, ...], title: str
     tidy(axes, title, xlabel="steps (log scale); training dashed" if log else "steps; training dashed")
     accuracy_axis(axes)
     step_axis(axes, log=log, start=10, until=max(trial.horizon_steps for trial in trials))
-    legend(axes, loc="center left" if log else "center right")
+    legend(axes, loc="lower right" if log else "center right")
 
 
 def _draw_norms(axes: Axes, evidence: Evidence) -> None:
@@ -189,6 +190,9 @@ def _draw_norms(axes: Axes, evidence: Evidence) -> None:
         draw_band(axes, evidence.where(arm=arm), NORM, colour=ARM_COLOURS[arm], label=arm)
     tidy(axes, "Norm of the weights, ‖θ‖", xlabel="steps (log scale)")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
+    axes.yaxis.set_minor_locator(NullLocator())
     step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
 
 

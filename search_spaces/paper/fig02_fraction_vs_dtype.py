@@ -50,7 +50,7 @@ SWEEP = {
         base=BASE.replace(
             model=MLP(hidden=(64, 64), bias=False),
             optimizer=AdamW(learning_rate=5e-3, betas=(0.9, 0.99), eps=1e-25),
-            horizon_steps=1500,
+            horizon_steps=3000,
         ),
         axes=DTYPES,
         arms=[

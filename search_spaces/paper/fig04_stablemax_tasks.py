@@ -10,12 +10,16 @@ Settled   StableMax has betas (.9, .999) and eps 1e-25, parity eps 1e-18; the so
           12 and 16, and none of the three stops at its success, so that the weights' growth is seen to the end.
           The paper's text says 14 random bits where the released code has the 7 bits of the number: binary here.
           Scalars are standardised, which the paper does not say.
-Laptop    Addition and multiplication with 80 % of the pairs, the addition trials those of Fig. 1's laptop size.
-          Parity with 30 noise bits instead of 40 (with 20 the test accuracy is at 95 % by step 100: no delay).  The
-          representations as they are, for 400 of 1000 steps.
+Laptop    Addition and multiplication with 80 % of the pairs, where they generalise within 1200 steps.
+          Parity with 30 noise bits instead of 40 (with 20 the test accuracy is at 95 % by step 100: no delay).  Of
+          the representations binary as it is, the other two for 400 of 1000 steps.
 
-Result    not run
-Cost      full: 5 x 300 000 steps, 14 hours of one core; laptop: 6 x up to 1200 steps, 3 x 6000 short ones, 9 x 400
+Result    laptop, 2026-11-22, 3 seeds, median [range]: .98 at step 689 [689, 723] for addition, 876 [470, 1115] for
+          multiplication (later in 2 of 3 seeds), 5821 [3407, 8186] for parity; ‖θ‖ grows throughout, 16
+          times in 1200 steps.  Binary inputs: 95.7 % [95.6, 96.8] by step 1000, most of it by step 100; one-hot at
+          most 1 %; scalars 10.8 % in training, 5.5 % in testing.  That multiplication is later than addition is open
+          at 80 %.  Full: not run but for its beginning.
+Cost      full: 5 x 300 000 steps, 14 hours of one core; laptop: 12 minutes of one core, half of it the 80 % arms
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig04_stablemax_tasks.py --size laptop
 """
@@ -77,11 +81,11 @@ SWEEP = {
                 patch={
                     "task": SparseParity(bits=33, relevant=3, rows=2000, train_fraction=0.5),
                     "optimizer.eps": 1e-18,
-                    "horizon_steps": 6000,
+                    "horizon_steps": 12_000,
                 },
             ),
             Arm(name="one-hot", patch={**ONE_HOT, "horizon_steps": 400}),
-            Arm(name="binary", patch={**BINARY, "horizon_steps": 400}),
+            Arm(name="binary", patch={**BINARY, "horizon_steps": 1000}),
             Arm(name="scalar", patch={**SCALAR, "horizon_steps": 400}),
         ],
         seeds=range(3),
