@@ -186,7 +186,7 @@ def _draw_landscape(axes: Axes, drawn: list[TrialEvidence], split: str) -> None:
     if held is not None:
         x, y = held["grid_x"], held["grid_y"]
         losses = np.log10(np.maximum(held[f"grid_{split}"], 1e-12)).reshape(len(y), len(x))
-        filled = axes.contourf(x, y, losses, levels=18, cmap="Greys", alpha=0.75, zorder=1)
+        filled = axes.contourf(x, y, losses, levels=18, cmap="Greys", alpha=0.6, zorder=1)
         bar = axes.figure.colorbar(filled, ax=axes, pad=0.02, shrink=0.9)
         bar.set_label("log10 of the loss", fontsize=8)
         bar.ax.tick_params(labelsize=7.5)
@@ -199,7 +199,7 @@ def _draw_landscape(axes: Axes, drawn: list[TrialEvidence], split: str) -> None:
     axes.grid(False)
     if split == TRAIN:
         axes.set_ylabel("second component", fontsize=9)
-        legend(axes, loc="best")
+        legend(axes, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 FIGURE = PaperFigure(

@@ -66,14 +66,14 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     trials = evidence.where()
     frequencies, after = spectrum(trials[0], -1)
     if len(after):
-        left.bar(frequencies, after, width=0.8, color=COLOURS[0], zorder=3, label="at the end")
+        left.bar(frequencies, after, width=0.8, color=COLOURS[2], zorder=3, label="at the end")
         left.step(frequencies, spectrum(trials[0], 0)[1], where="mid", color=COLOURS[5], lw=1.3, zorder=4,
                   label="at step 0")  # fmt: skip
         tidy(left, f"Share of the Fourier power, seed {trials[0].seed}", xlabel="frequency")
         legend(left, loc="upper right")
     else:
         not_run(left)
-    draw_band(right, trials, TOP, colour=COLOURS[0], label="strongest 10 % of the frequencies")
+    draw_band(right, trials, TOP, colour=COLOURS[2], label="strongest 10 % of the frequencies")
     draw_band(right, trials, GINI, colour=COLOURS[6], label="Gini coefficient")
     draw_band(right, trials, "test_accuracy", colour=GEN_COLOUR, label="test accuracy")
     tidy(right, "Concentration and generalisation")
