@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.curves import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, mark_step, step_axis, tidy
@@ -20,12 +21,22 @@ def intervened_at(evidence: Evidence) -> int:
     return int(evidence.values("at_step")[0])
 
 
-def change(trial: TrialEvidence, since: int) -> float:
-    """The largest change of the test accuracy from its value at N, up or down; NaN where N is not past."""
+def after(trial: TrialEvidence, since: int) -> np.ndarray:
+    """The test accuracies from N on: where N itself was not looked at, from the first look after it."""
     steps, values = trial.measured(TEST)
-    before = trial.at(TEST, since)
-    later = values[steps >= since]
-    return float(abs(later - before).max()) if len(later) and not math.isnan(before) else math.nan
+    return values[steps >= since]
+
+
+def at_change(trial: TrialEvidence, since: int) -> float:
+    """The first of them; NaN of a run that is not there yet."""
+    later = after(trial, since)
+    return float(later[0]) if len(later) else math.nan
+
+
+def change(trial: TrialEvidence, since: int) -> float:
+    """How far the test accuracy goes from its value at N, up or down; NaN of a run that is not there yet."""
+    later = after(trial, since)
+    return float(abs(later - later[0]).max()) if len(later) else math.nan
 
 
 def stopped(trial: TrialEvidence, since: int) -> Told:
@@ -38,7 +49,7 @@ def stopped(trial: TrialEvidence, since: int) -> Told:
 
 def gain(trial: TrialEvidence, since: int) -> float:
     """The test accuracy at the horizon minus that at N; of a run that is not there yet, so far."""
-    return trial.final(TEST) - trial.at(TEST, since)
+    return trial.final(TEST) - at_change(trial, since)
 
 
 def gained(trial: TrialEvidence, since: int) -> Told:
@@ -55,14 +66,14 @@ def verdict(evidence: Evidence) -> Verdict:
         Claim(
             "after N the test accuracy of the changed run stays within 1 point of what it was",
             tuple(stopped(trial, since) for trial in zeroed),
-            f"N = {since}: {percent(trial.at(TEST, since) for trial in zeroed)} there, then "
+            f"N = {since}: {percent(at_change(trial, since) for trial in zeroed)} there, then "
             f"{percent(change(trial, since) for trial in zeroed)} away from it at most; "
             f"{percent(trial.final(TEST) for trial in zeroed)} at the end",
         ),
         Claim(
             "the control gains at least 25 points after N",
             tuple(gained(trial, since) for trial in control),
-            f"{percent(trial.at(TEST, since) for trial in control)} at N, "
+            f"{percent(at_change(trial, since) for trial in control)} at N, "
             f"{percent(trial.final(TEST) for trial in control)} at the end",
         ),
         report("the training loss of the changed run", _losses(zeroed, since)),
@@ -85,12 +96,12 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     since = intervened_at(evidence)
     for arm, colour in ARM_COLOURS.items():
         draw_accuracies(left, evidence.where(arm=arm), colour=colour, label=arm)
-        draw_band(right, evidence.where(arm=arm), "train_loss", colour=colour)
+        draw_band(right, evidence.where(arm=arm), "train_loss", colour=colour, label=arm)
     tidy(left, "Test accuracy; training dashed")
     accuracy_axis(left)
-    legend(left, loc="lower left", bbox_to_anchor=(0, 0.06))
     tidy(right, "Training loss")
     right.set_yscale("log")
+    legend(right, loc="lower left")
     for axes in (left, right):
         step_axis(axes, log=False, until=max(trial.horizon_steps for trial in evidence.where()))
         mark_step(axes, since, "N")

@@ -138,10 +138,10 @@ def test_fig07_computes_losses_and_plane_of_the_kept_weights() -> None:
 N = 200
 
 
-def zeroed(after: float, control: float = 0.9, seeds: int = 3, until: int = HORIZON) -> Evidence:
+def zeroed(after: float, control: float = 0.9, seeds: int = 3, until: int = HORIZON, n: int = N) -> Evidence:
     trials = []
     for seed in range(seeds):
-        for arm, last, at in ((fig08.CONTROL, control, {}), (fig08.ZEROED, after, {"intervention.at_step": N})):
+        for arm, last, at in ((fig08.CONTROL, control, {}), (fig08.ZEROED, after, {"intervention.at_step": n})):
             curves = {"test_accuracy": path((0, 0), (N, 0.4), (400, last), (1000, last))}
             curves |= {"train_accuracy": path((0, 0), (100, 1)), "train_loss": path((0, 4), (1000, 0.1))}
             trials.append(planted(seed, curves, until=until, arm=arm, **at))
@@ -155,6 +155,11 @@ def test_fig08_asks_for_a_standstill_and_a_control_that_gains() -> None:
     assert fig08.verdict(zeroed(0.405, control=0.6)).status == NOT_MET
     assert fig08.verdict(zeroed(0.405, seeds=1)).status == UNDECIDED
     assert fig08.verdict(zeroed(0.405, until=600)).status == UNDECIDED, "it may still move"
+
+
+def test_fig08_begins_at_the_first_look_from_n_on() -> None:
+    assert fig08.verdict(zeroed(0.405, n=N - 50)).status == MET, "what it gained before N is no change"
+    assert fig08.verdict(zeroed(0.405, n=N - 100)).status == NOT_MET
 
 
 # --- Fig. 9 -------------------------------------------------------------------------------------------------------
