@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.curves import COLOURS, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
+from analysis.curves import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
 from analysis.evidence import Evidence, TrialEvidence
 from analysis.paper_figure import PaperFigure
 from analysis.style import GEN_COLOUR, MEM_COLOUR
@@ -117,9 +117,9 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     for arm, colour in zip(ARMS, COLOURS, strict=False):
         draw_accuracies(last, evidence.where(arm=arm), colour=colour, label=arm, train=False)
     tidy(last, "Test accuracy")
-    last.set_ylim(-0.03, 1.03)
+    accuracy_axis(last)
     step_axis(last, log=True, start=10, until=until)
-    legend(last, loc="upper left")
+    legend(last, loc="lower right")
 
 
 FIGURE = PaperFigure(

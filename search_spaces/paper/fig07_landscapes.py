@@ -15,8 +15,8 @@ Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  From 3.14 the
           has it, in every seed.  ⊥SGD turns aside at once and ends at .00 [.00, .46], but not without a rise: by 9 % of
           the initial loss in two seeds while it begins to memorise (the bound is 10 %), and by 31 % in one that is
           unsteady later.  On the plane all three look like the paper's.  Full: not run.
-Cost      full: 300 000 steps, a third shared with Fig. 6c where that keeps its weights too; laptop: 27 000 in 12 minutes
-          of a core that much else was using
+Cost      full: 300 000 steps, a third shared with Fig. 6c where that keeps its weights too; laptop: 27 000 of a
+          millisecond
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig07_landscapes.py --size laptop
 """
