@@ -42,11 +42,9 @@ def stayed(trial: TrialEvidence) -> Told:
     return abs(ratio - 1) < CHANGE
 
 
-def rounded_away(trial: TrialEvidence) -> float:
-    """By how much the absorbed updates that are not exactly 0 have grown since t_mem."""
-    start = t_mem(trial)
-    before = trial.at(ABSORBED, start) - trial.at(ZERO, start)
-    return (trial.final(ABSORBED) - trial.final(ZERO)) / before if before > 0 else math.nan
+def rounded_away(trial: TrialEvidence, step: float) -> float:
+    """The fraction of the weights whose update is not exactly 0 and is absorbed."""
+    return trial.at(ABSORBED, step) - trial.at(ZERO, step)
 
 
 def verdict(evidence: Evidence) -> Verdict:
@@ -72,7 +70,8 @@ def verdict(evidence: Evidence) -> Verdict:
         ),
         report(
             "absorbed updates that are not exactly zero",
-            f"grow by a factor of {spread(map(rounded_away, trials), '.1f')}",
+            f"{spread((rounded_away(trial, t_mem(trial)) for trial in trials), '.4f')} of the weights at t_mem, "
+            f"{spread((rounded_away(trial, trial.last_step) for trial in trials), '.4f')} at the end",
         ),
     )
 

@@ -1,6 +1,6 @@
 """Do weights absorb ever more of the updates as gradient descent goes on?  (Prieto et al. 2025, Fig. 10)
 
-The MLP with two hidden layers of 200 on modular addition with 30 % of the pairs, plain SGD on softmax cross-entropy
+An MLP with two hidden layers on modular addition with 30 % of the pairs, plain SGD on softmax cross-entropy
 in float32.  A weight has absorbed its update where w - ηg == w; where g is exactly 0 that is no rounding, so that
 the fraction of those is told beside it.  The loss of a network that has memorised falls like 1/(η t), so that ηg
 falls like 1/t whatever η is, and absorption grows with the steps since memorising.
@@ -8,10 +8,13 @@ falls like 1/t whatever η is, and absorption grows with the steps since memoris
 Settled   Momentum .2, as every released plain SGD run.  The figure's learning rate and length were never released:
           ours are chosen so that few hidden units die while memorising (at 10, p = 47, 16 % of the gradients are
           exactly 0 from then on, which hides everything else).
-Laptop    p = 47, learning rate 2, three seeds.
+Laptop    p = 47, hidden layers of 64, learning rate 2, three seeds.
 
-Result    not run
-Cost      full: 200 000 steps; laptop: 36 000
+Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  From t_mem (step 220) to step 25 000 the absorbed
+          fraction grows in every seed, from .0045 [.0033, .0049] to .0151 [.0149, .0152], 3.4-fold [3.1, 4.6].  The
+          exact zeros stay within 20 % of .0045 in two seeds and grow by 21 % in one, which is a twentieth of a percent
+          of the weights.  What is not exactly zero and is absorbed grows from nothing to .011.  Full: not run.
+Cost      full: 200 000 steps; laptop: 75 000 of little more than a millisecond
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig10_absorbed_updates.py --size laptop
 """
@@ -26,7 +29,6 @@ from trainables.engine.tasks import ModularAddition
 from trainables.grokking import GrokkingTrial
 
 TRIAL = {
-    "model": MLP(hidden=(200, 200), bias=False),
     "loss": SoftmaxCrossEntropy(dtype="float32"),
     "probes": (LossAndAccuracy(), Norms(), UpdateFractions()),
 }
@@ -36,6 +38,7 @@ SWEEP = {
         base=GrokkingTrial(
             **TRIAL,
             task=ModularAddition(p=113, train_fraction=0.3),
+            model=MLP(hidden=(200, 200), bias=False),
             optimizer=SGD(learning_rate=1.0, momentum=0.2),
             horizon_steps=40_000,
         ),
@@ -45,8 +48,9 @@ SWEEP = {
         base=GrokkingTrial(
             **TRIAL,
             task=ModularAddition(p=47, train_fraction=0.3),
+            model=MLP(hidden=(64, 64), bias=False),
             optimizer=SGD(learning_rate=2.0, momentum=0.2),
-            horizon_steps=12_000,
+            horizon_steps=25_000,
         ),
         seeds=range(3),
     ),
