@@ -13,7 +13,10 @@ Laptop    1a as it is; ⊥AdamW to step 150.  1c for 1000 steps of the same tria
           80 % there is little left (t_gen / t_mem 6.2 in each of 3 seeds); the steps of the paper's curve are asked
           at full size only.  For p = 23 to 59 StableMax does not generalise in minutes, with up to 90 % of the pairs.
 
-Result    not run
+Result    laptop, 2026-11-22, 3 seeds, median [range].  1a: ⊥AdamW is at .99 at step 111 and 106, and at .983 by 150 in
+          the third seed; AdamW at most .010.  1b: .95 at step 835 [796, 876], 10.3 [10.2, 11.7] times t_mem: above 10
+          in one seed, and within the intervals of the two events in the other two.  1c: at most .010 in 1000 steps,
+          nothing collapsed.  Full: not run but for the beginning of 1b.
 Cost      full: 240 000 steps a seed, 3 hours of one core; laptop: 9 minutes of one core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig01_delay_and_its_cures.py --size laptop
