@@ -86,7 +86,7 @@ def verdict(evidence: Evidence) -> Verdict:
             Claim(
                 f"{name}: the onset of collapse (SC above .5) ascends likewise",
                 tuple(ordered(onsets(row)) for row in rows),
-                f"{collapses} steps",
+                f"at step: {collapses}",
             )
         )
     return judge(*claims)

@@ -92,7 +92,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
         if memorised:
             mark_step(axes, sorted(memorised)[len(memorised) // 2], "memorised" if axes is left else "")
-    legend(left, loc="upper left")
+    legend(left, loc="upper right")
 
 
 FIGURE = PaperFigure(

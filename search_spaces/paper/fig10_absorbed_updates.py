@@ -12,7 +12,7 @@ Laptop    p = 47, hidden layers of 64, learning rate 2, three seeds.
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  From t_mem (step 220) to step 25 000 the absorbed
           fraction grows in every seed, from .0045 [.0033, .0049] to .0151 [.0149, .0152], 3.4-fold [3.1, 4.6].  The
-          exact zeros stay within 20 % of .0045 in two seeds and grow by 21 % in one, which is a twentieth of a percent
+          exact zeros stay within 20 % of .0045 in two seeds and grow by 21 % in one, less than a thousandth
           of the weights.  What is not exactly zero and is absorbed grows from nothing to .011.  Full: not run.
 Cost      full: 200 000 steps; laptop: 75 000 of little more than a millisecond
 Hardware  2 CPU cores
