@@ -61,7 +61,7 @@ class Claim:
         held, failed, open_ = (self.holds.count(value) for value in (True, False, None))
         words = [f"holds in {held}, fails in {failed} of {_seeds(len(self.holds))}"]
         if open_:
-            words = [f"{words[0]}, too short to tell in {open_}"]
+            words = [f"{words[0]}, open in {open_}"]
         if len(self.holds) < self.min_seeds:
             words.append(f"{self.min_seeds} seeds are needed")
         return "; ".join(words)
