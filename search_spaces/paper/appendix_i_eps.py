@@ -14,8 +14,8 @@ Result    full: not run.  Laptop, 2026-11-22, 3 seeds, test accuracy and collaps
           1e-25: 82 % [69, 86], 52 %; 1e-8: 82 % [70, 88], 52 %; 1e-6: 80 % [68, 82], 33 %; 1e-4: 63 % [61, 65], 7 %
           [6, 7].  A larger ε learns more slowly and collapses later, but in these steps it does not freeze: over the
           second half 1e-4 still gains 2 to 4 points (1e-25: 7 to 9), where less than 1 is asked, so the statement is
-          not met.  A likely reason, not tested: the root of the second moment shrinks by .995 a step at most, from 1e-3 to
-          1e-6 near the end, so that smaller ε cannot matter yet.  By hand minus native: 0.3 points [-0.6, 1.6].
+          not met.  A likely reason, not tested: the root of the second moment shrinks by .995 a step at most, and is
+          near 1e-6 at the end, so that smaller ε cannot matter yet.  By hand minus native: 0.3 points [-0.6, 1.6].
 Cost      full: 800 000 steps, about 50 ms each: 11 hours a core; laptop: 22 500 steps
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_i_eps.py --size laptop
