@@ -271,14 +271,14 @@ def collect(ledger: Ledger, space: str, size: str, columns: Sequence[str], *, si
     table = ledger.trajectories(tuple(rows), columns=tuple(columns)).to_pandas()
     curves = {str(trial_id): part for trial_id, part in table.groupby("trial_id", sort=False)}
     trials = []
+    asked = {arm["name"]: arm.get("horizon_steps") for arm in json.loads(sweep.axes_json)["arms"]}
     for trial_id, coordinates in zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True):
-        trial = TrialEvidence(
-            trial_id=trial_id, space=space, coordinates=coordinates, horizon_steps=sweep.horizon_steps
-        )
+        horizon = asked.get(coordinates.get("arm")) or sweep.horizon_steps
+        trial = TrialEvidence(trial_id=trial_id, space=space, coordinates=coordinates, horizon_steps=horizon)
         if trial_id in rows:
+            # The trial may have been followed further for another sweep, or less far: what is beyond this sweep's
+            # horizon is not its own, and what is missing before it counts as missing.
             row, config = rows[trial_id], json.loads(rows[trial_id].config_json)
-            # The trial may have been followed further for another sweep: what came later is not this one's.
-            horizon = min(sweep.horizon_steps, int(config.get("horizon_steps", sweep.horizon_steps)))
             part = curves.get(trial_id)
             kept = {} if part is None else _curves(part[part[STEP] <= horizon], columns)
             ended_here = row.last_step <= horizon

@@ -187,9 +187,9 @@ class SweepSpec:
     def axes_json(self) -> str:
         """The axes as canonical JSON, for a reader that has the ledger but not the file.
 
-        ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...]}, ...], "seeds": [...]}``, where a grid axis is
-        ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled", "domain"}``; the values
-        are those of the trials' coordinates.
+        ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...], "horizon_steps"}, ...], "seeds": [...]}``, where
+        a grid axis is ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled",
+        "domain"}``; the values are those of the trials' coordinates.
         """
 
         def grid(path: str, arm: str | None) -> dict[str, Any]:
@@ -204,7 +204,14 @@ class SweepSpec:
                     else grid(path, None)
                     for path, values in self.axes.items()
                 ],
-                "arms": [{"name": arm.name, "axes": [grid(path, arm.name) for path in arm.axes]} for arm in self.arms],
+                "arms": [
+                    {
+                        "name": arm.name,
+                        "axes": [grid(path, arm.name) for path in arm.axes],
+                        HORIZON: arm.patch.get(HORIZON, self.base.horizon_steps),
+                    }
+                    for arm in self.arms
+                ],
                 "seeds": [] if self.seeds is None else list(self.seeds),
             }
         )

@@ -10,8 +10,8 @@ from analysis.evidence import Evidence, TrialEvidence
 from analysis.paper_figure import PaperFigure
 from analysis.verdict import Claim, Told, Verdict, at_least, judge, percent, report, spread
 
-CONTROL, ZEROED = ARMS = "control", "true class's gradient zeroed"
-ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0]), strict=True))
+CONTROL, ZEROED, LITERAL = ARMS = "control", "true class's gradient zeroed", "true class's logit times 0"
+ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0], COLOURS[1]), strict=True))
 TEST = "test_accuracy"
 CHANGE, GAIN = 0.01, 0.25
 
@@ -59,9 +59,9 @@ def gained(trial: TrialEvidence, since: int) -> Told:
 
 
 def verdict(evidence: Evidence) -> Verdict:
-    """The changed run may not move after N, and its control must."""
+    """The changed run may not move after N, and its control must; the text's own way of changing it is reported."""
     since = intervened_at(evidence)
-    control, zeroed = (evidence.where(arm=arm) for arm in ARMS)
+    control, zeroed, literal = (evidence.where(arm=arm) for arm in ARMS)
     return judge(
         Claim(
             "after N the test accuracy of the changed run stays within 1 point of what it was",
@@ -77,6 +77,12 @@ def verdict(evidence: Evidence) -> Verdict:
             f"{percent(trial.final(TEST) for trial in control)} at the end",
         ),
         report("the training loss of the changed run", _losses(zeroed, since)),
+        report(
+            "the text's other reading, the true class's logit times 0: the test accuracy after N",
+            f"{percent(at_change(trial, since) for trial in literal)} at N, then at most "
+            f"{percent(change(trial, since) for trial in literal)} away from it; "
+            f"{percent(trial.final(TEST) for trial in literal)} at the end",
+        ),
     )
 
 

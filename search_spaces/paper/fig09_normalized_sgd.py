@@ -9,11 +9,11 @@ Settled   The released code does not contain the schedule of the figure, and its
 Laptop    p = 79 with 80 % of the pairs, hidden layers of 128, learning rate 1: the softmax collapses within a
           thousand steps in float16, and the network generalises.
 
-Result    laptop, 2026-11-22, 3 seeds, median [range], test accuracy at step 1400: float16 94 % [93, 96], float32 95.8 %
-          [95, 98], float64 95.3 % [95, 98]: not met.  float16 collapses first, at step 470 [470, 542]; its median is lowest;
-          float32 collapses at step 1353 in one seed and not yet in two, so that it has had no time to fall behind
-          float64.  Here the collapse of float16 does not stop generalisation either: it comes when the test accuracy
-          is high already.  40 to 70 % of p = 113, where generalising is slow, may differ.  Full: not run.
+Result    laptop, 2026-11-22, 3 seeds, median [range], test accuracy at step 1400: float16 94 % [93, 96], float32
+          95.8 % [95, 98], float64 95.3 % [95, 98]: not met.  float16 collapses first, at step 470 [470, 542]; its
+          median is lowest; float32 collapses at step 1353 in one seed and not yet in two, so that it has had no time
+          to fall behind float64.  Here the collapse of float16 does not stop generalisation either: it comes when the
+          test accuracy is high already.  40 to 70 % of p = 113, where generalising is slow, may differ.  Full: not run.
 Cost      full: 900 000 steps; laptop: 12 600, four minutes of a quiet core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig09_normalized_sgd.py --size laptop

@@ -86,6 +86,21 @@ def test_what_another_sweep_followed_further_is_cut(tmp_path):
     assert trial.curves["step"].max() <= 500
 
 
+def test_each_arm_has_the_horizon_that_its_space_asks(tmp_path):
+    """Also where a trial was run for less, for another sweep: then the rest is missing, not reached."""
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    made = [make_trial(arm, {"arm": arm, "seed": 0}, t_mem=30, t_gen=math.inf) for arm in ("short", "long")]
+    fill_ledger(ledger, "f_full", made, horizon_steps=9000)
+    arms = [{"name": "short", "axes": [], "horizon_steps": 300}, {"name": "long", "axes": [], "horizon_steps": 9000}]
+    ledger.record_sweep(
+        dataclasses.replace(ledger.sweep("f_full"), axes_json=json.dumps({"axes": [], "arms": arms, "seeds": [0]}))
+    )
+    short, long = collect(ledger, "f", "full", ("test_accuracy",)).trials
+    assert (short.last_step, short.horizon_steps) == (300, 300)
+    assert long.last_step < long.horizon_steps == 9000
+    assert long.known_until == long.last_step
+
+
 def test_a_file_that_is_no_evidence(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"nonsense")
     with pytest.raises(EvidenceError, match=r"x\.parquet: cannot be read"):

@@ -1,6 +1,7 @@
 """Interventions: the control's path before, another after, and the same bits through any checkpoint."""
 
 import io
+import math
 
 import pytest
 import torch
@@ -168,6 +169,16 @@ def test_zeroing_the_true_classs_gradient_changes_that_entry_and_nothing_else(lo
     assert (zeroed[true] == 0).all()
     assert (plain[true] != 0).all()
     torch.testing.assert_close(zeroed[~true], plain[~true], rtol=1e-14, atol=0)
+
+
+def test_zeroing_the_true_classs_logit_leaves_the_others_their_gradients_of_a_softmax_with_it_at_0():
+    logits = torch.tensor([[[2.0, 1.0, -1.0]]], dtype=torch.float64, requires_grad=True)
+    zeroed = ZeroTrueClass(at_step=0, logit="zeroed").logits(logits, torch.tensor([[1]]))
+    assert zeroed.tolist() == [[[2.0, 0.0, -1.0]]]
+    loss = SoftmaxCrossEntropy(dtype="float64").row_losses(zeroed, torch.tensor([[1]]), {}).sum()
+    (found,) = torch.autograd.grad(loss, logits)
+    total = math.exp(2) + 1 + math.exp(-1)
+    assert found.flatten().tolist() == pytest.approx([math.exp(2) / total, 0.0, math.exp(-1) / total])
 
 
 def test_an_optimizer_goes_on_through_what_does_not_replace_it():

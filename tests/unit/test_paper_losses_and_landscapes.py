@@ -314,7 +314,11 @@ def test_the_full_fig08_changes_a_run_of_fig_2_at_the_true_step() -> None:
     assert {config.loss for _, config in found} == {SoftmaxCrossEntropy(dtype="float64")}
     assert {config.task for _, config in found} == {ModularAddition(train_fraction=0.7)}
     changes = {at["arm"]: config.intervention for at, config in found}
-    assert changes == {fig08.CONTROL: NoIntervention(), fig08.ZEROED: ZeroTrueClassGradient(at_step=1200)}
+    assert changes == {
+        fig08.CONTROL: NoIntervention(),
+        fig08.ZEROED: ZeroTrueClassGradient(at_step=1200),
+        fig08.LITERAL: ZeroTrueClassGradient(at_step=1200, logit="zeroed"),
+    }
 
 
 def test_the_full_fig09_is_fig_2_with_a_normalised_rate() -> None:

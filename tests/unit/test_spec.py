@@ -232,7 +232,10 @@ def test_axes_json_says_the_axes_in_order() -> None:
     space = spec(
         axes={"task.train_fraction": [0.4, 0.6], RATE: tune.loguniform(1e-4, 1e-1)},
         samples=2,
-        arms=[Arm(name="decay", axes={DECAY: [1, 0]}), Arm(name="⊥", patch={"gradient": OrthogonalGradient()})],
+        arms=[
+            Arm(name="decay", axes={DECAY: [1, 0]}),
+            Arm(name="⊥", patch={"gradient": OrthogonalGradient(), "horizon_steps": 70}),
+        ],
         seeds=range(2),
     )
     assert json.loads(space.axes_json()) == {
@@ -241,8 +244,8 @@ def test_axes_json_says_the_axes_in_order() -> None:
             {"path": RATE, "kind": "sampled", "domain": "LogUniform Float(0.0001, 0.1)"},
         ],
         "arms": [
-            {"name": "decay", "axes": [{"path": DECAY, "kind": "grid", "values": [1.0, 0.0]}]},
-            {"name": "⊥", "axes": []},
+            {"name": "decay", "axes": [{"path": DECAY, "kind": "grid", "values": [1.0, 0.0]}], "horizon_steps": 100},
+            {"name": "⊥", "axes": [], "horizon_steps": 70},
         ],
         "seeds": [0, 1],
     }

@@ -63,9 +63,7 @@ def test_what_no_seed_changes_needs_one():
 
 def test_the_reason_counts_the_seeds():
     assert Claim("it", (True,), "").reason == "holds in 1, fails in 0 of 1 seed; 3 seeds are needed"
-    assert (
-        Claim("it", (True, False, True, None), "").reason == "holds in 2, fails in 1 of 4 seeds, open in 1"
-    )
+    assert Claim("it", (True, False, True, None), "").reason == "holds in 2, fails in 1 of 4 seeds, open in 1"
     assert Claim("it", (True, True, True), "").reason == ""
 
 

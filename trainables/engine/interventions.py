@@ -49,16 +49,20 @@ class NoIntervention(Intervention):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroTrueClassGradient(Intervention):
-    """The gradient with respect to the true class's logit is exactly zero; the forward pass is what it was.
+    """The gradient with respect to the true class's logit is exactly zero: the collapse of every row by hand.
 
-    The collapse of every row by hand (Prieto et al. 2025, App. B.1 and Fig. 8).  The text says "multiplying the
-    logits for the right classes by 0", which would also change the loss and the other classes' gradients; what it is
-    for, and what this does, is "setting the gradients from the correct classes to zero".
+    Prieto et al. 2025, App. B.1 and Fig. 8, in two readings.  ``logit="kept"``: the forward pass is what it was, and
+    nothing but this gradient changes ("setting the gradients from the correct classes to zero", which is what it is
+    for).  ``logit="zeroed"``: the text's "multiplying the logits for the right classes by 0", which changes the loss
+    and the other classes' gradients too.
     """
+
+    logit: str = option("kept", choices=("kept", "zeroed"))
 
     def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
         classes_V = torch.arange(logits_KBV.shape[-1], device=logits_KBV.device)
-        return torch.where(labels_KB.unsqueeze(-1) == classes_V, logits_KBV.detach(), logits_KBV)
+        constant_KBV = logits_KBV.detach() if self.logit == "kept" else torch.zeros_like(logits_KBV)
+        return torch.where(labels_KB.unsqueeze(-1) == classes_V, constant_KBV, logits_KBV)
 
 
 @dataclass(frozen=True, kw_only=True)
