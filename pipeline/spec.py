@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from trainables.engine.config import Config, ConfigError, canonical_json, replace_at, value_at
+from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
 from trainables.engine.outcome import GEN_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Outcome
 from trainables.engine.trial import Seeds, TrialConfig
 
@@ -362,14 +362,22 @@ class SweepSpec:
 
 
 def _changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
-    """``base`` with the values at these paths; a whole component is set before the fields inside it."""
+    """``base`` with the values at these paths; a whole component is set before the fields inside it.
+
+    Whole components are set at once: a task and a model may fit each other and not what they replace.
+    """
+    whole = {path: value for path, value in changes.items() if "." not in path}
+    inside = sorted((path for path in changes if "." in path), key=lambda path: path.count("."))
     config = base
-    for path, value in sorted(changes.items(), key=lambda item: item[0].count(".")):
+    for paths in ([tuple(whole)] if whole else []) + [(path,) for path in inside]:
         try:
-            config = replace_at(config, path, value)
+            for path in paths:
+                component_at(config, path)
+            config = config.replace(**whole) if path in whole else replace_at(config, path, changes[path])
         except ConfigError as error:
             text = str(error)
-            raise SpecError(f"{where}axis {text if text.startswith(path) else f'{path}: {text}'}") from None
+            told = text if text.startswith(paths) else f"{', '.join(paths)}: {text}"
+            raise SpecError(f"{where}axis {told}") from None
     return config
 
 

@@ -10,6 +10,7 @@ import pytest
 from ray import tune
 
 from pipeline.spec import Arm, Objective, SpecError, SweepSpec
+from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -18,6 +19,7 @@ from trainables.engine.outcome import outcome
 from trainables.engine.probes import STANDARD
 from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
+from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
 
@@ -226,6 +228,15 @@ def test_raising_the_horizon_keeps_every_trial_id() -> None:
     space = spec(axes={DECAY: [0, 1]}, seeds=range(2))
     longer = spec(axes={DECAY: [0, 1]}, seeds=range(2), base=BASE.replace(horizon_steps=200))
     assert [t.config.trial_id for t in space.trials()] == [t.config.trial_id for t in longer.trials()]
+
+
+def test_an_arm_sets_a_task_and_a_model_that_fit_only_each_other() -> None:
+    """Tokens are for the transformer alone, and it takes nothing else: neither could be set first."""
+    changes = {"task": BASE.task.replace(inputs=Tokens()), "model": Transformer(width=8, heads=2, feed_forward=8)}
+    (trial,) = spec(arms=[Arm(name="transformer", patch=changes)], seeds=None).trials()
+    assert (trial.config.task.inputs, trial.config.model) == (Tokens(), changes["model"])  # type: ignore[attr-defined]
+    with pytest.raises(SpecError, match=r"arm 'half', axis task: MLP: cannot read tokens"):
+        spec(arms=[Arm(name="half", patch={"task": changes["task"]})])
 
 
 def test_axes_json_says_the_axes_in_order() -> None:
