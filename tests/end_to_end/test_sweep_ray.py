@@ -116,7 +116,7 @@ def test_ctrl_c(tmp_path):
         below = descendants(process.pid)
         assert below
         process.send_signal(2)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == ""
     assert "interrupted: 0 of 4 done" in output
