@@ -11,7 +11,7 @@ Settled   Betas (.9, .99); eps 1e-30 with 40 %, 1e-25 else, as released.  The pa
 Laptop    Two hidden layers of 64 at learning rate 5e-3, so that half of the rows collapse within 3000 steps in float16
           and float32; 40 and 70 % only.  At width 200 this learning rate generalises far more slowly (70 %, float32:
           9 % at step 500), and with p = 23 to 71 no dtype generalises in minutes: with up to 90 % of the pairs at
-          most 24 % at step 600.
+          most 24 % at step 600.  (Run to step 1500 first, where only float16 had collapsed.)
 
 Result    laptop, 2026-11-22, 3 seeds, median [range].  70 %: half of the rows have collapsed at step 448 [427, 470] in
           float16, 2095 [1996, 2095] in float32 and not by 3000 in float64, as ordered; growth slows 18 times in
