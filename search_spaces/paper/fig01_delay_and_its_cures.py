@@ -16,7 +16,8 @@ Laptop    1a as it is; ⊥AdamW to step 150.  1c for 1000 steps of the same tria
 Result    laptop, 2026-11-22, 3 seeds, median [range].  1a: ⊥AdamW is at .99 at step 111 and 106, and at .983 by 150 in
           the third seed; AdamW at most .010.  1b: .95 at step 835 [796, 876], 10.3 [10.2, 11.7] times t_mem: above 10
           in one seed, and within the intervals of the two events in the other two.  1c: at most .010 in 1000 steps,
-          nothing collapsed.  Full: not run but for the beginning of 1b.
+          nothing collapsed.  Full, 2026-11-22: 1a with 5 seeds, ⊥AdamW at .99 at step 111 [106, 159], by 150 in 3 of
+          5 (4 are asked), AdamW at most .010; of 1b 20 000 steps of one seed, 2 %; 1c not run.
 Cost      full: 240 000 steps a seed, 3 hours of one core; laptop: 9 minutes of one core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig01_delay_and_its_cures.py --size laptop

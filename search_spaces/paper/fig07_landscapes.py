@@ -9,7 +9,8 @@ Settled   Nothing was released.  SGD with decay is that of Fig. 6c and SGD the s
           here.  Its losses are of another kind: the softmax cross-entropy is computed of every arm's weights alike.
 Laptop    The MLP 46-64-64-23 on addition mod 23 with 80 % of the pairs of Fig. 6c's laptop size; there ⊥SGD learns at
           learning rate 3 (at 10 it is unsteady, at 1 it does not memorise in 800 steps).
-          "Falls throughout" allows a rise of 10 % of the initial loss; at 1 %, as first meant, ⊥SGD fails in every seed.
+          "Falls throughout" allows a rise of 10 % of the initial loss; at 1 %, as first meant, ⊥SGD fails in every
+          seed.
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  From 3.14 the test loss rises to 13.5 [10.7, 14.8]
           under SGD, and to 5.4 [4.3, 6.5] with decay, which then turns and ends at .63 [.57, 1.07]; both as the figure

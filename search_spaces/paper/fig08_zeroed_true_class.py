@@ -7,8 +7,8 @@ third arm reads the text to the letter and multiplies that logit by 0.
 Settled   The figure's x-axis is 5 times too large: N = 1200, not 6000.  Of the run nothing was released; ours is that
           of Fig. 2c in float64 (70 % of the pairs, learning rate 5e-4, betas (.9, .99), eps 1e-25) for the figure's
           4000 steps, so that the control is shared with Fig. 2.
-Laptop    p = 79 with 95 % of the pairs, hidden layers of 128, learning rate .002, N = 150 of 600 steps (200 first, after
-          which one control of three gained 25 points).
+Laptop    p = 79 with 95 % of the pairs, hidden layers of 128, learning rate .002, N = 150 of 600 steps (200
+          first, after which one control of three gained 25 points).
 
 Result    laptop, 2026-11-22, 3 seeds: not met.  The control gains 34 points or more after N, but the changed run does
           not stand still: its training accuracy falls from 98 to 1 %, and its test accuracy to less than 1 %, within
