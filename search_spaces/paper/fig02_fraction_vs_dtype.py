@@ -18,9 +18,9 @@ Result    laptop, 2026-11-22, 3 seeds, median [range].  70 %: half of the rows h
           float16.  The final accuracies are not ordered: .84 [.77, .85], .82 [.74, .86], .86 [.78, .89].  float16
           falls behind float32 by 5 points by step 1500, collapsed, and catches up again: with beta2 .99 and this
           learning rate a collapsed run is not at rest (presumably slingshots; not looked into).  40 %: at most .010 in
-          500 steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16 and at 2944 in
-          float32; from .43 and .60 at 2423 the test accuracy goes to .643 by 12 000 and .657 by 9024: float32 slows
-          more than float16, which so catches up.  float64 only to 1500 (.385), 60 % only to 1500; 40 % not run.
+          500 steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16, 2944 in
+          float32 and 6737 in float64, in the figure's order; the test accuracy is .643 and .635 at 12 000 and .919 at
+          10 967: float32 slows more than float16, which so catches up.  60 % only to 1500; 40 % not run.
 Cost      full: 45 x 20 000 steps of 35 to 60 ms, 12 hours of one core; laptop: 9 x 3000 and 9 x 500 steps, 6 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig02_fraction_vs_dtype.py --size laptop
