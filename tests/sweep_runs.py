@@ -85,6 +85,9 @@ def started_sweep(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()  # a test that failed has not read them
 
 
 def descendants(pid: int) -> list[int]:
