@@ -1,0 +1,83 @@
+"""Models of images: ``torch.nn`` modules, and ResNet-18 as the first of them."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import nn
+
+from trainables.engine.config import Config, option
+from trainables.engine.randomness import WEIGHTS_STREAM, torch_chance
+from trainables.torchvision_guard import torchvision
+
+CHANNELS = 3
+"""Of every image: a grey one is given three times."""
+WIDTHS = (64, 128, 256, 512)
+"""Channels of ResNet-18's four stages, of two blocks each (He et al. 2016, Table 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel(Config):
+    """Base of the models of images, which map (B, 3, height, width), float32, to the logits, (B, V)."""
+
+    @abstractmethod
+    def network(self, classes: int, seed: int) -> nn.Module:
+        """The module on the CPU, float32, with initial weights from the seed alone."""
+
+    @abstractmethod
+    def flops_per_image(self, height: int, width: int, classes: int) -> float:
+        """Floating-point operations of one image's forward pass: two for each product of a weight and a value."""
+
+    def values_per_channel(self, height: int, width: int) -> int:
+        """Of one image where its map is smallest before a batch normalisation, which needs two in a batch."""
+        return height * width
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet18(ImageModel):
+    """ResNet-18 (He et al. 2016) as torchvision builds and initialises it, of the paper's Fig. 17 and Table 1.
+
+    ``stem="imagenet"`` (the default, and the paper's by the accuracies of its Table 1) begins with a 7×7 convolution of
+    stride 2 and pooling, which leave 1×1 of a 32×32 image to the last stage; ``stem="cifar"`` begins with a 3×3
+    convolution of stride 1 and does not pool (He et al. 2016, Sec. 4.2, for small images), at 15 times the cost.
+    """
+
+    stem: str = option("imagenet", choices=("imagenet", "cifar"))
+
+    def network(self, classes: int, seed: int) -> nn.Module:
+        with torch_chance(seed, WEIGHTS_STREAM):
+            network = torchvision().models.resnet18(num_classes=classes)
+            if self.stem == "cifar":
+                network.conv1 = nn.Conv2d(CHANNELS, WIDTHS[0], kernel_size=3, padding=1, bias=False)
+                nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+                network.maxpool = nn.Identity()
+        return network
+
+    def flops_per_image(self, height: int, width: int, classes: int) -> float:
+        kernel = 7 if self.stem == "imagenet" else 3
+        before, *maps = self._maps(height, width)
+        total = kernel**2 * CHANNELS * WIDTHS[0] * before
+        inputs = WIDTHS[0]
+        for outputs, size in zip(WIDTHS, maps, strict=True):
+            shortcut = inputs * outputs if inputs != outputs else 0
+            total += (9 * inputs * outputs + 3 * 9 * outputs**2 + shortcut) * size
+            inputs = outputs
+        return 2.0 * (total + inputs * classes)
+
+    def values_per_channel(self, height: int, width: int) -> int:
+        return self._maps(height, width)[-1]
+
+    def _maps(self, height: int, width: int) -> list[int]:
+        """Places of the map after the first convolution, and of those of the four stages."""
+
+        def halved(side: int) -> int:
+            return (side + 1) // 2  # by any of the strides of 2, with their paddings
+
+        sides = [(height, width)]
+        if self.stem == "imagenet":
+            sides = [(halved(height), halved(width))]
+            sides.append((halved(sides[0][0]), halved(sides[0][1])))
+        else:
+            sides.append((height, width))
+        for _ in WIDTHS[1:]:
+            sides.append((halved(sides[-1][0]), halved(sides[-1][1])))
+        return [rows * columns for rows, columns in sides]
