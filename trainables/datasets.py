@@ -1,137 +1,182 @@
-"""Data sets on disk: where they are looked for, how they are read, and one clear line where they are missing.
+"""The data sets by name: where each is looked for, how it is fetched, and one clear line where it is missing.
 
-``GROKSCAPE_DATA`` names the folder that holds them; with ``GROKSCAPE_DOWNLOAD=1`` one that is missing is fetched
-into it, once, however many processes ask.  Each set is one function, and is read once a process.
+All are looked for in the data folder (``GROKSCAPE_DATA``); with ``GROKSCAPE_DOWNLOAD=1`` those that may be fetched are
+fetched into it, once, however many processes ask.  Each is read once a process.
 """
 
-import fcntl
-import hashlib
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
-import torch
+from trainables.datasets_download import fetch_torchvision, fetch_wikitext, may_download
+from trainables.datasets_folder import DOWNLOAD_VARIABLE, FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
+from trainables.datasets_images import Images, images_from_parquet, images_from_torchvision, read_parquet
+from trainables.datasets_parquet import find_splits
+from trainables.datasets_text import Text, read_text, text_from
 
-from trainables.engine.config import ConfigError
+__all__ = [
+    "DataMissingError",
+    "Images",
+    "Text",
+    "cache_folder",
+    "cifar10",
+    "cifar100",
+    "data_folder",
+    "images_from_parquet",
+    "mnist",
+    "text_from",
+    "wikitext2",
+    "wikitext103",
+]
 
-FOLDER_VARIABLE, DOWNLOAD_VARIABLE = "GROKSCAPE_DATA", "GROKSCAPE_DOWNLOAD"
-
-
-class DataMissingError(ConfigError):
-    """A data set that is not there or cannot be read: the message says where it was looked for and how to get it."""
+CIFAR_ROWS = {"train": 50_000, "test": 10_000}
 
 
 @dataclass(frozen=True)
-class Images:
-    """The images of one half of a set."""
+class _TorchvisionSet:
+    """A set of torchvision's, and the folders of the Hugging Face layout that it may lie in as well."""
 
-    pixels: np.ndarray
-    """(rows, height, width), uint8."""
-    labels: np.ndarray
-    """(rows,), int64."""
-    digest: str
-    """Of the pixels and the labels."""
+    name: str
+    kind: str
+    folder: str
+    """What torchvision calls it on disk."""
+    files: str
+    """The files that are looked for, as messages name them."""
+    above: tuple[str, ...]
+    """Folders of the data folder that ``folder`` may be in."""
+    parquet: tuple[str, ...] = ()
 
 
-def data_folder() -> Path:
-    """The folder that holds the data sets.
+MNIST = _TorchvisionSet("MNIST", "MNIST", "MNIST", "MNIST/raw/*-ubyte", (".", "mnist"))
+CIFAR10 = _TorchvisionSet(
+    "CIFAR-10",
+    "CIFAR10",
+    "cifar-10-batches-py",
+    "cifar-10-batches-py/data_batch_*",
+    (".", "cifar10"),
+    ("cifar10", "cifar10/plain_text", "cifar10-jpeg"),
+)
+CIFAR100 = _TorchvisionSet(
+    "CIFAR-100",
+    "CIFAR100",
+    "cifar-100-python",
+    "cifar-100-python/train",
+    (".", "cifar100"),
+    ("cifar100", "cifar100/cifar100"),
+)
 
-    :raises DataMissingError: when none is named, or the name is not a folder's.
-    """
-    named = os.environ.get(FOLDER_VARIABLE, "")
-    if not named:
-        raise DataMissingError(
-            f"{FOLDER_VARIABLE} is not set: must name the folder that holds the data sets (with {DOWNLOAD_VARIABLE}=1, "
-            "that missing ones are fetched into)"
-        )
-    if not Path(named).is_dir():
-        raise DataMissingError(
-            f"{FOLDER_VARIABLE} = {named!r}: is not a folder; must name one that holds the data sets"
-        )
-    return Path(named).absolute()
+
+@dataclass(frozen=True)
+class _WikiText:
+    """A WikiText (v1, with ``<unk>``), as the Hugging Face hub has it."""
+
+    name: str
+    folder: str
+    shards: dict[str, tuple[str, ...]]
+    rows: dict[str, int]
+    """Of each split, one a line of the corpus."""
+    folders: tuple[str, ...]
+
+
+_HELD_OUT = {"validation": ("validation-00000-of-00001.parquet",), "test": ("test-00000-of-00001.parquet",)}
+WIKITEXT2 = _WikiText(
+    "WikiText-2",
+    "wikitext-2-v1",
+    {"train": ("train-00000-of-00001.parquet",), **_HELD_OUT},
+    {"train": 36_718, "validation": 3_760, "test": 4_358},
+    ("wikitext-2-v1", "wikitext-2", "wikitext/wikitext-2-v1"),
+)
+WIKITEXT103 = _WikiText(
+    "WikiText-103",
+    "wikitext-103-v1",
+    {"train": ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), **_HELD_OUT},
+    {"train": 1_801_350, "validation": 3_760, "test": 4_358},
+    ("wikitext-103-v1", "wikitext-103", "wikitext/wikitext-103-v1"),
+)
 
 
 def mnist() -> tuple[Images, Images]:
-    """MNIST for training and testing (Deng 2012), from ``MNIST/raw`` or ``mnist/MNIST/raw`` in the data folder.
+    """MNIST (Deng 2012), (train, test), 28×28 and grey: torchvision's files, in ``MNIST/raw`` or ``mnist/MNIST/raw``.
 
     :raises DataMissingError: when it is in neither, or cannot be read.
     """
-    return _mnist(data_folder())
+    return _images(MNIST, data_folder())
 
 
-@lru_cache(maxsize=1)
-def _mnist(folder: Path) -> tuple[Images, Images]:
-    root = next((root for root in (folder, folder / "mnist") if (root / "MNIST").is_dir()), None)
+def cifar10() -> tuple[Images, Images]:
+    """CIFAR-10 (Krizhevsky 2009), (train, test), 32×32 in colour: torchvision's files, or Parquet with encoded images.
+
+    Looked for in ``cifar-10-batches-py``, then as ``train*.parquet`` and ``test*.parquet`` in ``cifar10`` or
+    ``cifar10-jpeg``.
+
+    :raises DataMissingError: when it is in none, or cannot be read.
+    """
+    return _images(CIFAR10, data_folder())
+
+
+def cifar100() -> tuple[Images, Images]:
+    """CIFAR-100 with its fine labels, like :func:`cifar10`, in ``cifar-100-python`` or Parquet in ``cifar100``."""
+    return _images(CIFAR100, data_folder())
+
+
+def wikitext2(held_out: str = "test") -> tuple[Text, Text]:
+    """WikiText-2 (Merity et al. 2017), (train, held out), with ``<unk>``: Parquet, or ``wiki.train.tokens`` and so on.
+
+    Looked for in ``wikitext-2-v1`` and ``wikitext-2``.
+
+    :param held_out: ``"test"`` or ``"validation"``.
+    :raises DataMissingError: when it is in neither, or cannot be read.
+    """
+    return _text(WIKITEXT2, data_folder(), held_out)
+
+
+def wikitext103(held_out: str = "test") -> tuple[Text, Text]:
+    """WikiText-103, like :func:`wikitext2`, in ``wikitext-103-v1`` or ``wikitext-103``."""
+    return _text(WIKITEXT103, data_folder(), held_out)
+
+
+@lru_cache(maxsize=4)
+def _images(known: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
+    def torchvision_root() -> Path | None:
+        return next((folder / each for each in known.above if (folder / each / known.folder).is_dir()), None)
+
+    root = torchvision_root()
+    halves = find_splits([folder / each for each in known.parquet], ("train", "test")) if root is None else None
+    if halves is not None:
+        found = read_parquet(known.name, *halves)
+        for (split, rows), half in zip(CIFAR_ROWS.items(), found, strict=True):
+            if len(half.labels) != rows:
+                raise DataMissingError(f"{known.name}: {split} has {len(half.labels)} rows in {folder}; must be {rows}")
+        return found
     if root is None:
-        if os.environ.get(DOWNLOAD_VARIABLE) != "1":
-            raise DataMissingError(
-                f"MNIST: is not in {FOLDER_VARIABLE} = {str(folder)!r} (no folder MNIST/raw or mnist/MNIST/raw there); "
-                f"put the four *-ubyte files of torchvision.datasets.MNIST there, or set {DOWNLOAD_VARIABLE}=1 to "
-                "fetch them"
-            )
+        places = [known.files if each == "." else f"{each}/{known.files}" for each in known.above]
+        places += [f"{each}/train*.parquet and test*.parquet" for each in known.parquet]
+        if not may_download():
+            raise _missing(known.name, folder, places)
+        fetch_torchvision(known.name, known.kind, known.folder, folder)
         root = folder
-        with _one_process(folder / ".mnist.lock"):
-            if not (folder / "MNIST").is_dir():
-                _download("MNIST", folder)
-    read = _torchvision_datasets().MNIST
-    try:
-        halves = [read(str(root), train=train) for train in (True, False)]
-        return _images(halves[0]), _images(halves[1])
-    except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise DataMissingError(
-            f"MNIST: cannot be read from {str(root / 'MNIST')!r} ({error}); replace that folder"
-        ) from None
+    return images_from_torchvision(known.name, known.kind, root, known.folder)
 
 
-def _images(half: Any) -> Images:
-    """What torchvision read, as arrays."""
-    pixels, labels = half.data.numpy(), half.targets.numpy()
-    if len(pixels) != len(labels):
-        raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
-    content = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes() + labels.astype("<i8").tobytes())
-    return Images(pixels, labels, content.hexdigest()[:20])
+def _text(known: _WikiText, folder: Path, held_out: str) -> tuple[Text, Text]:
+    if held_out not in ("validation", "test"):
+        raise ValueError(f"held_out = {held_out!r}: must be 'validation' or 'test'")
+    roots, splits = [folder / each for each in known.folders], ("train", held_out)
+    halves = find_splits(roots, splits)
+    if halves is None:
+        if may_download():
+            fetch_wikitext(known.name, known.folder, known.shards, known.rows, folder)
+            halves = find_splits(roots, splits)
+        if halves is None:
+            places = [f"{each}/train*.parquet and {held_out}*.parquet" for each in known.folders]
+            raise _missing(known.name, folder, places)
+    train, held = (read_text(known.name, address) for address in halves)
+    return train, held
 
 
-def _download(name: str, folder: Path) -> None:
-    """Fetch a set of torchvision's; its folder appears under its name only when it is whole."""
-    partial = folder / f".{name}.partial"
-    try:
-        getattr(_torchvision_datasets(), name)(str(partial), download=True)
-        os.replace(partial / name, folder / name)
-        partial.rmdir()
-    except (OSError, RuntimeError) as error:
-        raise DataMissingError(f"{name}: could not be fetched into {str(folder)!r} ({error})") from None
-
-
-@contextmanager
-def _one_process(lock: Path) -> Iterator[None]:
-    """Let one process of this file system in at a time; the lock ends with its holder, however that ends."""
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
-def _torchvision_datasets() -> ModuleType:
-    """``torchvision.datasets``, imported when a set of it is first read: the import takes seconds."""
-    try:
-        import torchvision.datasets
-    except RuntimeError as error:
-        # A torchvision built for another kind of torch (CUDA beside a CPU wheel) does not load its compiled
-        # operators, and its import then stumbles over two of them.  Declared, they let it pass; nothing calls them.
-        if "torchvision::" not in str(error):
-            raise
-        for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            )
-        import torchvision.datasets
-    return torchvision.datasets
+def _missing(name: str, folder: Path, places: Sequence[str]) -> DataMissingError:
+    return DataMissingError(
+        f"{name}: is not in {FOLDER_VARIABLE} = {str(folder)!r} (looked for {', '.join(places)}); put it there, or "
+        f"set {DOWNLOAD_VARIABLE}=1 to fetch it"
+    )

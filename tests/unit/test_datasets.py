@@ -1,11 +1,7 @@
 """Data sets on disk: both layouts, what is read, one clear line for what is missing or broken, one download."""
 
-import multiprocessing
-import os
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +16,11 @@ from trainables.mnist import MNISTSubset
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    datasets._mnist.cache_clear()
+    datasets._images.cache_clear()
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     monkeypatch.delenv("GROKSCAPE_DOWNLOAD", raising=False)
     yield tmp_path
-    datasets._mnist.cache_clear()
+    datasets._images.cache_clear()
 
 
 @pytest.mark.parametrize("under", [".", "mnist"])
@@ -65,7 +61,7 @@ def test_the_fingerprint_knows_the_rows_their_order_and_the_content(folder):
     assert task.fingerprint(Seeds(init=7)) == task.fingerprint(Seeds())
     raw = folder / "MNIST" / "raw" / "train-labels-idx1-ubyte"
     raw.write_bytes(raw.read_bytes()[:-1] + b"\x0a")
-    datasets._mnist.cache_clear()
+    datasets._images.cache_clear()
     assert task.fingerprint(Seeds()) not in found
 
 
@@ -105,50 +101,6 @@ def test_a_broken_file_is_one_line(folder, damage):
     with pytest.raises(DataMissingError, match="cannot be read") as error:
         mnist()
     assert str(folder / "MNIST") in one_line(error)
-
-
-class OneSet:
-    """Stands for torchvision's class: fetches by writing a small set, and keeps count."""
-
-    def __init__(self, root, download) -> None:
-        assert download
-        (Path(root).parent / f"fetched_by_{os.getpid()}").touch()
-        write_mnist(Path(root))
-
-
-def fetch(folder: Path) -> int:
-    real = datasets._torchvision_datasets()
-
-    class Sets:
-        def __getattr__(self, name):
-            return lambda root, **options: (
-                OneSet(root, **options) if options.get("download") else real.MNIST(root, **options)
-            )
-
-    datasets._torchvision_datasets = Sets
-    return len(datasets._mnist(folder)[0].labels)
-
-
-def test_processes_that_need_the_same_set_fetch_it_once(folder, monkeypatch):
-    monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        assert pool.map(fetch, [folder] * 2, chunksize=1) == [60] * 2
-    assert len(list(folder.glob("fetched_by_*"))) == 1
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["MNIST"]
-
-
-def test_a_failed_download_is_one_line_and_leaves_no_half_set(folder, monkeypatch):
-    monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
-
-    def interrupted(root, download):
-        (Path(root) / "MNIST" / "raw").mkdir(parents=True)
-        raise RuntimeError("no network")
-
-    monkeypatch.setattr(datasets, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=interrupted))
-    with pytest.raises(DataMissingError, match="no network") as error:
-        mnist()
-    assert str(folder) in one_line(error)
-    assert not (folder / "MNIST").exists()
 
 
 def test_importing_the_task_does_not_import_torchvision():
