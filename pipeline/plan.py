@@ -116,6 +116,8 @@ def make_plan(
             used.append(("cached" if start is None else "continued", config, row))
     rates = _measured_rates(rows.values(), device_kind) if to_run else {}
     sized = _sizes(to_run, cohort_size, _accelerator(device_kind), workers, rates)
+    for group, members in to_run.items():
+        sized[group] = min(sized[group], members[0].largest_cohort or sized[group])
     cohorts = [
         CohortPlan(tuple(chunk), start, _predicted_s(chunk, start, device_kind, rates))
         for (key, start), members in to_run.items()

@@ -1,6 +1,6 @@
 """The grokking trial: what it is made of, and the cohort that it builds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -44,6 +44,10 @@ class GrokkingTrial(TrialConfig):
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:
         """The cohort of these trials at step 0; see :meth:`TrialConfig.build`."""
         return GrokkingCohort(trials, device)
+
+    def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """Those of its probes."""
+        return tuple(name for probe in self.probes for name in probe.names(shapes, self.task))
 
     def flops_per_step(self) -> float:
         """One forward and one backward pass over the training rows."""

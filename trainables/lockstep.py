@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.baselines.memory import is_out_of_memory
 from trainables.engine.config import canonical_json
 from trainables.engine.outcome import outcome
 from trainables.engine.trial import TrialConfig
@@ -48,10 +49,8 @@ class CohortError(Exception):
     def of(cls, error: BaseException) -> "CohortError":
         """The kind and the line of an exception of the training."""
         text = " ".join(str(error).split())
-        # The CPU's allocator has no exception class of its own.
-        out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
         message = f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
-        return cls(OUT_OF_MEMORY if out_of_memory else ERROR, message)
+        return cls(OUT_OF_MEMORY if is_out_of_memory(error) else ERROR, message)
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,8 @@ class MemberStatus:
     stop_reason: str | None
     phase: str
     """The phase (see :mod:`trainables.engine.outcome`) as far as it is known at this step."""
+    notes: tuple[str, ...] = ()
+    """What happened to its cohort since the last status, a line each."""
 
 
 @dataclass
@@ -109,7 +110,7 @@ class _Member:
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.array(self.steps), np.array(self.train_accuracy), np.array(self.test_accuracy)
 
-    def status(self, cohort_step: int) -> MemberStatus:
+    def status(self, cohort_step: int, notes: tuple[str, ...]) -> MemberStatus:
         ended = self.state != RUNNING and self.committed
         return MemberStatus(
             trial_id=self.trial.trial_id,
@@ -119,6 +120,7 @@ class _Member:
             state=self.state if ended else RUNNING,
             stop_reason=self.stop_reason if ended else None,
             phase=outcome(*self.curves(), stop_reason=self.stop_reason).phase(),
+            notes=notes,
         )
 
     def row(self) -> TrialRow:
@@ -200,7 +202,8 @@ class CohortRun:
             self._commit_if_due()
             if time.monotonic() >= until:
                 break
-        return [member.status(self._cohort.step) for member in self._members if member.steps]
+        notes = tuple(self._cohort.notes())
+        return [member.status(self._cohort.step, notes) for member in self._members if member.steps]
 
     def _advance(self) -> None:
         """Towards the next measurement, for at most about ``SLICE_S``."""

@@ -110,11 +110,7 @@ def test_each_of_its_shapes_trains_a_step(path: Path) -> None:
         cohort = config.build([config], "cpu")
         measured = cohort.measure()
         parameters = {name: values.shape for name, values in cohort.snapshot(0).items()}
-        assert set(measured) == {
-            name
-            for probe in config.probes  # type: ignore[attr-defined]
-            for name in probe.names(parameters, config.task)  # type: ignore[attr-defined]
-        }
+        assert set(measured) == set(config.columns(parameters))
         cohort.advance(1)
         assert cohort.finite().all()
         assert np.isfinite(cohort.measure()["train_loss"]).all()

@@ -18,7 +18,7 @@ from trainables.engine.losses import (
     TaylorSoftmaxCrossEntropy,
     softmax_collapsed,
 )
-from trainables.engine.probes import Rows, SoftmaxCollapse
+from trainables.engine.probes import LogitRows, SoftmaxCollapse
 
 CLASSES = [2, 3, 10, 113]
 
@@ -62,10 +62,10 @@ def test_both_variants_of_the_probe_flip_there(name, classes):
     for margin, collapsed in zip(margins, (0.0, 1.0), strict=True):
         logits = rows_at([margin] * 4, classes)
         labels = torch.tensor([[0, 0, 0, 1]])
-        rows = Rows(logits, labels, loss.row_losses(logits, labels, {}))
+        rows = LogitRows(logits, labels, loss.row_losses(logits, labels, {}), loss)
         found = {
             key: float(value)
-            for key, value in SoftmaxCollapse().measure(SimpleNamespace(loss=loss, train=rows)).items()
+            for key, value in SoftmaxCollapse().measure(SimpleNamespace(train=rows)).items()
         }
         assert found["sc_any_fraction"] == collapsed
         assert found["sc_true_fraction"] == 0.75 * collapsed

@@ -21,7 +21,7 @@ from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
-from trainables.engine.probes import Observation, Rows, Watcher
+from trainables.engine.probes import LogitRows, Observation, Watcher
 from trainables.engine.schedules import ConstantSchedule
 
 if TYPE_CHECKING:
@@ -123,11 +123,10 @@ class GrokkingCohort:
         with torch.no_grad():
             seen = Observation(
                 task=self._shared.task,
-                loss=self._loss,
                 # Of a stochastic model the step has seen a noisy network, and the rows are of the whole one.
                 train=self.evaluate(parameters, "train")
                 if self._shared.model.stochastic
-                else Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB),
+                else LogitRows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB, self._loss),
                 test=self.evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
@@ -145,11 +144,12 @@ class GrokkingCohort:
         """One member's weights by name, on the host."""
         return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
 
-    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
+    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> LogitRows:
         """The rows of a split, "train" or "test", at these weights (each with the cohort axis), without noise."""
         labels_KB = self._rows[f"{split}_labels"]
         logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
-        return Rows(logits_KBV, labels_KB, self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"]))
+        losses_KB = self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"])
+        return LogitRows(logits_KBV, labels_KB, losses_KB, self._loss)
 
     def _logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Noise | None) -> Tensor:
         """The logits as the loss sees them: times α and over the temperature."""
@@ -159,6 +159,10 @@ class GrokkingCohort:
         if "temperature" in self._hyper["loss"]:
             logits_KBV = logits_KBV / per_member(self._hyper["loss"]["temperature"], logits_KBV).to(logits_KBV.dtype)
         return logits_KBV
+
+    def notes(self) -> list[str]:
+        """Nothing: whatever happens to a grokking trial is in its rows."""
+        return []
 
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights, now and after the next step, are finite: (K,), bool."""

@@ -7,6 +7,8 @@ and what it means for the machinery around it:
 * ``per_trial``: the field may differ between the members of one cohort; it is stacked into a tensor.
 * ``demand``: the field says how much is asked of a trial (horizon, measuring, stopping), not which path its
   weights take; it is left out of the trial's identity.
+* ``execution``: the field says how a trial is run (memory format, compilation, micro-batches), which changes nothing
+  but rounding; it is left out of the identity too, and rows count whichever way they were run.
 
 A bad value raises :class:`ConfigError` when the object is made, so that a search space with a bad value
 anywhere in it fails before anything starts.
@@ -40,6 +42,7 @@ def option(
     choices: tuple[Any, ...] | None = None,
     per_trial: bool = False,
     demand: bool = False,
+    execution: bool = False,
 ) -> Any:
     """A field of a :class:`Config`: its default, its bounds (applied to every item of a tuple) and its role."""
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
@@ -47,6 +50,7 @@ def option(
         "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
         "per_trial": per_trial,
         "demand": demand,
+        "execution": execution,
     }
     return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
 
@@ -76,7 +80,9 @@ class Config:
         found: dict[str, Any] = {CLASS_KEY: class_path(type(self))}
         for spec, _ in _fields(type(self)):
             value = getattr(self, spec.name)
-            if spec.metadata.get("demand") or (spec.default is not MISSING and value == spec.default):
+            if spec.metadata.get("demand") or spec.metadata.get("execution"):
+                continue
+            if spec.default is not MISSING and value == spec.default:
                 continue
             found[spec.name] = value.identity() if isinstance(value, Config) else _to_json(value)
         return found

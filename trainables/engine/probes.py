@@ -8,7 +8,8 @@ other shares are fractions.  Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -21,23 +22,85 @@ from trainables.engine.tasks import Task
 MARGIN_QUANTILES = (0.1, 0.5, 0.9)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """One split's rows at the present weights.  K cohort, B rows, V classes."""
+class Rows(Protocol):
+    """One split's rows at the present weights, as facts of each row.  K cohort, B rows."""
 
-    logits_KBV: Tensor
-    """As the loss sees them: times α and over the temperature."""
-    labels_KB: Tensor
-    losses_KB: Tensor
-    """In the dtype of the loss."""
+    @property
+    def losses_KB(self) -> Tensor:
+        """In the dtype of the loss."""
+
+    @property
+    def correct_KB(self) -> Tensor:
+        """Whether the largest logit is the true class's; bool."""
+
+    @property
+    def margins_KB(self) -> Tensor:
+        """z_y - max_{k != y} z_k; float64."""
+
+    @property
+    def rank_KB(self) -> Tensor:
+        """How many classes have a larger logit than the true one; int64."""
+
+    @property
+    def scale_KB(self) -> Tensor:
+        """The standard deviation of the row's logits over the classes; float64."""
+
+    @property
+    def collapsed_KB(self) -> Tensor:
+        """Softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
+
+    @property
+    def loss_collapsed_KB(self) -> Tensor:
+        """Whether the loss's own normaliser equals its largest term; bool."""
+
+
+class LogitRows:
+    """The facts of rows whose logits are at hand, each computed when it is asked for.  V classes."""
+
+    def __init__(self, logits_KBV: Tensor, labels_KB: Tensor, losses_KB: Tensor, loss: Loss) -> None:
+        """
+        :param logits_KBV: as the loss sees them, times α and over the temperature.
+        :param losses_KB: in the dtype of the loss.
+        """
+        self._logits_KBV, self._labels_KB, self._loss = logits_KBV, labels_KB, loss
+        self.losses_KB = losses_KB
+
+    @cached_property
+    def correct_KB(self) -> Tensor:
+        return self._logits_KBV.argmax(-1) == self._labels_KB
+
+    @cached_property
+    def _true_KB1(self) -> Tensor:
+        return self._logits_KBV.gather(-1, self._labels_KB.unsqueeze(-1))
+
+    @cached_property
+    def margins_KB(self) -> Tensor:
+        others_KB = self._logits_KBV.scatter(-1, self._labels_KB.unsqueeze(-1), -torch.inf).amax(-1)
+        return (self._true_KB1.squeeze(-1) - others_KB).double()
+
+    @cached_property
+    def rank_KB(self) -> Tensor:
+        return (self._logits_KBV > self._true_KB1).sum(-1)
+
+    @cached_property
+    def scale_KB(self) -> Tensor:
+        return self._logits_KBV.double().std(-1, correction=0)
+
+    @cached_property
+    def collapsed_KB(self) -> Tensor:
+        return softmax_collapsed(self._loss.cast(self._logits_KBV))
+
+    @cached_property
+    def loss_collapsed_KB(self) -> Tensor:
+        return self._loss.collapsed(self._logits_KBV)
 
 
 @dataclass(frozen=True)
 class Observation:
     """Everything that there is to see at one step."""
 
-    task: Task
-    loss: Loss
+    task: Task | None
+    """None where the trial is not one of the engine's tasks."""
     train: Rows
     test: Rows
     parameters: Mapping[str, Tensor]
@@ -60,14 +123,14 @@ class Probe(Config):
     every: int = option(1, at_least=1)
     """Looked at every so many measurements of the trial's schedule, the first included; costly probes look rarely."""
 
-    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
         """Every column.
 
         :param shapes: of the model's parameters by name, without the cohort axis.
         """
         return self.columns
 
-    def check(self, task: Task) -> None:  # most probes fit every task
+    def check(self, task: Task | None) -> None:  # most probes fit every trial
         """Refuse a task that has nothing of what the probe looks at.
 
         :raises ConfigError: saying what is allowed.
@@ -105,7 +168,7 @@ class LossAndAccuracy(Probe):
         found = {}
         for name, rows in (("train", seen.train), ("test", seen.test)):
             found[f"{name}_loss"] = rows.losses_KB.double().mean(1)
-            found[f"{name}_accuracy"] = (rows.logits_KBV.argmax(-1) == rows.labels_KB).double().mean(1)
+            found[f"{name}_accuracy"] = rows.correct_KB.double().mean(1)
         return found
 
 
@@ -127,12 +190,10 @@ class SoftmaxCollapse(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         rows = seen.train
-        collapsed_KB = softmax_collapsed(seen.loss.cast(rows.logits_KBV))
-        correct_KB = rows.logits_KBV.argmax(-1) == rows.labels_KB
         return {
-            "sc_any_fraction": collapsed_KB.double().mean(1),
-            "sc_true_fraction": (collapsed_KB & correct_KB).double().mean(1),
-            "sc_loss_fraction": seen.loss.collapsed(rows.logits_KBV).double().mean(1),
+            "sc_any_fraction": rows.collapsed_KB.double().mean(1),
+            "sc_true_fraction": (rows.collapsed_KB & rows.correct_KB).double().mean(1),
+            "sc_loss_fraction": rows.loss_collapsed_KB.double().mean(1),
             "zero_loss_fraction": (rows.losses_KB == 0).double().mean(1),
         }
 
@@ -144,10 +205,7 @@ class Margins(Probe):
     columns: ClassVar[tuple[str, ...]] = tuple(f"margin_q{100 * q:.0f}" for q in MARGIN_QUANTILES)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        labels_KB1 = seen.train.labels_KB.unsqueeze(-1)
-        logits_KBV = seen.train.logits_KBV
-        others_KB = logits_KBV.scatter(-1, labels_KB1, -torch.inf).amax(-1)
-        margins_KB = (logits_KBV.gather(-1, labels_KB1).squeeze(-1) - others_KB).double()
+        margins_KB = seen.train.margins_KB
         levels = torch.tensor(MARGIN_QUANTILES, dtype=torch.float64, device=margins_KB.device)
         return dict(zip(self.columns, torch.quantile(margins_KB, levels, dim=1), strict=True))
 

@@ -19,7 +19,7 @@ from trainables.engine.tasks import Task
 class TensorNorms(Probe):
     """``norm.<parameter>``: the Euclidean norm of every parameter tensor."""
 
-    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
         return tuple(f"norm.{name}" for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ class TensorAlignment(Probe):
 
     quantities: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
 
-    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
         return tuple(f"{quantity}.{name}" for quantity in self.quantities for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ class UpdateFractions(Probe):
 
     columns: ClassVar[tuple[str, ...]] = ("absorbed_fraction", "zero_gradient_fraction", "zero_update_fraction")
 
-    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
         return self.columns + tuple(f"{quantity}.{name}" for quantity in self.columns for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:

@@ -3,24 +3,44 @@
 Each use of chance has a stream of its own, so that no two share bits, whatever the seeds are.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 
 SPLIT_STREAM, ORDER_STREAM, INIT_STREAM, CORRUPTION_STREAM = 0, 1, 2, 3
 NOISE_STREAM = 4  # and 5
 ENCODING_STREAM, ROWS_STREAM = 6, 7
+BATCH_ORDER_STREAM, AUGMENTATION_STREAM, DROPOUT_STREAM, WEIGHTS_STREAM, MEASURED_STREAM = 8, 9, 10, 11, 12
 
 
-def random_bits(seed: int, stream: int, count: int) -> np.ndarray:
+def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
     """``count`` raw 64-bit words of Philox (Salmon et al. 2011), keyed by a seed and a stream.
 
     Raw bits, unlike the distributions built on them, are the same in every release of numpy.
+
+    :param block: an epoch or a step: each has words of its own, as if it were another stream.
     """
-    return np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)).random_raw(count)
+    key, counter = np.array([seed, stream], dtype=np.uint64), np.array([0, 0, 0, block], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
-def permutation(seed: int, stream: int, count: int) -> np.ndarray:
+def permutation(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
     """A permutation of ``range(count)``, shape (count,), int64."""
-    return np.argsort(random_bits(seed, stream, count), kind="stable")
+    return np.argsort(random_bits(seed, stream, count, block), kind="stable")
+
+
+@contextmanager
+def torch_chance(seed: int, stream: int, block: int = 0, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Inside, torch's global generators (the CPU's and the device's) go on from this seed, stream and block.
+
+    For what takes no generator: initial weights of ``torch.nn`` modules, dropout.  They are as they were afterwards.
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(random_bits(seed, stream, 1, block)[0] >> np.uint64(1)))
+        yield
 
 
 def signed_uniform(bits: np.ndarray) -> np.ndarray:

@@ -42,6 +42,20 @@ class Warmup(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepDecay(Schedule):
+    """Times ``gamma`` after every ``every_steps`` updates, as ``torch.optim.lr_scheduler.StepLR`` has it.
+
+    The ResNets of Prieto et al. 2025, Fig. 17, divide by 10 every 30 epochs.
+    """
+
+    every_steps: int = option(at_least=1)
+    gamma: float = option(0.1, above=0.0, at_most=1.0)
+
+    def factor(self, updates: Tensor) -> Tensor:
+        return self.gamma ** torch.floor((updates - 1) / self.every_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
     """Half a cosine from 1 down to ``final_fraction`` at update number ``total_steps`` (Loshchilov and Hutter 2017).
 

@@ -45,13 +45,13 @@ class FourierSpectrum(Probe):
 
     every: int = option(4, at_least=1)
 
-    def check(self, task: Task) -> None:
+    def check(self, task: Task | None) -> None:
         if not isinstance(task, ModularArithmetic):
             raise ConfigError(
-                f"FourierSpectrum: {type(task).__name__} has no numbers mod p; the task must be modular arithmetic"
+                f"FourierSpectrum: {type(task).__name__ if task else 'the data'} has no numbers mod p; the task must be modular arithmetic"
             )
 
-    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task) -> tuple[str, ...]:
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
         assert isinstance(task, ModularArithmetic)
         powers = [f"power_{k}" for k in range(1, task.p // 2 + 1)]
         quantities = ["constant_share", *powers, "gini", "ipr", "top10_share", "unit_top10_share"]

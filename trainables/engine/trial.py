@@ -5,10 +5,10 @@ weights and nothing else.  Its *demand* (horizon, measuring, stopping) says how 
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -34,7 +34,26 @@ class Seeds(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring(Config):
+class MeasuringTimes(Config):
+    """Base of the schedules of measurements."""
+
+    @abstractmethod
+    def steps(self, horizon_steps: int) -> np.ndarray:
+        """The measured steps in ``[0, horizon_steps]``, ascending, both ends included; int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EverySteps(MeasuringTimes):
+    """At step 0, after every so many steps, and at the last: for curves, where no time of an event is estimated."""
+
+    every_steps: int = option(at_least=1)
+
+    def steps(self, horizon_steps: int) -> np.ndarray:
+        return np.array([*range(0, horizon_steps, self.every_steps), horizon_steps], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring(MeasuringTimes):
     """When to look: every step up to ``dense_until_steps``, then geometrically, and at the last step.
 
     The ratio of at most 1.05 bounds how wide the interval of an event can be, relative to its time.
@@ -44,7 +63,7 @@ class Measuring(Config):
     ratio: float = option(1.05, above=1.0, at_most=1.05)
 
     def steps(self, horizon_steps: int) -> np.ndarray:
-        """The measured steps in ``[0, horizon_steps]``, ascending; the grid itself does not depend on the horizon."""
+        # But for its end the grid does not depend on the horizon.
         steps = list(range(min(self.dense_until_steps, horizon_steps) + 1))
         while steps[-1] < horizon_steps:
             steps.append(min(max(steps[-1] + 1, int(steps[-1] * self.ratio)), horizon_steps))
@@ -70,6 +89,9 @@ class Cohort(Protocol):
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """One member's weights by name."""
 
+    def notes(self) -> list[str]:
+        """What a user should be told of since the last call, a line each: a smaller batch after a lack of memory."""
+
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights are finite at the present step: shape (K,), bool."""
 
@@ -93,9 +115,12 @@ class Cohort(Protocol):
 class TrialConfig(Config):
     """Base of the trial kinds (one in ``grokking.py``, and later one for each baseline)."""
 
+    largest_cohort: ClassVar[int | None] = None
+    """How many trials of the kind may train in one cohort at most; None: as many as fit."""
+
     seeds: Seeds = option(Seeds())
     horizon_steps: int = option(demand=True, at_least=1)
-    measuring: Measuring = option(Measuring(), demand=True)
+    measuring: MeasuringTimes = option(Measuring(), demand=True)
     stopping: Stopping = option(Stopping(), demand=True)
     snapshots_every: int = option(0, at_least=0, demand=True)
     """The weights are stored at every so many measurements, the first included; 0: never."""
@@ -126,6 +151,13 @@ class TrialConfig(Config):
     @abstractmethod
     def build(cls, trials: Sequence[Self], device: str) -> Cohort:
         """The cohort of these trials at step 0 on a torch device; they must share their ``cohort_key``."""
+
+    @abstractmethod
+    def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """Every column that it measures.
+
+        :param shapes: of the weights by name, without the cohort axis.
+        """
 
     @abstractmethod
     def flops_per_step(self) -> float:

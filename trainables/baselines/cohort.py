@@ -1,0 +1,240 @@
+"""One mini-batch trial: advance, measure, checkpoint.  It is a cohort of one, with the engine's losses, gradient rules
+and probes around an ordinary ``torch.nn`` network.
+
+Everything random in a step (its rows, their augmentation, dropout) follows from the seeds and the number of the step,
+so that a state is the weights, the network's buffers, the optimizer's, and that number: a run goes on from the middle
+of an epoch, bit for bit on a CPU.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.baselines.evaluation import Criterion, StreamedRows, evaluate
+from trainables.baselines.memory import MicroBatches
+from trainables.baselines.updates import Updates
+from trainables.engine.config import ConfigError
+from trainables.engine.gradients import PlainGradient
+from trainables.engine.probes import Observation
+from trainables.engine.randomness import DROPOUT_STREAM, torch_chance
+
+if TYPE_CHECKING:
+    from trainables.baselines.trial import BatchTrial
+
+OWN_COLUMNS = ("epoch", "learning_rate", "micro_batch_size")
+"""What the cohort itself adds to the probes' columns: passes over the training rows so far, η of the next update, and
+how many rows go through the network at a time."""
+AUTOCAST = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class BatchCohort:
+    """The one trial; implements :class:`trainables.engine.trial.Cohort`."""
+
+    def __init__(self, trials: Sequence["BatchTrial"], device: str = "cpu") -> None:
+        """The trial at step 0.
+
+        :raises ConfigError: for more than one trial.
+        """
+        if len(trials) != 1:
+            raise ConfigError(f"a cohort of {len(trials)} mini-batch trials: must be of one")
+        self.trials: Sequence[BatchTrial] = tuple(trials)
+        self.step = 0
+        trial = self._trial = trials[0]
+        self._device = torch.device(device)
+        self._places = {int(step): place for place, step in enumerate(trial.grid())}
+        self._batches = trial.batches(device)
+        self._network = trial.network().to(self._device)
+        self._forward: nn.Module = torch.compile(self._network) if trial.compile else self._network  # type: ignore[assignment]
+        self._parameters = dict(self._network.named_parameters())
+        self._criterion = Criterion.of(trial.loss, self._device)
+        half = trial.precision == "float16"
+        self._autocast = torch.autocast(
+            self._device.type, AUTOCAST[trial.precision], enabled=trial.precision != "float32"
+        )
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
+        self._updates = Updates(trial.optimizer, self._parameters, fused=not half)
+        self._micro = MicroBatches(trial.batch_size, trial.micro_batch_size, self._device)
+        self._loss: Tensor | None = None
+        """Of the next step's batch, when its gradient is there: it is in the parameters, before any gradient rule."""
+        self._buffers_before: dict[str, Tensor] = {}
+        """The network's buffers before that batch went through it."""
+
+    def advance(self, steps: int) -> None:
+        """Make so many updates."""
+        for _ in range(steps):
+            self._propose()
+            self._make()
+
+    def measure(self) -> dict[str, np.ndarray]:
+        """The columns of the probes that are due at the present step, each of shape (1,), float64.
+
+        The gradient is that of the next step's batch, and the update the one that follows; neither is made.
+        """
+        trial = self._trial
+        self._withdraw()
+        train = self._evaluated("train", trial.measured_train_rows)
+        test = self._evaluated("test", trial.test_rows)
+        self._propose()
+        gradients = self._gradients()
+        with torch.no_grad():
+            self._updates.learning_rate = self._learning_rate()
+            seen = Observation(
+                task=None,
+                train=train,
+                test=test,
+                parameters=self._stacked(),
+                gradients=gradients,
+                updates=self._updates.predicted(self._directions(gradients)),
+                learning_rate_K=torch.tensor([self._learning_rate()], dtype=torch.float64, device=self._device),
+                watched={},
+            )
+            found: dict[str, Tensor] = {}
+            for probe in trial.probes:
+                if trial.due(self._places.get(self.step), probe.every):
+                    found |= probe.measure(seen)
+        own = (self.step / self._batches.order.steps_per_epoch, self._learning_rate(), float(self._micro.size))
+        return {name: np.array([value]) for name, value in zip(OWN_COLUMNS, own, strict=True)} | {
+            name: values.double().cpu().numpy() for name, values in found.items()
+        }
+
+    def snapshot(self, member: int) -> dict[str, np.ndarray]:
+        """The weights by name, on the host."""
+        return {name: weight.detach().cpu().numpy().copy() for name, weight in self._parameters.items()}
+
+    def notes(self) -> list[str]:
+        """Whatever did not fit in memory since the last call."""
+        return self._micro.notes()
+
+    def finite(self) -> np.ndarray:
+        """Whether the loss of the next batch, its gradient and the weights are finite: (1,), bool.
+
+        A gradient that overflows under a scaled loss is skipped, not an end.
+        """
+        self._propose()
+        assert self._loss is not None
+        checked = [self._loss, *self._parameters.values()]
+        if not self._scaler.is_enabled():
+            checked += list(self._gradients().values())
+        return torch.stack([tensor.detach().isfinite().all() for tensor in checked]).all().reshape(1).cpu().numpy()
+
+    def frozen(self) -> np.ndarray:
+        """Never certified: another batch may have another gradient."""
+        return np.zeros(1, dtype=bool)
+
+    def retire(self, members: Sequence[int]) -> None:
+        """Nothing to do: whoever retires the one member advances no more."""
+
+    def compact(self) -> None:
+        """Nothing to drop."""
+
+    def state_dict(self, member: int) -> dict[str, Any]:
+        """What the trial needs to go on, bit for bit on a CPU: tensors on the host."""
+        buffers = dict(self._network.named_buffers()) | (self._buffers_before if self._loss is not None else {})
+        return {
+            "step": self.step,
+            "parameters": _on_the_host(self._parameters),
+            "buffers": _on_the_host(buffers),
+            "optimizer": self._updates.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "micro_batch_size": self._micro.size,
+        }
+
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Continue from a state.
+
+        :raises ValueError: for more than one.
+        """
+        (state,) = states
+        self._withdraw()
+        self.step = state["step"]
+        with torch.no_grad():
+            for held, name in ((self._parameters, "parameters"), (dict(self._network.named_buffers()), "buffers")):
+                for key, value in held.items():
+                    value.copy_(state[name][key])
+        self._updates.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._micro.size = min(self._micro.size, state["micro_batch_size"])
+
+    def _propose(self) -> None:
+        """The gradient of the next step's batch; computed once, however often it is looked at before it is made."""
+        if self._loss is None:
+            self._buffers_before = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
+            self._loss = self._micro.fitting(self._accumulated, self._withdraw)
+
+    def _accumulated(self) -> Tensor:
+        """The mean loss of the batch, whose gradient is summed up over its parts; the parameters have it then."""
+        trial, step = self._trial, self.step
+        rows = self._batches.order.size(step)
+        self._network.train()
+        self._updates.torch.zero_grad(set_to_none=True)
+        total = torch.zeros((), dtype=torch.float32, device=self._device)
+        with torch_chance(trial.seeds.order, DROPOUT_STREAM, step, self._device):
+            for low, high in self._micro.parts(0, rows):
+                batch = self._batches.train(step, low, high)
+                with self._autocast:
+                    logits = self._forward(batch.inputs)
+                losses_KB = self._criterion.rows(logits, batch.labels).losses_KB
+                # The mean of the whole batch, in float32 at least: a part counts by its share of the labels.
+                precise = torch.promote_types(losses_KB.dtype, torch.float32)
+                loss = losses_KB.to(precise).sum() / (losses_KB.shape[1] * rows / (high - low))
+                self._scaler.scale(loss).backward()
+                total = total + loss.detach()
+        if self._scaler.is_enabled():
+            self._scaler.unscale_(self._updates.torch)
+        return total
+
+    def _make(self) -> None:
+        """The update whose gradient is there."""
+        if not isinstance(self._trial.gradient, PlainGradient):
+            with torch.no_grad():
+                for name, direction in self._directions(self._gradients()).items():
+                    self._parameters[name].grad = direction.squeeze(0)
+        self._updates.learning_rate = self._learning_rate()
+        self._scaler.step(self._updates.torch)
+        self._scaler.update()
+        self.step += 1
+        self._loss, self._buffers_before = None, {}
+
+    def _withdraw(self) -> None:
+        """Take back the gradient that is there, and what its batch has left in the network's buffers."""
+        for name, buffer in self._network.named_buffers():
+            if name in self._buffers_before:
+                buffer.copy_(self._buffers_before[name])
+        self._updates.torch.zero_grad(set_to_none=True)
+        self._loss = None
+
+    def _evaluated(self, split: str, rows: int | None) -> StreamedRows:
+        def attempt() -> StreamedRows:
+            batches = self._batches.measured(split, rows, self._micro.size)
+            return evaluate(self._forward, batches, self._criterion, self._autocast)
+
+        return self._micro.fitting(attempt, lambda: None)
+
+    def _learning_rate(self) -> float:
+        """η of the next update, by the schedule."""
+        factor = self._trial.schedule.factor(torch.tensor(self.step + 1, dtype=torch.float64))
+        return self._trial.optimizer.learning_rate * float(factor)
+
+    def _stacked(self) -> dict[str, Tensor]:
+        """The weights with the cohort axis, as the engine has them."""
+        return {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """The gradient with the cohort axis; zero where a weight had no part in the loss."""
+        return {
+            name: torch.zeros_like(weight).unsqueeze(0) if weight.grad is None else weight.grad.unsqueeze(0)
+            for name, weight in self._parameters.items()
+        }
+
+    def _directions(self, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the optimizer is given: the gradient as the rule leaves it."""
+        if isinstance(self._trial.gradient, PlainGradient):
+            return gradients
+        return self._trial.gradient(self._stacked(), gradients)
+
+
+def _on_the_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,122 @@
+"""The engine's optimizers, made by torch's: the same configuration, in place and fused, for networks of many tensors.
+
+The engine's own functional update stays the reference: the tests hold one against the other, and a measurement asks
+it what the next update will be, which changes nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.engine.config import Config, ConfigError
+from trainables.engine.optimizers import SGD, Adam, AdamW, Optimizer, stack_hyper
+
+BUFFERS = {AdamW: {"mean": "exp_avg", "square": "exp_avg_sq"}, SGD: {"velocity": "momentum_buffer"}}
+BUFFERS[Adam] = BUFFERS[AdamW]
+"""The engine's name of a buffer -> torch's."""
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """
+    :raises ConfigError: for an optimizer that torch does not have.
+    """
+    if type(optimizer) not in BUFFERS:
+        allowed = ", ".join(sorted(cls.__name__ for cls in BUFFERS))
+        raise ConfigError(f"optimizer = {type(optimizer).__name__}: must be one of {allowed} for mini-batch trials")
+
+
+class Updates:
+    """The updates of one network's weights; the gradients are taken from its parameters."""
+
+    def __init__(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], *, fused: bool) -> None:
+        """
+        :param fused: one kernel for all; not together with a scaled loss, whose overflows skip an update.
+        """
+        self._config, self._parameters = optimizer, dict(parameters)
+        common: dict[str, Any] = {"lr": optimizer.learning_rate, "fused": fused}
+        weights = list(self._parameters.values())
+        self.torch: torch.optim.Optimizer
+        if isinstance(optimizer, SGD):
+            self.torch = torch.optim.SGD(
+                weights,
+                momentum=optimizer.momentum,
+                nesterov=optimizer.nesterov,
+                weight_decay=optimizer.weight_decay,
+                **common,
+            )
+        else:
+            assert isinstance(optimizer, AdamW | Adam)
+            make = torch.optim.AdamW if isinstance(optimizer, AdamW) else torch.optim.Adam
+            self.torch = make(
+                weights, betas=optimizer.betas, eps=optimizer.eps, weight_decay=optimizer.weight_decay, **common
+            )
+        device = weights[0].device
+        components: list[Config] = [optimizer]
+        self._hyper = stack_hyper(components, device)
+
+    @property
+    def learning_rate(self) -> float:
+        """η of the next update; to be set before it."""
+        return self.torch.param_groups[0]["lr"]
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.torch.param_groups[0]["lr"] = value
+
+    @property
+    def made(self) -> int:
+        """How many updates were made; an overflow of a scaled loss makes none.  0 for SGD, which does not count."""
+        for state in self.torch.state.values():
+            if "step" in state:
+                return int(state["step"])
+        return 0
+
+    def buffers(self) -> dict[str, dict[str, Tensor]]:
+        """The optimizer's buffers by the engine's names, as they are: zeros before the first update."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for ours, theirs in BUFFERS[type(self._config)].items():
+            held = {name: self.torch.state.get(weight, {}).get(theirs) for name, weight in self._parameters.items()}
+            found[ours] = {
+                name: torch.zeros_like(self._parameters[name]) if value is None else value
+                for name, value in held.items()
+            }
+        return found
+
+    def predicted(self, directions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the next update adds to each weight, by the engine's own rule; each with the cohort axis of one."""
+        parameters = {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
+        state = {
+            buffer: {name: value.unsqueeze(0) for name, value in tensors.items()}
+            for buffer, tensors in self.buffers().items()
+        }
+        hyper = self._hyper | {"learning_rate": torch.full_like(self._hyper["learning_rate"], self.learning_rate)}
+        step = torch.tensor(self.made + 1, dtype=torch.float64, device=hyper["learning_rate"].device)
+        moved, _ = self._config.update(parameters, directions, state, hyper, step)
+        return {name: moved[name] - parameters[name] for name in parameters}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies on the host, by names: what the updates go on from."""
+        copies = {
+            buffer: {name: value.detach().cpu().clone() for name, value in tensors.items()}
+            for buffer, tensors in self.buffers().items()
+        }
+        return {"made": self.made, "buffers": copies}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        names = BUFFERS[type(self._config)]
+        for name, weight in self._parameters.items():
+            mine: dict[str, Any] = {
+                theirs: state["buffers"][ours][name].to(weight.device, copy=True) for ours, theirs in names.items()
+            }
+            if isinstance(self._config, SGD):
+                if not self._config.momentum:
+                    continue
+            elif state["made"]:
+                device = weight.device if self.torch.param_groups[0]["fused"] else "cpu"
+                mine["step"] = torch.tensor(float(state["made"]), device=device)
+            else:
+                continue
+            self.torch.state[weight] = mine
