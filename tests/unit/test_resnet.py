@@ -47,7 +47,7 @@ def test_weights_are_the_seeds_and_nothing_elses(stem):
         first.named_parameters(), again.named_parameters(), other.named_parameters(), strict=True
     ):
         assert torch.equal(one, same)
-        assert one.ndim == 1 and name != "fc.bias" or not torch.equal(one, different)
+        assert (one.ndim == 1 and name != "fc.bias") or not torch.equal(one, different)
 
 
 def test_the_papers_stem_is_torchvisions_network():
