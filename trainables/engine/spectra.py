@@ -48,7 +48,8 @@ class FourierSpectrum(Probe):
     def check(self, task: Task | None) -> None:
         if not isinstance(task, ModularArithmetic):
             raise ConfigError(
-                f"FourierSpectrum: {type(task).__name__ if task else 'the data'} has no numbers mod p; the task must be modular arithmetic"
+                f"FourierSpectrum: {type(task).__name__ if task else 'the data'} has no numbers mod p; "
+                "the task must be modular arithmetic"
             )
 
     def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
