@@ -1,5 +1,6 @@
 """A batch in as many passes as memory asks for: what did not fit is tried again in halves, and it is told."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ class MicroBatches:
         """The rows ``[low, high)`` in parts of at most :attr:`size`, as equal as can be."""
         count = -(-(high - low) // self.size)
         edges = [low + (high - low) * number // count for number in range(count + 1)]
-        yield from zip(edges, edges[1:], strict=False)
+        yield from itertools.pairwise(edges)
 
     def fitting(self, attempt: Callable[[], Found], undo: Callable[[], None]) -> Found:
         """What ``attempt()`` returns, with :attr:`size` halved until it fits.
