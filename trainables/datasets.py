@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainables.datasets_download import fetch_torchvision, fetch_wikitext, may_download
+from trainables.datasets_files import ImageFiles, image_folder, image_parquet, parquet_halves
 from trainables.datasets_folder import DOWNLOAD_VARIABLE, FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
 from trainables.datasets_images import Images, images_from_parquet, images_from_torchvision, read_parquet
 from trainables.datasets_parquet import find_splits
@@ -17,12 +18,16 @@ from trainables.datasets_text import Text, read_text, text_from
 
 __all__ = [
     "DataMissingError",
+    "ImageFiles",
     "Images",
     "Text",
     "cache_folder",
     "cifar10",
     "cifar100",
     "data_folder",
+    "image_folder",
+    "image_parquet",
+    "imagenet",
     "images_from_parquet",
     "mnist",
     "text_from",
@@ -31,6 +36,7 @@ __all__ = [
 ]
 
 CIFAR_ROWS = {"train": 50_000, "test": 10_000}
+IMAGENET_ROWS = {"train": 1_281_167, "validation": 50_000}
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,38 @@ def cifar10() -> tuple[Images, Images]:
 def cifar100() -> tuple[Images, Images]:
     """CIFAR-100 with its fine labels, like :func:`cifar10`, in ``cifar-100-python`` or Parquet in ``cifar100``."""
     return _images(CIFAR100, data_folder())
+
+
+def imagenet() -> tuple[ImageFiles, ImageFiles]:
+    """ImageNet-1k (Russakovsky et al. 2015), (train, validation), streamed: image folders, or Parquet from the hub.
+
+    Looked for in ``imagenet`` and ``imagenet-1k``: ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, or
+    ``train-*.parquet`` and ``validation-*.parquet`` there or in ``data`` there.  It is never fetched: its terms have
+    to be agreed to.
+
+    :raises DataMissingError: when it is in neither, is not whole, or cannot be read.
+    """
+    folder = data_folder()
+    roots = [folder / "imagenet", folder / "imagenet-1k"]
+    halves = find_splits([each for root in roots for each in (root, root / "data")], tuple(IMAGENET_ROWS))
+    root = next((root for root in roots if (root / "train").is_dir()), None)
+    if halves is not None:
+        found = parquet_halves("ImageNet", *halves)
+    elif root is not None:
+        found = image_folder(str(root))
+    else:
+        raise DataMissingError(
+            f"ImageNet: is not in {FOLDER_VARIABLE} = {str(folder)!r} (looked for imagenet/train/CLASS/*.JPEG and val, "
+            "and for imagenet/train-*.parquet and validation-*.parquet); put the files of image-net.org there, or those "
+            "of the hub's ILSVRC/imagenet-1k"
+        )
+    for (split, rows), half in zip(IMAGENET_ROWS.items(), found, strict=True):
+        if len(half.labels) != rows:
+            raise DataMissingError(
+                f"ImageNet: {split} has {len(half.labels)} images in {folder}; must be {rows} (a part of it is read "
+                "as an image folder, or as Parquet by its address)"
+            )
+    return found
 
 
 def wikitext2(held_out: str = "test") -> tuple[Text, Text]:

@@ -16,7 +16,6 @@ from http.client import HTTPException
 from pathlib import Path
 
 from trainables.datasets_folder import DOWNLOAD_VARIABLE, DataMissingError, one_process
-from trainables.datasets_images import torchvision_datasets
 
 HUB_VARIABLE, HUB = "HF_ENDPOINT", "https://huggingface.co"
 """The hub's address, and the variable that its own clients let one name a mirror by."""
@@ -54,7 +53,9 @@ def fetch_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
     """Fetch a set of torchvision's, by its own code and against its own checksums, into ``root/folder``."""
 
     def fetch(partial: Path) -> Path:
-        getattr(torchvision_datasets(), kind)(str(partial), download=True)
+        from trainables.torchvision_guard import torchvision  # with torch, which nothing else here needs
+
+        getattr(torchvision().datasets, kind)(str(partial), download=True)
         for archive in (partial / folder).glob("**/*.gz"):
             archive.unlink()
         return partial / folder

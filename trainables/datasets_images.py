@@ -1,13 +1,11 @@
 """Images that fit in memory: read from torchvision's files or from Parquet, decoded once and kept in the cache."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,7 +40,7 @@ def images_of(pixels: np.ndarray, labels: np.ndarray) -> Images:
         raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
     pixels = np.ascontiguousarray(pixels)
     content = hashlib.sha256(repr(pixels.shape).encode())
-    content.update(memoryview(pixels).cast("B"))
+    content.update(pixels.data.cast("B"))
     content.update(labels.astype("<i8").tobytes())
     return Images(pixels, labels, content.hexdigest()[:20])
 
@@ -54,7 +52,9 @@ def images_from_torchvision(name: str, kind: str, root: Path, folder: str) -> tu
     :param root: the folder that has torchvision's ``folder`` in it.
     :raises DataMissingError: when it cannot be read.
     """
-    read = getattr(torchvision_datasets(), kind)
+    from trainables.torchvision_guard import torchvision  # with torch, which nothing else here needs
+
+    read = getattr(torchvision().datasets, kind)
     try:
         train, test = (read(str(root), train=train) for train in (True, False))
         return _arrays(train), _arrays(test)
@@ -147,24 +147,3 @@ def _undecodable(where: str, row: int, error: Exception) -> DataMissingError:
 def _arrays(half: Any) -> Images:
     """What torchvision read, as arrays."""
     return images_of(np.asarray(half.data), np.asarray(half.targets, dtype=np.int64))
-
-
-def torchvision_datasets() -> ModuleType:
-    """``torchvision.datasets``, imported when a set of it is first read: the import takes seconds."""
-    try:
-        import torchvision.datasets
-    except RuntimeError as error:
-        # A torchvision built for another kind of torch (CUDA beside a CPU wheel) does not load its compiled
-        # operators, and its import then stumbles over two of them.  Declared, they let it pass; nothing calls them.
-        if "torchvision::" not in str(error):
-            raise
-        import torch
-
-        for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            )
-        import torchvision.datasets
-    return torchvision.datasets
