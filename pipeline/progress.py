@@ -56,6 +56,8 @@ class Tally:
         """(time, updates made so far); from the first report on, since Ray takes a while to start."""
         self.cached: set[str] = set()
         self.ended_now = 0
+        self.notes: list[str] = []
+        """What happened to cohorts that a user should know, a line each."""
         self.set_trials(trials)
 
     def set_trials(self, trials: Sequence[Point]) -> None:
@@ -217,6 +219,12 @@ class SilentView:
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
         """See :class:`pipeline.dispatch.Watcher`."""
         self.tally.reported(cohort, statuses)
+        for note in dict.fromkeys(note for status in statuses for note in status.notes):
+            self.tally.notes.append(f"{statuses[0].trial_id[:8]}: {note}")
+            self.noted(self.tally.notes[-1])
+
+    def noted(self, note: str) -> None:
+        """Something happened to a cohort that its user should know."""
 
     def ended(self, states: Mapping[str, str]) -> None:
         """See :class:`pipeline.dispatch.Watcher`."""
@@ -248,6 +256,9 @@ class PlainView(SilentView):
         if self._clock() - self._last_s >= PLAIN_EVERY_S:
             self._say()
 
+    def noted(self, note: str) -> None:
+        print_line(f"note: {note}", self._stream)
+
     def ended(self, states: Mapping[str, str]) -> None:
         super().ended(states)
         if self._clock() - self._last_s >= PLAIN_AT_MOST_EVERY_S:
@@ -276,6 +287,9 @@ class LiveView(SilentView):
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
         with self._lock:
             super().reported(cohort, statuses)
+
+    def noted(self, note: str) -> None:
+        self._console.print(f"note: {note}", markup=False, highlight=False)
 
     def ended(self, states: Mapping[str, str]) -> None:
         with self._lock:

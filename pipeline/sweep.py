@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from pipeline.space_file import LoadedSpace, load_space
 from pipeline.spec import PlannedTrial, SpecError
 from pipeline.sweep_flags import BAD_INPUT, DEFAULT_FIGURES, InputError, Settings, devices_here, parser, resolve
 from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync_command
+from trainables.datasets_download import only_looking
+from trainables.datasets_folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.lockstep import Origin
@@ -70,29 +72,33 @@ def _run(flags: argparse.Namespace) -> int:
     there = next(place for place in (out, *out.parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise InputError(f"--out {out}: {there} is not a folder that can be written to")
+    if settings.data is not None:
+        os.environ[FOLDER_VARIABLE] = settings.data
     sweep = Sweep(space, settings, dry_run=flags.dry_run)
     plan = sweep.plan()
     if flags.dry_run:
-        told = summary(plan, space)
+        with only_looking():
+            missing = [] if settings.address else list(dict.fromkeys(_missing_data(plan)))
+        plan = replace(plan, notes=(*plan.notes, *(f"data missing: {line}" for line in missing)))
+        told = summary(plan, space) | {"data_missing": missing}
         if flags.json:
             print(json.dumps(told | sweep.places() | {"finished": 0, "figures": None}))
         else:
             print("\n".join(describe(plan, space)))
         return DONE
     if settings.address is None:  # a cluster's data are where its workers are
-        _check_data(plan)
+        for line in _missing_data(plan):
+            raise InputError(line)
     return sweep.run(plan, as_json=flags.json, out=out)
 
 
-def _check_data(plan: Plan) -> None:
-    """
-    :raises InputError: when a data set that is to be trained on is not there.
-    """
+def _missing_data(plan: Plan) -> Iterator[str]:
+    """A line for each kind of trial whose data set is not there; with downloads, those are tried first."""
     for trial in {cohort.trials[0].cohort_key: cohort.trials[0] for cohort in plan.cohorts}.values():
         try:
             trial.data_fingerprint()
         except ConfigError as error:
-            raise InputError(str(error)) from None
+            yield str(error)
 
 
 class Sweep:
@@ -197,7 +203,11 @@ class Sweep:
 
         cpus, gpus = self.settings.cpus_per_cohort, self.settings.gpus_per_cohort
         try:
-            launch.start(self.settings.address, cpus=max(1, math.ceil((self.settings.workers or 1) * cpus)))
+            launch.start(
+                self.settings.address,
+                cpus=max(1, math.ceil((self.settings.workers or 1) * cpus)),
+                environment={FOLDER_VARIABLE: self.settings.data} if self.settings.data else None,
+            )
             if self.settings.workers is None:
                 self.settings = replace(self.settings, workers=launch.cluster_slots(cpus, gpus))
                 plan = self.plan()
@@ -332,6 +342,7 @@ class Sweep:
             "cached": len(tally.cached),
             "finished": tally.ended_now,
             "failed": tally.failed,
+            "notes": tally.notes,
             **self.places(),
             "figures": None if figures is None else [str(path) for path in figures.paths],
         }

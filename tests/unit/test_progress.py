@@ -211,3 +211,19 @@ def test_an_objective_s_trials_come_as_they_are_suggested():
         tally.set_trials(points(ARMS[:2]))
         view.reported(COHORT, [status("a00", 10)])
     assert "0 of 2 done, 1 running" in tally.headline()
+
+
+class TestNotes:
+    REPORT = [MemberStatus("0123456789abcdef", 3, 0.5, 0.1, "running", None, "", ("goes on with 8",))]
+
+    def test_a_note_is_a_line_of_its_own_at_once(self):
+        tally, stream = Tally(points(ARMS)), io.StringIO()
+        PlainView(tally, stream).reported(COHORT, self.REPORT)
+        assert stream.getvalue() == "note: 01234567: goes on with 8\n"
+        assert tally.notes == ["01234567: goes on with 8"]
+
+    def test_it_stays_above_the_live_picture(self):
+        console = Console(file=io.StringIO(), force_terminal=True, width=80, height=30)
+        with LiveView(Tally(points(ARMS)), "tiny", console) as view:
+            view.reported(COHORT, self.REPORT)
+        assert console.file.getvalue().count("note: 01234567: goes on with 8") == 1
