@@ -1,0 +1,60 @@
+"""Probes for many classes: top-k accuracy, perplexity, and how large the logits have grown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from trainables.engine.config import option
+from trainables.engine.probes import Observation, Probe
+from trainables.engine.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopAccuracy(Probe):
+    """``train_top<k>_accuracy`` and ``test_top<k>_accuracy``: for how many rows fewer than k classes beat the true one.
+
+    A class beats it with a larger logit; one that is equal, as happens among rounded logits, does not.
+    """
+
+    k: int = option(5, at_least=1)
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
+        return (f"train_top{self.k}_accuracy", f"test_top{self.k}_accuracy")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return {
+            f"{name}_top{self.k}_accuracy": (rows.rank_KB < self.k).double().mean(1)
+            for name, rows in (("train", seen.train), ("test", seen.test))
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity(Probe):
+    """exp of the mean loss, on both splits.
+
+    That is the perplexity of the loss's own probabilities: under StableMax, StableMax's.  Label smoothing, where there
+    is some, counts as it does in the loss.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("train_perplexity", "test_perplexity")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return {
+            "train_perplexity": seen.train.losses_KB.double().mean(1).exp(),
+            "test_perplexity": seen.test.losses_KB.double().mean(1).exp(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitScale(Probe):
+    """The standard deviation over the classes of a row's logits, its mean over the rows of each split."""
+
+    columns: ClassVar[tuple[str, ...]] = ("train_logit_scale", "test_logit_scale")
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        return {
+            "train_logit_scale": seen.train.scale_KB.mean(1),
+            "test_logit_scale": seen.test.scale_KB.mean(1),
+        }
