@@ -13,6 +13,8 @@ import torch
 import trainables
 from tests.fake_mnist import write_mnist
 from tests.host_reads import HostReads
+from trainables.baselines.text import WikiText2
+from trainables.baselines.tokenizers import Bytes
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule, OrthogonalGradient
@@ -40,15 +42,19 @@ FIELD_OF = {
 }
 
 EXAMPLES: dict[str, dict[str, object]] = {
+    "EverySteps": {"every_steps": 10},
     "GrokkingTrial": {"task": ModularAddition(), "horizon_steps": 10},
+    "LanguageTrial": {"text": WikiText2(), "tokenizer": Bytes(), "horizon_steps": 10},
     "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
     "MNISTSubset": {"train_rows": 20, "test_rows": 10},
     "SparseParity": {"bits": 10, "rows": 100},
+    "TextFiles": {"train": "train.txt", "test": "test.txt"},
     "Transformer": {"width": 8, "heads": 2, "feed_forward": 12, "positions": True, "dropout": 0.1, "dtype": "float64"},
     "FourierSpectrum": {"every": 1},
     "LogitNorm": {"strength": 0.1},
     "L1": {"strength": 0.001},
     "L2": {"strength": 0.01},
+    "StepDecay": {"every_steps": 3},
     "Warmup": {"warmup_steps": 5},
     "Cosine": {"total_steps": 80, "warmup_steps": 5},
     "ZeroTrueClassGradient": {"at_step": 3},
