@@ -25,9 +25,12 @@ from trainables.records import ERROR, LOST_WORKER, OUT_OF_MEMORY, Writer
 from trainables.trainable import STATUSES, CohortTrainable, cohort_config
 
 
-def start(address: str | None, *, cpus: int, gpus: int | None = None) -> None:
+def start(
+    address: str | None, *, cpus: int, gpus: int | None = None, environment: Mapping[str, str] | None = None
+) -> None:
     """Join the cluster at ``address``, or start one of our own on this machine with so many CPUs.
 
+    :param environment: variables that a cluster's workers get; those of our own have this process's.
     :raises RayAddressError: when the cluster does not let us in.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -35,7 +38,7 @@ def start(address: str | None, *, cpus: int, gpus: int | None = None) -> None:
         ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **options)
     else:
         try:
-            ray.init(address=address, **options)
+            ray.init(address=address, runtime_env={"env_vars": dict(environment)} if environment else None, **options)
         except Exception as error:  # Ray has a dozen kinds for "no".
             reason = " ".join(str(error).split())[:300]
             raise RayAddressError(f"--address {address}: cannot join ({type(error).__name__}: {reason})") from None

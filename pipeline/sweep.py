@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
+    if flags.data is not None:
+        if flags.address is None and not os.path.isdir(flags.data):
+            raise InputError(f"--data {flags.data}: is not a folder; must be the one that holds the data sets")
+        os.environ[FOLDER_VARIABLE] = flags.data
     space = load_space(flags.space, flags.size)
     space = replace(space, spec=space.spec.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds))
     settings = resolve(flags, space)
@@ -72,8 +76,6 @@ def _run(flags: argparse.Namespace) -> int:
     there = next(place for place in (out, *out.parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise InputError(f"--out {out}: {there} is not a folder that can be written to")
-    if settings.data is not None:
-        os.environ[FOLDER_VARIABLE] = settings.data
     sweep = Sweep(space, settings, dry_run=flags.dry_run)
     plan = sweep.plan()
     if flags.dry_run:

@@ -9,6 +9,7 @@ from typing import Literal, NoReturn
 from pipeline.provenance import device_kind
 from pipeline.space_file import DEFAULT_SIZE, SIZES, LoadedSpace
 from pipeline.tracking_server import DEFAULT_URI
+from trainables.datasets_folder import FOLDER_VARIABLE
 
 DEFAULT_LEDGER = "results/ledger"
 DEFAULT_FIGURES = "results/figures"
@@ -35,6 +36,8 @@ class Settings:
     max_hours: float | None
     local: bool
     address: str | None
+    data: str | None
+    """The folder of the data sets where --data named one, absolute."""
     rerun_failed: bool
 
 
@@ -85,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--mlflow-uri", metavar="URI", help=f"MLflow's tracking address, or none; default: {DEFAULT_URI}"
     )
+    where.add_argument(
+        "--data",
+        type=os.path.abspath,
+        metavar="DIR",
+        help=f"the folder of the data sets (of the workers, on a cluster); default: ${FOLDER_VARIABLE}",
+    )
     where.add_argument("--out", metavar="DIR", help=f"where the figures go; default: {DEFAULT_FIGURES}/SWEEP")
     return found
 
@@ -129,6 +138,7 @@ def resolve(flags: argparse.Namespace, space: LoadedSpace) -> Settings:
         max_hours=flags.max_hours or spec.max_hours,
         local=flags.local,
         address=flags.address,
+        data=flags.data,
         rerun_failed=flags.rerun_failed,
     )
 

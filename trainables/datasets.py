@@ -4,14 +4,13 @@ All are looked for in the data folder (``GROKSCAPE_DATA``); with ``GROKSCAPE_DOW
 fetched into it, once, however many processes ask.  Each is read once a process.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trainables.datasets_download import fetch_torchvision, fetch_wikitext, may_download
+from trainables.datasets_download import fetch_torchvision, fetch_wikitext, may_download, missing
 from trainables.datasets_files import ImageFiles, image_folder, image_parquet, parquet_halves
-from trainables.datasets_folder import DOWNLOAD_VARIABLE, FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
+from trainables.datasets_folder import FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
 from trainables.datasets_images import Images, images_from_parquet, images_from_torchvision, read_parquet
 from trainables.datasets_parquet import find_splits
 from trainables.datasets_text import Text, read_text, text_from
@@ -146,8 +145,8 @@ def imagenet() -> tuple[ImageFiles, ImageFiles]:
     else:
         raise DataMissingError(
             f"ImageNet: is not in {FOLDER_VARIABLE} = {str(folder)!r} (looked for imagenet/train/CLASS/*.JPEG and val, "
-            "and for imagenet/train-*.parquet and validation-*.parquet); put the files of image-net.org there, or those "
-            "of the hub's ILSVRC/imagenet-1k"
+            "and for imagenet/train-*.parquet and validation-*.parquet); put the files of image-net.org there, or "
+            "those of the hub's ILSVRC/imagenet-1k"
         )
     for (split, rows), half in zip(IMAGENET_ROWS.items(), found, strict=True):
         if len(half.labels) != rows:
@@ -191,7 +190,7 @@ def _images(known: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
         places = [known.files if each == "." else f"{each}/{known.files}" for each in known.above]
         places += [f"{each}/train*.parquet and test*.parquet" for each in known.parquet]
         if not may_download():
-            raise _missing(known.name, folder, places)
+            raise missing(known.name, folder, places)
         fetch_torchvision(known.name, known.kind, known.folder, folder)
         root = folder
     return images_from_torchvision(known.name, known.kind, root, known.folder)
@@ -208,13 +207,6 @@ def _text(known: _WikiText, folder: Path, held_out: str) -> tuple[Text, Text]:
             halves = find_splits(roots, splits)
         if halves is None:
             places = [f"{each}/train*.parquet and {held_out}*.parquet" for each in known.folders]
-            raise _missing(known.name, folder, places)
+            raise missing(known.name, folder, places)
     train, held = (read_text(known.name, address) for address in halves)
     return train, held
-
-
-def _missing(name: str, folder: Path, places: Sequence[str]) -> DataMissingError:
-    return DataMissingError(
-        f"{name}: is not in {FOLDER_VARIABLE} = {str(folder)!r} (looked for {', '.join(places)}); put it there, or "
-        f"set {DOWNLOAD_VARIABLE}=1 to fetch it"
-    )

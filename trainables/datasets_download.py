@@ -12,10 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from http.client import HTTPException
 from pathlib import Path
 
-from trainables.datasets_folder import DOWNLOAD_VARIABLE, DataMissingError, one_process
+from trainables.datasets_folder import DOWNLOAD_VARIABLE, FOLDER_VARIABLE, DataMissingError, one_process
 
 HUB_VARIABLE, HUB = "HF_ENDPOINT", "https://huggingface.co"
 """The hub's address, and the variable that its own clients let one name a mirror by."""
@@ -23,6 +24,7 @@ WIKITEXT = "datasets/Salesforce/wikitext/resolve/b08601e04326c79dfdd32d625aee71d
 """One revision of the hub's WikiText, so that everybody trains on the same."""
 TIMEOUT_S = 60.0
 _CHUNK = 1 << 20
+_looking: ContextVar[bool] = ContextVar("only looking", default=False)
 
 
 def fetch_once(name: str, target: Path, fetch: Callable[[Path], Path]) -> None:
@@ -121,5 +123,30 @@ def _patience() -> Iterator[None]:
 
 
 def may_download() -> bool:
-    """Whether the user lets sets be fetched."""
-    return os.environ.get(DOWNLOAD_VARIABLE) == "1"
+    """Whether sets that are missing are fetched here."""
+    return os.environ.get(DOWNLOAD_VARIABLE) == "1" and not _looking.get()
+
+
+@contextmanager
+def only_looking() -> Iterator[None]:
+    """Inside, sets that are missing are missing, whatever the user lets be fetched: to say what a run would do."""
+    token = _looking.set(True)
+    try:
+        yield
+    finally:
+        _looking.reset(token)
+
+
+def missing(name: str, folder: Path, places: Sequence[str]) -> DataMissingError:
+    """The line for a set that is not there and could be fetched.
+
+    :param places: what was looked for, below the folder.
+    """
+    asked = os.environ.get(DOWNLOAD_VARIABLE) == "1"
+    way = (
+        f"is fetched there when it is needed ({DOWNLOAD_VARIABLE}=1)"
+        if asked
+        else (f"put it there, or set {DOWNLOAD_VARIABLE}=1 to fetch it")
+    )
+    where = f"{FOLDER_VARIABLE} = {str(folder)!r}"
+    return DataMissingError(f"{name}: is not in {where} (looked for {', '.join(places)}); {way}")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.fake_mnist import write_mnist
 from tests.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(3)'
@@ -100,6 +101,17 @@ def test_a_sweep_on_both_nodes_is_the_local_one(cluster, tmp_path):
     assert contents(there / "results/ledger") == contents(here / "results/ledger")
     again = run_sweep(there, *FLAGS, "--json", "--address", address, RAY_AUTH_TOKEN=token)
     assert json.loads(again.stdout)["cached"] == 6
+
+
+def test_the_workers_of_a_cluster_read_the_data_folder_that_the_flag_names(cluster, tmp_path):
+    address, token = cluster
+    write_mnist(tmp_path / "sets")
+    path = write_space(tmp_path, "base=BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))")
+    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+    flags = (*FLAGS, "--data", "sets", "--json", "--address", address)
+    done = run_sweep(tmp_path, *flags, RAY_AUTH_TOKEN=token, GROKSCAPE_DATA="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (json.loads(done.stdout)["finished"], json.loads(done.stdout)["failed"]) == (1, 0)
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "another token"])

@@ -1,6 +1,7 @@
 """The command line of a sweep: every bad input gets one clear line and code 2, before anything starts."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pipeline.ledger import Ledger
 from pipeline.ray_settings import RayAddressError, check_address, prepare
 from pipeline.space_file import load_space
 from pipeline.sweep_flags import parser, resolve
+from tests.fake_mnist import write_mnist
 from tests.sweep_runs import environment, run_sweep, write_space
 
 SMALL = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(2)'
@@ -195,16 +197,45 @@ def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
     assert "pictures/phase_diagram.png" in told["figures"]
 
 
+def mnist_space(folder):
+    path = write_space(folder, "base=BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))", name="space")
+    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+
+
 def test_a_data_set_that_is_not_there_is_said_before_anything_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("GROKSCAPE_DATA", raising=False)
-    path = write_space(tmp_path, "base=BASE.replace(task=MNISTSubset())", name="space")
-    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+    monkeypatch.delenv("GROKSCAPE_DOWNLOAD", raising=False)
+    mnist_space(tmp_path)
     code, output, errors = run(capsys, "space.py", "--dry-run", "--mlflow-uri", "none")
     assert (code, errors) == (0, "")
+    assert re.search(r"^  note     data missing: GROKSCAPE_DATA is not set[^\n]*$", output, re.MULTILINE), output
     code, output, errors = run(capsys, "space.py", "--local", "--mlflow-uri", "none")
     assert (code, output) == (2, "")
     assert re.fullmatch(r"error: GROKSCAPE_DATA is not set[^\n]*\n", errors), errors
     assert Ledger.open("results/ledger").sweeps() == []
+
+
+def test_a_dry_run_fetches_nothing_and_says_what_a_run_would(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
+    monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
+    mnist_space(tmp_path)
+    code, output, errors = run(capsys, "space.py", "--dry-run", "--json", "--mlflow-uri", "none")
+    told = json.loads(output)
+    assert (code, errors, told["planned"]) == (0, "", 1)
+    assert re.fullmatch(r"MNIST: is not in [^\n]*; is fetched there when it is needed \(.*\)", *told["data_missing"])
+    assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
+
+
+def test_the_data_folder_is_named_by_a_flag(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("GROKSCAPE_DATA", "elsewhere")  # restored afterwards, whatever the command sets
+    mnist_space(tmp_path)
+    write_mnist(tmp_path / "sets")
+    code, output, errors = run(capsys, "space.py", "--data", "set", "--dry-run")
+    assert (code, output) == (2, "")
+    assert re.fullmatch(r"error: --data /[^\n]*/set: is not a folder; must be [^\n]*\n", errors), errors
+    code, output, errors = run(capsys, "space.py", "--data", "sets", "--dry-run", "--json", "--mlflow-uri", "none")
+    assert (code, errors, json.loads(output)["data_missing"]) == (0, "", [])
+    assert os.environ["GROKSCAPE_DATA"] == str(tmp_path / "sets")
 
 
 def test_the_space_sets_what_no_flag_does(tmp_path):
@@ -226,6 +257,7 @@ def test_the_help_reads_well(capsys, monkeypatch):
     for flag in (
         *("--local", "--ledger URI", "--mlflow-uri URI", "--address HOST:PORT", "--device", "--dry-run", "--json"),
         *(
+            "--data DIR",
             "--size {full,laptop}",
             "--max-steps N",
             "--seeds N",
