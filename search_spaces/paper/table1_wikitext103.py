@@ -1,0 +1,80 @@
+"""Does GPT-2 small on WikiText-103 do as well with ⊥AdamW, and worse with StableMax in the loss or in the attention?
+
+Fig. 17(a), whose title says WikiText-2, and the last column of Table 1 of Prieto et al. 2025, top-5 accuracy: one
+epoch, batches of 16 blocks of 512 tokens, AdamW with learning rate 5e-4 and weight decay .01, a cosine after 1000 steps
+of warm-up.  There StableMax in the loss is 8.6 points below softmax, in the attention 2 points; three seeds.
+
+Settled   Not given: betas (.9, .999) and eps 1e-8, the library's; dropout .1, GPT-2's; the cosine ends at 0; tested on
+          the test split; float32.  StableMax in the loss in float64, in the attention in float32, and ⊥ by tensor and
+          rescaled, as in the released code; betas and decay stay under ⊥AdamW.  An epoch has 14 395 steps: the
+          training text is known to have 117 920 140 of GPT-2's tokens as raw text; with <unk>, as here, it has about
+          as many, and the column ``epoch`` says exactly how much of it was seen.
+Laptop    WikiText-2 with a vocabulary of 2048 tokens trained on it, 4 layers of width 128 and 4 heads, blocks of 64
+          tokens, and 700 steps, a third of an epoch, with 50 of warm-up; a learning rate of 2e-3, because so small a
+          model learns little in so few steps with less; three seeds; the first 16 384 tokens of the test split.
+          Chosen before any run, by what fits into 15 minutes.
+
+Result    not run
+Cost      full: 172 740 steps in 12 trials; laptop: 8400 in 12, predicted to take 14 minutes
+Hardware  2 CPU cores
+Command   python -m pipeline.sweep search_spaces/paper/table1_wikitext103.py --size laptop
+"""
+
+from pipeline.spec import Arm, SweepSpec
+from trainables.baselines.gpt2 import GPT2
+from trainables.baselines.text import WikiText2, WikiText103
+from trainables.baselines.tokenizers import GPT2BPE, TrainedBPE
+from trainables.engine.gradients import OrthogonalGradient
+from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
+from trainables.engine.optimizers import AdamW
+from trainables.engine.probes import STANDARD
+from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
+from trainables.engine.schedules import Cosine
+from trainables.engine.trial import EverySteps
+from trainables.language import LanguageTrial
+
+TRIAL = {
+    "batch_size": 16,
+    "loss": SoftmaxCrossEntropy(),
+    "probes": (*STANDARD, TopAccuracy(k=5), Perplexity(), LogitScale()),
+}
+ARMS = [
+    Arm(name="softmax CE"),
+    Arm(name="StableMax CE", patch={"loss": StableMaxCrossEntropy()}),
+    Arm(name="⊥AdamW", patch={"gradient": OrthogonalGradient()}),
+    Arm(name="StableMax attention", patch={"model.attention": "stablemax"}),
+]
+
+SWEEP = {
+    "full": SweepSpec(
+        base=LanguageTrial(
+            text=WikiText103(),
+            tokenizer=GPT2BPE(),
+            model=GPT2(),
+            block_size=512,
+            **TRIAL,
+            optimizer=AdamW(learning_rate=5e-4, weight_decay=0.01),
+            schedule=Cosine(total_steps=14_395, warmup_steps=1000),
+            horizon_steps=14_395,
+            measuring=EverySteps(every_steps=500),
+        ),
+        arms=ARMS,
+        seeds=range(3),
+    ),
+    "laptop": SweepSpec(
+        base=LanguageTrial(
+            text=WikiText2(),
+            tokenizer=TrainedBPE(vocabulary=2048),
+            model=GPT2(layers=4, heads=4, width=128),
+            block_size=64,
+            **TRIAL,
+            optimizer=AdamW(learning_rate=2e-3, weight_decay=0.01),
+            schedule=Cosine(total_steps=700, warmup_steps=50),
+            horizon_steps=700,
+            measuring=EverySteps(every_steps=100),
+            test_rows=256,
+        ),
+        arms=ARMS,
+        seeds=range(3),
+    ),
+}
