@@ -1,6 +1,7 @@
-"""Augmentation of training images, whose chance follows from the seed, the step and the row's place in its batch.
+"""From pixels to a network's inputs: augmentation and normalisation.
 
-Images that fit in memory are augmented where they lie, a batch at once; streamed ones one by one, as they are decoded.
+The chance in an augmentation follows from the seed, the step and the row's place in its batch.  Images that fit in
+memory are augmented where they lie, a batch at once; streamed ones one by one, as they are decoded.
 
 Shape suffixes: B rows, H height, W width, C channels.
 """
@@ -8,6 +9,7 @@ Shape suffixes: B rows, H height, W width, C channels.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -25,6 +27,23 @@ RESIZED_PER_CROPPED = 256 / 224
 """Of an evaluated image: the shorter side before the central crop, per side of it (Krizhevsky et al. 2012)."""
 TRIES = 10
 """Shapes that are drawn for a crop before the central one is taken, as in torchvision."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, of values in [0, 1]: what the inputs are shifted and divided by."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def inputs(self, pixels_BHWC: Tensor, *, channels_last: bool) -> Tensor:
+        """Pixels as a network takes them: (B, 3, H, W), float32, on their device; a grey image in every channel.
+
+        :param channels_last: whether the channels of a pixel stay side by side in memory.
+        """
+        mean_C, std_C = (_constant(values, pixels_BHWC.device) for values in (self.mean, self.std))
+        inputs_BCHW = pixels_BHWC.to(torch.float32).div(255).sub(mean_C).div_(std_C).permute(0, 3, 1, 2)
+        return inputs_BCHW if channels_last else inputs_BCHW.contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +189,12 @@ class RandomResizedCropFlip(ImageAugmentation):
         elif width / height > self.ratio[1]:
             across = round(height * self.ratio[1])
         return (width - across) // 2, (height - down) // 2, across, down
+
+
+@lru_cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Held on the device: a copy a batch would be a wait a batch."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _unit(words: np.ndarray) -> np.ndarray:

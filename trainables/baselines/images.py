@@ -1,0 +1,329 @@
+"""Sets of images as parts of a trial, and the batches of those that fit in memory.
+
+Those live on the device as one tensor of bytes: a batch is selected, augmented and normalised there, and nothing but
+the numbers of its rows comes from the host.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.baselines.augmentation import Augmentation, BatchAugmentation, ImageAugmentation, Normalisation
+from trainables.baselines.batches import Batch, Batches, BatchOrder
+from trainables.baselines.image_stream import StreamedImages
+from trainables.datasets import (
+    DataMissingError,
+    ImageFiles,
+    Images,
+    cifar10,
+    cifar100,
+    image_folder,
+    imagenet,
+    images_from_parquet,
+    mnist,
+)
+from trainables.engine.config import Config, ConfigError, digest, option
+from trainables.engine.randomness import MEASURED_STREAM, SPLIT_STREAM, permutation
+from trainables.engine.trial import Seeds
+
+IMAGENET_NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of ImageNet's training images, as torchvision's reference has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet(Config):
+    """Base of the sets of images; what is known of a set without reading it is said by its class or its fields."""
+
+    train_rows: int | None = option(None, at_least=1)
+    """Train on so many rows, drawn from ``seeds.split``; None: on all."""
+    classes: ClassVar[int]
+    published_rows: ClassVar[int | None] = None
+    """Training rows of the set as published."""
+    normalisation: ClassVar[Normalisation] = IMAGENET_NORMALISATION
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.published_rows is not None:
+            self._check_rows(self.published_rows)
+
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows an epoch has, where that is known without reading."""
+        return self.train_rows or self.published_rows
+
+    @abstractmethod
+    def check(self, augmentation: Augmentation) -> None:
+        """Refuse an augmentation that these images cannot have.
+
+        :raises ConfigError: saying what is allowed.
+        """
+
+    @abstractmethod
+    def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
+        """Height and width of the network's inputs."""
+
+    @abstractmethod
+    def fingerprint(self, seeds: Seeds) -> str:
+        """A digest of the set and of the choice of its rows."""
+
+    @abstractmethod
+    def batches(
+        self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
+    ) -> Batches:
+        """The set's batches on a device.
+
+        :raises DataMissingError: when it cannot be read, or is not what it should be.
+        :raises ConfigError: when it has too few rows.
+        """
+
+    def _check_rows(self, available: int) -> None:
+        if self.train_rows is not None and self.train_rows > available:
+            raise ConfigError(
+                f"{type(self).__name__}.train_rows = {self.train_rows}: must be at most {available}, all there are"
+            )
+
+    def _check_labels(self, *halves: np.ndarray) -> None:
+        for labels in halves:
+            if not len(labels):
+                raise DataMissingError(f"{type(self).__name__}: has no rows; must have some for training and testing")
+            if labels.min() < 0 or labels.max() >= self.classes:
+                raise DataMissingError(
+                    f"{type(self).__name__}: has labels from {labels.min()} to {labels.max()}; "
+                    f"must be from 0 to {self.classes - 1}"
+                )
+
+    def _fingerprint(self, train: str, test: str, seeds: Seeds) -> str:
+        chosen = None if self.train_rows is None else [self.train_rows, seeds.split]
+        return digest([train, test, chosen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldImages(ImageSet):
+    """Base of the sets that fit in memory, of one size and augmented a batch at once."""
+
+    image_size: ClassVar[tuple[int, int]] = (32, 32)
+    """Height and width of every image."""
+
+    @abstractmethod
+    def read(self) -> tuple[Images, Images]:
+        """The set for training and testing."""
+
+    def check(self, augmentation: Augmentation) -> None:
+        if not isinstance(augmentation, BatchAugmentation):
+            raise ConfigError(
+                f"augmentation = {type(augmentation).__name__}(): is for streamed images; "
+                f"must be NoAugmentation() or RandomCropFlip() for {type(self).__name__}"
+            )
+
+    def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
+        return self.image_size
+
+    def fingerprint(self, seeds: Seeds) -> str:
+        train, test = self.read()
+        return self._fingerprint(train.digest, test.digest, seeds)
+
+    def batches(
+        self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
+    ) -> Batches:
+        assert isinstance(augmentation, BatchAugmentation)
+        train, test = self.read()
+        self._check_labels(train.labels, test.labels)
+        self._check_rows(len(train.labels))
+        for half in (train, test):
+            if half.pixels.shape[1:3] != self.image_size:
+                found, wanted = ("×".join(map(str, size)) for size in (half.pixels.shape[1:3], self.image_size))
+                raise DataMissingError(f"{type(self).__name__}: has images of {found} pixels; must be of {wanted}")
+        return TensorImages(
+            train,
+            test,
+            train_rows=self.train_rows,
+            batch_size=batch_size,
+            seeds=seeds,
+            augmentation=augmentation,
+            normalisation=self.normalisation,
+            device=device,
+            channels_last=channels_last,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR10(HeldImages):
+    """CIFAR-10 (Krizhevsky 2009): 50 000 and 10 000 images of 32×32 pixels, normalised by all training pixels."""
+
+    classes: ClassVar[int] = 10
+    published_rows: ClassVar[int | None] = 50_000
+    normalisation: ClassVar[Normalisation] = Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+
+    def read(self) -> tuple[Images, Images]:
+        return cifar10()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR100(HeldImages):
+    """CIFAR-100 by its 100 fine classes, otherwise like :class:`CIFAR10`."""
+
+    classes: ClassVar[int] = 100
+    published_rows: ClassVar[int | None] = 50_000
+    normalisation: ClassVar[Normalisation] = Normalisation((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+    def read(self) -> tuple[Images, Images]:
+        return cifar100()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MNISTImages(HeldImages):
+    """MNIST (Deng 2012): 60 000 and 10 000 images of 28×28 pixels, grey, in three equal channels."""
+
+    classes: ClassVar[int] = 10
+    published_rows: ClassVar[int | None] = 60_000
+    image_size: ClassVar[tuple[int, int]] = (28, 28)
+    normalisation: ClassVar[Normalisation] = Normalisation((0.1307,) * 3, (0.3081,) * 3)
+
+    def read(self) -> tuple[Images, Images]:
+        return mnist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetImages(HeldImages):
+    """Images of one size in Parquet files of the Hugging Face layout; ImageNet's normalisation."""
+
+    train: str = option()
+    """Where the training rows are: an address of any ``pyarrow.fs``, or a path below the data folder."""
+    test: str = option()
+    classes: int = option(at_least=2)  # type: ignore[misc]  # said by the class, elsewhere
+    image_size: tuple[int, int] = option((32, 32), at_least=1)  # type: ignore[misc]
+    """Height and width."""
+
+    def read(self) -> tuple[Images, Images]:
+        return images_from_parquet(self.train, self.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedSet(ImageSet):
+    """Base of the sets that are streamed from disk, of images of any size that are augmented one by one."""
+
+    @abstractmethod
+    def read(self) -> tuple[ImageFiles, ImageFiles]:
+        """The files for training and testing."""
+
+    def check(self, augmentation: Augmentation) -> None:
+        if not isinstance(augmentation, ImageAugmentation):
+            raise ConfigError(
+                f"augmentation = {type(augmentation).__name__}(): is for images of one size, held in memory; "
+                f"must be RandomResizedCropFlip() for {type(self).__name__}"
+            )
+
+    def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
+        assert isinstance(augmentation, ImageAugmentation)
+        return augmentation.size, augmentation.size
+
+    def fingerprint(self, seeds: Seeds) -> str:
+        train, test = self.read()
+        return self._fingerprint(train.digest, test.digest, seeds)
+
+    def batches(
+        self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
+    ) -> Batches:
+        assert isinstance(augmentation, ImageAugmentation)
+        train, test = self.read()
+        self._check_labels(train.labels, test.labels)
+        self._check_rows(len(train.labels))
+        return StreamedImages(
+            train,
+            test,
+            train_rows=self.train_rows,
+            batch_size=batch_size,
+            seeds=seeds,
+            augmentation=augmentation,
+            normalisation=self.normalisation,
+            device=device,
+            channels_last=channels_last,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet1k(StreamedSet):
+    """ImageNet-1k (Russakovsky et al. 2015), tested on its validation images, as image folders or Parquet."""
+
+    classes: ClassVar[int] = 1000
+    published_rows: ClassVar[int | None] = 1_281_167
+
+    def read(self) -> tuple[ImageFiles, ImageFiles]:
+        return imagenet()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(StreamedSet):
+    """A folder with a folder of images for each class, in ``train`` and ``val``; ImageNet's normalisation."""
+
+    name: str = option()
+    """Of the folder in the data folder."""
+    classes: int = option(at_least=2)  # type: ignore[misc]  # said by the class, elsewhere
+
+    def read(self) -> tuple[ImageFiles, ImageFiles]:
+        return image_folder(self.name)
+
+
+class TensorImages:
+    """The batches of a set on the device; implements :class:`trainables.baselines.batches.Batches`."""
+
+    def __init__(
+        self,
+        train: Images,
+        test: Images,
+        *,
+        train_rows: int | None,
+        batch_size: int,
+        seeds: Seeds,
+        augmentation: BatchAugmentation,
+        normalisation: Normalisation,
+        device: str,
+        channels_last: bool,
+    ) -> None:
+        """
+        :param train_rows: so many rows of ``train``, drawn from ``seeds.split``; None: all.
+        """
+        self._augmentation, self._normalisation = augmentation, normalisation
+        self._device, self._channels_last = torch.device(device), channels_last
+        chosen = None
+        if train_rows is not None:
+            chosen = permutation(seeds.split, SPLIT_STREAM, len(train.labels))[:train_rows]
+        self._held = {"train": self._hold(train, chosen), "test": self._hold(test, None)}
+        # A set may be sorted by class: the first rows of a random order are a sample.
+        self._measured = {
+            split: permutation(seeds.split, MEASURED_STREAM, len(labels), block)
+            for block, (split, (_, labels)) in enumerate(self._held.items())
+        }
+        self.order = BatchOrder(rows=len(self._held["train"][1]), batch_size=batch_size, seed=seeds.order)
+
+    def train(self, step: int, low: int, high: int) -> Batch:
+        """See :meth:`trainables.baselines.batches.Batches.train`."""
+        chance = self._augmentation.chance(self.order.seed, step, self.order.size(step))[low:high]
+        pixels_BHWC, labels = self._selected("train", self.order.numbers(step)[low:high])
+        return self._batch(self._augmentation.apply(pixels_BHWC, chance), labels)
+
+    def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:
+        """See :meth:`trainables.baselines.batches.Batches.measured`."""
+        numbers = self._measured[split][:rows]
+        for low in range(0, len(numbers), at_once):
+            yield self._batch(*self._selected(split, numbers[low : low + at_once]))
+
+    def _hold(self, half: Images, chosen: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        """Pixels, (rows, height, width, channels), and labels; on a CPU the very arrays that were read, if all rows."""
+        pixels = half.pixels if half.pixels.ndim == 4 else half.pixels[..., None]
+        arrays = (pixels, half.labels) if chosen is None else (pixels[chosen], half.labels[chosen])
+        held, labels = (torch.from_numpy(array).to(self._device) for array in arrays)
+        return held, labels
+
+    def _selected(self, split: str, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(numbers).to(self._device, non_blocking=True)
+        pixels, labels = self._held[split]
+        return pixels.index_select(0, index), labels.index_select(0, index)
+
+    def _batch(self, pixels_BHWC: Tensor, labels: Tensor) -> Batch:
+        return Batch(self._normalisation.inputs(pixels_BHWC, channels_last=self._channels_last), labels)
