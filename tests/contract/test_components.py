@@ -13,6 +13,7 @@ import torch
 import trainables
 from tests.fake_mnist import write_mnist
 from tests.host_reads import HostReads
+from trainables.baselines.images import CIFAR10
 from trainables.baselines.text import WikiText2
 from trainables.baselines.tokenizers import Bytes
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
@@ -59,6 +60,9 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "Cosine": {"total_steps": 80, "warmup_steps": 5},
     "ZeroTrueClassGradient": {"at_step": 3},
     "SwitchLoss": {"at_step": 3, "to": MeanSquaredError(dtype="float64")},
+    "ImageFolder": {"name": "birds", "classes": 3},
+    "ParquetImages": {"train": "train.parquet", "test": "test.parquet", "classes": 3},
+    "VisionTrial": {"images": CIFAR10(), "horizon_steps": 10},
     "SwitchOptimizer": {"at_step": 3, "to": SGD(momentum=0.5), "to_gradient": OrthogonalGradient()},
 }
 """The fields of a component that its small example needs, by class name; a task on pairs gets p = 7 without."""

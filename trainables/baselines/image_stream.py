@@ -59,14 +59,6 @@ def in_windows(rows: np.ndarray, groups: np.ndarray, seed: int, stream: int, blo
     return rows[visited[np.lexsort((bits[len(sizes) :], window))]]
 
 
-def chosen_rows(files: ImageFiles, train_rows: int | None, seeds: Seeds) -> np.ndarray:
-    """The rows to train on, ascending: all, or those that come first in an order drawn from ``seeds.split``."""
-    rows = np.arange(len(files.labels))
-    if train_rows is None:
-        return rows
-    return np.sort(in_windows(rows, group_of_rows(files), seeds.split, SPLIT_STREAM)[:train_rows])
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamOrder(BatchOrder):
     """Which rows of the files make up the batch of a step; see :func:`in_windows`."""
@@ -101,10 +93,15 @@ class StreamedImages:
         device: str,
         channels_last: bool,
     ) -> None:
+        """
+        :param train_rows: so many rows of ``train``, of few groups, drawn from ``seeds.split``; None: all.
+        """
         self._augmentation, self._normalisation = augmentation, normalisation
         self._device, self._channels_last = torch.device(device), channels_last
-        chosen = chosen_rows(train, train_rows, seeds)
-        groups = group_of_rows(train)[chosen]
+        chosen, groups = np.arange(len(train.labels)), group_of_rows(train)
+        if train_rows is not None:
+            chosen = np.sort(in_windows(chosen, groups, seeds.split, SPLIT_STREAM)[:train_rows])
+            groups = groups[chosen]
         self.order: BatchOrder = StreamOrder(
             rows=len(chosen), batch_size=batch_size, seed=seeds.order, chosen=chosen, groups=groups
         )
