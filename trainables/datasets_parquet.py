@@ -59,7 +59,8 @@ def find_files(name: str, address: str) -> Files:
             folder, pattern = path.rstrip("/"), "*.parquet"
         infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise DataMissingError(f"{name}: {shown}: cannot be looked at ({_reason(error)})") from None
+        reason = _reason(error).replace(address, shown)
+        raise DataMissingError(f"{name}: {shown}: cannot be looked at ({reason})") from None
     found = [info.path for info in infos if info.type == pafs.FileType.File and fnmatchcase(info.base_name, pattern)]
     if not found:
         raise DataMissingError(
