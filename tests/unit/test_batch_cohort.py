@@ -13,6 +13,8 @@ from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD, Adam, AdamW, NormalizedSGD
 from trainables.engine.probes import STANDARD
+from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
+from trainables.engine.probes_tensors import TensorAlignment, TensorNorms
 from trainables.engine.schedules import Cosine, StepDecay
 from trainables.engine.spikes import LossSpikes
 from trainables.engine.trial import EverySteps, Measuring, Seeds
@@ -106,6 +108,32 @@ def test_a_measurement_changes_nothing_and_has_the_columns_that_are_announced():
     assert_equal(looked.state_dict(0), blind.state_dict(0))
     assert measured["epoch"] == [9 / 4]
     assert 0 <= measured["train_accuracy"][0] <= 1
+
+
+@pytest.mark.parametrize(
+    "probe", [TopAccuracy(), Perplexity(), LogitScale(), *STANDARD, TensorNorms(), TensorAlignment()]
+)
+def test_a_probe_is_given_the_facts_that_it_declares(probe):
+    trial = small(probes=(probe,))
+    cohort = built(trial)
+    shapes = {name: tuple(value.shape) for name, value in cohort.snapshot(0).items()}
+    assert set(cohort.measure()) == set(trial.columns(shapes))
+
+
+def test_the_facts_are_those_of_all_rows_at_once():
+    """Gathered in parts of 4 rows, against the logits of all of them."""
+    trial = small(micro_batch_size=4, probes=(*STANDARD, TopAccuracy(k=2), LogitScale()), test_rows=19)
+    cohort = built(trial)
+    cohort.advance(5)
+    measured = cohort.measure()
+    (batch,) = cohort._batches.measured("test", 19, 100)
+    logits = cohort._network.eval()(batch.inputs).detach()
+    loss = torch.nn.functional.cross_entropy(logits, batch.labels)
+    assert measured["test_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert measured["test_accuracy"] == pytest.approx((logits.argmax(1) == batch.labels).double().mean().item())
+    top = (logits.topk(2).indices == batch.labels[:, None]).any(1).double().mean()
+    assert measured["test_top2_accuracy"] == pytest.approx(top.item())
+    assert measured["test_logit_scale"] == pytest.approx(logits.double().std(1, correction=0).mean().item(), rel=1e-5)
 
 
 def test_the_same_seeds_give_the_same_bits_and_each_seed_matters():

@@ -3,8 +3,10 @@
 Shape suffixes: K cohort (one), B rows, V classes.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +15,7 @@ from trainables.baselines.batches import Batch
 from trainables.engine.config import Config
 from trainables.engine.losses import Loss
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.probes import LogitRows
-
-
-@dataclass(frozen=True)
-class StreamedRows:
-    """The facts of :class:`trainables.engine.probes.Rows`, gathered over batches: each of shape (1, rows)."""
-
-    losses_KB: Tensor
-    correct_KB: Tensor
-    margins_KB: Tensor
-    rank_KB: Tensor
-    scale_KB: Tensor
-    collapsed_KB: Tensor
-    loss_collapsed_KB: Tensor
-
-
-FACTS = tuple(spec.name for spec in fields(StreamedRows))
+from trainables.engine.probes import LogitRows, Rows
 
 
 @dataclass(frozen=True)
@@ -55,20 +41,28 @@ class Criterion:
 
 
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], criterion: Criterion, autocast: torch.autocast
-) -> StreamedRows:
-    """The rows of these batches at the network's weights, in evaluation mode; the network is left as it was."""
-    found: dict[str, list[Tensor]] = {name: [] for name in FACTS}
+    network: nn.Module,
+    batches: Iterable[Batch],
+    criterion: Criterion,
+    autocast: torch.autocast,
+    facts: Collection[str],
+) -> Rows:
+    """The rows of these batches at the network's weights, in evaluation mode; the network is left as it was.
+
+    :param facts: names of :class:`trainables.engine.probes.Rows`: what is gathered, each of shape (1, rows); for none
+        the network is not asked.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in facts}
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
-            for batch in batches:
+            for batch in batches if facts else ():
                 with autocast:
                     logits = network(batch.inputs)
                 rows = criterion.rows(logits, batch.labels)
-                for name in FACTS:
+                for name in facts:
                     found[name].append(getattr(rows, name))
     finally:
         network.train(training)
-    return StreamedRows(**{name: torch.cat(parts, dim=1) for name, parts in found.items()})
+    return cast(Rows, SimpleNamespace(**{name: torch.cat(parts, dim=1) for name, parts in found.items()}))

@@ -120,6 +120,10 @@ class Probe(Config):
 
     columns: ClassVar[tuple[str, ...]] = ()
     """The columns that do not depend on the model."""
+    train_facts: ClassVar[tuple[str, ...]] = ()
+    """What it looks at of the training rows, by the names of :class:`Rows`; nothing else is there for it."""
+    test_facts: ClassVar[tuple[str, ...]] = ()
+    """The same of the test rows."""
     every: int = option(1, at_least=1)
     """Looked at every so many measurements of the trial's schedule, the first included; costly probes look rarely."""
 
@@ -163,6 +167,8 @@ class LossAndAccuracy(Probe):
     """Mean loss and fraction of rows whose largest logit is the true class's, on both splits."""
 
     columns: ClassVar[tuple[str, ...]] = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    train_facts: ClassVar[tuple[str, ...]] = ("losses_KB", "correct_KB")
+    test_facts: ClassVar[tuple[str, ...]] = ("losses_KB", "correct_KB")
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         found = {}
@@ -187,6 +193,7 @@ class SoftmaxCollapse(Probe):
         "sc_loss_fraction",
         "zero_loss_fraction",
     )
+    train_facts: ClassVar[tuple[str, ...]] = ("losses_KB", "correct_KB", "collapsed_KB", "loss_collapsed_KB")
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         rows = seen.train
@@ -203,6 +210,7 @@ class Margins(Probe):
     """Quantiles over the training rows of the margin z_y - max_{k != y} z_k: how far collapse is."""
 
     columns: ClassVar[tuple[str, ...]] = tuple(f"margin_q{100 * q:.0f}" for q in MARGIN_QUANTILES)
+    train_facts: ClassVar[tuple[str, ...]] = ("margins_KB",)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         margins_KB = seen.train.margins_KB

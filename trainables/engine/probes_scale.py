@@ -18,6 +18,8 @@ class TopAccuracy(Probe):
     A class beats it with a larger logit; one that is equal, as happens among rounded logits, does not.
     """
 
+    train_facts: ClassVar[tuple[str, ...]] = ("rank_KB",)
+    test_facts: ClassVar[tuple[str, ...]] = ("rank_KB",)
     k: int = option(5, at_least=1)
 
     def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
@@ -39,6 +41,8 @@ class Perplexity(Probe):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("train_perplexity", "test_perplexity")
+    train_facts: ClassVar[tuple[str, ...]] = ("losses_KB",)
+    test_facts: ClassVar[tuple[str, ...]] = ("losses_KB",)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         return {
@@ -52,6 +56,8 @@ class LogitScale(Probe):
     """The standard deviation over the classes of a row's logits, its mean over the rows of each split."""
 
     columns: ClassVar[tuple[str, ...]] = ("train_logit_scale", "test_logit_scale")
+    train_facts: ClassVar[tuple[str, ...]] = ("scale_KB",)
+    test_facts: ClassVar[tuple[str, ...]] = ("scale_KB",)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         return {
