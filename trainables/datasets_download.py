@@ -1,8 +1,8 @@
 """Sets that are fetched where they are missing, with ``GROKSCAPE_DOWNLOAD=1``: once, however many processes ask.
 
 A set is fetched into a folder beside the data, checked there (torchvision's checksums, or numbers of rows), and gets
-its name only when it is whole; a fetch that fails leaves nothing.  All of this is tried against a local server; the
-real addresses have never been asked by a test.
+its name only when it is whole; a fetch that fails leaves nothing.  All of this was tried against a local server only:
+there was no network to try the real addresses from, so those of the hub's files are as its pages state them.
 """
 
 import os
