@@ -11,9 +11,17 @@ import pytest
 from analysis import figures, phase_diagram
 from pipeline import sweep_flags
 from tests.contract.test_components import CONFIGS, FIELD_OF
+from trainables.baselines.augmentation import Augmentation
+from trainables.baselines.gpt2 import LanguageModel
+from trainables.baselines.images import ImageSet
+from trainables.baselines.resnet import ImageModel
+from trainables.baselines.text import TextSet
+from trainables.baselines.tokenizers import Tokenizer
+from trainables.baselines.trial import BatchTrial
 from trainables.engine.encodings import Encoding
 from trainables.engine.probes import STANDARD
 
+BASELINES = (Augmentation, BatchTrial, ImageModel, ImageSet, LanguageModel, TextSet, Tokenizer)
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -48,7 +56,7 @@ def test_the_components_are_those_that_there_are():
     table = README.split("| component | classes |")[1].split("\n\n")[0]
     named = set(re.findall(r"`([A-Z]\w+)`", table))
     default = {"NoPenalty", "NoIntervention"} | {type(probe).__name__ for probe in STANDARD}
-    there = {cls.__name__ for cls in CONFIGS if issubclass(cls, (*FIELD_OF, Encoding))}
+    there = {cls.__name__ for cls in CONFIGS if issubclass(cls, (*FIELD_OF, *BASELINES, Encoding))}
     assert named == there - default
 
 
