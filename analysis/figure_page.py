@@ -14,9 +14,9 @@ TITLE = "Grokking at the edge of numerical stability: what came out"
 INTRODUCTION = (
     "Every figure and statement of Prieto et al. (2025, arXiv:2501.04697), run again: drawn from the kept evidence "
     "and judged by one rule. Met: every seed meets the statement, with at least three. Not met: more than half of at "
-    "least three seeds fail it. Undecided: too few seeds, or runs too short to tell. Reported: no threshold is "
-    "claimed. Full is the paper's own size; laptop asks the same question with fewer steps, and its verdict is about "
-    "that size."
+    "least three seeds fail it. Undecided: too few seeds, or runs too short to tell. A claim about two means is judged "
+    "by the interval of their difference. Reported: no threshold is claimed. Full is the paper's own size; laptop asks "
+    "the same question with fewer steps, and its verdict is about that size."
 )
 PIXELS_AN_INCH = 100
 """How large a picture is shown at most."""

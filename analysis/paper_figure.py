@@ -15,7 +15,7 @@ from analysis import paper
 from analysis.evidence import FULL, SIZES, Evidence, TrialEvidence, sweep_name
 from analysis.verdict import NOTHING, Verdict
 
-LABELS = {"fig": "Fig.", "prop": "Prop.", "appendix": "App."}
+LABELS = {"fig": "Fig.", "table": "Table", "prop": "Prop.", "appendix": "App."}
 """What a module's name may begin with, in the order of the page."""
 Snapshots = Callable[[TrialEvidence], Mapping[int, bytes]]
 """The stored weights of a trial by step."""
@@ -27,7 +27,7 @@ class FigureError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PaperFigure:
-    """One figure, proposition or appendix."""
+    """One figure, table, proposition or appendix."""
 
     name: str
     """As the command line takes it, and the module's own: ``fig02``."""
@@ -54,7 +54,7 @@ class PaperFigure:
 
     @property
     def label(self) -> str:
-        """How the paper calls it: ``Fig. 2``, ``Prop. 1``, ``App. D.1``."""
+        """How the paper calls it: ``Fig. 2``, ``Table 1``, ``Prop. 1``, ``App. D.1``."""
         kind, number = re.fullmatch(r"([a-z]+)_?(.+)", self.name).groups()  # type: ignore[union-attr]
         if kind == "appendix":
             number = re.sub(r"(?<=[A-Z])(?=[0-9])", ".", number.upper())
@@ -82,7 +82,7 @@ class PaperFigure:
 
 
 def paper_figures() -> dict[str, PaperFigure]:
-    """Every figure by name: the figures in order, then propositions and appendices."""
+    """Every figure by name: the figures in order, then tables, propositions and appendices."""
     names = [module.name for module in pkgutil.iter_modules(paper.__path__)]
     kinds = [*LABELS]
     names.sort(key=lambda name: (kinds.index(re.split(r"[\d_]", name)[0]), name))

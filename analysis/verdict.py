@@ -8,6 +8,8 @@ A claim is judged seed by seed: it holds (True), it does not (False), or the run
 * reported: the statement names no threshold; the numbers stand for themselves;
 * not run: nothing was measured.
 
+A claim about the difference of two means is decided once, by its interval over the seeds, instead of seed by seed.
+
 A verdict is met when all its claims are, not met when one is not, and else undecided.
 """
 
@@ -39,6 +41,8 @@ class Claim:
     """With fewer that can be told it stays undecided; 1 for what no seed changes."""
     reported: bool = False
     """Told beside the statement and not judged."""
+    open_because: str = ""
+    """Why it is undecided, where that is not a matter of counting seeds."""
 
     @property
     def status(self) -> str:
@@ -58,6 +62,8 @@ class Claim:
         """Why it is undecided: ``holds in 1 of 1 seed; 3 are needed``; empty otherwise."""
         if self.status != UNDECIDED:
             return ""
+        if self.open_because:
+            return self.open_because
         held, failed, open_ = (self.holds.count(value) for value in (True, False, None))
         words = [f"holds in {held}, fails in {failed} of {_seeds(len(self.holds))}"]
         if open_:
@@ -117,6 +123,11 @@ def per_seed(
 ) -> Claim:
     """A claim that one trial a seed decides."""
     return Claim(text, tuple(test(trial) for trial in trials), numbers, needed)
+
+
+def as_a_whole(text: str, told: Told, numbers: str, open_because: str) -> Claim:
+    """A claim that is decided once for all seeds; whoever decides sees to it that there are :data:`MIN_SEEDS`."""
+    return Claim(text, (told,), numbers, min_seeds=1, open_because=open_because)
 
 
 def report(text: str, numbers: str) -> Claim:

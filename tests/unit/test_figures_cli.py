@@ -174,7 +174,7 @@ def test_names_and_labels():
     with pytest.raises(FigureError, match="no such figure; allowed: all, "):
         named("fig")
     kinds = [label.split()[0] for label in (figure.label for figure in paper_figures().values())]
-    assert kinds == sorted(kinds, key=["Fig.", "Prop.", "App."].index), "the order of the page"
+    assert kinds == sorted(kinds, key=["Fig.", "Table", "Prop.", "App."].index), "the order of the page"
     labels = {
         "fig02": "Fig. 2",
         "fig06b": "Fig. 6b",
