@@ -20,7 +20,9 @@ Result    laptop, 2026-11-22, 3 seeds, median [range].  70 %: half of the rows h
           learning rate a collapsed run is not at rest (presumably slingshots; not looked into).  40 %: at most .010 in
           500 steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16, 2944 in
           float32 and 6737 in float64, in the figure's order; the test accuracy is .643 and .635 at 12 000 and .919 at
-          10 967: float32 slows more than float16, which so catches up.  60 % only to 1500; 40 % not run.
+          10 967: float32 slows more than float16, which so catches up.  One seed of 60 %, to 12 000: collapse at
+          1901, 2944 and 6737, in order too; the test accuracy is .228, .214 and .382: float64 is apart here as well,
+          float16 and float32 are not.  40 % not run.
 Cost      full: 45 x 20 000 steps of 35 to 60 ms, 12 hours of one core; laptop: 9 x 3000 and 9 x 500 steps, 6 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig02_fraction_vs_dtype.py --size laptop
