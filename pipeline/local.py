@@ -1,5 +1,7 @@
 """Cohorts one after the other in this process: the same contract as on Ray, for a debugger or a small machine."""
 
+from contextlib import closing
+
 from pipeline.dispatch import Dispatcher
 from trainables.lockstep import CohortError, CohortRun, Provenance
 from trainables.records import Writer
@@ -22,8 +24,9 @@ def run_local(dispatcher: Dispatcher, *, writer: Writer, provenance: Provenance,
                 start_step=cohort.start_step,
                 deadline=dispatcher.stop_at,
             )
-            while not run.done:
-                dispatcher.reported(cohort, run.run(REPORT_EVERY_S))
+            with closing(run):
+                while not run.done:
+                    dispatcher.reported(cohort, run.run(REPORT_EVERY_S))
         except Exception as error:  # Whatever it is, it is one cohort's: the others go on.
             dispatcher.settle(cohort, CohortError.of(error))
         else:

@@ -18,10 +18,22 @@ import numpy as np
 import torch
 
 from trainables.baselines.memory import is_out_of_memory
+from trainables.baselines.parallel import LostProcessError
 from trainables.engine.config import canonical_json
 from trainables.engine.outcome import outcome
 from trainables.engine.trial import TrialConfig
-from trainables.records import ERROR, FINISHED, OUT_OF_MEMORY, RUNNING, STOPPED, Checkpoint, Snapshot, TrialRow, Writer
+from trainables.records import (
+    ERROR,
+    FINISHED,
+    LOST_WORKER,
+    OUT_OF_MEMORY,
+    RUNNING,
+    STOPPED,
+    Checkpoint,
+    Snapshot,
+    TrialRow,
+    Writer,
+)
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
@@ -50,6 +62,8 @@ class CohortError(Exception):
         """The kind and the line of an exception of the training."""
         text = " ".join(str(error).split())
         message = f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
+        if isinstance(error, LostProcessError):
+            return cls(LOST_WORKER, message)
         return cls(OUT_OF_MEMORY if is_out_of_memory(error) else ERROR, message)
 
 
@@ -204,6 +218,10 @@ class CohortRun:
                 break
         notes = tuple(self._cohort.notes())
         return [member.status(self._cohort.step, notes) for member in self._members if member.steps]
+
+    def close(self) -> None:
+        """Free what the cohort has beside its memory; to be called at the end, whatever end it is."""
+        self._cohort.close()
 
     def _advance(self) -> None:
         """Towards the next measurement, for at most about ``SLICE_S``."""

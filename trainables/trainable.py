@@ -45,8 +45,14 @@ class CohortTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another cohort; :attr:`config` is already the new one."""
-        self._run = None
+        self.cleanup()
         return True
+
+    def cleanup(self) -> None:
+        """Free what the cohort has."""
+        if self._run is not None:
+            self._run.close()
+        self._run = None
 
     def step(self) -> dict[str, Any]:
         """Train for a few seconds.

@@ -4,21 +4,28 @@ and probes around an ordinary ``torch.nn`` network.
 Everything random in a step (its rows, their augmentation, dropout) follows from the seeds and the number of the step,
 so that a state is the weights, the network's buffers, the optimizer's, and that number: a run goes on from the middle
 of an epoch, bit for bit on a CPU.
+
+On several devices each process has such a cohort; that of the first leads (see :mod:`trainables.baselines.parallel`).
 """
 
-from collections.abc import Mapping, Sequence
+import gc
+import io
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.baselines.evaluation import Criterion, StreamedRows, evaluate
+from trainables.baselines.batch_norm import with_global_batch_norm
+from trainables.baselines.evaluation import Criterion, evaluate
+from trainables.baselines.group import Group, gradients_stay
 from trainables.baselines.memory import MicroBatches
+from trainables.baselines.parallel import JOIN, MAKE, PROPOSE, WITHDRAW, Followers, devices
 from trainables.baselines.updates import Updates
 from trainables.engine.config import ConfigError
 from trainables.engine.gradients import PlainGradient
-from trainables.engine.probes import Observation
+from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_chance
 
 if TYPE_CHECKING:
@@ -33,20 +40,37 @@ AUTOCAST = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": tor
 class BatchCohort:
     """The one trial; implements :class:`trainables.engine.trial.Cohort`."""
 
-    def __init__(self, trials: Sequence["BatchTrial"], device: str = "cpu") -> None:
+    def __init__(
+        self,
+        trials: Sequence["BatchTrial"],
+        device: str = "cpu",
+        *,
+        processes: int | None = None,
+        group: Group | None = None,
+    ) -> None:
         """The trial at step 0.
 
-        :raises ConfigError: for more than one trial.
+        :param processes: how many train it; None: one for each GPU that is visible where ``device`` is "cuda", else
+            one.  The batch is shared among them, and the result is that of one, up to the order of sums; dropout has
+            other masks.
+        :param group: what a follower is a member of.
+        :raises ConfigError: for more than one trial, and for more processes than rows.
         """
         if len(trials) != 1:
             raise ConfigError(f"a cohort of {len(trials)} mini-batch trials: must be of one")
+        self._group = group or Group(size=processes or devices(device))
+        if trials[0].batch_size < self._group.size:
+            raise ConfigError(f"batch_size = {trials[0].batch_size}: must be at least {self._group.size}, the devices")
         self.trials: Sequence[BatchTrial] = tuple(trials)
         self.step = 0
         trial = self._trial = trials[0]
         self._device = torch.device(device)
         self._places = {int(step): place for place, step in enumerate(trial.grid())}
         self._batches = trial.batches(device)
-        self._network = trial.network().to(self._device)
+        network = trial.network()
+        if self._group.size > 1:
+            network = with_global_batch_norm(network, self._group, compiled=trial.compile)
+        self._network = network.to(self._device)
         self._forward: nn.Module = torch.compile(self._network) if trial.compile else self._network  # type: ignore[assignment]
         self._parameters = dict(self._network.named_parameters())
         self._criterion = Criterion.of(trial.loss, self._device)
@@ -57,6 +81,11 @@ class BatchCohort:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
         self._updates = Updates(trial.optimizer, self._parameters, fused=not half)
         self._micro = MicroBatches(trial.batch_size, trial.micro_batch_size, self._device)
+        self._followers = None
+        if self._group.size > 1 and group is None:
+            self._followers = Followers(self._group, self._device, BatchCohort, trial)
+        self._distributed: nn.Module | None = None
+        """The network as all processes train it; None for a single one."""
         self._loss: Tensor | None = None
         """Of the next step's batch, when its gradient is there: it is in the parameters, before any gradient rule."""
         self._buffers_before: dict[str, Tensor] = {}
@@ -75,8 +104,9 @@ class BatchCohort:
         """
         trial = self._trial
         self._withdraw()
-        train = self._evaluated("train", trial.measured_train_rows)
-        test = self._evaluated("test", trial.test_rows)
+        due = [probe for probe in trial.probes if trial.due(self._places.get(self.step), probe.every)]
+        train = self._evaluated("train", trial.measured_train_rows, {name for each in due for name in each.train_facts})
+        test = self._evaluated("test", trial.test_rows, {name for each in due for name in each.test_facts})
         self._propose()
         gradients = self._gradients()
         with torch.no_grad():
@@ -92,9 +122,8 @@ class BatchCohort:
                 watched={},
             )
             found: dict[str, Tensor] = {}
-            for probe in trial.probes:
-                if trial.due(self._places.get(self.step), probe.every):
-                    found |= probe.measure(seen)
+            for probe in due:
+                found |= probe.measure(seen)
         own = (self.step / self._batches.order.steps_per_epoch, self._learning_rate(), float(self._micro.size))
         return {name: np.array([value]) for name, value in zip(OWN_COLUMNS, own, strict=True)} | {
             name: values.double().cpu().numpy() for name, values in found.items()
@@ -148,6 +177,7 @@ class BatchCohort:
         :raises ValueError: for more than one.
         """
         (state,) = states
+        self.close()  # They go on from the new state, when there is something to do.
         self._withdraw()
         self.step = state["step"]
         with torch.no_grad():
@@ -158,11 +188,51 @@ class BatchCohort:
         self._scaler.load_state_dict(state["scaler"])
         self._micro.size = min(self._micro.size, state["micro_batch_size"])
 
+    def close(self) -> None:
+        """End the other processes, if there are any; whatever is done next starts them again."""
+        if self._followers is not None:
+            # First what has hooks on the gradients, and holds on to the group.
+            self._distributed = None
+            gc.collect()
+            self._followers.stop()
+
+    def follow(self, command: str, *arguments: Any) -> None:
+        """Do as the leader does, in another process."""
+        if command == JOIN:
+            port, state = arguments
+            self._group.join(self._device, port)
+            self.load_state_dict([torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)])
+            self._distributed = self._group.distributed(self._forward, self._device)
+        elif command == PROPOSE:
+            (self._micro.size,) = arguments
+            self._keep_buffers()
+            self._loss = self._accumulated()
+        elif command == MAKE:
+            self._make()
+        elif command == WITHDRAW:
+            self._withdraw()
+
     def _propose(self) -> None:
         """The gradient of the next step's batch; computed once, however often it is looked at before it is made."""
         if self._loss is None:
-            self._buffers_before = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
-            self._loss = self._micro.fitting(self._accumulated, self._withdraw)
+            self._keep_buffers()
+            self._loss = self._micro.fitting(self._by_all, self._withdraw)
+
+    def _keep_buffers(self) -> None:
+        self._buffers_before = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
+
+    def _by_all(self) -> Tensor:
+        """:meth:`_accumulated`, by every process."""
+        if self._followers is None:
+            return self._accumulated()
+        if not self._followers.running:
+            state = io.BytesIO()
+            torch.save(self.state_dict(0), state)
+            self.close()  # What is left of those before them.
+            with self._followers.gathered(state.getvalue()):
+                self._distributed = self._group.distributed(self._forward, self._device)
+        with self._followers.together(PROPOSE, self._micro.size):
+            return self._accumulated()
 
     def _accumulated(self) -> Tensor:
         """The mean loss of the batch, whose gradient is summed up over its parts; the parameters have it then."""
@@ -171,23 +241,32 @@ class BatchCohort:
         self._network.train()
         self._updates.torch.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float32, device=self._device)
-        with torch_chance(trial.seeds.order, DROPOUT_STREAM, step, self._device):
+        network = self._forward if self._distributed is None else self._distributed
+        chance = step + (self._group.rank << 48)  # Each process has dropout of its own.
+        with torch_chance(trial.seeds.order, DROPOUT_STREAM, chance, self._device):
             for low, high in self._micro.parts(0, rows):
-                batch = self._batches.train(step, low, high)
-                with self._autocast:
-                    logits = self._forward(batch.inputs)
-                losses_KB = self._criterion.rows(logits, batch.labels).losses_KB
-                # The mean of the whole batch, in float32 at least: a part counts by its share of the labels.
-                precise = torch.promote_types(losses_KB.dtype, torch.float32)
-                loss = losses_KB.to(precise).sum() / (losses_KB.shape[1] * rows / (high - low))
-                self._scaler.scale(loss).backward()
+                mine_low, mine_high = self._group.share(low, high)
+                batch = self._batches.train(step, mine_low, mine_high)
+                with gradients_stay(self._distributed, stay=high < rows):
+                    with self._autocast:
+                        logits = network(batch.inputs)
+                    losses_KB = self._criterion.rows(logits, batch.labels).losses_KB
+                    # The mean of the whole batch, in float32 at least: a part counts by its share of the labels.
+                    precise = torch.promote_types(losses_KB.dtype, torch.float32)
+                    loss = losses_KB.to(precise).sum() / (losses_KB.shape[1] * rows / (mine_high - mine_low))
+                    if not self._group.counts:
+                        loss = 0.0 * loss
+                    # Its gradient becomes the mean over the processes, and is to be the sum.
+                    self._scaler.scale(self._group.size * loss).backward()
                 total = total + loss.detach()
         if self._scaler.is_enabled():
             self._scaler.unscale_(self._updates.torch)
-        return total
+        return self._group.total(total)
 
     def _make(self) -> None:
         """The update whose gradient is there."""
+        if self._followers is not None:
+            self._followers.tell(MAKE)
         if not isinstance(self._trial.gradient, PlainGradient):
             with torch.no_grad():
                 for name, direction in self._directions(self._gradients()).items():
@@ -200,16 +279,18 @@ class BatchCohort:
 
     def _withdraw(self) -> None:
         """Take back the gradient that is there, and what its batch has left in the network's buffers."""
+        if self._followers is not None:
+            self._followers.tell(WITHDRAW)
         for name, buffer in self._network.named_buffers():
             if name in self._buffers_before:
                 buffer.copy_(self._buffers_before[name])
         self._updates.torch.zero_grad(set_to_none=True)
         self._loss = None
 
-    def _evaluated(self, split: str, rows: int | None) -> StreamedRows:
-        def attempt() -> StreamedRows:
+    def _evaluated(self, split: str, rows: int | None, facts: Collection[str]) -> Rows:
+        def attempt() -> Rows:
             batches = self._batches.measured(split, rows, self._micro.size)
-            return evaluate(self._forward, batches, self._criterion, self._autocast)
+            return evaluate(self._forward, batches, self._criterion, self._autocast, facts)
 
         return self._micro.fitting(attempt, lambda: None)
 

@@ -164,6 +164,9 @@ class GrokkingCohort:
         """Nothing: whatever happens to a grokking trial is in its rows."""
         return []
 
+    def close(self) -> None:
+        """Nothing to free but memory."""
+
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights, now and after the next step, are finite: (K,), bool."""
         next_step = self._propose()

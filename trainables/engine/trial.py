@@ -110,6 +110,9 @@ class Cohort(Protocol):
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Continue from one state a member; all must be at the same step."""
 
+    def close(self) -> None:
+        """Free what does not go with the object itself: processes on other devices."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig(Config):
