@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 from pipeline.dispatch import Dispatcher
 from pipeline.plan import CohortPlan
 from pipeline.ray_settings import RayAddressError
+from pipeline.sweep_flags import gpu_slots
 from trainables.lockstep import CohortError, Provenance
 from trainables.records import ERROR, LOST_WORKER, OUT_OF_MEMORY, Writer
 from trainables.trainable import STATUSES, CohortTrainable, cohort_config
@@ -55,7 +56,7 @@ def cluster_slots(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
     found = ray.cluster_resources()
     slots = found.get("CPU", 1.0) // cpus_per_cohort
     if gpus_per_cohort > 0:
-        slots = min(slots, found.get("GPU", 0.0) // gpus_per_cohort)
+        slots = min(slots, gpu_slots(found.get("GPU", 0.0), gpus_per_cohort))
     return max(1, int(slots))
 
 

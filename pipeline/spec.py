@@ -356,6 +356,8 @@ class SweepSpec:
             if value is None or (_is_number(value) and (value > 0 or (zero and value == 0))):
                 continue
             raise SpecError(f"{name} = {value!r}: must be a number {'of at least' if zero else 'above'} 0")
+        if self.gpus_per_cohort is not None and self.gpus_per_cohort > 1 and self.gpus_per_cohort % 1:
+            raise SpecError(f"gpus_per_cohort = {self.gpus_per_cohort!r}: must be at most 1, or a whole number")
         for name in ("device", "ledger", "mlflow_uri"):
             if not isinstance(getattr(self, name), str | None):
                 raise SpecError(f"{name} = {getattr(self, name)!r}: must be a text")

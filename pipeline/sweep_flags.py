@@ -1,6 +1,7 @@
 """The flags of ``python -m pipeline.sweep``, and the settings that they, the space and the defaults make together."""
 
 import argparse
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pipeline.provenance import device_kind
 from pipeline.space_file import DEFAULT_SIZE, SIZES, LoadedSpace
 from pipeline.tracking_server import DEFAULT_URI
 from trainables.datasets_folder import FOLDER_VARIABLE
+from trainables.engine.trial import TrialConfig
 
 DEFAULT_LEDGER = "results/ledger"
 DEFAULT_FIGURES = "results/figures"
@@ -81,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--workers", type=_whole, metavar="N", help="cohorts at a time; default: one a core, or a GPU")
     how.add_argument("--cohort-size", type=_size, metavar="N", help="trials that train in lock-step at most, or 'auto'")
+    how.add_argument(
+        "--gpus-per-trial",
+        type=_gpus,
+        metavar="N",
+        help="GPUs of a cohort (a mini-batch trial is one by itself): a share, .25 for four on each, or a whole "
+        "number, over which each batch is spread; default: 1",
+    )
     how.add_argument("--max-hours", type=_hours, metavar="H", help="stop after so long; the same command goes on later")
 
     where = found.add_argument_group("where things are")
@@ -120,8 +129,16 @@ def resolve(flags: argparse.Namespace, space: LoadedSpace) -> Settings:
             raise InputError(f"--device {error}") from None
         kind = device  # The cluster has what this machine has not.
     on_gpu = device != "cpu"
-    cpus = spec.cpus_per_cohort or 1.0
     gpus = float(on_gpu) if spec.gpus_per_cohort is None else spec.gpus_per_cohort
+    if flags.gpus_per_trial is not None:
+        gpus = flags.gpus_per_trial
+        if not on_gpu:
+            raise InputError(f"--gpus-per-trial {gpus:g}: the device is the CPU; must be left, or with --device cuda")
+    if on_gpu:
+        _check_gpus(gpus, device, spec.base, flags)
+        if flags.local and device == "cuda" and gpus <= 1:
+            device = "cuda:0"
+    cpus = spec.cpus_per_cohort or (max(1.0, gpus) if on_gpu else 1.0)
     workers = 1 if flags.local else flags.workers or spec.workers
     if workers is None and flags.address is None:
         workers = devices_here(on_gpu, cpus, gpus)
@@ -156,14 +173,50 @@ def devices_here(on_gpu: bool, cpus: float, gpus: float) -> int:
     if on_gpu and gpus > 0:
         import torch
 
-        slots = min(slots, int(torch.cuda.device_count() // gpus))
+        slots = min(slots, gpu_slots(torch.cuda.device_count(), gpus))
     return max(1, slots)
+
+
+def gpu_slots(there: float, each: float) -> int:
+    """How many cohorts so many GPUs train at a time; a cohort's share of a GPU is one of a single one."""
+    return int(there) * math.floor(1 / each + 1e-6) if each < 1 else int(there // each)
+
+
+def _check_gpus(gpus: float, device: str, base: TrialConfig, flags: argparse.Namespace) -> None:
+    """
+    :raises InputError: for GPUs of a cohort that cannot be, or are not there.
+    """
+    if gpus <= 1:
+        return
+    said = f"--gpus-per-trial {gpus:g}" if flags.gpus_per_trial is not None else f"gpus_per_cohort = {gpus:g}"
+    if not base.several_devices:
+        raise InputError(f"{said}: {type(base).__name__}s train on one GPU; must be at most 1")
+    if ":" in device:
+        raise InputError(f"{said}: must be 1 with --device {device}")
+    if flags.address is None:
+        import torch
+
+        there = torch.cuda.device_count()
+        if gpus > there:
+            raise InputError(f"{said}: must be at most {there}, the GPUs of this machine")
+        if flags.local and gpus != there:
+            raise InputError(f"{said}: --local takes all {there} GPUs that CUDA_VISIBLE_DEVICES shows; must be {there}")
 
 
 def _whole(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
     return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        gpus = float(text)
+    except ValueError:
+        gpus = 0.0
+    if not (0 < gpus <= 1 or (gpus < float("inf") and gpus.is_integer() and gpus > 0)):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a share of a GPU, such as .25, or a whole number of them")
+    return gpus
 
 
 def _size(text: str) -> int | Literal["auto"]:

@@ -30,6 +30,7 @@ class BatchTrial(TrialConfig):
     """
 
     largest_cohort: ClassVar[int | None] = 1
+    several_devices: ClassVar[bool] = True
 
     batch_size: int = option(128, at_least=1)
     """Rows of one update, over all micro-batches and devices."""

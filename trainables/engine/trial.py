@@ -120,6 +120,8 @@ class TrialConfig(Config):
 
     largest_cohort: ClassVar[int | None] = None
     """How many trials of the kind may train in one cohort at most; None: as many as fit."""
+    several_devices: ClassVar[bool] = False
+    """Whether a cohort of the kind can be spread over more than one GPU."""
 
     seeds: Seeds = option(Seeds())
     horizon_steps: int = option(demand=True, at_least=1)
