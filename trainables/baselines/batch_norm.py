@@ -75,7 +75,7 @@ class _Normalized(torch.autograd.Function):
     """``(x - mean) / deviation * weight + bias``, where the statistics depend on every row of every process."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: Tensor,
         weight: Tensor | None,
@@ -94,7 +94,7 @@ class _Normalized(torch.autograd.Function):
         return output.to(inputs.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         inputs, weight, mean, inverse_deviation = ctx.saved_tensors
         dims = _all_but_channels(inputs)
         precise = gradient.to(mean.dtype)

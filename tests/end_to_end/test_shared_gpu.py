@@ -1,0 +1,86 @@
+"""Shares of a GPU are handed to Ray: one GPU that is only claimed, and trials that train on the CPU beside it."""
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.sweep_runs import environment
+
+PROGRAM = """
+import json
+import time
+from pathlib import Path
+
+from pipeline import ray_settings
+
+ray_settings.prepare(None)
+
+import ray
+
+from pipeline import launch
+from pipeline.dispatch import Dispatcher
+from pipeline.ledger import Ledger
+from pipeline.plan import CohortPlan
+from trainables.engine.models import MLP
+from trainables.engine.tasks import ModularAddition
+from trainables.engine.trial import Seeds
+from trainables.grokking import GrokkingTrial
+from trainables.lockstep import Origin
+
+TRIALS = [
+    GrokkingTrial(
+        task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10, seeds=Seeds.all(seed)
+    )
+    for seed in range(4)
+]
+
+
+class Told:
+    # In each worker: what it got, and a wait until all are there, for which all must run at a time.
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, trial, device):
+        context = ray.get_runtime_context()
+        got = {"gpu": context.get_assigned_resources().get("GPU"), "ids": context.get_accelerator_ids()["GPU"]}
+        (self.folder / f"told-{trial.trial_id}.json").write_text(json.dumps(got))
+        until = time.monotonic() + 60
+        while len(list(self.folder.glob("told-*.json"))) < 4 and time.monotonic() < until:
+            time.sleep(0.05)
+        return Origin("cpu", "hash", json.dumps({"together": time.monotonic() < until}))
+
+
+if __name__ == "__main__":
+    ledger = Ledger.open("ledger", create=True)
+    launch.start(None, cpus=4, gpus=1)
+    slots = launch.cluster_slots(1.0, 0.25), launch.cluster_slots(1.0, 1.0)
+    cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
+    dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None)
+    launch.run_on_ray(
+        dispatcher, writer=ledger, provenance=Told(Path.cwd()), device="cpu", workers=4, cpus_per_cohort=1.0, gpus_per_cohort=0.25
+    )
+    launch.stop()
+    rows = ledger.trials().values()
+    told = [json.loads(path.read_text()) for path in Path.cwd().glob("told-*.json")]
+    together = [json.loads(row.provenance_json)["together"] for row in rows]
+    print(json.dumps({"slots": slots, "told": told, "states": [row.state for row in rows], "together": together}))
+"""
+
+
+def test_four_trials_share_a_gpu(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment(tmp_path, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1")),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["slots"] == [4, 1]
+    assert found["states"] == ["finished"] * 4
+    assert found["told"] == [{"gpu": 0.25, "ids": ["0"]}] * 4
+    assert found["together"] == [True] * 4
