@@ -232,7 +232,6 @@ def _follow(
         # At once: the others may be waiting for this one.
         os._exit(1)
     group.leave(at_once=False)
-    os._exit(0)  # Taking the interpreter down takes a second, and there is nothing to lose.
 
 
 def _end_with_the_leader() -> None:

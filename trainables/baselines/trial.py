@@ -26,7 +26,8 @@ class BatchTrial(TrialConfig):
 
     The loss, the gradient rule and the probes are the engine's own.  The batch of a step is the same whatever
     ``micro_batch_size`` and the number of devices; but a network with batch normalisation takes its statistics from
-    each micro-batch, which rows tell by their column ``micro_batch_size``.
+    each micro-batch, which rows tell by their column ``micro_batch_size``, and dropout draws other masks on several
+    devices.
     """
 
     largest_cohort: ClassVar[int | None] = 1
@@ -42,7 +43,7 @@ class BatchTrial(TrialConfig):
     """Of the network's operations, by torch's autocast; float16 with scaling of the loss.  Weights are float32, and
     the loss has a dtype of its own."""
     micro_batch_size: int | None = option(None, at_least=1, execution=True)
-    """Rows of one forward and backward pass at most; gradients are accumulated over the batch.  None: all of it, or
+    """Rows of one forward and backward pass at most, over all devices; gradients are accumulated over the batch.  None: all of it, or
     as many as turn out to fit in memory."""
     compile: bool = option(False, execution=True)
     """Whether the network goes through ``torch.compile``."""
