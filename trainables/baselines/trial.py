@@ -43,8 +43,8 @@ class BatchTrial(TrialConfig):
     """Of the network's operations, by torch's autocast; float16 with scaling of the loss.  Weights are float32, and
     the loss has a dtype of its own."""
     micro_batch_size: int | None = option(None, at_least=1, execution=True)
-    """Rows of one forward and backward pass at most, over all devices; gradients are accumulated over the batch.  None: all of it, or
-    as many as turn out to fit in memory."""
+    """Rows of one forward and backward pass at most, over all devices; gradients are accumulated over the batch.
+    None: all of it, or as many as turn out to fit in memory."""
     compile: bool = option(False, execution=True)
     """Whether the network goes through ``torch.compile``."""
     measuring: MeasuringTimes = option(EverySteps(every_steps=500), demand=True)
