@@ -378,6 +378,8 @@ class Sweep:
         else:
             say(f"figures  {figures.png}")
             say(f"open     {figures.open_command}")
+        for figure in _asked_by(self.space.name):
+            say(f"verdict  python -m analysis.figures {figure} --from {self.ledger.shown}")
 
     def _sync_command(self) -> str:
         assert self.ledger is not None
@@ -397,6 +399,14 @@ class _Submit:
     def ended(self, states: Mapping[str, str]) -> None:
         """Have them written soon."""
         self._sync.submit(list(states))
+
+
+def _asked_by(sweep: str) -> list[str]:
+    """The paper's figures, by name, that a sweep is the evidence of."""
+    from analysis.paper_figure import paper_figures
+
+    found = paper_figures().values()
+    return [each.name for each in found if any(sweep in each.files(size) for size in each.sizes)]
 
 
 class _Upkeep:

@@ -339,3 +339,9 @@ def test_a_reader_that_goes_away_ends_the_printing_and_not_the_sweep(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "results/figures/tiny/phase_diagram.png").is_file()
+
+
+def test_a_sweep_of_the_paper_tells_how_to_ask_for_its_verdict():
+    assert sweep._asked_by("table1_cifar10_laptop") == ["table1"]
+    assert sweep._asked_by("wd_vs_orthograd") == ["fig15"]
+    assert sweep._asked_by("quick") == []
