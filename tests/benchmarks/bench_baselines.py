@@ -96,7 +96,7 @@ class Setup:
 
     def network(self, trial: BatchTrial) -> nn.Module:
         """The network that the trial has, for the plain loop."""
-        network = trial.network().to(self.device)
+        network = trial.placed(trial.network(), torch.device(self.device))
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
     def wait(self) -> None:

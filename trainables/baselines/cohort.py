@@ -70,7 +70,7 @@ class BatchCohort:
         network = trial.network()
         if self._group.size > 1:
             network = with_global_batch_norm(network, self._group, compiled=trial.compile)
-        self._network = network.to(self._device)
+        self._network = trial.placed(network, self._device)
         self._forward: nn.Module = torch.compile(self._network) if trial.compile else self._network  # type: ignore[assignment]
         self._parameters = dict(self._network.named_parameters())
         self._criterion = Criterion.of(trial.loss, self._device)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import torch
 from torch import nn
 
 from trainables.baselines.batches import Batches
@@ -78,6 +79,10 @@ class BatchTrial(TrialConfig):
 
         Its forward pass makes logits, (B, V) or (B, T, V), of a batch's inputs.
         """
+
+    def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network on its device, laid out in memory as is best there."""
+        return network.to(device)
 
     @abstractmethod
     def batches(self, device: str) -> Batches:

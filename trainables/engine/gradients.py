@@ -44,28 +44,38 @@ class OrthogonalGradient(GradientRule):
 
     def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.scope == "tensor":
-            return {
-                name: self._project({name: parameters[name]}, {name: gradient})[name]
-                for name, gradient in gradients.items()
-            }
-        return self._project(parameters, gradients)
+            found: dict[str, Tensor] = {}
+            for name, gradient in gradients.items():
+                # Widened here, once for all sums: most of the cost of a large tensor is the memory it goes through.
+                theta, wide = parameters[name].double(), gradient.double()
+                projected = self._project({name: theta}, {name: wide}, torch.finfo(gradient.dtype).eps)
+                found[name] = projected[name].to(gradient.dtype)
+            return found
+        eps = max(torch.finfo(gradient.dtype).eps for gradient in gradients.values())
+        together = self._project(parameters, gradients, eps)
+        return {name: projected.to(gradients[name].dtype) for name, projected in together.items()}
 
-    def _project(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _project(
+        self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], eps: float
+    ) -> dict[str, Tensor]:
+        """In float64, because g⊥ can be a small difference of large numbers.
+
+        :param eps: of the dtype in which the gradients were computed.
+        """
         theta_theta_K = inner(parameters, parameters)
         zero_K = theta_theta_K == 0
         share_K = torch.where(zero_K, 0.0, inner(parameters, gradients) / torch.where(zero_K, 1.0, theta_theta_K))
         projected = {
-            # In float64, because g⊥ can be a small difference of large numbers.
             name: gradient.double() - per_member(share_K, gradient) * parameters[name].double()
             for name, gradient in gradients.items()
         }
         if self.rescale:
             size_K, left_K = inner(gradients, gradients).sqrt(), inner(projected, projected).sqrt()
-            rounding = 16 * max(torch.finfo(gradient.dtype).eps for gradient in gradients.values())
-            meaningful_K = left_K > rounding * size_K
+            meaningful_K = left_K > 16 * eps * size_K
             factor_K = torch.where(meaningful_K, size_K / torch.where(meaningful_K, left_K, 1.0), 1.0)
-            projected = {name: gradient * per_member(factor_K, gradient) for name, gradient in projected.items()}
-        return {name: gradient.to(gradients[name].dtype) for name, gradient in projected.items()}
+            for gradient in projected.values():
+                gradient.mul_(per_member(factor_K, gradient))
+        return projected
 
 
 def inner(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
