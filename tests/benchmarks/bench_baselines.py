@@ -37,7 +37,7 @@ from trainables.language import LanguageTrial
 from trainables.torchvision_guard import torchvision
 from trainables.vision import VisionTrial
 
-ROUNDS = 9
+ROUNDS = 7
 SETTLE_S = 0.3
 """After a turn, for a loader's processes to fill their queues on nobody else's time."""
 ROWS, TEST_ROWS, TOKENS, VOCABULARY = 4096, 64, 500_000, 2048
@@ -216,7 +216,8 @@ def compare(title: str, contestants: dict[str, Callable[[], object]], items: int
     """Let them take turns; the ratios are to the first, round by round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for number in range(ROUNDS + 1):
-        for name, step in contestants.items():
+        # To and fro: whoever goes first has no advantage of it.
+        for name, step in list(contestants.items())[:: -1 if number % 2 else 1]:
             found = turn(step, steps if number else 2, setup)
             if number:  # the first round warms up
                 times[name].append(found)
@@ -288,7 +289,7 @@ def main() -> None:
         cpu = Setup("cpu")
         vision("imagenet", 128, 3, cpu)
         vision("cifar", 32, 1, cpu)
-        language(GPT2(layers=4, heads=4, width=128), 64, 5, cpu, Path(folder))
+        language(GPT2(layers=4, heads=4, width=128), 64, 8, cpu, Path(folder))
         language(GPT2(layers=6, heads=6, width=384), 128, 1, cpu, Path(folder))
         if not torch.cuda.is_available():
             print("\nGPU: not measured, there is none")
