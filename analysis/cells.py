@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.layout import ARM, Axis, Layout, axis_words, is_replicate, lay_out, tick_text
+from analysis.layout import ARM, Axis, Layout, axis_words, is_replicate, lay_out, setting_words
 from analysis.load import MISSING, LoadError, SweepFrame, Trial
 from analysis.survival import Contrast, Estimate, Summary, Waiting, holm, paired_contrast, summarise, wilson
 from trainables.engine.outcome import COMPREHENSION, GROKKING, PHASES, Event
@@ -83,9 +83,8 @@ class Diagram:
     @property
     def title(self) -> str:
         """The question: the space's own where its docstring opens with one."""
-        opening = " ".join(self.frame.doc.strip().partition("\n\n")[0].split())
-        if "?" in opening:
-            return opening.partition("?")[0] + "?"
+        if self.frame.question:
+            return self.frame.question
         by = (
             f", by {' and '.join(axis.label for axis in (self.x, self.y) if axis and axis.label)}"
             if self.x.label
@@ -97,10 +96,15 @@ class Diagram:
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
         counts = [len(cell.trials) - cell.count(MISSING) for cell in self.cells]
-        many = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-        words = [self.frame.task, f"τ = {self.tau_steps} steps", f"{many} {'seed' if many == '1' else 'seeds'} a cell"]
+        words = [self.frame.task, f"τ = {self.tau_steps} steps", seeds_a_cell(counts)]
         words += [f"pooled over {axis}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
+
+
+def seeds_a_cell(counts: Sequence[int]) -> str:
+    """``3 seeds a cell``, or ``2 to 3 seeds a cell``, from the number in each."""
+    many = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+    return f"{many} {'seed' if many == '1' else 'seeds'} a cell"
 
 
 def build(
@@ -214,7 +218,10 @@ def _contrasts(frame: SweepFrame, tau: float, seed: int) -> tuple[ArmContrast, .
     at_best = f"at its best {_axes_of(waiting[first])} as chosen on the other seeds"
     found = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(waiting[first]) > 1 else ""), declared, True)]
     single = [
-        (f"{last} minus {_setting_words(arm, setting)}", paired_contrast([theirs], ours, tau, _generator(seed)))
+        (
+            f"{last} minus {setting_words({ARM: arm, **dict(setting)})}",
+            paired_contrast([theirs], ours, tau, _generator(seed)),
+        )
         for arm in names[:-1]
         for setting, theirs in waiting[arm].items()
         if len(names) > 2 or len(waiting[arm]) > 1
@@ -230,7 +237,3 @@ def _contrasts(frame: SweepFrame, tau: float, seed: int) -> tuple[ArmContrast, .
 
 def _axes_of(settings: Iterable[tuple]) -> str:
     return " · ".join(dict.fromkeys(axis_words(name) for setting in settings for name, _ in setting))
-
-
-def _setting_words(arm: str, setting: tuple) -> str:
-    return ", ".join([arm, *(f"{axis_words(name)} {tick_text(value)}" for name, value in setting)])

@@ -6,6 +6,7 @@ extended: where a seed was not followed, it is left out, and a line ends where t
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ DTYPE_COLOURS = {"float16": "#e69f00", "bfloat16": "#cc79a7", "float32": "#56b4e
 COLLAPSE_COLOUR = DIVERGED_COLOUR
 COLLAPSE_LEVEL = 0.5
 """The onset of collapse is where this share of the training rows has collapsed."""
+EPOCH = "epoch"
+"""The column that says how often the training rows have been seen."""
+EARLY = 8
+"""The first part of the measurements, one in so many, need not be in the picture."""
 FEW = 2
 """Up to so many seeds each has a line of its own, and there is no band."""
 
@@ -72,6 +77,21 @@ def stack(trials: Sequence[TrialEvidence], column: str) -> tuple[np.ndarray, np.
         keeps = column.endswith("_accuracy") and trial.stop_reason is not None
         rows.append(np.interp(grid, steps, values, left=math.nan, right=values[-1] if keeps else math.nan))
     return grid, np.array(rows).reshape(len(rows), len(grid))
+
+
+def over_epochs(trial: TrialEvidence) -> TrialEvidence:
+    """The trial with its epochs where its steps are, for a horizontal axis that means the same everywhere."""
+    return replace(trial, curves={**trial.curves, STEP: trial.curves[EPOCH]})
+
+
+def late_range(trials: Sequence[TrialEvidence], column: str) -> tuple[float, float] | None:
+    """The extremes of a column without its first measurements, which, far off, would leave no room for what differs.
+
+    None where no trial measured it.
+    """
+    shown = [values[-(-len(values) // EARLY) :] for _, values in (trial.measured(column) for trial in trials)]
+    found = [value for values in shown for value in values]
+    return (float(min(found)), float(max(found))) if found else None
 
 
 def draw_accuracies(

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.layout import ARM, SEED, is_replicate
-from analysis.load import MISSING
+from analysis.load import MISSING, arm_horizons
 from pipeline.ledger import Ledger
 from trainables.engine.outcome import TEST_THRESHOLDS, TRAIN_THRESHOLDS, Event, Outcome, outcome
+from trainables.records import FINISHED
 
 FULL, LAPTOP = "full", "laptop"
 SIZES = (FULL, LAPTOP)
@@ -112,6 +113,22 @@ class TrialEvidence:
         if step > until or not len(steps) or steps[0] > step:
             return math.nan
         return float(values[np.searchsorted(steps, step, side="right") - 1])
+
+    def asked_to(self, horizon_steps: int) -> "TrialEvidence":
+        """The trial as a sweep with this horizon sees it.
+
+        It may have been followed further for another sweep: what is beyond the horizon is not this sweep's own.
+        """
+        ended_here = self.last_step <= horizon_steps
+        kept = self.curves[STEP] <= horizon_steps if self.begun else None
+        return replace(
+            self,
+            state=self.state if ended_here else FINISHED,
+            stop_reason=self.stop_reason if ended_here else None,
+            last_step=min(self.last_step, horizon_steps),
+            horizon_steps=horizon_steps,
+            curves={name: values[kept] for name, values in self.curves.items()} if self.begun else self.curves,
+        )
 
     def first_reaching(self, column: str, value: float) -> float:
         """The first measured step with a value of at least ``value``; infinite where there is none so far."""
@@ -271,26 +288,20 @@ def collect(ledger: Ledger, space: str, size: str, columns: Sequence[str], *, si
     table = ledger.trajectories(tuple(rows), columns=tuple(columns)).to_pandas()
     curves = {str(trial_id): part for trial_id, part in table.groupby("trial_id", sort=False)}
     trials = []
-    asked = {arm["name"]: arm.get("horizon_steps") for arm in json.loads(sweep.axes_json)["arms"]}
+    asked = arm_horizons(json.loads(sweep.axes_json))
     for trial_id, coordinates in zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True):
-        horizon = asked.get(coordinates.get("arm")) or sweep.horizon_steps
+        horizon = asked.get(coordinates.get(ARM), sweep.horizon_steps)
         trial = TrialEvidence(trial_id=trial_id, space=space, coordinates=coordinates, horizon_steps=horizon)
         if trial_id in rows:
-            # The trial may have been followed further for another sweep, or less far: what is beyond this sweep's
-            # horizon is not its own, and what is missing before it counts as missing.
-            row, config = rows[trial_id], json.loads(rows[trial_id].config_json)
-            part = curves.get(trial_id)
-            kept = {} if part is None else _curves(part[part[STEP] <= horizon], columns)
-            ended_here = row.last_step <= horizon
+            row, part = rows[trial_id], curves.get(trial_id)
             trial = replace(
                 trial,
-                config=config,
-                state=row.state if ended_here else "finished",
-                stop_reason=row.stop_reason if ended_here else None,
-                last_step=min(row.last_step, horizon),
-                horizon_steps=horizon,
-                curves=kept,
-            )
+                config=json.loads(row.config_json),
+                state=row.state,
+                stop_reason=row.stop_reason,
+                last_step=row.last_step,
+                curves={} if part is None else _curves(part, columns),
+            ).asked_to(horizon)
         trials.append(trial)
     return Evidence(size=size, trials=tuple(trials))
 

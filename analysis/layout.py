@@ -64,6 +64,13 @@ def axis_words(axis: str) -> str:
     return axis.rpartition(".")[2].replace("_", " ")
 
 
+def setting_words(setting: Mapping[str, Any]) -> str:
+    """``AdamW, weight decay 0.5``: a setting's coordinates, its arm by its name alone."""
+    return ", ".join(
+        str(value) if name == ARM else f"{axis_words(name)} {tick_text(value)}" for name, value in setting.items()
+    )
+
+
 def find_axis(frame: SweepFrame, option: str, given: str | None) -> str | None:
     """The axis that ``--x`` or ``--y`` names: in full, or by an ending that only one axis has.
 

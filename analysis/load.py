@@ -7,7 +7,7 @@ A ledger holds the trajectories, so that any threshold can be asked of it.  What
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,16 @@ class SweepFrame:
     test_threshold: float
     source: str
     read_curves: CurveReader
+    for_curves: bool = False
+    """Whether all that is begun is measured for its curves, so that no time of an event is estimated."""
+    arm_horizons: Mapping[str, int] = field(default_factory=dict)
+    """The horizon of each arm that was asked for."""
+
+    @property
+    def question(self) -> str:
+        """What the space's docstring opens with, if that is a question; otherwise empty."""
+        opening = " ".join(self.doc.strip().partition("\n\n")[0].split())
+        return opening.partition("?")[0] + "?" if "?" in opening else ""
 
     def axes(self) -> tuple[str, ...]:
         """Every coordinate's name, in the order in which the trials bring them up."""
@@ -132,6 +142,8 @@ def _from_ledger(uri: str, sweep: str, train_threshold: float, test_threshold: f
     ledger = Ledger.open(uri)
     row = ledger.sweep(sweep)
     found = ledger.trials(row.trial_ids)
+    configs = [json.loads(trial.config_json) for trial in found.values()]
+    axes = json.loads(row.axes_json)
     table = ledger.trajectories(tuple(found), columns=ACCURACIES)
     thresholds: dict[str, Any] = {
         "train_thresholds": tuple(sorted({*TRAIN_THRESHOLDS, train_threshold})),
@@ -159,14 +171,16 @@ def _from_ledger(uri: str, sweep: str, train_threshold: float, test_threshold: f
     return SweepFrame(
         name=row.name,
         doc=row.doc,
-        task=describe_task(json.loads(trial.config_json) for trial in found.values()),
+        task=describe_task(configs),
         horizon_steps=row.horizon_steps,
-        sampled=sampled_axes(json.loads(row.axes_json)),
+        sampled=sampled_axes(axes),
         trials=trials,
         train_threshold=train_threshold,
         test_threshold=test_threshold,
         source=uri,
         read_curves=curves,
+        for_curves=measured_for_curves(configs),
+        arm_horizons=arm_horizons(axes),
     )
 
 
@@ -184,8 +198,27 @@ def sampled_axes(axes: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(axis["path"] for axis in axes.get("axes", ()) if axis["kind"] == "sampled")
 
 
+def arm_horizons(axes: Mapping[str, Any]) -> dict[str, int]:
+    """The horizon of each arm, from what ``SweepSpec.axes_json`` says; without those of which it says none."""
+    arms = axes.get("arms", ())
+    return {arm["name"]: arm["horizon_steps"] for arm in arms if arm.get("horizon_steps") is not None}
+
+
+def measured_for_curves(configs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether each of these trials is measured by ``EverySteps``, too seldom to tell when an event came."""
+    classes = [config.get("measuring", {}).get("class", "") for config in configs]
+    return bool(classes) and all(name.rpartition(".")[2] == "EverySteps" for name in classes)
+
+
 def describe_task(configs: Iterable[Mapping[str, Any]]) -> str:
-    """``modular addition, p 113, train fraction 0.4``: what the tasks of all these configs have in common."""
+    """``modular addition, p 113, train fraction 0.4``: what the tasks of all these configs have in common.
+
+    Of a baseline it is the data set and the model: ``CIFAR10, ResNet18``.
+    """
+    configs = list(configs)
+    data = [_shared_class(configs, name) for name in ("images", "text")]
+    if any(data):
+        return ", ".join(filter(None, [*data, _shared_class(configs, "model")]))
     tasks = [config.get("task", {}) for config in configs]
     words = []
     for name in sorted(tasks[0]) if tasks else ():
@@ -197,3 +230,9 @@ def describe_task(configs: Iterable[Mapping[str, Any]]) -> str:
         else:
             words.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(words)
+
+
+def _shared_class(configs: Sequence[Mapping[str, Any]], component: str) -> str:
+    """The class that a component has in all of these configs; empty where they differ, or one has no such component."""
+    classes = {config.get(component, {}).get("class", "").rpartition(".")[2] for config in configs}
+    return classes.pop() if len(classes) == 1 else ""

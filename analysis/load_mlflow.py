@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from analysis.load import MISSING, LoadError, SweepFrame, Trial, describe_task, sampled_axes
+from analysis.load import (
+    MISSING,
+    LoadError,
+    SweepFrame,
+    Trial,
+    arm_horizons,
+    describe_task,
+    measured_for_curves,
+    sampled_axes,
+)
 from pipeline.tracking_content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG
 from pipeline.tracking_server import TrackingError, call, check, connect, is_sqlite, shown
 from trainables.engine.outcome import TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome_from_metrics
@@ -78,10 +87,11 @@ def _load(client: "MlflowClient", uri: str, sweep: str, train_threshold: float, 
     def curves(trial_ids: Sequence[str], columns: Sequence[str] | None) -> pd.DataFrame:
         return _read_curves(client, uri, {id_: runs[id_] for id_ in trial_ids}, columns)
 
+    configs = _configs(runs)
     return SweepFrame(
         name=sheet["name"],
         doc=sheet["doc"],
-        task=describe_task(_configs(runs)),
+        task=describe_task(configs),
         horizon_steps=sheet["horizon_steps"],
         sampled=sampled_axes(sheet["axes"]),
         trials=tuple(trials),
@@ -89,6 +99,8 @@ def _load(client: "MlflowClient", uri: str, sweep: str, train_threshold: float, 
         test_threshold=test_threshold,
         source=shown(uri),
         read_curves=curves,
+        for_curves=measured_for_curves(configs),
+        arm_horizons=arm_horizons(sheet["axes"]),
     )
 
 

@@ -6,15 +6,17 @@ assumes of their distribution only that it is symmetric, but cannot be small wit
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from analysis.evidence import TrialEvidence
 from analysis.survival import LEVEL, Estimate, pairs_needed, sign_flip_p
 from analysis.verdict import Told
+from trainables.engine.outcome import DIVERGED
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,74 @@ def inside(estimate: Estimate, low: float, high: float) -> Told:
     if low <= estimate.low and estimate.high <= high:
         return True
     return False if estimate.high < low or estimate.low > high else None
+
+
+# --- two groups of trials ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A group of trials beside another, at one step of both."""
+
+    step: float
+    """The horizon; or, where nothing of the two has come so far for a shared seed, the last step that they share."""
+    complete: bool
+    """Whether that is the horizon."""
+    ours: Mapping[Any, float]
+    """Accuracy by seed, in %."""
+    theirs: Mapping[Any, float]
+    difference: PairedDifference | None
+    diverged: int
+    """Trials of either that diverged, which have no accuracy."""
+
+
+def compare(ours: Iterable[TrialEvidence], theirs: Iterable[TrialEvidence], column: str) -> Comparison | None:
+    """Two groups' accuracies by seed (a group beside itself too); None where no seed of both has any.
+
+    :param column: an accuracy, stored as a fraction.
+    """
+    sides = [{trial.seed: trial for trial in side if len(trial.measured(column)[0])} for side in (ours, theirs)]
+    seeds = [seed for seed in sides[0] if seed in sides[1]]
+    if not seeds:
+        return None
+    diverged = {
+        trial.trial_id: trial for side in sides for trial in side.values() if trial.stop_reason == DIVERGED
+    }.keys()
+    # One that diverged will never have an accuracy at the end: it does not hold the others up, nor stand for them.
+    alive = [seed for seed in seeds if not any(side[seed].trial_id in diverged for side in sides)]
+    horizon = float(sides[0][seeds[0]].horizon_steps)
+    at_end = [seed for seed in alive if all(side[seed].known_until >= horizon for side in sides)]
+    complete = bool(at_end) or not alive
+    last = (min(float(side[seed].measured(column)[0][-1]) for side in sides) for seed in alive)
+    step = horizon if complete else min(last)
+    left, right = (
+        {seed: 100 * side[seed].at(column, step) for seed in seeds if side[seed].trial_id not in diverged}
+        for side in sides
+    )
+    left, right = ({seed: value for seed, value in side.items() if not math.isnan(value)} for side in (left, right))
+    return Comparison(step, complete, left, right, paired_difference(left, right), len(diverged))
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+def mean_words(values: Iterable[float], style: str = ".2f") -> str:
+    """``87.17 ± 0.20``: mean and standard deviation; a dash without any, and no deviation of one."""
+    found = [*values]
+    if not found:
+        return "–"
+    deviation = f" ± {np.std(found, ddof=1):{style}}" if len(found) > 1 else ""
+    return f"{np.mean(found):{style}}{deviation}"
+
+
+def difference_words(found: PairedDifference) -> str:
+    """``+0.12 [−1.03, +1.27]``; a single pair has no interval."""
+    estimate = found.estimate
+    if math.isnan(estimate.low):
+        return signed(estimate.value, 2)
+    return f"{signed(estimate.value, 2)} [{signed(estimate.low, 2)}, {signed(estimate.high, 2)}]"
+
+
+def signed(value: float | None, digits: int) -> str:
+    """A number with its sign, a real minus."""
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")

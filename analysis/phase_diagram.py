@@ -1,7 +1,8 @@
 """``python -m analysis.phase_diagram SWEEP``: the phase diagram of a finished or a running sweep.
 
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
-``phase_diagram.html``, ``cells.csv`` and ``outcomes.csv``.
+``phase_diagram.html``, ``cells.csv`` and ``outcomes.csv``.  A sweep of baselines, whose trials are measured for their
+curves, gets those instead: ``curves.png``, ``cells.csv`` and ``finals.csv``.
 """
 
 import argparse
@@ -25,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m analysis.phase_diagram",
         description="Draw when a sweep's networks memorise and generalise: a picture, an interactive page, tables.",
         epilog="An axis is named as the search space names it, or by its ending: weight_decay for "
-        "optimizer.weight_decay; arm and seed are axes too. Exit codes: 0 done, 2 bad input.",
+        "optimizer.weight_decay; arm and seed are axes too. A sweep of baselines has learning curves instead of a "
+        "phase diagram: no axes and no thresholds. Exit codes: 0 done, 2 bad input.",
     )
     found.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     found.add_argument("--x", metavar="AXIS", help="the horizontal axis; by default the sweep's shape decides")

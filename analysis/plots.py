@@ -61,7 +61,7 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     top = (footing + body) / height
     axes = figure.add_axes((margin / width, top - tall * rows / height, 1 - (margin + SIDE_ROOM_IN) / width,
                             tall * rows / height))  # fmt: skip
-    style.draw_head(figure, diagram, 0.28 / width)
+    style.draw_head(figure, diagram.title, diagram.subtitle, 0.28 / width)
     mappable, ticks = _scale(diagram)
     there = {(cell.x, cell.y) for cell in diagram.cells}
     for x, y in ((x, y) for x in range(columns) for y in range(rows) if (x, y) not in there):

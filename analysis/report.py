@@ -1,12 +1,17 @@
-"""From a sweep in a ledger or in MLflow to its files: picture, page, tables, and a few lines for the terminal."""
+"""From a sweep in a ledger or in MLflow to its files: picture, page, tables, and a few lines for the terminal.
+
+A sweep whose trials are measured for their curves gets those; any other gets a phase diagram.
+"""
 
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.cells import build
-from analysis.load import LoadError, load
+from analysis import finals
+from analysis.cells import Diagram, build
+from analysis.curve_plot import draw_curves
+from analysis.load import LoadError, SweepFrame, load
 from analysis.pages import write_page
 from analysis.plots import draw_png
 from analysis.tables import cells_table, summary_lines, trials_table
@@ -18,23 +23,24 @@ class Figures:
     """What :func:`draw` has written, and what it says in short."""
 
     png: Path
-    html: Path
+    html: Path | None
+    """The interactive page of a phase diagram; learning curves have none."""
     cells: Path
-    """One row a cell; :data:`analysis.tables.CELL_COLUMNS` explains its columns."""
+    """One row a cell; ``CELL_COLUMNS`` of :mod:`analysis.tables` or :mod:`analysis.finals` explains its columns."""
     outcomes: Path
-    """One row a trial; :data:`analysis.tables.TRIAL_COLUMNS` explains its columns."""
+    """One row a trial; likewise ``TRIAL_COLUMNS``."""
     summary: tuple[str, ...]
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every file."""
-        return self.png, self.html, self.cells, self.outcomes
+        return self.png, *([] if self.html is None else [self.html]), self.cells, self.outcomes
 
     @property
     def open_command(self) -> str:
-        """The command that opens the page in a browser."""
+        """The command that opens the page in a browser, or the picture."""
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-        return f"{opener} {shlex.quote(str(self.html))}"
+        return f"{opener} {shlex.quote(str(self.html or self.png))}"
 
 
 def draw(
@@ -48,19 +54,29 @@ def draw(
     train_threshold: float = MEM_THRESHOLD,
     test_threshold: float = GEN_THRESHOLD,
 ) -> Figures:
-    """Draw the phase diagram of a sweep.
+    """Draw the phase diagram of a sweep; or its learning curves where its trials are measured for those alone.
 
     :param uri: a ledger, or an MLflow tracking address.
     :param out_dir: where the files go; made where it is missing.
     :param x: the horizontal axis, in full or by its ending, and likewise ``y``; chosen by the sweep without.
     :param tau_steps: the time up to which everything is told; the sweep's horizon without.
-    :raises LoadError: for an MLflow that cannot answer, a bad tau or threshold, or a folder that cannot be written.
+    :raises LoadError: for an MLflow that cannot answer, a bad tau or threshold, axes or thresholds of a sweep that has
+        no phase diagram, or a folder that cannot be written.
     :raises analysis.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
     frame = load(uri, sweep, train_threshold=train_threshold, test_threshold=test_threshold)
-    diagram = build(frame, x=x, y=y, tau_steps=tau_steps)
     folder = Path(out_dir)
+    try:
+        if frame.for_curves:
+            _check_no_diagram_asked(frame, x, y)
+            return _draw_curves(finals.finals(frame, tau_steps=tau_steps), folder)
+        return _draw_diagram(build(frame, x=x, y=y, tau_steps=tau_steps), folder)
+    except OSError as error:
+        raise LoadError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+
+
+def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
     figures = Figures(
         png=folder / "phase_diagram.png",
         html=folder / "phase_diagram.html",
@@ -68,12 +84,39 @@ def draw(
         outcomes=folder / "outcomes.csv",
         summary=tuple(summary_lines(diagram)),
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        cells_table(diagram).to_csv(figures.cells, index=False)
-        trials_table(diagram).to_csv(figures.outcomes, index=False)
-        draw_png(diagram, figures.png)
-        write_page(diagram, figures.html)
-    except OSError as error:
-        raise LoadError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    cells_table(diagram).to_csv(figures.cells, index=False)
+    trials_table(diagram).to_csv(figures.outcomes, index=False)
+    draw_png(diagram, figures.png)
+    write_page(diagram, folder / "phase_diagram.html")
     return figures
+
+
+def _draw_curves(found: finals.Finals, folder: Path) -> Figures:
+    figures = Figures(
+        png=folder / "curves.png",
+        html=None,
+        cells=folder / "cells.csv",
+        outcomes=folder / "finals.csv",
+        summary=tuple(finals.summary_lines(found)),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    finals.cells_table(found).to_csv(figures.cells, index=False)
+    finals.trials_table(found).to_csv(figures.outcomes, index=False)
+    draw_curves(found, figures.png)
+    return figures
+
+
+def _check_no_diagram_asked(frame: SweepFrame, x: str | None, y: str | None) -> None:
+    """Learning curves have no axes to choose, and nothing that a threshold could change."""
+    asked = {"--x": x, "--y": y}
+    if frame.train_threshold != MEM_THRESHOLD:
+        asked["--train-threshold"] = f"{frame.train_threshold:g}"
+    if frame.test_threshold != GEN_THRESHOLD:
+        asked["--test-threshold"] = f"{frame.test_threshold:g}"
+    for option, value in asked.items():
+        if value is not None:
+            raise LoadError(
+                f"{option} {value}: {frame.name} is measured for its curves (EverySteps) and has no phase diagram; "
+                "allowed: --tau"
+            )

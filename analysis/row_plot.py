@@ -41,7 +41,7 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     footing += 0.6 if _is_long(diagram) else 0.0
     shape = {"left": left, "right": 1 - 2.28 / width, "top": 1 - 0.98 / height, "bottom": footing / height}
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2.8, 1), "hspace": 0.07} | shape)
-    style.draw_head(figure, diagram, left)
+    style.draw_head(figure, diagram.title, diagram.subtitle, left)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color("#9a9a9a")

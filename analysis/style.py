@@ -102,19 +102,24 @@ def phase_handles(cells: Iterable[Cell]) -> list[Patch]:
     ]
 
 
-def draw_head(figure: Figure, diagram: Diagram, left: float) -> None:
-    """The question, as large as it fits, and below it the task, tau and the number of seeds."""
+def draw_head(figure: Figure, title: str, subtitle: str, left: float) -> None:
+    """The question, as large as it fits, and below it the task and what else the picture is of."""
     width, height = figure.get_size_inches()
-    title = textwrap.shorten(diagram.title, 220, placeholder=" …")
+    title = textwrap.shorten(title, 220, placeholder=" …")
     head = figure.text(left, 1 - 0.2 / height, safe(title), fontsize=16, fontweight="bold", color=INK, va="top")
     room = (1 - left - 0.2 / width) * width * figure.dpi / head.get_window_extent().width
     head.set_fontsize(max(8.0, min(16.0, 16.0 * room)))
-    figure.text(left, 1 - 0.55 / height, safe(diagram.subtitle), fontsize=10.5, color=FAINT, va="top")
+    figure.text(left, 1 - 0.55 / height, safe(subtitle), fontsize=10.5, color=FAINT, va="top")
 
 
 def note_lines(text: str, diagram: Diagram, width_in: float) -> list[str]:
     """A note and the declared contrast, wrapped to the picture's width."""
     texts = [text] + [f"{contrast_text(found, diagram.tau_steps)}." for found in diagram.contrasts if found.declared]
+    return wrapped(texts, width_in)
+
+
+def wrapped(texts: Iterable[str], width_in: float) -> list[str]:
+    """Notes as lines of the picture's width."""
     return [safe(line) for text in texts for line in textwrap.wrap(text, int(width_in * 14.6))]
 
 

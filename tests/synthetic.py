@@ -22,6 +22,7 @@ CONFIG = {
     "class": "trainables.grokking.GrokkingTrial",
     "task": {"class": "trainables.engine.tasks.ModularAddition", "p": 113, "train_fraction": 0.4},
 }
+AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": []}
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,22 @@ def grid_sweep(seeds: int = 3) -> list[MadeTrial]:
     return trials
 
 
-def fill_ledger(ledger: Ledger, name: str, trials: Sequence[MadeTrial], *, horizon_steps: int = 1500) -> None:
+def fill_ledger(
+    ledger: Ledger,
+    name: str,
+    trials: Sequence[MadeTrial],
+    *,
+    horizon_steps: int = 1500,
+    config: Mapping[str, Any] = CONFIG,
+    axes: Mapping[str, Any] = AXES,
+) -> None:
     """Commit these trials and record their sweep."""
     for trial in trials:
         if not trial.rows:
             continue
         row = TrialRow(
             trial_id=trial.trial_id,
-            config_json=json.dumps(CONFIG),
+            config_json=json.dumps(config),
             state=trial.state,
             stop_reason=trial.stop_reason,
             last_step=int(trial.rows["step"][-1]),
@@ -198,7 +207,7 @@ def fill_ledger(ledger: Ledger, name: str, trials: Sequence[MadeTrial], *, horiz
         SweepRow(
             name=name,
             doc=DOC,
-            axes_json='{"arms": [], "axes": [], "seeds": []}',
+            axes_json=json.dumps(axes),
             trial_ids=tuple(trial.trial_id for trial in trials),
             coordinates_json=json.dumps([dict(trial.coordinates) for trial in trials]),
             horizon_steps=horizon_steps,

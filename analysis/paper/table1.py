@@ -11,16 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.curves import COLOURS, draw_band, legend, tidy
-from analysis.evidence import FULL, STEP, Evidence, TrialEvidence, thousands
+from analysis.curves import COLOURS, EPOCH, draw_band, late_range, legend, over_epochs, tidy
+from analysis.evidence import FULL, Evidence, TrialEvidence, thousands
 from analysis.figure_picture import STATUS_COLOURS
 from analysis.forest import ForestGroup, ForestRow, draw_forest
-from analysis.paired import PairedDifference, inside, paired_difference
+from analysis.paired import Comparison, compare, difference_words, inside, mean_words, signed
 from analysis.paper_figure import PaperFigure
 from analysis.survival import pairs_needed
 from analysis.verdict import (
@@ -38,7 +37,6 @@ from analysis.verdict import (
     report,
     spread,
 )
-from trainables.engine.outcome import DIVERGED
 
 BASELINE, STABLEMAX, ATTENTION = "softmax CE", "StableMax CE", "StableMax attention"
 INF = math.inf
@@ -48,9 +46,7 @@ WORDS = {
     ABOVE: "at least 1.5 points above softmax CE",
     BELOW: "clearly below softmax CE, by more than 1 point",
 }
-EARLY = 8
-"""The curves are shown with room for what comes after this part of the measurements."""
-TOP1, TOP5, EPOCH = "test_accuracy", "test_top5_accuracy", "epoch"
+TOP1, TOP5 = "test_accuracy", "test_top5_accuracy"
 COLLAPSE, SCALE, TRAIN = "sc_any_fraction", "test_logit_scale", "train_accuracy"
 
 
@@ -120,39 +116,6 @@ ARM_COLOURS = {
 }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A method beside the baseline, at one step of both."""
-
-    step: float
-    """The horizon; or, where nothing of the two has come so far for a shared seed, the last step that they share."""
-    complete: bool
-    """Whether that is the horizon."""
-    ours: Mapping[Any, float]
-    """Accuracy by seed, in %."""
-    theirs: Mapping[Any, float]
-    difference: PairedDifference | None
-    diverged: int
-    """Trials of either that diverged, which have no accuracy."""
-
-    def told(self, region: tuple[float, float]) -> Told:
-        """Whether the mean difference lies in a region."""
-        if not self.complete or self.diverged or self.difference is None or self.difference.pairs < MIN_SEEDS:
-            return None
-        return inside(self.difference.estimate, *region)
-
-    def why_open(self) -> str:
-        """Why it can be undecided."""
-        if self.diverged:
-            return f"{self.diverged} of the trials diverged"
-        if not self.complete:
-            return "the runs are not at their end"
-        assert self.difference is not None
-        if self.difference.pairs < MIN_SEEDS:
-            return f"{MIN_SEEDS} seeds are needed, {self.difference.pairs} there"
-        return "the interval lies partly inside and partly outside"
-
-
 def trials_of(evidence: Evidence, column: Column, arm: str) -> tuple[TrialEvidence, ...]:
     """The begun trials of a method on a data set."""
     return tuple(trial for trial in evidence.where() if trial.space == column.space and trial.arm == arm)
@@ -164,26 +127,7 @@ def _begun(evidence: Evidence, column: Column) -> bool:
 
 def compared(evidence: Evidence, column: Column, arm: str) -> Comparison | None:
     """A method beside the baseline (or the baseline beside itself); None where either was not begun."""
-    sides = [
-        {trial.seed: trial for trial in trials_of(evidence, column, name) if len(trial.measured(column.measure)[0])}
-        for name in (arm, BASELINE)
-    ]
-    seeds = [seed for seed in sides[0] if seed in sides[1]]
-    if not seeds:
-        return None
-    diverged = {
-        trial.trial_id: trial for side in sides for trial in side.values() if trial.stop_reason == DIVERGED
-    }.keys()
-    horizon = float(next(iter(sides[0].values())).horizon_steps)
-    at_end = [seed for seed in seeds if all(side[seed].known_until >= horizon for side in sides)]
-    last = (min(float(side[seed].measured(column.measure)[0][-1]) for side in sides) for seed in seeds)
-    step = horizon if at_end else min(last)
-    ours, theirs = (
-        {seed: 100 * side[seed].at(column.measure, step) for seed in seeds if side[seed].trial_id not in diverged}
-        for side in sides
-    )
-    ours, theirs = ({seed: value for seed, value in side.items() if not math.isnan(value)} for side in (ours, theirs))
-    return Comparison(step, bool(at_end), ours, theirs, paired_difference(ours, theirs), len(diverged))
+    return compare(trials_of(evidence, column, arm), trials_of(evidence, column, BASELINE), column.measure)
 
 
 # --- verdict ------------------------------------------------------------------------------------------------------
@@ -215,7 +159,26 @@ def _claim(evidence: Evidence, column: Column, arm: str, region: tuple[float, fl
     found = compared(evidence, column, arm)
     if found is None:
         return Claim(text, (), "")
-    return as_a_whole(text, found.told(region), _numbers(evidence, column, arm, found), found.why_open())
+    return as_a_whole(text, _told(found, region), _numbers(evidence, column, arm, found), _why_open(found))
+
+
+def _told(found: Comparison, region: tuple[float, float]) -> Told:
+    """Whether the mean difference lies in a region."""
+    if not found.complete or found.diverged or found.difference is None or found.difference.pairs < MIN_SEEDS:
+        return None
+    return inside(found.difference.estimate, *region)
+
+
+def _why_open(found: Comparison) -> str:
+    """Why it can be undecided."""
+    if found.diverged:
+        return f"{found.diverged} of the trials diverged"
+    if not found.complete:
+        return "the runs are not at their end"
+    assert found.difference is not None
+    if found.difference.pairs < MIN_SEEDS:
+        return f"{MIN_SEEDS} seeds are needed, {found.difference.pairs} there"
+    return "the interval lies partly inside and partly outside"
 
 
 def _numbers(evidence: Evidence, column: Column, arm: str, found: Comparison) -> str:
@@ -226,7 +189,7 @@ def _numbers(evidence: Evidence, column: Column, arm: str, found: Comparison) ->
         return "; ".join([*filter(None, (on, when)), "no accuracy of a shared seed", published])
     difference = found.difference
     least = f", {difference.p_words()}" if difference.pairs > 1 else ""
-    values = f"{mean_words(found.ours.values())} against {mean_words(found.theirs.values())}"
+    values = f"{seeds_words(found.ours.values())} against {seeds_words(found.theirs.values())}"
     return "; ".join(
         [*filter(None, (on, when)), values, f"difference {difference_words(difference)}{least}", published]
     )
@@ -251,26 +214,10 @@ def place_words(trial: TrialEvidence, step: float) -> str:
     return f"after {step / an_epoch:.3g} of {trial.horizon_steps / an_epoch:.3g} epochs"
 
 
-def mean_words(values: Iterable[float]) -> str:
+def seeds_words(values: Iterable[float]) -> str:
     """``87.17 ± 0.20 (5)``: mean, standard deviation and number of seeds, as the paper reports them."""
     found = [*values]
-    if not found:
-        return "–"
-    deviation = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else ""
-    return f"{np.mean(found):.2f}{deviation} ({len(found)})"
-
-
-def difference_words(found: PairedDifference) -> str:
-    """``+0.12 [−1.03, +1.27]``; a single pair has no interval."""
-    estimate = found.estimate
-    if math.isnan(estimate.low):
-        return signed(estimate.value, 2)
-    return f"{signed(estimate.value, 2)} [{signed(estimate.low, 2)}, {signed(estimate.high, 2)}]"
-
-
-def signed(value: float | None, digits: int) -> str:
-    """A number with its sign, a real minus."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    return f"{mean_words(found)} ({len(found)})" if found else "–"
 
 
 # --- picture ------------------------------------------------------------------------------------------------------
@@ -294,25 +241,17 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
 
 
 def _draw_curves(axes: Axes, evidence: Evidence, column: Column) -> None:
-    shown = []
+    shown: list[TrialEvidence] = []
     for arm in column.published:
-        trials = [_over_epochs(trial) for trial in trials_of(evidence, column, arm)]
+        trials = [over_epochs(trial) for trial in trials_of(evidence, column, arm)]
         draw_band(axes, trials, column.measure, colour=ARM_COLOURS[arm], label=arm)
-        shown += [
-            values[-(-len(values) // EARLY) :] for _, values in (trial.measured(column.measure) for trial in trials)
-        ]
-    if any(len(values) for values in shown):
-        # The first steps, far below, would leave no room for what differs.
-        axes.set_ylim(bottom=min(values.min() for values in shown if len(values)))
+        shown += trials
+    if (span := late_range(shown, column.measure)) is not None:
+        axes.set_ylim(bottom=span[0])
     tidy(axes, f"{_ran_on(evidence, column)}{', top-5' * (column.measure == TOP5)}", xlabel="epochs")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _over_epochs(trial: TrialEvidence) -> TrialEvidence:
-    """The trial with its epochs where its steps are, for a horizontal axis that means the same everywhere."""
-    return replace(trial, curves={**trial.curves, STEP: trial.curves[EPOCH]})
 
 
 def _ran_on(evidence: Evidence, column: Column) -> str:
@@ -342,12 +281,12 @@ def _row(column: Column, arm: str, found: Comparison | None) -> ForestRow:
     )
     if found is None:
         return row
-    row = replace(row, value=mean_words(found.ours.values()), faint=not found.complete)
+    row = replace(row, value=seeds_words(found.ours.values()), faint=not found.complete)
     if arm == BASELINE or found.difference is None:
         return row
     status = REPORTED
     if row.region is not None:
-        status = {True: MET, False: NOT_MET, None: UNDECIDED}[found.told(row.region)]
+        status = {True: MET, False: NOT_MET, None: UNDECIDED}[_told(found, row.region)]
     return replace(
         row,
         difference=found.difference.estimate,

@@ -12,7 +12,7 @@ from analysis.evidence import Evidence, TrialEvidence
 from analysis.figure_picture import png
 from analysis.figure_results import FigureResult
 from analysis.paired import inside, mean_with_t_interval, paired_difference
-from analysis.paper.table1 import FIGURE, TABLE, mean_words, place_words
+from analysis.paper.table1 import FIGURE, TABLE, place_words, seeds_words
 from analysis.survival import Estimate
 from analysis.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
 from pipeline.space_file import load_space
@@ -256,8 +256,8 @@ def test_the_laptop_says_on_what_it_ran() -> None:
 
 
 def test_words() -> None:
-    assert mean_words([]) == "–"
-    assert mean_words([87.0, 88.0]) == "87.50 ± 0.71 (2)"
+    assert seeds_words([]) == "–"
+    assert seeds_words([87.0, 88.0]) == "87.50 ± 0.71 (2)"
     (trial, *_) = made({(WIKITEXT, SOFTMAX): [40.0]}, until=0.5).where()
     assert place_words(trial, 500) == "at step 500 of 14\u202f395"
 

@@ -1,0 +1,240 @@
+"""Sweeps that are measured for their curves: what their final values are, and what is drawn and said of them."""
+
+import csv
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis import phase_diagram
+from analysis.curve_plot import _colours, _draw, spread
+from analysis.finals import CELL_COLUMNS, TRIAL_COLUMNS, cells_table, finals, summary_lines, trials_table
+from analysis.load import LoadError, load, measured_for_curves
+from pipeline import ray_settings
+from pipeline import sweep as pipeline_sweep
+from pipeline.ledger import Ledger
+from pipeline.tracking import sync
+from tests.batch_sweeps import write_language_space
+from tests.synthetic import CONFIG as GROKKING
+from tests.synthetic import MadeTrial, fill_ledger, wd_vs_orthograd
+from tests.synthetic_baselines import CONFIG, HORIZON, make_baseline, three_methods
+
+
+def found_of(folder, trials, tau_steps=None, **options):
+    ledger = Ledger.open(str(folder / "ledger"), create=True)
+    fill_ledger(ledger, "made", trials, horizon_steps=HORIZON, config=CONFIG, **options)
+    return finals(load(ledger.uri, "made"), tau_steps=tau_steps)
+
+
+@pytest.fixture(scope="module")
+def methods(tmp_path_factory):
+    return found_of(tmp_path_factory.mktemp("methods"), three_methods())
+
+
+def texts_of(found):
+    """Every text of the picture."""
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    _draw(figure, found)
+    return [text.get_text() for part in (figure, *figure.axes) for text in part.texts], figure
+
+
+def test_only_sweeps_of_which_all_are_measured_every_so_many_steps_are_for_curves():
+    seldom, often = CONFIG, {"measuring": {"class": "trainables.engine.trial.Measuring"}}
+    assert measured_for_curves([seldom, seldom])
+    for configs in ([], [often], [seldom, often], [seldom, {}], [GROKKING]):
+        assert not measured_for_curves(configs)
+
+
+def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_seed(methods):
+    first, second, _ = methods.cells
+    assert [cell.label for cell in methods.cells] == ["softmax CE", "StableMax CE", "⊥SGD"]
+    assert first.accuracies() == pytest.approx([50, 60, 55])
+    assert second.losses() == pytest.approx([1.3, 1.3, 1.3])
+    judge = stats.ttest_rel([51.5, 62, 57.5], [50, 60, 55]).confidence_interval(0.95)
+    estimate = second.to_first.difference.estimate
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2, judge.low, judge.high))
+    assert methods.in_epochs
+    assert methods.subtitle == "CIFAR10, ResNet18  ·  400 steps (4 epochs)  ·  3 seeds a cell"
+
+
+def test_what_diverged_or_is_not_at_its_end_is_said_and_not_averaged(methods):
+    cell = methods.cells[2]
+    assert cell.accuracies() == pytest.approx([70])
+    assert cell.to_first.difference.pairs == 1
+    assert cell.remark() == "1 of 3 diverged, 1 of 3 at step 200 of 400"
+    lines = summary_lines(methods)
+    assert lines[0].split("  ")[0] == "cell"
+    assert " ".join(lines[2].split()) == "StableMax CE 3 57.00 ± 5.27 1.300 ± 0.000 +2.00 [+0.76, +3.24]"
+    assert " ".join(lines[3].split()) == "⊥SGD 1 70.00 1.300 +20.00 1 of 3 diverged, 1 of 3 at step 200 of 400"
+
+
+def test_a_cell_of_which_nothing_is_at_its_end_is_told_at_the_step_that_all_have_reached(tmp_path):
+    trials = [make_baseline({"arm": "a", "seed": seed}, accuracy=0.5) for seed in range(2)]
+    trials += [
+        make_baseline({"arm": "b", "seed": 0}, accuracy=0.9, until_steps=100),
+        make_baseline({"arm": "b", "seed": 1}, accuracy=0.9, until_steps=300),
+        MadeTrial("later", {"arm": "c", "seed": 0}),
+    ]
+    _, second, third = found_of(tmp_path, trials).cells
+    assert second.accuracies() == pytest.approx([30, 30])  # a quarter of the way from 10 % to 90 %
+    assert second.to_first.difference.estimate.value == pytest.approx(30 - 20)
+    assert second.remark() == "at step 100 to 300 of 400"
+    assert (third.accuracies(), third.to_first, third.remark()) == ([], None, "1 of 1 not begun")
+    lines = summary_lines(found_of(tmp_path, trials))
+    assert "+10.00 [+10.00, +10.00] at step 100" in lines[2]
+    assert " ".join(lines[3].split()) == "c 0 – – – 1 of 1 not begun"
+
+
+def test_one_that_diverged_does_not_hide_those_that_are_under_way(tmp_path):
+    trials = [
+        make_baseline({"seed": 0}, accuracy=0.5, until_steps=50, diverged=True),
+        make_baseline({"seed": 1}, accuracy=0.5, until_steps=200),
+    ]
+    cell = found_of(tmp_path, trials).cells[0]
+    assert (cell.label, cell.accuracies(), cell.own.step) == ("all trials", pytest.approx([30]), 200)
+    alone = found_of(tmp_path, trials[:1])
+    assert alone.cells[0].remark() == "1 of 1 diverged"
+    assert "no final value" not in " ".join(texts_of(alone)[0])  # without a line there is nothing to label
+
+
+def test_arms_end_at_their_own_horizon_and_everything_at_tau(tmp_path):
+    trials = [make_baseline({"arm": arm, "seed": 0}, accuracy=0.5) for arm in "ab"]
+    axes = {"axes": [], "arms": [{"name": "a", "horizon_steps": 400}, {"name": "b", "horizon_steps": 200}]}
+    _, second = found_of(tmp_path, trials, axes=axes).cells
+    assert second.accuracies() == pytest.approx([30])
+    assert (second.trials[0].last_step, second.remark()) == (200, "")
+    assert second.to_first.difference.estimate.value == pytest.approx(0)
+    told = found_of(tmp_path, trials, tau_steps=100).cells
+    assert [cell.accuracies() for cell in told] == [pytest.approx([20])] * 2
+    for tau in (0, 401):
+        with pytest.raises(LoadError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 400 steps"):
+            found_of(tmp_path, trials, tau_steps=tau)
+
+
+def test_the_tables_have_the_columns_that_are_explained(methods):
+    cells, trials = cells_table(methods), trials_table(methods)
+    explained = {name for names in CELL_COLUMNS for name in names.split(", ")}
+    assert set(cells.columns) == explained - {"<axis>"} | {"arm"}
+    explained = {name for names in TRIAL_COLUMNS for name in names.split(", ")}
+    losses = {"train_loss", "test_loss", "train_accuracy", "test_accuracy"}
+    assert set(trials.columns) == explained - {"<axis>", "<column>"} | {"arm", "seed"} | losses
+    assert cells["n"].tolist() == [3, 3, 1]
+    assert cells["diverged"].tolist() == [0, 0, 1]
+    assert cells["unfinished"].tolist() == [0, 0, 1]
+    assert math.isnan(cells["difference_points"][0])
+    assert trials["epoch"].tolist() == [4] * 7 + [1.5, 2]
+    assert trials["test_loss"][7] == pytest.approx(2.3 - 0.25)  # of one that diverged, the last that was a number
+
+
+def test_the_picture_has_each_cells_curve_band_and_numbers(methods):
+    texts, figure = texts_of(methods)
+    for text in ("StableMax CE", "57.00 ± 5.27   +2.00 [+0.76, +3.24]", "55.00 ± 5.00", "70.00   +20.00"):
+        assert text in texts
+    notes = " ".join(" ".join(texts).split())
+    assert "A cross: there a run diverged. ⊥SGD: 1 of 3 diverged, 1 of 3 at step 200 of 400." in notes
+    lower, upper = figure.axes
+    assert (lower.get_xlabel(), upper.get_ylabel(), lower.get_ylabel()) == ("epochs", "test accuracy", "test loss")
+    assert upper.get_xlim()[1] == 4
+    assert len(upper.collections) == 2  # bands of three; of the third cell two are alive, a line each
+    assert [line.get_marker() for line in upper.lines].count("X") == 1
+
+
+def test_without_epochs_the_curves_are_over_steps(tmp_path):
+    found = found_of(tmp_path, [make_baseline({"seed": 0}, accuracy=0.5, epochs=False)])
+    assert not found.in_epochs
+    assert found.subtitle == "CIFAR10, ResNet18  ·  400 steps  ·  1 seed a cell"
+    texts, figure = texts_of(found)
+    assert figure.axes[0].get_xlabel() == "steps"
+    assert figure.axes[1].get_xlim()[1] == HORIZON
+    assert summary_lines(found)[0].split() == ["cell", "n", "test", "accuracy,", "%", "test", "loss"]
+    assert not any("difference" in text for text in texts)
+
+
+def test_a_number_that_is_varied_has_shades_and_many_cells_are_grey_but_for_the_best(tmp_path):
+    rates = [make_baseline({"optimizer.learning_rate": rate}, accuracy=0.5) for rate in (0.3, 0.1, 0.2)]
+    found = found_of(tmp_path / "few", rates)
+    assert [cell.label for cell in found.cells] == [f"learning rate {rate}" for rate in (0.3, 0.1, 0.2)]
+    lightness = [float(np.mean(_colours(found)[index][:3])) for index in range(3)]
+    assert lightness[1] > lightness[2] > lightness[0]  # the larger, the darker
+    many = [make_baseline({"optimizer.learning_rate": index / 10}, accuracy=0.2 + index / 20) for index in range(1, 13)]
+    found = found_of(tmp_path / "many", many)
+    assert [*_colours(found)] == [0, 11, 10, 9, 8, 7, 6]
+    texts, _ = texts_of(found)
+    assert "5 others" in texts
+    assert any("in grey: the 5 others" in " ".join(text.split()) for text in texts)
+
+
+def test_labels_keep_apart_and_in_order():
+    assert spread([], 0.1) == []
+    assert spread([0.9, 0.5, 0.1], 0.1) == [0.9, 0.5, 0.1]
+    close = spread([0.5, 0.499, 0.498, 0.02, 0.01], 0.1)
+    assert all(upper - lower >= 0.1 - 1e-9 for upper, lower in itertools.pairwise(close))
+    assert (min(close), max(close)) == pytest.approx((0.05, 0.5))
+    assert spread([1.0] * 20, 0.1)[-1] == pytest.approx(0.025)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_path, capsys):
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=CONFIG)
+    bare = MadeTrial("bare", {"seed": 0}, {"step": np.array([0]), "train_loss": np.array([2.3])})
+    fill_ledger(ledger, "begun", [bare], horizon_steps=HORIZON, config=CONFIG)
+    out = tmp_path / "figures"
+    source = ["--from", ledger.uri, "--out", str(out)]
+    assert phase_diagram.main(["made", *source]) == 0
+    said = capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["cells.csv", "curves.png", "finals.csv"]
+    assert said.splitlines()[-1].endswith(f"{out / 'curves.png'}")
+    assert "RMST" not in said
+    with open(out / "finals.csv", newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 9
+    for arguments, expected in (
+        (["made", "--x", "arm"], "--x arm: made is measured for its curves (EverySteps) and has no phase diagram"),
+        (["made", "--test-threshold", "0.5"], "--test-threshold 0.5: made is measured for its curves"),
+        (["made", "--tau", "500"], "--tau 500: must be above 0"),
+        (["begun"], "nothing was measured yet"),
+    ):
+        assert phase_diagram.main([*arguments, *source]) == 2
+        told = capsys.readouterr()
+        assert (told.out, told.err.count("\n")) == ("", 1)
+        assert expected in told.err
+
+
+def test_a_sweep_of_a_baseline_ends_with_its_curves(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    # The command sets Ray's environment for its process, which here is the tests' own.
+    monkeypatch.setattr(ray_settings, "prepare", lambda address: None)
+    write_language_space(tmp_path, "base=BASE, seeds=range(2)", horizon=4, every=2, data=tmp_path)
+    assert pipeline_sweep.main(["tiny.py", "--local", "--mlflow-uri", "none"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "figures  results/figures/tiny/curves.png",
+        "open     xdg-open results/figures/tiny/curves.png",
+    ]
+    assert [line.split()[:3] for line in lines if line.startswith("all trials")] == [["all", "trials", "2"]]
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+def test_mlflow_gives_the_same_tables(tmp_path):
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    fill_ledger(ledger, "made", three_methods()[:4], horizon_steps=HORIZON, config=CONFIG)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    sync(ledger, "made", uri)
+    from_both = [finals(load(source, "made")) for source in (ledger.uri, uri)]
+    tables = [(cells_table(found), trials_table(found)) for found in from_both]
+    for ours, theirs in zip(*tables, strict=True):
+        assert json.loads(ours.to_json()) == json.loads(theirs.to_json())
+
+
+def test_a_sweep_that_groks_is_drawn_as_before(tmp_path):
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    fill_ledger(ledger, "grokking", wd_vs_orthograd(seeds=1))
+    assert not load(ledger.uri, "grokking").for_curves
