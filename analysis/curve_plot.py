@@ -70,7 +70,7 @@ def _colours(found: Finals) -> dict[int, Any]:
     cells = found.cells
     if len(cells) <= MOST_COLOURS:
         varying = {name for cell in cells for name in cell.setting if cell.setting[name] != cells[0].setting.get(name)}
-        values = [cell.setting.get(name) for name in varying for cell in cells]
+        values: list[Any] = [cell.setting.get(name) for name in varying for cell in cells]
         ordered = len(varying) == 1 and ARM not in varying and all(type(value) in (int, float) for value in values)
         shades: Sequence[Any] = ramp(len(cells)) if ordered and len(cells) > 2 else COLOURS
         ranks = np.argsort(np.argsort(values)) if ordered else np.arange(len(cells))
@@ -150,7 +150,8 @@ def _draw_labels(axes: Axes, found: Finals, colours: Mapping[int, Any]) -> None:
     order = sorted(ends, key=lambda index: -ends[index][1])
     wanted = [(ends[index][1] - low) / (high - low) for index in order]
     for index, at in zip(order, spread(wanted, LABEL_IN / ACCURACY_IN), strict=True):
-        cell, look = found.cells[index], {"textcoords": "axes fraction", "annotation_clip": False}
+        cell = found.cells[index]
+        look: dict[str, Any] = {"textcoords": "axes fraction", "annotation_clip": False}
         arrow = {"arrowstyle": "-", "color": colours[index], "lw": 0.9, "ls": ":", "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", ends[index], (1.035, at), arrowprops=arrow, **look)
         place: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "clip_on": False}

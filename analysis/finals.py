@@ -254,7 +254,9 @@ def trials_table(found: Finals) -> pd.DataFrame:
 
 def summary_lines(found: Finals) -> list[str]:
     """A line a cell: its final values, the difference to the first, and which of its trials are not at their end."""
-    rows = [("cell", "n", "test accuracy, %", "test loss", f"minus {found.cells[0].label}, points [95 %]", "")]
+    rows: list[tuple[str, ...]] = [
+        ("cell", "n", "test accuracy, %", "test loss", f"minus {found.cells[0].label}, points [95 %]", "")
+    ]
     for cell in found.cells:
         rows.append(
             (
