@@ -57,9 +57,9 @@ def test_one_command_gives_everything(on_ray):
     )
     assert (drawn.returncode, drawn.stderr) == (0, "")
     for figures in ("drawn", "results/figures/tiny"):
-        for name in ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv"):
+        for name in ("curves.png", "cells.csv", "finals.csv"):
             assert (folder / figures / name).stat().st_size, name
-    told = (folder / "drawn/outcomes.csv").read_text()
+    told = (folder / "drawn/finals.csv").read_text()
     assert all(arm in told for arm in ("softmax CE", "StableMax CE, ⊥"))
 
 
