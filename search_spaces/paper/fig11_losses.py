@@ -14,8 +14,8 @@ Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  After t_mem (
           factor of 117 [87, 133] with the logit norm, 27 [19, 31] with Taylor softmax and 10.1 [6.3, 13.9] with
           StableMax, which is still falling at step 500 and is below 10 in one seed.  Taylor softmax has a test accuracy
           of .95 first in every seed: at step 63 [54, 78], the logit norm at 174 [121, 174], StableMax at 210 [133,
-          292].  Full, one seed to step 20 000: the test accuracy is .874 with the logit norm, whose test loss has fallen
-          10.8-fold, .334 with Taylor softmax and .022 with StableMax: there the logit norm is ahead of Taylor.
+          292].  Full, one seed to step 20 000: the test accuracy is .874 with the logit norm, whose test loss has
+          fallen 10.8-fold, .334 with Taylor softmax and .022 with StableMax: the logit norm is ahead of Taylor there.
 Cost      full: 1 200 000 steps; laptop: 4500, two minutes of a quiet core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig11_losses.py --size laptop

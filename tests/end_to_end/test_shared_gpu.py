@@ -58,7 +58,13 @@ if __name__ == "__main__":
     cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
     dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None)
     launch.run_on_ray(
-        dispatcher, writer=ledger, provenance=Told(Path.cwd()), device="cpu", workers=4, cpus_per_cohort=1.0, gpus_per_cohort=0.25
+        dispatcher,
+        writer=ledger,
+        provenance=Told(Path.cwd()),
+        device="cpu",
+        workers=4,
+        cpus_per_cohort=1.0,
+        gpus_per_cohort=0.25,
     )
     launch.stop()
     rows = ledger.trials().values()

@@ -63,10 +63,7 @@ def test_both_variants_of_the_probe_flip_there(name, classes):
         logits = rows_at([margin] * 4, classes)
         labels = torch.tensor([[0, 0, 0, 1]])
         rows = LogitRows(logits, labels, loss.row_losses(logits, labels, {}), loss)
-        found = {
-            key: float(value)
-            for key, value in SoftmaxCollapse().measure(SimpleNamespace(train=rows)).items()
-        }
+        found = {key: float(value) for key, value in SoftmaxCollapse().measure(SimpleNamespace(train=rows)).items()}
         assert found["sc_any_fraction"] == collapsed
         assert found["sc_true_fraction"] == 0.75 * collapsed
         assert found["sc_loss_fraction"] == collapsed
