@@ -73,6 +73,7 @@ def test_again_runs_nothing_and_a_longer_horizon_would_go_on(on_ray):
     assert contents(folder / "results/ledger") == before
 
 
+@pytest.mark.parametrize("on_ray", ["language"], indirect=True)  # of vision, the tests of faults see to it
 def test_a_longer_horizon_continues_as_if_it_had_never_stopped(on_ray, tmp_path):
     folder, write, *_ = on_ray
     write(folder, ARMS, horizon=12, every=4, data=folder)
