@@ -14,6 +14,9 @@ from typing import Any
 from pipeline.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it starts in the background ignore Ctrl-C, and what that starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json")
 
 HEAD = '''"""{doc}"""
@@ -76,8 +79,6 @@ def started_sweep(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Ctrl-C reaches it, also where the tests run in the background, which ignores it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
