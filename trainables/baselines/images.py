@@ -68,8 +68,14 @@ class ImageSet(Config):
         """Height and width of the network's inputs."""
 
     @abstractmethod
+    def read(self) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:
+        """The set for training and testing."""
+
     def fingerprint(self, seeds: Seeds) -> str:
         """A digest of the set and of the choice of its rows."""
+        train, test = self.read()
+        chosen = None if self.train_rows is None else [self.train_rows, seeds.split]
+        return digest([train.digest, test.digest, chosen])
 
     @abstractmethod
     def batches(
@@ -81,14 +87,8 @@ class ImageSet(Config):
         :raises ConfigError: when it has too few rows.
         """
 
-    def _check_rows(self, available: int) -> None:
-        if self.train_rows is not None and self.train_rows > available:
-            raise ConfigError(
-                f"{type(self).__name__}.train_rows = {self.train_rows}: must be at most {available}, all there are"
-            )
-
-    def _check_labels(self, *halves: np.ndarray) -> None:
-        for labels in halves:
+    def _check_content(self, train_labels: np.ndarray, test_labels: np.ndarray) -> None:
+        for labels in (train_labels, test_labels):
             if not len(labels):
                 raise DataMissingError(f"{type(self).__name__}: has no rows; must have some for training and testing")
             if labels.min() < 0 or labels.max() >= self.classes:
@@ -96,10 +96,13 @@ class ImageSet(Config):
                     f"{type(self).__name__}: has labels from {labels.min()} to {labels.max()}; "
                     f"must be from 0 to {self.classes - 1}"
                 )
+        self._check_rows(len(train_labels))
 
-    def _fingerprint(self, train: str, test: str, seeds: Seeds) -> str:
-        chosen = None if self.train_rows is None else [self.train_rows, seeds.split]
-        return digest([train, test, chosen])
+    def _check_rows(self, available: int) -> None:
+        if self.train_rows is not None and self.train_rows > available:
+            raise ConfigError(
+                f"{type(self).__name__}.train_rows = {self.train_rows}: must be at most {available}, all there are"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,17 +126,12 @@ class HeldImages(ImageSet):
     def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
         return self.image_size
 
-    def fingerprint(self, seeds: Seeds) -> str:
-        train, test = self.read()
-        return self._fingerprint(train.digest, test.digest, seeds)
-
     def batches(
         self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
     ) -> Batches:
         assert isinstance(augmentation, BatchAugmentation)
         train, test = self.read()
-        self._check_labels(train.labels, test.labels)
-        self._check_rows(len(train.labels))
+        self._check_content(train.labels, test.labels)
         for half in (train, test):
             if half.pixels.shape[1:3] != self.image_size:
                 found, wanted = ("×".join(map(str, size)) for size in (half.pixels.shape[1:3], self.image_size))
@@ -222,17 +220,12 @@ class StreamedSet(ImageSet):
         assert isinstance(augmentation, ImageAugmentation)
         return augmentation.size, augmentation.size
 
-    def fingerprint(self, seeds: Seeds) -> str:
-        train, test = self.read()
-        return self._fingerprint(train.digest, test.digest, seeds)
-
     def batches(
         self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
     ) -> Batches:
         assert isinstance(augmentation, ImageAugmentation)
         train, test = self.read()
-        self._check_labels(train.labels, test.labels)
-        self._check_rows(len(train.labels))
+        self._check_content(train.labels, test.labels)
         return StreamedImages(
             train,
             test,
