@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from analysis.evidence import FULL, LAPTOP, SIZES, EvidenceError
-from analysis.figure_page import write_page
-from analysis.figure_picture import extent_words, png
-from analysis.figure_results import FigureResult, keep, markdown, result
-from analysis.paper_figure import FigureError, PaperFigure, named, paper_figures
-from analysis.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
+from analysis.data.evidence import FULL, LAPTOP, SIZES, EvidenceError
+from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
+from analysis.paper.page import write_page
+from analysis.paper.picture import extent_words, png
+from analysis.paper.results import FigureResult, keep, markdown, result
+from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
 from pipeline.ledger import Ledger, LedgerError
 
 DEFAULT_OUT = "results/figures"

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.layout import AxisError
-from analysis.load import LoadError
+from analysis.data.load import LoadError
+from analysis.diagram.layout import AxisError
 from analysis.report import draw
 from pipeline.ledger import LedgerError
-from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD
+from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 
 DEFAULT_SOURCE = "results/ledger"
 DEFAULT_FIGURES = "results/figures"

@@ -8,14 +8,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import finals
-from analysis.cells import Diagram, build
-from analysis.curve_plot import draw_curves
-from analysis.load import LoadError, SweepFrame, load
-from analysis.pages import write_page
-from analysis.plots import draw_png
-from analysis.tables import cells_table, summary_lines, trials_table
-from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD
+from analysis.curves import finals
+from analysis.curves.picture import draw_curves
+from analysis.data.load import LoadError, SweepFrame, load
+from analysis.diagram.cells import Diagram, build
+from analysis.diagram.page import write_page
+from analysis.diagram.picture import draw_png
+from analysis.diagram.tables import cells_table, summary_lines, trials_table
+from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Figures:
     html: Path | None
     """The interactive page of a phase diagram; learning curves have none."""
     cells: Path
-    """One row a cell; ``CELL_COLUMNS`` of :mod:`analysis.tables` or :mod:`analysis.finals` explains its columns."""
+    """One row a cell; ``CELL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals` says what its
+    columns mean."""
     outcomes: Path
     """One row a trial; likewise ``TRIAL_COLUMNS``."""
     summary: tuple[str, ...]
@@ -62,7 +63,7 @@ def draw(
     :param tau_steps: the time up to which everything is told; the sweep's horizon without.
     :raises LoadError: for an MLflow that cannot answer, a bad tau or threshold, axes or thresholds of a sweep that has
         no phase diagram, or a folder that cannot be written.
-    :raises analysis.layout.AxisError: for an unknown axis.
+    :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
     frame = load(uri, sweep, train_threshold=train_threshold, test_threshold=test_threshold)

@@ -17,27 +17,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import ray_settings
-from pipeline.dispatch import Dispatcher, RowOrigin
+from pipeline.execution import ray_environment as ray_settings
+from pipeline.execution.dispatch import Dispatcher, RowOrigin
+from pipeline.execution.provenance import collect, source_hash
+from pipeline.execution.ray_environment import RayAddressError
 from pipeline.ledger import Ledger, LedgerError, SweepRow
-from pipeline.plan import CohortPlan, Plan, count_of, describe, duration, make_plan, summary
-from pipeline.progress import LiveView, PlainView, Point, SilentView, Tally, print_line
-from pipeline.provenance import collect, source_hash
-from pipeline.ray_settings import RayAddressError
-from pipeline.space_file import LoadedSpace, load_space
+from pipeline.plan import CohortPlan, Plan, make_plan
+from pipeline.plan.planning import count_of, describe, duration, summary
 from pipeline.spec import PlannedTrial, SpecError
-from pipeline.sweep_flags import BAD_INPUT, DEFAULT_FIGURES, InputError, Settings, devices_here, parser, resolve
+from pipeline.spec.space_file import LoadedSpace, load_space
+from pipeline.terminal.flags import BAD_INPUT, DEFAULT_FIGURES, InputError, Settings, devices_here, parser, resolve
+from pipeline.terminal.live_view import LiveView, PlainView, Point, SilentView, Tally, print_line
 from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync_command
-from trainables.datasets_download import only_looking
-from trainables.datasets_folder import FOLDER_VARIABLE
+from trainables.data.download import only_looking
+from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
-from trainables.lockstep import Origin
-from trainables.records import FAILED, TrialRow
+from trainables.runtime.cohort_run import Origin
+from trainables.runtime.rows import FAILED, TrialRow
 
 if TYPE_CHECKING:
     from analysis.report import Figures
-    from pipeline.objective import Study
+    from pipeline.execution.suggestions import Study
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 COMPACT_EVERY_S = 60.0
@@ -119,7 +120,7 @@ class Sweep:
                 raise
         self._study: Study | None = None
         if space.spec.objective is not None and self.ledger is not None:
-            from pipeline import objective
+            from pipeline.execution import suggestions as objective
 
             self._study = objective.Study(space, objective.storage_address(self.ledger), create=not dry_run)
         self.trials = space.spec.trials() if self._study is None else self._study.trials()
@@ -194,14 +195,14 @@ class Sweep:
         """Run every cohort; returns when nothing is left, or the time is up."""
         assert self.ledger is not None
         if self.settings.local:
-            from pipeline.local import run_local
+            from pipeline.execution.local_runner import run_local
 
             origin = RowOrigin.of_this_process()
             run_local(
                 self._dispatcher(plan, view, sync), writer=self.ledger, provenance=origin, device=self.settings.device
             )
             return
-        from pipeline import launch
+        from pipeline.execution import ray_runner as launch
 
         cpus, gpus = self.settings.cpus_per_cohort, self.settings.gpus_per_cohort
         try:
@@ -247,8 +248,8 @@ class Sweep:
         if self._study is None:
             return None
         assert self.ledger is not None
-        from pipeline.launch import optuna_search
-        from pipeline.objective import METRIC, Suggestions, storage_address
+        from pipeline.execution.ray_runner import optuna_search
+        from pipeline.execution.suggestions import METRIC, Suggestions, storage_address
 
         spec = self.space.spec
         assert spec.objective is not None
@@ -314,7 +315,7 @@ class Sweep:
 
     def _tally(self, plan: Plan) -> Tally:
         """Every trial as the ledger has it before the run."""
-        from pipeline.outcomes import outcomes_of
+        from pipeline.execution.outcomes import outcomes_of
 
         assert self.ledger is not None
         tally = Tally(_points(plan.trials))
@@ -328,7 +329,7 @@ class Sweep:
     def _draw(self, out: Path) -> "tuple[Figures | None, str]":
         """The figures, or why there are none; a sweep of which nothing was measured has none."""
         assert self.ledger is not None
-        from analysis.load import LoadError
+        from analysis.data.load import LoadError
         from analysis.report import draw
 
         try:
@@ -403,7 +404,7 @@ class _Submit:
 
 def _asked_by(sweep: str) -> list[str]:
     """The paper's figures, by name, that a sweep is the evidence of."""
-    from analysis.paper_figure import paper_figures
+    from analysis.paper.figure import paper_figures
 
     found = paper_figures().values()
     return [each.name for each in found if any(sweep in each.files(size) for size in each.sizes)]

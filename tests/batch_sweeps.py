@@ -8,11 +8,11 @@ LANGUAGE = '''"""A tiny language model."""
 from pipeline.spec import Arm, SweepSpec
 from trainables.baselines.gpt2 import GPT2
 from trainables.baselines.text import TextFiles
-from trainables.baselines.tokenizers import Bytes
+from trainables.data.tokenizers import Bytes
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.trial import EverySteps
-from trainables.language import LanguageTrial
+from trainables.baselines.language import LanguageTrial
 
 BASE = LanguageTrial(
     text=TextFiles(train={data!r} + "/train.txt", test={data!r} + "/test.txt"),
@@ -28,7 +28,7 @@ from trainables.baselines.images import ParquetImages
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.trial import EverySteps
-from trainables.vision import VisionTrial
+from trainables.baselines.vision import VisionTrial
 
 BASE = VisionTrial(
     images=ParquetImages(train={data!r} + "/train.parquet", test={data!r} + "/test.parquet", classes=10),

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from trainables.baselines.images import HeldImages
-from trainables.datasets import Images
+from trainables.data.sets import Images
 
 
 def random_images(rows: int, *shape: int, classes: int = 4, seed: int = 0) -> Images:

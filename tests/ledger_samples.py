@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.ledger import SweepRow
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import Measuring
-from trainables.records import RUNNING, TrialRow
+from trainables.runtime.rows import RUNNING, TrialRow
 
 COLUMNS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "parameter_norm")
 EVERY_STEP = Measuring(dense_until_steps=100_000)

@@ -8,9 +8,9 @@ from tests.sweep_runs import wait_until, write_space
 FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--workers", "2")
 OFTEN = """
 import sys
-from pipeline import ray_settings
+from pipeline.execution import ray_environment as ray_settings
 ray_settings.prepare(None)
-from trainables import trainable
+from trainables.runtime import trainable
 trainable.CHECKPOINT_EVERY_S = 2.0
 from pipeline.sweep import main
 sys.exit(main(sys.argv[1:]))

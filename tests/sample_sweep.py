@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.ledger import Ledger, SweepRow
 from trainables.engine.config import canonical_json, digest
 from trainables.engine.trial import Measuring
-from trainables.records import FINISHED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import FINISHED, RUNNING, STOPPED, TrialRow
 
 COLUMNS = (
     "train_loss",
@@ -77,13 +77,13 @@ class SampleSweep:
     def row(self, index: int, last_step: int, state: str, **changes: Any) -> TrialRow:
         """The row of one trial."""
         config = {
-            "class": "trainables.grokking.GrokkingTrial",
-            "seeds": {"class": "trainables.engine.trial.Seeds", "split": index, "init": index, "order": index},
-            "task": {"class": "trainables.engine.tasks.ModularAddition", "p": 113, "train_fraction": 0.4},
-            "optimizer": {"class": "trainables.engine.optimizers.AdamW", "weight_decay": 0.5, "betas": [0.9, 0.99]},
+            "class": "GrokkingTrial",
+            "seeds": {"class": "Seeds", "split": index, "init": index, "order": index},
+            "task": {"class": "ModularAddition", "p": 113, "train_fraction": 0.4},
+            "optimizer": {"class": "AdamW", "weight_decay": 0.5, "betas": [0.9, 0.99]},
             "horizon_steps": self.horizon_steps,
-            "measuring": {"class": "trainables.engine.trial.Measuring", "dense_until_steps": 20, "ratio": 1.05},
-            "stopping": {"class": "trainables.engine.stopping.Stopping", "on_success": True, "on_frozen": True},
+            "measuring": {"class": "Measuring", "dense_until_steps": 20, "ratio": 1.05},
+            "stopping": {"class": "Stopping", "on_success": True, "on_frozen": True},
         }
         values = {
             "trial_id": self.trial_ids[index],

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import SweepFrame, Trial
+from analysis.data.load import SweepFrame, Trial
 from pipeline.ledger import Ledger, SweepRow
-from trainables.engine.outcome import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
+from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
 from trainables.engine.trial import Measuring
-from trainables.records import FINISHED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import FINISHED, RUNNING, STOPPED, TrialRow
 
 CONFIG = {
-    "class": "trainables.grokking.GrokkingTrial",
-    "task": {"class": "trainables.engine.tasks.ModularAddition", "p": 113, "train_fraction": 0.4},
+    "class": "GrokkingTrial",
+    "task": {"class": "ModularAddition", "p": 113, "train_fraction": 0.4},
 }
 AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": []}
 
@@ -119,7 +119,7 @@ def make_frame(
     sampled: frozenset[str] = frozenset(),
     doc: str = DOC,
 ) -> SweepFrame:
-    """These trials as :func:`analysis.load.load` would give them."""
+    """These trials as :func:`analysis.data.load.load` would give them."""
     found = []
     for trial in trials:
         known = None

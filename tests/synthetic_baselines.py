@@ -7,14 +7,14 @@ import numpy as np
 
 from tests.synthetic import MadeTrial
 from trainables.engine.config import digest
-from trainables.records import FINISHED, RUNNING, STOPPED
+from trainables.runtime.rows import FINISHED, RUNNING, STOPPED
 
 HORIZON, EVERY, EPOCH_STEPS = 400, 50, 100
 CONFIG = {
-    "class": "trainables.vision.VisionTrial",
-    "images": {"class": "trainables.baselines.images.CIFAR10"},
-    "model": {"class": "trainables.baselines.resnet.ResNet18"},
-    "measuring": {"class": "trainables.engine.trial.EverySteps", "every_steps": EVERY},
+    "class": "VisionTrial",
+    "images": {"class": "CIFAR10"},
+    "model": {"class": "ResNet18"},
+    "measuring": {"class": "EverySteps", "every_steps": EVERY},
 }
 
 

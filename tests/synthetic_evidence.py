@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.evidence import FULL, Evidence, TrialEvidence
-from analysis.paper_figure import PaperFigure
-from pipeline.space_file import load_space
+from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.paper.figure import PaperFigure
 from pipeline.spec import PlannedTrial
+from pipeline.spec.space_file import load_space
 
 SPACES = Path(__file__).resolve().parents[1] / "search_spaces"
 

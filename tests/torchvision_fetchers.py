@@ -7,9 +7,9 @@ import json
 import multiprocessing
 import sys
 
-from trainables import datasets
-from trainables.datasets_folder import DataMissingError
-from trainables.torchvision_guard import torchvision
+from trainables.data import sets as datasets
+from trainables.data.folder import DataMissingError
+from trainables.data.torchvision_guard import torchvision
 
 
 def fetch(name: str) -> None:

@@ -1,58 +1,18 @@
-"""The grokking trial: what it is made of, and the cohort that it builds."""
+"""The grokking trial: one full-batch training run on an algorithmic task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from trainables.engine.cohort import GrokkingCohort
-from trainables.engine.config import option
-from trainables.engine.gradients import GradientRule, PlainGradient
-from trainables.engine.interventions import Intervention, NoIntervention
-from trainables.engine.losses import Loss, SoftmaxCrossEntropy
-from trainables.engine.models import MLP, Model
-from trainables.engine.optimizers import AdamW, Optimizer
-from trainables.engine.penalties import NoPenalty, Penalty
-from trainables.engine.probes import STANDARD, Probe
-from trainables.engine.schedules import ConstantSchedule, Schedule
-from trainables.engine.tasks import Task
-from trainables.engine.trial import TrialConfig
+from trainables.engine.full_batch import FullBatchTrial
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrokkingTrial(TrialConfig):
+class GrokkingTrial(FullBatchTrial):
     """One full-batch training run on an algorithmic task."""
-
-    task: Task = option()
-    model: Model = option(MLP())
-    alpha: float = option(1.0, above=0.0, per_trial=True)
-    """α: the logits are multiplied by it, and the learning rate is divided by α², as the released code does."""
-    loss: Loss = option(SoftmaxCrossEntropy())
-    penalty: Penalty = option(NoPenalty())
-    gradient: GradientRule = option(PlainGradient())
-    optimizer: Optimizer = option(AdamW())
-    schedule: Schedule = option(ConstantSchedule())
-    intervention: Intervention = option(NoIntervention())
-    probes: tuple[Probe, ...] = option(STANDARD, demand=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.model.check(self.task)
-        for probe in self.probes:
-            probe.check(self.task)
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:
         """The cohort of these trials at step 0; see :meth:`TrialConfig.build`."""
         return GrokkingCohort(trials, device)
-
-    def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-        """Those of its probes."""
-        return tuple(name for probe in self.probes for name in probe.names(shapes, self.task))
-
-    def flops_per_step(self) -> float:
-        """One forward and one backward pass over the training rows."""
-        return 3.0 * self.task.train_rows * self.model.flops_per_row(self.task)
-
-    def data_fingerprint(self) -> str:
-        """A digest of the training and test rows of this split."""
-        return self.task.fingerprint(self.seeds)

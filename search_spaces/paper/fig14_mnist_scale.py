@@ -20,11 +20,11 @@ Command   python -m pipeline.sweep search_spaces/paper/fig14_mnist_scale.py --si
 """
 
 from pipeline.spec import SweepSpec
+from trainables.data.mnist import MNISTSubset
 from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import AdamW
 from trainables.grokking import GrokkingTrial
-from trainables.mnist import MNISTSubset
 
 TRIAL = {
     "model": MLP(hidden=(200, 200), bias=False, init_scale=100.0),

@@ -17,6 +17,7 @@ from pipeline.spec import Arm, SweepSpec
 from trainables.baselines.augmentation import RandomCropFlip
 from trainables.baselines.images import CIFAR100
 from trainables.baselines.resnet import ResNet18
+from trainables.baselines.vision import VisionTrial
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD
@@ -24,7 +25,6 @@ from trainables.engine.probes import STANDARD
 from trainables.engine.probes_scale import LogitScale
 from trainables.engine.schedules import StepDecay
 from trainables.engine.trial import EverySteps
-from trainables.vision import VisionTrial
 
 TRIAL = {
     "model": ResNet18(stem="imagenet"),

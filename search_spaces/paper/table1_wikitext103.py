@@ -26,8 +26,9 @@ Command   python -m pipeline.sweep search_spaces/paper/table1_wikitext103.py --s
 
 from pipeline.spec import Arm, SweepSpec
 from trainables.baselines.gpt2 import GPT2
+from trainables.baselines.language import LanguageTrial
 from trainables.baselines.text import WikiText2, WikiText103
-from trainables.baselines.tokenizers import GPT2BPE, TrainedBPE
+from trainables.data.tokenizers import GPT2BPE, TrainedBPE
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.optimizers import AdamW
@@ -35,7 +36,6 @@ from trainables.engine.probes import STANDARD
 from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps
-from trainables.language import LanguageTrial
 
 TRIAL = {
     "batch_size": 16,

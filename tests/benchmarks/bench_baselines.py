@@ -26,16 +26,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainables.baselines.gpt2 import GPT2
 from trainables.baselines.images import HeldImages
+from trainables.baselines.language import LanguageTrial
 from trainables.baselines.resnet import ResNet18
 from trainables.baselines.text import TextSet
-from trainables.baselines.tokenizers import Codec, Tokenizer
 from trainables.baselines.trial import BatchTrial
-from trainables.datasets import Images, Text
+from trainables.baselines.vision import VisionTrial
+from trainables.data.sets import Images, Text
+from trainables.data.tokenizers import Codec, Tokenizer
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.optimizers import SGD, AdamW
-from trainables.language import LanguageTrial
-from trainables.torchvision_guard import torchvision
-from trainables.vision import VisionTrial
 
 ROUNDS = 7
 SETTLE_S = 0.3

@@ -15,7 +15,7 @@ from tests.fake_mnist import write_mnist
 from tests.host_reads import HostReads
 from trainables.baselines.images import CIFAR10
 from trainables.baselines.text import WikiText2
-from trainables.baselines.tokenizers import Bytes
+from trainables.data.tokenizers import Bytes
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule, OrthogonalGradient
@@ -136,6 +136,15 @@ def test_the_walk_finds_the_known_families():
     assert {"ModularAddition", "StableMaxCrossEntropy", "OrthogonalGradient", "SGD"} <= {
         cls.__name__ for cls in COMPONENTS
     }
+
+
+def test_names_are_unique_over_the_house():
+    names = [cls.__qualname__ for cls in CONFIGS]
+    assert len(names) == len(set(names))
+    assert all(
+        from_json({"class": name} | example(cls).to_json()) == example(cls)
+        for name, cls in zip(names, CONFIGS, strict=True)
+    )
 
 
 @pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)

@@ -11,13 +11,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.evidence import DATA, FULL, SIZES, Evidence, read
-from analysis.figure_page import page
-from analysis.figure_picture import png
-from analysis.figure_results import FigureResult, markdown, results
-from analysis.paper_figure import PaperFigure, paper_figures
-from analysis.verdict import MET, NOT_RUN, STATUSES
-from pipeline.space_file import load_space
+from analysis.data.evidence import DATA, FULL, SIZES, Evidence, read
+from analysis.paper.figure import PaperFigure, paper_figures
+from analysis.paper.page import page
+from analysis.paper.picture import png
+from analysis.paper.results import FigureResult, markdown, results
+from analysis.paper.verdict import MET, NOT_RUN, STATUSES
+from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import SPACES, made_up, planned, space_path
 from trainables.grokking import GrokkingTrial
 
@@ -177,7 +177,7 @@ def test_the_readme_has_the_verdicts_that_the_evidence_gives() -> None:
 
 
 def test_sizes_are_the_pipelines() -> None:
-    from pipeline.space_file import SIZES as SIZES_OF_SPACES
+    from pipeline.spec.space_file import SIZES as SIZES_OF_SPACES
 
     assert set(SIZES) == set(SIZES_OF_SPACES)
     assert SIZES[0] == FULL

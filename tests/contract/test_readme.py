@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from analysis import figures, phase_diagram
-from pipeline import sweep_flags
+from pipeline.terminal import flags as sweep_flags
 from tests.contract.test_components import CONFIGS, FIELD_OF
 from trainables.baselines.augmentation import Augmentation
 from trainables.baselines.gpt2 import LanguageModel
 from trainables.baselines.images import ImageSet
 from trainables.baselines.resnet import ImageModel
 from trainables.baselines.text import TextSet
-from trainables.baselines.tokenizers import Tokenizer
 from trainables.baselines.trial import BatchTrial
+from trainables.data.tokenizers import Tokenizer
 from trainables.engine.encodings import Encoding
 from trainables.engine.probes import STANDARD
 

@@ -2,15 +2,17 @@
 
 import ast
 import builtins
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.plan import NOMINAL_FLOPS, describe, make_plan
-from pipeline.space_file import SIZES, LoadedSpace, load_space
+from pipeline.plan import make_plan
+from pipeline.plan.planning import NOMINAL_FLOPS, describe
 from pipeline.spec import SpecError
+from pipeline.spec.space_file import SIZES, LoadedSpace, load_space
 from tests.fake_mnist import write_mnist
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.losses import SoftmaxCrossEntropy
@@ -101,6 +103,13 @@ def test_its_trials_are_pure_distinct_and_can_be_planned(path: Path, size: str |
     found = make_plan(trials, {}, lambda trial_id: None, device_kind="cpu", workers=2)
     assert sorted(trial.trial_id for cohort in found.cohorts for trial in cohort.trials) == sorted(ids)
     assert describe(found, space)
+
+
+def test_the_trials_have_the_ids_that_they_always_had() -> None:
+    """A change of a class, a default or a name that changes an id orphans every ledger: never by accident."""
+    golden = json.loads((ROOT / "tests" / "contract" / "trial_ids.json").read_text())
+    spaces = [load_space(path, size) for path in FILES for size in sizes_of(path)]
+    assert {space.name: [trial.config.trial_id for trial in space.spec.trials()] for space in spaces} == golden
 
 
 @each_file

@@ -20,12 +20,12 @@ from pyarrow import parquet
 
 from tests.stand_in import StandIn
 from tests.sweep_runs import ROOT, wait_until
-from trainables.datasets_download import WIKITEXT
+from trainables.data.download import WIKITEXT
 
 PROCESSES = 20
 ROWS = {"train": 36_718, "validation": 3_760, "test": 4_358}
 READ_WIKITEXT = """
-from trainables.datasets import DataMissingError, wikitext2
+from trainables.data.sets import DataMissingError, wikitext2
 try:
     train, test = wikitext2()
     print(len(train.text.splitlines()), len(test.text.splitlines()), test.text.splitlines()[-1])

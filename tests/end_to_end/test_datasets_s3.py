@@ -5,7 +5,7 @@ from pyarrow import fs
 
 from tests.s3_server import S3Server
 from tests.small_images import write_images
-from trainables.datasets import DataMissingError, image_parquet, images_from_parquet, text_from
+from trainables.data.sets import DataMissingError, image_parquet, images_from_parquet, text_from
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
-from pipeline.ledger_files import RemoteFiles
+from pipeline.ledger.files import RemoteFiles
 from tests.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 from tests.s3_server import S3Server

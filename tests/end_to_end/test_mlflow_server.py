@@ -15,12 +15,12 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import tracking
 from pipeline.ledger import Ledger
 from pipeline.tracking import TrackingError, check, sync
+from pipeline.tracking import mirror as tracking
 from tests.mlflow_server import MlflowServer, free_port, snapshot
 from tests.sample_sweep import SampleSweep
-from trainables.records import FAILED
+from trainables.runtime.rows import FAILED
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

@@ -8,11 +8,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.execution.suggestions import AGAIN, METRIC, Study, Suggestions
 from pipeline.ledger import Ledger
-from pipeline.objective import AGAIN, METRIC, Study, Suggestions
 from pipeline.plan import CohortPlan
-from pipeline.space_file import load_space
 from pipeline.spec import SpecError
+from pipeline.spec.space_file import load_space
 from tests.sweep_runs import run_sweep, write_space
 
 SEARCH = (
@@ -153,7 +153,7 @@ def test_a_ledger_that_is_no_local_folder(tmp_path):
     class Remote:
         uri = shown = "s3://bucket/prefix"
 
-    from pipeline.objective import storage_address
+    from pipeline.execution.suggestions import storage_address
 
     with pytest.raises(SpecError, match="needs a ledger in a local folder; s3://bucket/prefix is none"):
         storage_address(Remote())

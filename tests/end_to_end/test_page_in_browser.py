@@ -10,8 +10,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from analysis.cells import build
-from analysis.pages import write_page
+from analysis.diagram.cells import build
+from analysis.diagram.page import write_page
 from tests.synthetic import grid_sweep, make_frame, wd_vs_orthograd
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -107,7 +107,7 @@ def test_the_workers_of_a_cluster_read_the_data_folder_that_the_flag_names(clust
     address, token = cluster
     write_mnist(tmp_path / "sets")
     path = write_space(tmp_path, "base=BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))")
-    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+    path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
     flags = (*FLAGS, "--data", "sets", "--json", "--address", address)
     done = run_sweep(tmp_path, *flags, RAY_AUTH_TOKEN=token, GROKSCAPE_DATA="")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -160,7 +160,7 @@ class TestClusterFile:
             validate_config(prepare_config(config))
 
     def test_its_command_is_one_that_there_is(self, config):
-        from pipeline.sweep_flags import parser
+        from pipeline.terminal.flags import parser
 
         text = re.sub(r"\n#\s*", " ", (ROOT / "cluster.yaml").read_text()).replace("\\", "")
         arguments = re.search(r"python -m pipeline\.sweep ([^\"]+)\"", text)[1].split()

@@ -12,21 +12,21 @@ import json
 import time
 from pathlib import Path
 
-from pipeline import ray_settings
+from pipeline.execution import ray_environment as ray_settings
 
 ray_settings.prepare(None)
 
 import ray
 
-from pipeline import launch
-from pipeline.dispatch import Dispatcher
+from pipeline.execution import ray_runner as launch
+from pipeline.execution.dispatch import Dispatcher
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
-from trainables.lockstep import Origin
+from trainables.runtime.cohort_run import Origin
 
 TRIALS = [
     GrokkingTrial(

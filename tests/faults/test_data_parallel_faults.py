@@ -15,10 +15,10 @@ import torch
 
 from tests.parallel_batches import ParallelTrial
 from trainables.baselines.cohort import BatchCohort
-from trainables.baselines.parallel import GRACE_S, LostProcessError
+from trainables.baselines.devices.parallel import GRACE_S, LostProcessError
 from trainables.engine.optimizers import SGD
-from trainables.lockstep import CohortError
-from trainables.records import LOST_WORKER
+from trainables.runtime.cohort_run import CohortError
+from trainables.runtime.rows import LOST_WORKER
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON_S = GRACE_S + 5.0

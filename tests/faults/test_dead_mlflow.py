@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import tracking
 from pipeline.ledger import Ledger
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync
+from pipeline.tracking import mirror as tracking
 from tests.mlflow_server import MlflowServer, free_port, snapshot
 from tests.sample_sweep import SampleSweep
 

@@ -16,7 +16,7 @@ from tests.sweep_runs import contents, run_sweep
 FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none")
 EVERY_STEP = """
 import os, signal, sys
-from trainables import lockstep
+from trainables.runtime import cohort_run as lockstep
 lockstep.SLICE_S, lockstep.COMMIT_SHARE = 0, 0
 lockstep.CohortRun.__init__.__kwdefaults__["checkpoint_every_s"] = 0
 commit = lockstep.CohortRun._commit

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from tests.parallel_batches import ParallelTrial
-from trainables.baselines.batch_norm import with_global_batch_norm
 from trainables.baselines.cohort import BatchCohort
-from trainables.baselines.group import Group
+from trainables.baselines.devices.batch_norm import with_global_batch_norm
+from trainables.baselines.devices.group import Group
 from trainables.engine.config import ConfigError
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps
-from trainables.lockstep import CohortRun, Origin
-from trainables.records import FINISHED
+from trainables.runtime.cohort_run import CohortRun, Origin
+from trainables.runtime.rows import FINISHED
 
 MOMENTUM = SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
 DECOUPLED = AdamW(learning_rate=0.01, weight_decay=0.1, eps=1e-4)

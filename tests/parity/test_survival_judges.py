@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import binomtest
 from sksurv.nonparametric import cumulative_incidence_competing_risks, kaplan_meier_estimator
 
-from analysis.survival import Waiting, aalen_johansen, turnbull, wilson
+from analysis.stats.survival import Waiting, aalen_johansen, turnbull, wilson
 
 CASES = range(20)
 

@@ -7,10 +7,10 @@ from torch import nn
 from tests.image_sets import Patches
 from trainables.baselines.augmentation import NoAugmentation, RandomCropFlip
 from trainables.baselines.resnet import ResNet18
+from trainables.baselines.vision import VisionTrial
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.schedules import StepDecay
 from trainables.engine.trial import Seeds
-from trainables.torchvision_guard import torchvision
-from trainables.vision import VisionTrial
 
 STEPS = 6
 

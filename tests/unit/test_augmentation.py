@@ -7,8 +7,8 @@ from PIL import Image
 from scipy import stats
 
 from trainables.baselines.augmentation import NoAugmentation, RandomCropFlip, RandomResizedCropFlip
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import ConfigError
-from trainables.torchvision_guard import torchvision
 
 
 def pixels(*shape: int) -> np.ndarray:

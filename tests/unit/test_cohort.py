@@ -8,11 +8,11 @@ import torch
 
 from tests.host_reads import HostReads
 from trainables.engine.config import ConfigError
+from trainables.engine.events import outcome
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
-from trainables.engine.outcome import outcome
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.fake_mnist import write_mnist
-from trainables import datasets
-from trainables.datasets import DataMissingError, data_folder, mnist
+from trainables.data import sets as datasets
+from trainables.data.mnist import MNISTSubset
+from trainables.data.sets import DataMissingError, data_folder, mnist
 from trainables.engine.config import ConfigError
 from trainables.engine.trial import Seeds
-from trainables.mnist import MNISTSubset
 
 
 @pytest.fixture
@@ -104,6 +104,6 @@ def test_a_broken_file_is_one_line(folder, damage):
 
 
 def test_importing_the_task_does_not_import_torchvision():
-    code = "import sys, trainables.mnist; print('torchvision' in sys.modules)"
+    code = "import sys, trainables.data.mnist; print('torchvision' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

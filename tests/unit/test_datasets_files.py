@@ -12,8 +12,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from tests.small_images import encoded, write_images
-from trainables import datasets, datasets_files
-from trainables.datasets import DataMissingError, image_folder, image_parquet, imagenet, images_from_parquet
+from trainables.data import files as datasets_files
+from trainables.data import sets as datasets
+from trainables.data.sets import DataMissingError, image_folder, image_parquet, imagenet, images_from_parquet
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def write_folder(root, held_out="val", rows=4):
 
 @pytest.mark.parametrize("held_out", ["val", "validation", "test"])
 def test_a_folder_is_what_torchvision_finds_in_it(folder, held_out):
-    from trainables.torchvision_guard import torchvision
+    from trainables.data.torchvision_guard import torchvision
 
     write_folder(folder / "pets", held_out)
     train, test = image_folder("pets")

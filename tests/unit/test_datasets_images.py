@@ -12,9 +12,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from tests.small_images import encoded, struct_column, write_images
-from trainables import datasets, datasets_images
-from trainables.datasets import DataMissingError, cifar10, cifar100, images_from_parquet
-from trainables.datasets_folder import cache_folder, cached_array
+from trainables.data import images as datasets_images
+from trainables.data import sets as datasets
+from trainables.data.folder import cache_folder, cached_array
+from trainables.data.sets import DataMissingError, cifar10, cifar100, images_from_parquet
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_cifar100_has_its_fine_labels(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_torchvision_s_files_are_read_when_their_checksums_are_right(folder, monkeypatch, name):
-    from trainables.torchvision_guard import torchvision
+    from trainables.data.torchvision_guard import torchvision
 
     kind = getattr(torchvision().datasets, name.upper())
     batches = folder / kind.base_folder

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from trainables.datasets import DataMissingError, text_from, wikitext2, wikitext103
+from trainables.data.sets import DataMissingError, text_from, wikitext2, wikitext103
 
 
 @pytest.fixture(autouse=True)

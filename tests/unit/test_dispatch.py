@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.dispatch import Dispatcher, RowOrigin
-from pipeline.local import run_local
+from pipeline.execution.dispatch import Dispatcher, RowOrigin
+from pipeline.execution.local_runner import run_local
 from pipeline.plan import CohortPlan
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
-from trainables.lockstep import CohortError, MemberStatus, Origin
-from trainables.records import TrialRow
+from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
+from trainables.runtime.rows import TrialRow
 
 BASE = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10)
 TRIALS = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4))
@@ -230,7 +230,7 @@ def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
 
 
 def test_the_origin_of_rows_takes_the_driver_s_commit_where_there_is_no_checkout(monkeypatch):
-    from pipeline import dispatch
+    from pipeline.execution import dispatch
 
     here = {"commit": None, "dirty": None, "diff": None, "hostname": "worker"}
     monkeypatch.setattr(dispatch, "collect", lambda: here)

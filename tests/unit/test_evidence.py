@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.evidence import Evidence, EvidenceError, TrialEvidence, collect, read, rounded, save, sweep_name
+from analysis.data.evidence import Evidence, EvidenceError, TrialEvidence, collect, read, rounded, save, sweep_name
 from pipeline.ledger import Ledger
 from tests.synthetic import fill_ledger, make_trial
 from tests.synthetic_evidence import made_trial

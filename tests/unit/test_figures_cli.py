@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from analysis import evidence, figure_results, figures
-from analysis.evidence import FULL, LAPTOP, Evidence, EvidenceError, TrialEvidence
-from analysis.figure_page import page
-from analysis.figure_results import FigureResult, keep, markdown, result
-from analysis.paper_figure import FigureError, PaperFigure, named, paper_figures
-from analysis.verdict import Claim, Verdict, at_least, judge, per_seed, percent
+from analysis import figures
+from analysis.data import evidence
+from analysis.data.evidence import FULL, LAPTOP, Evidence, EvidenceError, TrialEvidence
+from analysis.paper import results as figure_results
+from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
+from analysis.paper.page import page
+from analysis.paper.results import FigureResult, keep, markdown, result
+from analysis.paper.verdict import Claim, Verdict, at_least, judge, per_seed, percent
 from pipeline.ledger import Ledger
 from tests.synthetic import fill_ledger, make_trial
 from tests.synthetic_evidence import made_trial

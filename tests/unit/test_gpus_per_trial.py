@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from pipeline import sweep_flags
-from pipeline.space_file import load_space
 from pipeline.spec import SpecError, SweepSpec
-from pipeline.sweep_flags import InputError, gpu_slots, parser, resolve
+from pipeline.spec.space_file import load_space
+from pipeline.terminal import flags as sweep_flags
+from pipeline.terminal.flags import InputError, gpu_slots, parser, resolve
 from tests.small_batches import SmallTrial
 from tests.sweep_runs import write_space
 

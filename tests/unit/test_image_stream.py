@@ -14,10 +14,10 @@ from trainables.baselines import image_stream
 from trainables.baselines.augmentation import RandomCropFlip, RandomResizedCropFlip
 from trainables.baselines.image_stream import StreamedImages, group_of_rows, in_windows
 from trainables.baselines.images import IMAGENET_NORMALISATION, ImageFolder, ImageNet1k
-from trainables.datasets import DataMissingError
+from trainables.data.sets import DataMissingError
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import ConfigError
 from trainables.engine.trial import Seeds
-from trainables.torchvision_guard import torchvision
 
 SIZE = 12
 

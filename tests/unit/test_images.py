@@ -12,10 +12,10 @@ from tests.image_sets import Patches, random_images
 from trainables.baselines import images
 from trainables.baselines.augmentation import Normalisation, RandomCropFlip, RandomResizedCropFlip
 from trainables.baselines.images import CIFAR10, CIFAR100, MNISTImages, ParquetImages, TensorImages
-from trainables.datasets import DataMissingError
+from trainables.data.sets import DataMissingError
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import ConfigError
 from trainables.engine.trial import Seeds
-from trainables.torchvision_guard import torchvision
 
 
 def held(train_rows=None, batch_size=32, seeds=Seeds(), channels_last=True, shape=(16, 16, 3)) -> TensorImages:

@@ -112,7 +112,7 @@ def test_the_loss_at_a_snapshot_is_the_cohorts(changes):
     snapshots, config = planted(POINTS), trial(**changes)
     found = plane(snapshots)
     for snapshot, (x, y) in zip(snapshots, found.coordinates, strict=True):
-        grid = loss_grid(found, config, resolution=3, extent=(x, x + 1, y, y + 1))
+        grid = loss_grid(found, config.build([config] * 2), resolution=3, extent=(x, x + 1, y, y + 1))
         train, test = measured(config, snapshot)
         assert grid.train[0, 0] == pytest.approx(train, rel=1e-6)
         assert grid.test[0, 0] == pytest.approx(test, rel=1e-6)
@@ -121,7 +121,7 @@ def test_the_loss_at_a_snapshot_is_the_cohorts(changes):
 
 def test_the_grid_is_indexed_by_y_then_x_whatever_the_packing():
     found, config = plane(planted(POINTS)), trial()
-    grids = [loss_grid(found, config, resolution=5, members=members) for members in (1, 7)]
+    grids = [loss_grid(found, config.build([config] * members), resolution=5) for members in (1, 7)]
     for name in ("x", "y", "train", "test"):
         np.testing.assert_allclose(getattr(grids[0], name), getattr(grids[1], name), rtol=1e-12)
     grid = grids[0]
@@ -142,7 +142,9 @@ def test_a_runs_own_snapshots_make_a_plane_on_which_its_loss_falls():
         cohort.advance(20)
     found = plane(snapshots)
     start, end = found.coordinates[0], found.coordinates[-1]
-    losses = [loss_grid(found, config, resolution=1, extent=(x, x, y, y)).train[0, 0] for x, y in (start, end)]
+    losses = [
+        loss_grid(found, config.build([config]), resolution=1, extent=(x, x, y, y)).train[0, 0] for x, y in (start, end)
+    ]
     assert losses[1] < 0.9 * losses[0]
 
 
@@ -155,4 +157,4 @@ def test_what_makes_no_plane_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^snapshot 5 has parameters .* must be those of snapshot 0"):
         plane(other)
     with pytest.raises(ValueError, match=r"^the plane has parameters .*: the trial's model has"):
-        loss_grid(plane(planted(POINTS)), trial(model=MLP(hidden=(6,))))
+        loss_grid(plane(planted(POINTS)), trial(model=MLP(hidden=(6,))).build([trial(model=MLP(hidden=(6,)))]))

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from trainables.baselines.gpt2 import GPT2
+from trainables.baselines.language import LanguageTrial
 from trainables.baselines.text import TextFiles, WikiText2
-from trainables.baselines.tokenizers import Bytes, TrainedBPE
+from trainables.data.tokenizers import Bytes, TrainedBPE
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps, Seeds
-from trainables.language import LanguageTrial
 
 SENTENCES = ["the cat sat on the mat . ", "a dog ran to the door . ", "one bird flew over us . "]
 SMALL = GPT2(layers=2, heads=2, width=16)

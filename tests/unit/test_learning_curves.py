@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis import phase_diagram
-from analysis.curve_plot import _colours, _draw, spread
-from analysis.finals import CELL_COLUMNS, TRIAL_COLUMNS, cells_table, finals, summary_lines, trials_table
-from analysis.load import LoadError, load, measured_for_curves
-from pipeline import ray_settings
+from analysis.curves.finals import CELL_COLUMNS, TRIAL_COLUMNS, cells_table, finals, summary_lines, trials_table
+from analysis.curves.picture import _colours, _draw, spread
+from analysis.data.load import LoadError, load, measured_for_curves
 from pipeline import sweep as pipeline_sweep
+from pipeline.execution import ray_environment as ray_settings
 from pipeline.ledger import Ledger
 from pipeline.tracking import sync
 from tests.batch_sweeps import write_language_space
@@ -45,7 +45,7 @@ def texts_of(found):
 
 
 def test_only_sweeps_of_which_all_are_measured_every_so_many_steps_are_for_curves():
-    seldom, often = CONFIG, {"measuring": {"class": "trainables.engine.trial.Measuring"}}
+    seldom, often = CONFIG, {"measuring": {"class": "Measuring"}}
     assert measured_for_curves([seldom, seldom])
     for configs in ([], [often], [seldom, often], [seldom, {}], [GROKKING]):
         assert not measured_for_curves(configs)

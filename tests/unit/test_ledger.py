@@ -40,7 +40,7 @@ class TestOpen:
         folder = tmp_path / "deep" / "ledger"
         commit_steps(Ledger.open(str(folder), create=True), "a", range(3))
         marker = json.loads((folder / "grokscape-ledger.json").read_text())
-        assert marker == {"format": "grokscape-ledger", "schema_version": 1}
+        assert marker == {"format": "grokscape-ledger", "schema_version": 2}
         for again in (Ledger.open(str(folder)), Ledger.open(f"file://{folder}", create=True)):
             assert_exactly_once(again, {"a": 2})
 
@@ -57,8 +57,15 @@ class TestOpen:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ('{"format": "grokscape-ledger", "schema_version": 2}', "schema version 2; this grokscape reads up to 1"),
-            ('{"format": "other", "schema_version": 1}', "format = 'other'; allowed: grokscape-ledger"),
+            (
+                '{"format": "grokscape-ledger", "schema_version": 3}',
+                "by a newer grokscape .schema 3.; this one reads schema 2",
+            ),
+            (
+                '{"format": "grokscape-ledger", "schema_version": 1}',
+                "by an older grokscape .schema 1.; this one reads schema 2",
+            ),
+            ('{"format": "other", "schema_version": 2}', "format = 'other'; allowed: grokscape-ledger"),
             ("{", "is not readable as a marker"),
             ("[]", "is not readable as a marker"),
         ],

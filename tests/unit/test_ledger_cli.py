@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger import Ledger, SweepRow
-from pipeline.ledger_cli import main
+from pipeline.ledger.__main__ import main
 from tests.ledger_samples import commit_steps, trial_row
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import ledger_upkeep
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
-from pipeline.ledger_files import LocalFiles
+from pipeline.ledger import upkeep as ledger_upkeep
+from pipeline.ledger.files import LocalFiles
 from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, record, trajectory, trial_row, value
 from trainables.engine.trial import Measuring
 
@@ -258,7 +258,7 @@ class TestMerge:
         return Ledger.open(str(tmp_path / "other"), create=True)
 
     def test_everything_comes_over_once(self, ledger, other, monkeypatch):
-        monkeypatch.setattr("pipeline.ledger.MERGED_TRIALS", 2)
+        monkeypatch.setattr("pipeline.ledger.ledger.MERGED_TRIALS", 2)
         commit_steps(ledger, "a", range(5))
         commit_steps(ledger, "both", range(8))
         for trial_id, end in {"both": 5, "b1": 3, "b2": 4, "b3": 2}.items():

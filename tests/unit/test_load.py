@@ -10,13 +10,13 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import phase_diagram
-from analysis.cells import build
-from analysis.load import MISSING, LoadError, describe_task, is_tracking, load
-from analysis.tables import cells_table, summary_lines, trials_table
-from pipeline import tracking
+from analysis.data.load import MISSING, LoadError, describe_task, is_tracking, load
+from analysis.diagram.cells import build
+from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from pipeline.ledger import Ledger, LedgerError
+from pipeline.tracking import mirror as tracking
 from tests.synthetic import MadeTrial, fill_ledger, make_frame, make_trial, wd_vs_orthograd
-from trainables.engine.outcome import TEST_THRESHOLDS, TRAIN_THRESHOLDS
+from trainables.engine.events import TEST_THRESHOLDS, TRAIN_THRESHOLDS
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -146,7 +146,7 @@ def test_sources_are_told_apart():
 
 def test_the_task_in_words():
     def config(**task: object) -> dict[str, object]:
-        return {"task": {"class": "trainables.engine.tasks.ModularAddition", **task}, "horizon_steps": 5}
+        return {"task": {"class": "ModularAddition", **task}, "horizon_steps": 5}
 
     assert describe_task([config(p=113, train_fraction=0.4)] * 2) == "modular addition, p 113, train fraction 0.4"
     assert describe_task([config(p=113, train_fraction=0.4), config(p=113, train_fraction=0.5)]) == (

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import lockstep
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
-from trainables.lockstep import CohortError, CohortRun, Origin, StaleCheckpointError
-from trainables.records import Checkpoint
+from trainables.runtime import cohort_run as lockstep
+from trainables.runtime.cohort_run import CohortError, CohortRun, Origin, StaleCheckpointError
+from trainables.runtime.rows import Checkpoint
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),

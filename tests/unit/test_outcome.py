@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainables.engine.outcome import (
+from trainables.engine.events import (
     COMPREHENSION,
     CONFUSION,
     GROKKING,

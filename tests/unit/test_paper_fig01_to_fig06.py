@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.evidence import FULL, LAPTOP, Evidence, TrialEvidence
-from analysis.paper import fig01, fig02, fig04, fig05, fig06a, fig06b, fig06c
-from analysis.paper_figure import PaperFigure
-from analysis.verdict import MET, NOT_MET, NOT_RUN, UNDECIDED
-from pipeline.space_file import load_space
+from analysis.data.evidence import FULL, LAPTOP, Evidence, TrialEvidence
+from analysis.paper.figure import PaperFigure
+from analysis.paper.figures import fig01, fig02, fig04, fig05, fig06a, fig06b, fig06c
+from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, UNDECIDED
+from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import planned, space_path
 from trainables.engine.encodings import Binary, OneHot, Scalar, Tokens
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.evidence import STEP, Evidence, TrialEvidence
-from analysis.paper import fig07, fig08, fig09, fig10, fig11, fig12
-from analysis.verdict import MET, NOT_MET, UNDECIDED
-from pipeline.space_file import load_space
+from analysis.data.evidence import STEP, Evidence, TrialEvidence
+from analysis.paper.figures import fig07, fig08, fig09, fig10, fig11, fig12
+from analysis.paper.verdict import MET, NOT_MET, UNDECIDED
+from pipeline.spec.space_file import load_space
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.interventions import NoIntervention, ZeroTrueClassGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy, TaylorSoftmaxCrossEntropy

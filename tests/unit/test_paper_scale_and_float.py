@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.evidence import FULL, Evidence, TrialEvidence
-from analysis.paper import appendix_d1, appendix_h, appendix_i, fig13, fig14, fig16
-from analysis.verdict import MET, NOT_MET, REPORTED, UNDECIDED
-from pipeline.space_file import load_space
+from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.paper.figures import appendix_d1, appendix_h, appendix_i, fig13, fig14, fig16
+from analysis.paper.verdict import MET, NOT_MET, REPORTED, UNDECIDED
+from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import space_path
 from trainables.engine.encodings import OneHot, Tokens
 from trainables.engine.losses import MeanSquaredError, SoftmaxCrossEntropy, StableMaxCrossEntropy
@@ -156,7 +156,7 @@ def test_fig14_judges_each_side_by_collapse_and_by_the_rise_after_memorising(cha
 
 
 def test_fig14_is_200_rows_and_weights_times_100():
-    from trainables.mnist import MNISTSubset
+    from trainables.data.mnist import MNISTSubset
 
     decays = set()
     for _, config in full("fig14_mnist_scale"):

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.evidence import Evidence, TrialEvidence
-from analysis.figure_picture import png
-from analysis.figure_results import FigureResult
-from analysis.paired import inside, mean_with_t_interval, paired_difference
-from analysis.paper.table1 import FIGURE, TABLE, place_words, seeds_words
-from analysis.survival import Estimate
-from analysis.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
-from pipeline.space_file import load_space
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.paper.figures.table1 import FIGURE, TABLE, place_words, seeds_words
+from analysis.paper.picture import png
+from analysis.paper.results import FigureResult
+from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
+from analysis.stats.paired import inside, mean_with_t_interval, paired_difference
+from analysis.stats.survival import Estimate
+from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import planned, space_path
 from trainables.baselines.gpt2 import GPT2
 from trainables.baselines.resnet import ResNet18
-from trainables.baselines.tokenizers import GPT2BPE
+from trainables.data.tokenizers import GPT2BPE
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD, AdamW

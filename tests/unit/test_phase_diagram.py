@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import phase_diagram, report, tables
-from analysis.cells import UNFINISHED, Diagram, build
-from analysis.layout import AxisError, lay_out
-from analysis.load import MISSING, LoadError
-from analysis.plots import draw_png
-from analysis.style import PHASE_COLOURS, segments
-from analysis.survival import wilson
+from analysis import phase_diagram, report
+from analysis.data.load import MISSING, LoadError
+from analysis.diagram import tables
+from analysis.diagram.cells import UNFINISHED, Diagram, build
+from analysis.diagram.layout import AxisError, lay_out
+from analysis.diagram.picture import draw_png
+from analysis.drawing.style import PHASE_COLOURS, segments
+from analysis.stats.survival import wilson
 from pipeline.ledger import Ledger
 from tests.synthetic import MadeTrial, fill_ledger, grid_sweep, make_frame, make_trial, wd_vs_orthograd
-from trainables.engine.outcome import CENSORED, DIVERGED, FROZEN, GROKKING, MEMORIZATION, PHASES
+from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GROKKING, MEMORIZATION, PHASES
 
 
 def ticks_of(trials: list[MadeTrial], x: str | None = None, y: str | None = None, **frame: object):

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.plan import Plan, describe, duration, make_plan, starting_step, summary
-from pipeline.space_file import LoadedSpace
+from pipeline.plan import Plan, make_plan
+from pipeline.plan.planning import describe, duration, starting_step, summary
 from pipeline.spec import Arm, Objective, PlannedTrial, SweepSpec
+from pipeline.spec.space_file import LoadedSpace
+from trainables.data.mnist import MNISTSubset
 from trainables.engine.config import canonical_json
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.models import MLP
@@ -19,8 +21,7 @@ from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
-from trainables.mnist import MNISTSubset
-from trainables.records import TrialRow
+from trainables.runtime.rows import TrialRow
 
 TRIAL = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(8,)), horizon_steps=1000)
 BIG = GrokkingTrial(task=ModularAddition(), horizon_steps=1000)

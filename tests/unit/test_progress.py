@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.phase_map import PhaseMap
 from pipeline.plan import CohortPlan
-from pipeline.progress import LiveView, PlainView, Point, Tally, expected_steps_left
-from trainables.lockstep import MemberStatus
+from pipeline.terminal.live_view import LiveView, PlainView, Point, Tally, expected_steps_left
+from pipeline.terminal.phase_map import PhaseMap
+from trainables.runtime.cohort_run import MemberStatus
 
 ARMS = [
     (f"a{wd}{seed}", {"arm": "AdamW", "optimizer.weight_decay": wd, "seed": seed})

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import provenance
+from pipeline.execution import provenance
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.stopping import Stopping
@@ -95,7 +96,7 @@ def test_without_git(
 def test_neither_torch_nor_ray_is_imported() -> None:
     code = """
         import sys
-        from pipeline import provenance
+        from pipeline.execution import provenance
         provenance.collect(), provenance.device_kind("cpu")
         assert not {"torch", "ray", "mlflow"} & set(sys.modules)
     """
@@ -123,17 +124,17 @@ class TestSourceHash:
         assert len({known, *(provenance.source_hash(self.trial(**other)) for other in others)}) == 4
 
     def test_it_covers_the_cohort_and_helpers_but_no_other_component(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        reached: set[str] = set()
+        reached: list[str] = []
 
         def seen(value: Any) -> str:
-            reached.update(value if isinstance(value, dict) else ())
+            reached.extend(value)
             return "digest"
 
         monkeypatch.setattr(provenance, "digest", seen)
         provenance._reached_digest.cache_clear()
         provenance.source_hash(self.trial(optimizer=SGD()))
         provenance._reached_digest.cache_clear()
-        names = {name.rpartition(".")[2] for name in reached}
+        names = set(re.findall(r"^ *(?:class|def) (\w+)", "\n".join(reached), flags=re.MULTILINE))
         assert names >= {"GrokkingCohort", "stack_hyper", "SGD", "Optimizer", "MLP", "ModularAddition"}
         assert not names & {"AdamW", "StableMaxCrossEntropy", "OrthogonalGradient", "Outcome", "Stopping", "Config"}
 
@@ -212,7 +213,7 @@ class TestSourceHash:
 
     def test_it_is_the_same_in_another_process(self) -> None:
         code = """
-            from pipeline import provenance
+            from pipeline.execution import provenance
             from trainables.engine.tasks import ModularAddition
             from trainables.grokking import GrokkingTrial
             print(provenance.source_hash(GrokkingTrial(task=ModularAddition(), horizon_steps=10)))

@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.baselines.resnet import ResNet18
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import ConfigError
-from trainables.torchvision_guard import torchvision
 
 
 @pytest.mark.parametrize(

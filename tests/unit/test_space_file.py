@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.space_file import load_space
 from pipeline.spec import SpecError
+from pipeline.spec.space_file import load_space
 
 GOOD = '''"""A question?
 

@@ -11,11 +11,11 @@ from ray import tune
 
 from pipeline.spec import Arm, Objective, SpecError, SweepSpec
 from trainables.engine.encodings import Tokens
+from trainables.engine.events import outcome
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
-from trainables.engine.outcome import outcome
 from trainables.engine.probes import STANDARD
 from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.survival import (
+from analysis.stats.survival import (
     Waiting,
     aalen_johansen,
     expanded_percentile,
@@ -19,7 +19,7 @@ from analysis.survival import (
     turnbull,
     wilson,
 )
-from trainables.engine.outcome import CENSORED, DIVERGED, EVENT, FROZEN, KINDS, Event
+from trainables.engine.events import CENSORED, DIVERGED, EVENT, FROZEN, KINDS, Event
 
 TAU = 1000.0
 

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
-from pipeline import ray_settings, sweep
+from pipeline import sweep
+from pipeline.execution import ray_environment as ray_settings
+from pipeline.execution.ray_environment import RayAddressError, check_address, prepare
 from pipeline.ledger import Ledger
-from pipeline.ray_settings import RayAddressError, check_address, prepare
-from pipeline.space_file import load_space
-from pipeline.sweep_flags import parser, resolve
+from pipeline.spec.space_file import load_space
+from pipeline.terminal.flags import parser, resolve
 from tests.fake_mnist import write_mnist
 from tests.sweep_runs import environment, run_sweep, write_space
 
@@ -199,7 +200,7 @@ def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
 
 def mnist_space(folder):
     path = write_space(folder, "base=BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))", name="space")
-    path.write_text(path.read_text().replace("BASE =", "from trainables.mnist import MNISTSubset\n\nBASE ="))
+    path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
 
 
 def test_a_data_set_that_is_not_there_is_said_before_anything_runs(capsys, tmp_path, monkeypatch):

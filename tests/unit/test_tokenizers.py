@@ -12,8 +12,8 @@ import pytest
 import tokenizers as library
 
 from trainables.baselines import tokenizers
-from trainables.baselines.tokenizers import GPT2BPE, Bytes, Tokenizer, TrainedBPE, split_between_words
-from trainables.datasets import DataMissingError, Text
+from trainables.data.sets import DataMissingError, Text
+from trainables.data.tokenizers import GPT2BPE, Bytes, Tokenizer, TrainedBPE, split_between_words
 from trainables.engine.config import ConfigError
 
 ODD = (
@@ -91,7 +91,7 @@ def test_the_training_text_decides_the_tokens_and_only_of_a_trained_one(gpt2_fil
 def test_the_same_text_gives_the_same_tokens_in_another_process(tmp_path):
     (tmp_path / "text").write_text(TRAINING.text, encoding="utf-8")
     code = (
-        "import sys, pathlib; from trainables.datasets import Text; from trainables.baselines.tokenizers import *\n"
+        "import sys, pathlib; from trainables.data.sets import Text; from trainables.data.tokenizers import *\n"
         "text = Text(pathlib.Path(sys.argv[1]).read_text(encoding='utf-8'), 'a digest')\n"
         "tokens = TrainedBPE(vocabulary=400).tokens(text, text)\n"
         "print(hashlib.sha256(tokens.tobytes()).hexdigest())"
@@ -180,7 +180,7 @@ def test_a_vocabulary_holds_every_byte():
 
 
 def test_importing_the_module_does_not_load_the_library():
-    code = "import sys, trainables.baselines.tokenizers; print('tokenizers' in sys.modules)"
+    code = "import sys, trainables.data.tokenizers; print('tokenizers' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.torchvision_guard import torchvision
+from trainables.data.torchvision_guard import torchvision
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ def test_missing_operators_are_declared_and_any_other_error_is_raised(tmp_path, 
         "found = 'nms'\n"
     )
     code = (
-        "from trainables.torchvision_guard import torchvision\n"
+        "from trainables.data.torchvision_guard import torchvision\n"
         "try:\n    print('passed with', torchvision().found)\n"
         "except RuntimeError as error:\n    print('raised', error)\n"
     )

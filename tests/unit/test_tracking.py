@@ -17,14 +17,17 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from pipeline import tracking, tracking_content, tracking_server
 from pipeline.ledger import Ledger, LedgerError
-from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync
+from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync, sync_command
+from pipeline.tracking import client as tracking_server
+from pipeline.tracking import content as tracking_content
+from pipeline.tracking import mirror as tracking
+from pipeline.tracking.__main__ import main as tracking_main
 from tests.sample_sweep import COLUMNS, SampleSweep
-from trainables.engine.outcome import outcome, outcome_from_metrics
+from trainables.engine.events import outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
 from trainables.grokking import GrokkingTrial
-from trainables.records import FAILED, RUNNING, STOPPED
+from trainables.runtime.rows import FAILED, RUNNING, STOPPED
 
 TRIAL_KINDS = (GrokkingTrial,)
 
@@ -486,7 +489,7 @@ class TestCommandLine:
         """A new SQLite file, so that its tables are made here: MLflow would have much to say about that."""
         sample.commit_all()
         uri = f"sqlite:///{tmp_path}/results/mlflow.db"
-        assert tracking.main(["sample", "--ledger", sample.ledger.uri, "--mlflow-uri", uri]) == 0
+        assert tracking_main(["sample", "--ledger", sample.ledger.uri, "--mlflow-uri", uri]) == 0
         output = capfd.readouterr()
         first, second = output.out.splitlines()
         assert first.startswith("sample: 4 runs created, 0 updated")
@@ -509,17 +512,17 @@ class TestCommandLine:
         arguments: list[str],
         message: str,
     ) -> None:
-        assert tracking.main([*arguments, "--ledger", sample.ledger.uri]) == 2
+        assert tracking_main([*arguments, "--ledger", sample.ledger.uri]) == 2
         output = capfd.readouterr()
         assert output.out == ""
         assert len(output.err.splitlines()) == 1
         assert message in output.err
 
     def test_the_printed_command_does_it(self, sample: SampleSweep, uri: str) -> None:
-        command = tracking.sync_command("sample", sample.ledger.uri, uri).split()
+        command = sync_command("sample", sample.ledger.uri, uri).split()
         assert command[:3] == ["python", "-m", "pipeline.tracking"]
         sample.commit_all()
-        assert tracking.main(command[3:]) == 0
+        assert tracking_main(command[3:]) == 0
         assert len(trial_runs(uri)) == 4
 
 
@@ -556,7 +559,7 @@ class TestBackgroundSync:
     def test_a_failing_server_is_left_alone_for_longer_each_time(
         self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tracking, "FIRST_PAUSE_S", 0.2)
+        monkeypatch.setattr("pipeline.tracking.background.FIRST_PAUSE_S", 0.2)
         tried: list[float] = []
 
         def fail(*args: object) -> None:
@@ -564,7 +567,7 @@ class TestBackgroundSync:
             raise TrackingError("down")
 
         with monkeypatch.context() as down:
-            down.setattr(tracking._Mirror, "write", fail)
+            down.setattr(tracking.Mirror, "write", fail)
             background = BackgroundSync(sample.ledger, "sample", uri)
             sample.commit_all()
             background.submit(sample.trial_ids)
@@ -580,7 +583,7 @@ class TestBackgroundSync:
         self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         release = threading.Event()
-        monkeypatch.setattr(tracking._Mirror, "finish", lambda *args: release.wait(60))
+        monkeypatch.setattr(tracking.Mirror, "finish", lambda *args: release.wait(60))
         background = BackgroundSync(sample.ledger, "sample", uri)
         result = background.close(0.2)
         assert isinstance(result, TrackingError)

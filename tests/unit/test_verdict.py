@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.evidence import TrialEvidence
-from analysis.verdict import (
+from analysis.data.evidence import TrialEvidence
+from analysis.paper.verdict import (
     MET,
     NOT_MET,
     NOT_RUN,

@@ -7,12 +7,12 @@ from tests.image_sets import Patches
 from trainables.baselines.augmentation import NoAugmentation, RandomCropFlip, RandomResizedCropFlip
 from trainables.baselines.images import CIFAR10, CIFAR100, ImageNet1k
 from trainables.baselines.resnet import ResNet18
+from trainables.baselines.vision import VisionTrial
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD
 from trainables.engine.trial import EverySteps, Seeds
-from trainables.vision import VisionTrial
 
 
 def small(**changes) -> VisionTrial:

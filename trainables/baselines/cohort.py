@@ -5,35 +5,31 @@ Everything random in a step (its rows, their augmentation, dropout) follows from
 so that a state is the weights, the network's buffers, the optimizer's, and that number: a run goes on from the middle
 of an epoch, bit for bit on a CPU.
 
-On several devices each process has such a cohort; that of the first leads (see :mod:`trainables.baselines.parallel`).
+On several devices each process has such a cohort; that of the first leads (see
+:mod:`trainables.baselines.devices.parallel`).
 """
 
 import gc
 import io
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.baselines.batch_norm import with_global_batch_norm
+from trainables.baselines.devices.batch_norm import with_global_batch_norm
+from trainables.baselines.devices.group import Group, gradients_stay
+from trainables.baselines.devices.memory import MicroBatches
+from trainables.baselines.devices.parallel import JOIN, MAKE, PROPOSE, WITHDRAW, Followers, devices
 from trainables.baselines.evaluation import Criterion, evaluate
-from trainables.baselines.group import Group, gradients_stay
-from trainables.baselines.memory import MicroBatches
-from trainables.baselines.parallel import JOIN, MAKE, PROPOSE, WITHDRAW, Followers, devices
+from trainables.baselines.settings import OWN_COLUMNS, BatchSettings
 from trainables.baselines.updates import Updates
 from trainables.engine.config import ConfigError
 from trainables.engine.gradients import PlainGradient
 from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_chance
 
-if TYPE_CHECKING:
-    from trainables.baselines.trial import BatchTrial
-
-OWN_COLUMNS = ("epoch", "learning_rate", "micro_batch_size")
-"""What the cohort itself adds to the probes' columns: passes over the training rows so far, η of the next update, and
-how many rows go through the network at a time."""
 AUTOCAST = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -42,7 +38,7 @@ class BatchCohort:
 
     def __init__(
         self,
-        trials: Sequence["BatchTrial"],
+        trials: Sequence[BatchSettings],
         device: str = "cpu",
         *,
         processes: int | None = None,
@@ -61,7 +57,7 @@ class BatchCohort:
         self._group = group or Group(size=processes or devices(device))
         if trials[0].batch_size < self._group.size:
             raise ConfigError(f"batch_size = {trials[0].batch_size}: must be at least {self._group.size}, the devices")
-        self.trials: Sequence[BatchTrial] = tuple(trials)
+        self.trials: Sequence[BatchSettings] = tuple(trials)
         self.step = 0
         trial = self._trial = trials[0]
         self._device = torch.device(device)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.baselines.augmentation import ImageAugmentation, Normalisation
 from trainables.baselines.batches import Batch, BatchOrder
-from trainables.datasets import DataMissingError, ImageFiles
+from trainables.data.sets import DataMissingError, ImageFiles
 from trainables.engine.randomness import BATCH_ORDER_STREAM, MEASURED_STREAM, SPLIT_STREAM, random_bits
 from trainables.engine.trial import Seeds
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainables.baselines.augmentation import Augmentation, BatchAugmentation, ImageAugmentation, Normalisation
 from trainables.baselines.batches import Batch, Batches, BatchOrder
 from trainables.baselines.image_stream import StreamedImages
-from trainables.datasets import (
+from trainables.data.sets import (
     DataMissingError,
     ImageFiles,
     Images,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import Config, option
 from trainables.engine.randomness import WEIGHTS_STREAM, torch_chance
-from trainables.torchvision_guard import torchvision
 
 CHANNELS = 3
 """Of every image: a grey one is given three times."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainables.baselines.batches import Batch, BatchOrder
-from trainables.datasets import Text, text_from, wikitext2, wikitext103
+from trainables.data.sets import Text, text_from, wikitext2, wikitext103
 from trainables.engine.config import Config, ConfigError, option
 
 

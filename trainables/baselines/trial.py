@@ -1,92 +1,18 @@
-"""What every mini-batch trial has, whatever it trains: a loss, a gradient rule and an optimizer of the engine."""
+"""The mini-batch trial: the base of the trial kinds that train an ordinary network."""
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
-import torch
-from torch import nn
-
-from trainables.baselines.batches import Batches
-from trainables.baselines.cohort import OWN_COLUMNS, BatchCohort
-from trainables.baselines.updates import check_optimizer
-from trainables.engine.config import ConfigError, option
-from trainables.engine.gradients import GradientRule, PlainGradient
-from trainables.engine.losses import Loss, SoftmaxCrossEntropy
-from trainables.engine.optimizers import SGD, Optimizer
-from trainables.engine.probes import STANDARD, Probe, Watcher
-from trainables.engine.schedules import ConstantSchedule, Schedule
-from trainables.engine.stopping import Stopping
-from trainables.engine.trial import EverySteps, MeasuringTimes, TrialConfig
+from trainables.baselines.cohort import BatchCohort
+from trainables.baselines.settings import BatchSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchTrial(TrialConfig):
-    """Base of the trials that train on mini-batches; a cohort of one.
-
-    The loss, the gradient rule and the probes are the engine's own.  The batch of a step is the same whatever
-    ``micro_batch_size`` and the number of devices; but a network with batch normalisation takes its statistics from
-    each micro-batch, which rows tell by their column ``micro_batch_size``, and dropout draws other masks on several
-    devices.
-    """
-
-    largest_cohort: ClassVar[int | None] = 1
-    several_devices: ClassVar[bool] = True
-
-    batch_size: int = option(128, at_least=1)
-    """Rows of one update, over all micro-batches and devices."""
-    loss: Loss = option(SoftmaxCrossEntropy())
-    gradient: GradientRule = option(PlainGradient())
-    optimizer: Optimizer = option(SGD())
-    schedule: Schedule = option(ConstantSchedule())
-    precision: str = option("float32", choices=("float32", "bfloat16", "float16"))
-    """Of the network's operations, by torch's autocast; float16 with scaling of the loss.  Weights are float32, and
-    the loss has a dtype of its own."""
-    micro_batch_size: int | None = option(None, at_least=1, execution=True)
-    """Rows of one forward and backward pass at most, over all devices; gradients are accumulated over the batch.
-    None: all of it, or as many as turn out to fit in memory."""
-    compile: bool = option(False, execution=True)
-    """Whether the network goes through ``torch.compile``."""
-    measuring: MeasuringTimes = option(EverySteps(every_steps=500), demand=True)
-    stopping: Stopping = option(Stopping(on_success=False, on_frozen=False), demand=True)
-    measured_train_rows: int = option(1000, at_least=1, demand=True)
-    """How many training rows a measurement looks at: collapse, margins and the training accuracy are theirs."""
-    test_rows: int | None = option(None, at_least=1, demand=True)
-    """How many test rows a measurement looks at; None: all."""
-    probes: tuple[Probe, ...] = option(STANDARD, demand=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_optimizer(self.optimizer)
-        for probe in self.probes:
-            if isinstance(probe, Watcher):
-                raise ConfigError(f"{type(probe).__name__}: looks at every full-batch step; not for mini-batch trials")
-            probe.check(None)
+class BatchTrial(BatchSettings):
+    """Base of the trials that train on mini-batches; a cohort of one."""
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> BatchCohort:
         """The cohort of the one trial at step 0; see :meth:`TrialConfig.build`."""
         return BatchCohort(trials, device)
-
-    def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-        """Those of its probes, and where it stands."""
-        return (*OWN_COLUMNS, *(name for probe in self.probes for name in probe.names(shapes, None)))
-
-    @abstractmethod
-    def network(self) -> nn.Module:
-        """The network at its initial weights, which follow from ``seeds.init``: on the CPU, float32.
-
-        Its forward pass makes logits, (B, V) or (B, T, V), of a batch's inputs.
-        """
-
-    def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network on its device, laid out in memory as is best there."""
-        return network.to(device)
-
-    @abstractmethod
-    def batches(self, device: str) -> Batches:
-        """The data.
-
-        :raises ConfigError: when there are too few rows, or none.
-        """

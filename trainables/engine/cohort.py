@@ -9,13 +9,14 @@ Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a r
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.engine.config import ConfigError
+from trainables.engine.full_batch import FullBatchTrial
 from trainables.engine.gradients import per_member
 from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise
@@ -23,10 +24,6 @@ from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
 from trainables.engine.probes import LogitRows, Observation, Watcher
 from trainables.engine.schedules import ConstantSchedule
-
-if TYPE_CHECKING:
-    from trainables.grokking import GrokkingTrial
-
 
 FLAT = "flat"
 """All parameters of a member side by side: optimizers work element by element, so one tensor does for all of them."""
@@ -47,33 +44,33 @@ class _Proposal:
 class GrokkingCohort:
     """The full-batch cohort; implements :class:`trainables.engine.trial.Cohort`."""
 
-    def __init__(self, trials: Sequence["GrokkingTrial"], device: str = "cpu") -> None:
+    def __init__(self, trials: Sequence[FullBatchTrial], device: str = "cpu") -> None:
         """The trials at step 0.
 
         :raises ConfigError: when they differ in more than per-trial values.
         """
         if len({trial.cohort_key for trial in trials}) != 1:
             raise ConfigError(f"a cohort of {len(trials)} trials: they must differ in per-trial values only")
-        self.trials: Sequence[GrokkingTrial] = tuple(trials)
+        self.trials: Sequence[FullBatchTrial] = tuple(trials)
         self.step = 0
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         # What all members share; the per-trial values among it are the first member's, and are not looked at.
         self._shared = trials[0]
         self._intervenes = not isinstance(self._shared.intervention, NoIntervention)
         self._places = {int(step): place for place, step in enumerate(self._shared.grid())}
         splits = [trial.task.split(trial.seeds) for trial in trials]
         self._rows = {
-            name: torch.from_numpy(np.stack([getattr(split, name) for split in splits])).to(self._device)
+            name: torch.from_numpy(np.stack([getattr(split, name) for split in splits])).to(self.device)
             for name in ("train_inputs", "train_labels", "test_inputs", "test_labels")
         }
         inits = [trial.model.init(trial.task, trial.seeds.init) for trial in trials]
         self._shapes = {name: tuple(value.shape) for name, value in inits[0].items()}
         self._weights_KP = self._joined({name: torch.stack([init[name] for init in inits]) for name in inits[0]})
-        self._active_K = torch.ones(len(trials), dtype=torch.bool, device=self._device)
+        self._active_K = torch.ones(len(trials), dtype=torch.bool, device=self.device)
         self._watchers = [probe for probe in self._shared.probes if isinstance(probe, Watcher)]
         self._watched: dict[str, Tensor] = {}
         for watcher in self._watchers:
-            self._watched |= watcher.start(len(trials), self._device)
+            self._watched |= watcher.start(len(trials), self.device)
         self._begin(switched=False)
 
     def _begin(self, *, switched: bool) -> None:
@@ -92,18 +89,18 @@ class GrokkingCohort:
         self._loss, self._optimizer = losses[0], optimizers[0]
         if not switched or shared.intervention.restarts_optimizer:
             self._state = self._optimizer.init_state({FLAT: self._weights_KP})
-            self._updates = torch.zeros((), dtype=torch.float64, device=self._device)
+            self._updates = torch.zeros((), dtype=torch.float64, device=self.device)
             self._updates_before = self.step
         # Apart from the optimizer's, only values that do something cost anything.
         self._hyper: dict[str, dict[str, Tensor]] = {
-            "optimizer": stack_hyper(optimizers, self._device),
-            "loss": stack_hyper(losses, self._device, varied=True),
-            "penalty": stack_hyper([trial.penalty for trial in self.trials], self._device),
+            "optimizer": stack_hyper(optimizers, self.device),
+            "loss": stack_hyper(losses, self.device, varied=True),
+            "penalty": stack_hyper([trial.penalty for trial in self.trials], self.device),
             "trial": {},
         }
         alphas = [trial.alpha for trial in self.trials]
         if set(alphas) != {1.0}:
-            alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self._device)
+            alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self.device)
             self._hyper["trial"]["alpha"] = alpha_K
             self._hyper["optimizer"]["learning_rate"] /= alpha_K**2
         self._proposal: _Proposal | None = None
@@ -258,13 +255,13 @@ class GrokkingCohort:
                     state.get("watched", {}).get(name, torch.full_like(values[0], torch.nan, device="cpu"))
                     for state in states
                 ]
-            ).to(self._device)
+            ).to(self.device)
             for name, values in self._watched.items()
         }
 
     def _joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Parameters (or gradients) side by side: shape (K, P), on the cohort's device."""
-        return torch.cat([tensors[name].flatten(1) for name in self._shapes], dim=1).to(self._device)
+        return torch.cat([tensors[name].flatten(1) for name in self._shapes], dim=1).to(self.device)
 
     def _split(self, joined_KP: Tensor) -> dict[str, Tensor]:
         """The inverse of :meth:`_joined`, as views."""
@@ -285,7 +282,7 @@ class GrokkingCohort:
             leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
             noise = None
             if shared.model.stochastic:
-                noise = Noise([trial.seeds.order for trial in self.trials], self.step, self._device)
+                noise = Noise([trial.seeds.order for trial in self.trials], self.step, self.device)
             with torch.enable_grad():
                 logits_KBV = self._logits(leaves, self._rows["train_inputs"], noise)
                 trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV

@@ -16,7 +16,6 @@ anywhere in it fails before anything starts.
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import math
 import types
@@ -24,6 +23,8 @@ import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Self
+
+from trainables.engine.names import component_name, find, register
 
 CLASS_KEY = "class"
 
@@ -59,6 +60,10 @@ def option(
 class Config:
     """Base of every configuration: checks and normalises its fields, and knows its JSON and its identity."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        register(cls)
+
     def __post_init__(self) -> None:
         for spec, annotation in _fields(type(self)):
             name = f"{type(self).__name__}.{spec.name}"
@@ -68,7 +73,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Every field, defaults included, as plain JSON values; :func:`from_json` is the inverse."""
-        return {CLASS_KEY: class_path(type(self))} | {
+        return {CLASS_KEY: component_name(type(self))} | {
             spec.name: _to_json(getattr(self, spec.name)) for spec, _ in _fields(type(self))
         }
 
@@ -77,7 +82,7 @@ class Config:
 
         Leaving defaults out keeps every old identity valid when a class gains a field.
         """
-        found: dict[str, Any] = {CLASS_KEY: class_path(type(self))}
+        found: dict[str, Any] = {CLASS_KEY: component_name(type(self))}
         for spec, _ in _fields(type(self)):
             value = getattr(self, spec.name)
             if spec.metadata.get("demand") or spec.metadata.get("execution"):
@@ -89,7 +94,7 @@ class Config:
 
     def shared_identity(self) -> dict[str, Any]:
         """What the members of a cohort must have in common: everything but the per-trial fields, demand included."""
-        return {CLASS_KEY: class_path(type(self))} | {
+        return {CLASS_KEY: component_name(type(self))} | {
             spec.name: value.shared_identity() if isinstance(value, Config) else _to_json(value)
             for spec, _ in _fields(type(self))
             if not spec.metadata.get("per_trial")
@@ -120,24 +125,17 @@ def digest(value: Any, length: int = 20) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
-def class_path(cls: type) -> str:
-    """``module.Class``: how a component is named in JSON and imported by workers."""
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def from_json(value: dict[str, Any]) -> Config:
     """The configuration that :meth:`Config.to_json` wrote.
 
-    :raises ConfigError: when the class cannot be imported or a field is unknown or bad.
+    :raises ConfigError: when no component has the class's name, or a field is unknown or bad.
     """
-    path = value.get(CLASS_KEY, "")
-    module_name, _, class_name = path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"class = {path!r}: cannot be imported ({error})") from None
-    if not (isinstance(cls, type) and issubclass(cls, Config)):
-        raise ConfigError(f"class = {path!r}: is not a configuration")
+    name = value.get(CLASS_KEY)
+    cls = find(name) if isinstance(name, str) else None
+    if cls is None or not issubclass(cls, Config):
+        raise ConfigError(
+            f"class = {name!r}: no such component; must be one of trainables, or in a module that was imported"
+        )
     names = {spec.name for spec, _ in _fields(cls)}
     unknown = sorted(set(value) - names - {CLASS_KEY})
     if unknown:

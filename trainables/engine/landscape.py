@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trainables.grokking import GrokkingTrial
+from trainables.engine.cohort import GrokkingCohort
 
 Snapshot = Mapping[str, np.ndarray]
 """The weights of one network by name, as :meth:`trainables.engine.cohort.GrokkingCohort.snapshot` gives them."""
@@ -98,24 +98,22 @@ def plane(snapshots: Sequence[Snapshot]) -> Plane:
 
 def loss_grid(
     plane: Plane,
-    trial: GrokkingTrial,
+    cohort: GrokkingCohort,
     *,
     resolution: int = 25,
     extent: tuple[float, float, float, float] | None = None,
-    members: int = 2,
-    device: str = "cpu",
 ) -> LossGrid:
     """The losses of a trial's rows at a grid of weights on a plane.
 
     An intervention does not count: the loss is the one that the trial begins with.
 
-    :param trial: its model must have the parameters of the plane; its task and seeds say which rows there are.
+    :param cohort: copies of one trial, whose model must have the parameters of the plane and whose task and seeds say
+        which rows there are; as many points are computed at once, more is faster on a GPU and takes more memory.
     :param resolution: grid points along each axis.
     :param extent: the smallest and largest x, the smallest and largest y; without, the snapshots and 15 % around.
-    :param members: how many points are computed at once; more is faster on a GPU and takes more memory.
     :raises ValueError: when the model has other parameters.
     """
-    cohort = trial.build([trial] * members, device)
+    members, device = len(cohort.trials), cohort.device
     example = cohort.snapshot(0)
     wanted, there = ({name: value.shape for name, value in weights.items()} for weights in (example, plane.origin))
     if wanted != there:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.engine.config import Config, option
-from trainables.engine.outcome import DIVERGED, FROZEN, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Criterion, sustained_at
+from trainables.engine.events import DIVERGED, FROZEN, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Criterion, sustained_at
 
 SUCCESS = "success"
 

@@ -1,0 +1,204 @@
+"""Where the trials of a sweep stand in its diagram: which axes are drawn, and which cell each trial falls into.
+
+Seeds are replicates: they are pooled in a cell.  Settings never are, with one exception: an axis that was sampled
+and is not drawn is pooled over its distribution, and said to be.  Three pictures come out of it:
+
+* axes that only some arms have, or a single axis: a row of cells, the second dimension being time;
+* two axes: a grid of cells;
+* more grid axes than two: their combinations with the vertical axis.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.data.load import SweepFrame
+
+ARM = "arm"
+SEED = "seed"
+SEEDS_PREFIX = "seeds."
+ABSENT = "–"
+"""The tick of trials that do not have the axis."""
+MANY_VALUES = 12
+"""A numeric axis with more distinct values than this is drawn in bins."""
+BINS = 8
+
+
+class AxisError(ValueError):
+    """An axis that the sweep does not have: one line naming what is allowed."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of the picture."""
+
+    label: str
+    ticks: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    """In a row of cells, what each tick's values belong to (an arm and its axes); empty where nothing is to add."""
+    numeric: bool = False
+    """Whether every tick is a number, or a range of numbers."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes and each trial's place on them, in the order of the sweep's trials."""
+
+    x: Axis
+    y: Axis | None
+    places: tuple[tuple[int, int], ...]
+    """(x, y) indices of each trial; y is 0 in a row of cells."""
+    pooled: tuple[str, ...]
+    """Sampled axes that are not drawn: a cell holds draws of them."""
+
+
+def is_replicate(axis: str) -> bool:
+    """Whether an axis repeats a setting instead of changing it."""
+    return axis == SEED or axis.startswith(SEEDS_PREFIX)
+
+
+def axis_words(axis: str) -> str:
+    """``weight decay`` for ``optimizer.weight_decay``."""
+    return axis.rpartition(".")[2].replace("_", " ")
+
+
+def setting_words(setting: Mapping[str, Any]) -> str:
+    """``AdamW, weight decay 0.5``: a setting's coordinates, its arm by its name alone."""
+    return ", ".join(
+        str(value) if name == ARM else f"{axis_words(name)} {tick_text(value)}" for name, value in setting.items()
+    )
+
+
+def find_axis(frame: SweepFrame, option: str, given: str | None) -> str | None:
+    """The axis that ``--x`` or ``--y`` names: in full, or by an ending that only one axis has.
+
+    :raises AxisError: naming what is allowed.
+    """
+    axes = frame.axes()
+    if given is None or given in axes:
+        return given
+    matches = [axis for axis in axes if axis.endswith(f".{given}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise AxisError(f"{option} {given}: could be {' or '.join(matches)}")
+    allowed = f"allowed: {', '.join(axes)}" if axes else f"{frame.name} has no axis"
+    raise AxisError(f"{option} {given}: no such axis; {allowed}")
+
+
+def lay_out(frame: SweepFrame, x: str | None = None, y: str | None = None) -> Layout:
+    """Place every trial.
+
+    :param x: the horizontal axis, in full or by its ending; by default what the sweep's own shape suggests.
+    :param y: likewise, the vertical axis.
+    :raises AxisError: for an axis that the sweep does not have, or the same one twice.
+    """
+    x, y = find_axis(frame, "--x", x), find_axis(frame, "--y", y)
+    if x is not None and x == y:
+        raise AxisError(f"--y {y}: is the horizontal axis already; allowed: another axis, or none")
+    points = [trial.coordinates for trial in frame.trials]
+    scales = {name: _Scale(name, points) for name in frame.axes()}
+    varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies]
+    drawn = {name for name in varying if name in frame.sampled and scales[name].binned}
+    nested = any(name not in point for point in points for name in varying)
+    others = [name for name in varying if name not in (x, y)]
+    if x is None and y is not None:
+        x, y = (others.pop(0), y) if others else (y, None)
+    elif y is None and not nested:
+        if x is None and len(others) > 1 and others[0] == ARM:
+            others.append(others.pop(0))  # arms read best as rows
+        if x is None and others:
+            x = others.pop(0)
+        if y is None and others:
+            y = others.pop(0)
+    if nested and x is None:
+        others, x = others[1:], others[0]
+    grid = [name for name in others if name not in drawn]
+    pooled = tuple(name for name in others if name in drawn)
+    if y is None:
+        names = sorted([name for name in (x, *grid) if name is not None], key=lambda name: name != ARM)
+        axis, indices = _row(names, scales, points)
+        return Layout(axis, None, tuple((index, 0) for index in indices), pooled)
+    assert x is not None
+    x_axis, columns = _joined([x], scales, points)
+    y_axis, rows = _joined([y, *grid], scales, points)
+    return Layout(x_axis, y_axis, tuple(zip(columns, rows, strict=True)), pooled)
+
+
+class _Scale:
+    """The values of one axis in their order, as ticks."""
+
+    def __init__(self, name: str, points: Sequence[Mapping[str, Any]]) -> None:
+        self.name = name
+        values = list(dict.fromkeys(point[name] for point in points if name in point))
+        self.absent = any(name not in point for point in points)
+        self.varies = len(values) + self.absent > 1
+        self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        self.binned = self.numeric and len(values) > MANY_VALUES
+        self.edges = _bin_edges(values) if self.binned else np.array([])
+        if self.binned:
+            self.ticks = [f"{low:.2g}–{high:.2g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
+        else:
+            self.values = sorted(values) if self.numeric else values
+            self.ticks = [tick_text(value) for value in self.values]
+
+    def index(self, point: Mapping[str, Any]) -> int:
+        """The position of a trial; one past the last where it does not have the axis."""
+        if self.name not in point:
+            return len(self.ticks)
+        if self.binned:
+            inside = int(np.searchsorted(self.edges, point[self.name], side="right")) - 1
+            return min(max(inside, 0), len(self.ticks) - 1)
+        return self.values.index(point[self.name])
+
+    def tick(self, index: int) -> str:
+        return self.ticks[index] if index < len(self.ticks) else ABSENT
+
+
+def tick_text(value: Any) -> str:
+    """A value as a tick says it."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _bin_edges(values: Sequence[float]) -> np.ndarray:
+    """Even edges, on a logarithmic scale where the values are positive and span two decades."""
+    low, high = float(min(values)), float(max(values))
+    if low > 0 and high / low >= 100:
+        return np.geomspace(low, high, BINS + 1)
+    return np.linspace(low, high, BINS + 1)
+
+
+def _joined(
+    names: Sequence[str], scales: Mapping[str, _Scale], points: Sequence[Mapping[str, Any]]
+) -> tuple[Axis, list[int]]:
+    """The combinations of these axes that occur, in order, as one axis; and each trial's index on it."""
+    keys = [tuple(scales[name].index(point) for name in names) for point in points]
+    order = sorted(set(keys))
+    ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
+    label = " · ".join(axis_words(name) for name in names)
+    return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), [order.index(key) for key in keys]
+
+
+def _row(
+    names: Sequence[str], scales: Mapping[str, _Scale], points: Sequence[Mapping[str, Any]]
+) -> tuple[Axis, list[int]]:
+    """As :func:`_joined`, with what a cell's values belong to told apart from the values."""
+    if not names:
+        return Axis("", ("all trials",)), [0] * len(points)
+    keys = [tuple(scales[name].index(point) for name in names) for point in points]
+    order = sorted(set(keys))
+    ticks, groups = [], []
+    for key in order:
+        tick_of = {
+            name: scales[name].tick(index)
+            for name, index in zip(names, key, strict=True)
+            if index < len(scales[name].ticks)
+        }
+        arm = tick_of.pop(ARM, None)
+        ticks.append(" · ".join(tick_of.values()) or arm or ABSENT)
+        own = " · ".join(axis_words(name) for name in tick_of)
+        groups.append(f"{arm}, {own}" if arm and own else "")
+    label = " · ".join(axis_words(name) for name in names if name != ARM) or ARM
+    return Axis(label, tuple(ticks), tuple(groups) if any(groups) else ()), [order.index(key) for key in keys]

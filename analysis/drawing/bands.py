@@ -1,0 +1,206 @@
+"""Training curves as the paper's figures show them: seeds as bands, the onset of softmax collapse marked.
+
+A band spans the seeds' extremes, its line is their median; with one or two seeds every line is drawn.  Nothing is
+extended: where a seed was not followed, it is left out, and a line ends where the last seed does.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+
+from analysis.data.evidence import STEP, TrialEvidence, thousands
+from analysis.drawing.style import DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEM_COLOUR
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#555555")
+"""Okabe and Ito's palette, for what has no order: arms, tasks, losses."""
+DTYPE_COLOURS = {"float16": "#e69f00", "bfloat16": "#cc79a7", "float32": "#56b4e9", "float64": "#005b8e"}
+COLLAPSE_COLOUR = DIVERGED_COLOUR
+COLLAPSE_LEVEL = 0.5
+"""The onset of collapse is where this share of the training rows has collapsed."""
+EPOCH = "epoch"
+"""The column that says how often the training rows have been seen."""
+EARLY = 8
+"""The first part of the measurements, one in so many, need not be in the picture."""
+FEW = 2
+"""Up to so many seeds each has a line of its own, and there is no band."""
+
+
+def ramp(count: int) -> list[Any]:
+    """Colours for what has an order (decays, α): from light to dark, legible on white."""
+    return [colormaps["YlGnBu"](share) for share in np.linspace(0.36, 1.0, max(count, 1))[:count]]
+
+
+def draw_band(
+    axes: Axes,
+    trials: Sequence[TrialEvidence],
+    column: str,
+    *,
+    colour: Any = GEN_COLOUR,
+    label: str | None = None,
+    dashed: bool = False,
+    width: float = 1.8,
+) -> None:
+    """A column of the trials of one group over steps; nothing where none of them measured it."""
+    curves = [(steps, values) for steps, values in (trial.measured(column) for trial in trials) if len(steps)]
+    if not curves:
+        return
+    look: dict[str, Any] = {"color": colour, "lw": width, "ls": (0, (3.2, 1.6)) if dashed else "-", "zorder": 3}
+    if len(curves) <= FEW:
+        for index, (steps, values) in enumerate(curves):
+            axes.plot(steps, values, label=label if index == 0 else None, **look)
+        return
+    grid, stacked = stack(trials, column)
+    with np.errstate(all="ignore"):
+        low, high = np.nanmin(stacked, axis=0), np.nanmax(stacked, axis=0)
+        axes.fill_between(grid, low, high, color=colour, alpha=0.08 if dashed else 0.18, lw=0, zorder=2)
+        axes.plot(grid, np.nanmedian(stacked, axis=0), label=label, **look)
+
+
+def stack(trials: Sequence[TrialEvidence], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The trials' values of a column on the union of their measured steps: (T,) and (trials, T), NaN beyond a trial.
+
+    Between two of its own measurements a trial is interpolated.  A trial that was stopped on success keeps its last
+    accuracy up to the longest of the others.
+    """
+    measured = [trial.measured(column) for trial in trials]
+    grid = np.unique(np.concatenate([steps for steps, _ in measured])) if measured else np.empty(0)
+    rows = []
+    for trial, (steps, values) in zip(trials, measured, strict=True):
+        if not len(steps):
+            continue
+        keeps = column.endswith("_accuracy") and trial.stop_reason is not None
+        rows.append(np.interp(grid, steps, values, left=math.nan, right=values[-1] if keeps else math.nan))
+    return grid, np.array(rows).reshape(len(rows), len(grid))
+
+
+def over_epochs(trial: TrialEvidence) -> TrialEvidence:
+    """The trial with its epochs where its steps are, for a horizontal axis that means the same everywhere."""
+    return replace(trial, curves={**trial.curves, STEP: trial.curves[EPOCH]})
+
+
+def late_range(trials: Sequence[TrialEvidence], column: str) -> tuple[float, float] | None:
+    """The extremes of a column without its first measurements, which, far off, would leave no room for what differs.
+
+    None where no trial measured it.
+    """
+    shown = [values[-(-len(values) // EARLY) :] for _, values in (trial.measured(column) for trial in trials)]
+    found = [value for values in shown for value in values]
+    return (float(min(found)), float(max(found))) if found else None
+
+
+def draw_accuracies(
+    axes: Axes, trials: Sequence[TrialEvidence], *, colour: Any = None, label: str = "", train: bool = True
+) -> None:
+    """Test accuracy as a line and training accuracy dashed; without a colour, both in the house's own colours."""
+    words = f"{label}, " if label else ""
+    if train:
+        draw_band(
+            axes,
+            trials,
+            "train_accuracy",
+            colour=colour or MEM_COLOUR,
+            dashed=True,
+            width=1.3,
+            label=None if colour else f"{words}train",
+        )
+    named = label if colour else f"{words}test"
+    draw_band(axes, trials, "test_accuracy", colour=colour or GEN_COLOUR, label=named)
+
+
+def collapse_onset(trial: TrialEvidence, column: str = "sc_any_fraction", level: float = COLLAPSE_LEVEL) -> float:
+    """The first step at which more than ``level`` of the training rows have collapsed; infinite where none so far."""
+    return trial.first_reaching(column, math.nextafter(level, 1))
+
+
+def mark_collapse(
+    axes: Axes,
+    trials: Sequence[TrialEvidence],
+    *,
+    colour: Any = COLLAPSE_COLOUR,
+    column: str = "sc_any_fraction",
+    label: str | None = None,
+) -> None:
+    """Mark each seed's onset of softmax collapse on its test curve: a ring, and a thin line down to the axis."""
+    for trial in trials:
+        onset = collapse_onset(trial, column)
+        if math.isinf(onset):
+            continue
+        height = trial.at("test_accuracy", onset)
+        axes.plot([onset, onset], [axes.get_ylim()[0] if axes.get_yscale() == "log" else 0, height], color=colour,
+                  lw=0.7, ls=":", zorder=2.5)  # fmt: skip
+        axes.plot([onset], [height], marker="o", ms=6, mfc="white", mec=colour, mew=1.5, ls="", zorder=5, label=label)
+        label = None
+
+
+def tidy(axes: Axes, title: str = "", *, ylabel: str = "", xlabel: str = "steps") -> None:
+    """The house's axes: no box, a faint grid, the title at the left."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+    axes.tick_params(color="#9a9a9a", labelcolor=INK, labelsize=8.5)
+    axes.grid(color=GRID, lw=0.7, zorder=0.5)
+    axes.set_axisbelow(True)
+    if title:
+        axes.set_title(title, loc="left", fontsize=10, color=INK, fontweight="bold")
+    axes.set_xlabel(xlabel, fontsize=9, color=INK)
+    axes.set_ylabel(ylabel, fontsize=9, color=INK)
+
+
+def accuracy_axis(axes: Axes) -> None:
+    """The vertical axis from 0 to 100 %."""
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def step_axis(axes: Axes, *, log: bool, until: float | None = None, start: float = 1) -> None:
+    """The horizontal axis in steps, linear or logarithmic, with plain numbers."""
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(left=start)
+        axes.xaxis.set_minor_locator(NullLocator())
+    if until is not None:
+        axes.set_xlim(start if log else -0.01 * until, until)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_steps(value)))
+
+
+def _short_steps(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 10_000 else thousands(value)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """A quiet legend; none where nothing has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**({"fontsize": 8.5, "frameon": False, "labelspacing": 0.35, "handlelength": 1.8} | options))
+
+
+def not_run(axes: Axes, what: str = "not run") -> None:
+    """An empty panel that says so."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, what, ha="center", va="center", fontsize=10, color=FAINT, transform=axes.transAxes)
+
+
+def mark_step(axes: Axes, step: float, text: str = "") -> None:
+    """A vertical line at a step that the statement names."""
+    axes.axvline(step, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
+    if text:
+        axes.text(step, 1.0, f" {text}", fontsize=8, color=FAINT, va="top", transform=axes.get_xaxis_transform())
+
+
+def mark_level(axes: Axes, value: float, text: str = "") -> None:
+    """A horizontal line at a value that the statement names."""
+    axes.axhline(value, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
+    if text:
+        axes.text(
+            1.0, value, text, fontsize=8, color=FAINT, va="bottom", ha="right", transform=axes.get_yaxis_transform()
+        )
+
+
+def last_measured(groups: Mapping[Any, Sequence[TrialEvidence]]) -> float:
+    """The largest measured step of any trial; 1 without any."""
+    return max((float(t.curves[STEP][-1]) for trials in groups.values() for t in trials if t.begun), default=1.0)

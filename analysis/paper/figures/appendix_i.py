@@ -1,0 +1,129 @@
+"""App. I: Adam's ε, and a log-softmax written by hand."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, not_run, ramp, step_axis, tidy
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, judge, percent, report, spread
+
+NATIVE, BY_HAND = "native", "by hand"
+COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
+GAP = 0.08
+"""How far below the smallest ε's a test accuracy must end: the gap that Fig. 2's statement asks for."""
+STILL = 0.01
+"""A test accuracy that changes by less than this over the second half of the run has stopped."""
+BEFORE_COLLAPSE = 0.1
+MEMORISED = 0.99
+
+
+def epsilons(evidence: Evidence) -> list[float]:
+    """Every ε of the sweep, ascending."""
+    return sorted(float(value) for value in evidence.values("eps"))
+
+
+def frozen(smallest: TrialEvidence, larger: TrialEvidence) -> Told:
+    """Whether the larger ε has ended learning before collapse, and the smallest ε shows that there was more to learn.
+
+    All of: it has memorised; its test accuracy changes by less than a point over the second half of the run; it ends
+    at least 8 points below the smallest ε's; and fewer than a tenth of its rows are in collapse at the end.
+    """
+    horizon = larger.horizon_steps
+    best, half, end = smallest.at(TEST, horizon), larger.at(TEST, horizon / 2), larger.at(TEST, horizon)
+    if math.isnan(best) or math.isnan(half) or math.isnan(end):
+        return None
+    return (
+        larger.largest(TRAIN) >= MEMORISED
+        and abs(end - half) < STILL
+        and best - end >= GAP
+        and larger.final(COLLAPSE) < BEFORE_COLLAPSE
+    )
+
+
+def some(told: Sequence[Told]) -> Told:
+    """True where one is; None where one cannot be told; else False."""
+    return True if True in told else None if None in told or not told else False
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """In every seed, whether some larger ε froze learning; the two log-softmaxes beside it."""
+    listed = epsilons(evidence)
+    groups = {eps: evidence.by_seed(arm=NATIVE, eps=eps) for eps in listed}
+    smallest = groups[listed[0]]
+    holds = tuple(
+        some([frozen(trial, groups[eps][seed]) for eps in listed[1:] if seed in groups[eps]])
+        for seed, trial in smallest.items()
+    )
+    by_hand = {eps: evidence.by_seed(arm=BY_HAND, eps=eps) for eps in listed}
+    return judge(
+        Claim(
+            "some larger ε freezes learning while SC < .1: memorised, test accuracy still over the second half and 8 "
+            "points below the smallest ε's",
+            holds,
+            "test accuracy and rows in collapse at the end by ε: "
+            + "; ".join(f"{eps:g}: {ends(group)}" for eps, group in groups.items() if group),
+        ),
+        report("log-softmax by hand minus native, test accuracy at the end", contrast(groups, by_hand)),
+    )
+
+
+def ends(group: Mapping[Any, TrialEvidence]) -> str:
+    """``83 %, 4 % collapsed``."""
+    trials = group.values()
+    return (
+        f"{percent(trial.final(TEST) for trial in trials)}, {percent(trial.final(COLLAPSE) for trial in trials)} "
+        f"collapsed"
+    )
+
+
+def contrast(
+    native: Mapping[float, Mapping[Any, TrialEvidence]], by_hand: Mapping[float, Mapping[Any, TrialEvidence]]
+) -> str:
+    """The difference in points within the seeds, where both are there."""
+    words = []
+    for eps, group in by_hand.items():
+        apart = [100 * (trial.final(TEST) - native[eps][seed].final(TEST)) for seed, trial in group.items()
+                 if seed in native[eps]]  # fmt: skip
+        if apart:
+            words.append(f"ε {eps:g}: {spread(apart, '+.1f')} points")
+    return "; ".join(words)
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """Left: test accuracy over ε; right: the two log-softmaxes at the ε that both have."""
+    left, right = figure.subplots(1, 2, sharey=True)
+    listed = epsilons(evidence)
+    for eps, colour in zip(listed, ramp(len(listed)), strict=True):
+        draw_accuracies(left, evidence.where(arm=NATIVE, eps=eps), colour=colour, label=f"ε = {eps:g}", train=False)
+    by_hand = evidence.where(arm=BY_HAND)
+    if by_hand:
+        both = sorted({trial.setting["optimizer.eps"] for trial in by_hand})
+        for place, eps in enumerate(both):
+            for offset, arm in enumerate((NATIVE, BY_HAND)):
+                draw_accuracies(right, evidence.where(arm=arm, eps=eps), colour=COLOURS[2 * place + offset],
+                                label=f"{arm}, ε = {eps:g}", train=False)  # fmt: skip
+    until = max(trial.horizon_steps for trial in evidence.where())
+    for axes, title in ((left, "Test accuracy over ε"), (right, "Test accuracy, log-softmax native and by hand")):
+        if axes is right and not by_hand:
+            not_run(axes, "by hand: not run")
+            continue
+        tidy(axes, title, xlabel="steps (log scale)")
+        accuracy_axis(axes)
+        step_axis(axes, log=True, start=5, until=until)
+        legend(axes, loc="upper left")
+
+
+FIGURE = PaperFigure(
+    name="appendix_i",
+    title="Adam's ε, and a log-softmax by hand",
+    statement="A larger ε of Adam freezes learning while fewer than a tenth of the training rows are in softmax "
+    "collapse.",
+    space="appendix_i_eps",
+    columns=(TRAIN, TEST, COLLAPSE),
+    verdict=verdict,
+    draw=draw,
+)

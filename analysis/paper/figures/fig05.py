@@ -1,0 +1,110 @@
+"""Fig. 5: how much of each tensor's update is naive loss minimisation, in MLPs and in a transformer."""
+
+import math
+
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import COLOURS, draw_band, legend, mark_level, mark_step, not_run, step_axis, tidy
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread, spread_steps
+
+ARMS = {"5a": "MLP with bias", "5b": "MLP without bias", "5c": "transformer"}
+OUTPUT = {"5a": "weight_2", "5b": "weight_2", "5c": "unembed"}
+"""The output layer's weights."""
+MLP_TENSORS = ("weight_0", "weight_1", "weight_2", "bias_0", "bias_1", "bias_2")
+TRANSFORMER_TENSORS = ("embed", "unembed", "feed_in", "feed_out")
+"""Those that the paper's panel c shows."""
+GRADIENT, UPDATE = "alignment_gradient", "alignment_update"
+ALIGNED = 0.8
+WITHIN = 500
+"""Steps after memorising by which the output layer is aligned."""
+
+
+def memorised(trial: TrialEvidence) -> float:
+    """The first measurement of a sustained training accuracy of .99; infinite where there is none so far."""
+    event = trial.event("t_mem", 0.99)
+    return event.high_steps if event.occurred else math.inf
+
+
+def largest_after(trial: TrialEvidence, column: str) -> float:
+    """The largest cosine measured from memorising to 500 steps later; NaN where there is none."""
+    start = memorised(trial)
+    steps, values = trial.measured(column)
+    there = values[(steps >= start) & (steps <= start + WITHIN)]
+    return float(there.max()) if len(there) else math.nan
+
+
+def aligned(trial: TrialEvidence, column: str) -> Told:
+    """Whether a cosine reaches .8 between memorising and 500 steps later; None: not followed so far."""
+    if largest_after(trial, column) >= ALIGNED:
+        return True
+    return False if trial.last_step >= memorised(trial) + WITHIN else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The output layer of each model: its alignment with -g is judged, that with the update told beside it."""
+    claims = []
+    for panel, model in ARMS.items():
+        trials = evidence.where(arm=panel)
+        name = OUTPUT[panel]
+        gradients = [largest_after(trial, f"{GRADIENT}.{name}") for trial in trials]
+        claims.append(
+            Claim(
+                f"{panel}, {model}: the output layer's alignment with -g reaches .8 by 500 steps after t_mem",
+                tuple(aligned(trial, f"{GRADIENT}.{name}") for trial in trials),
+                f"at most {spread(gradients)} there; memorised at {spread_steps(memorised(trial) for trial in trials)}",
+            )
+        )
+        if trials:
+            updates = spread(largest_after(trial, f"{UPDATE}.{name}") for trial in trials)
+            claims.append(
+                report(f"{panel}, {model}: its alignment with the optimizer's update", f"at most {updates} there")
+            )
+    return judge(*claims)
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """A panel for each model: each tensor's cosine with -g; the output layer's with the update dashed."""
+    for index, (axes, (panel, model)) in enumerate(zip(figure.subplots(1, 3, sharey=True), ARMS.items(), strict=True)):
+        trials = evidence.where(arm=panel)
+        if not trials:
+            not_run(axes, f"{model}: not run")
+            continue
+        tensors = TRANSFORMER_TENSORS if panel == "5c" else MLP_TENSORS
+        for name, colour in zip(tensors, COLOURS, strict=False):
+            draw_band(axes, trials, f"{GRADIENT}.{name}", colour=colour, label=words(name))
+        output = COLOURS[tensors.index(OUTPUT[panel])]
+        draw_band(axes, trials, f"{UPDATE}.{OUTPUT[panel]}", colour=output, dashed=True, width=1.3,
+                  label=f"{words(OUTPUT[panel])}, update")  # fmt: skip
+        tidy(axes, f"{panel}  {model}", xlabel="steps (log scale)", ylabel="cosine of θ with -g" if index == 0 else "")
+        axes.set_ylim(-0.85, 1.03)
+        step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
+        mark_level(axes, ALIGNED)
+        steps = [step for trial in trials if math.isfinite(step := memorised(trial))]
+        if steps:
+            mark_step(axes, sorted(steps)[len(steps) // 2], "t_mem")
+        legend(axes, loc="lower right", fontsize=7.5)
+
+
+def words(name: str) -> str:
+    """A parameter's name for the legend: ``weight 2``."""
+    return name.replace("_", " ")
+
+
+FIGURE = PaperFigure(
+    name="fig05",
+    title="Alignment of the gradient with naive loss minimisation, tensor by tensor",
+    statement="In an MLP with and without bias and in a transformer the output layer's alignment with the direction "
+    "of naive loss minimisation is at least .8 by 500 steps after t_mem.",
+    space=("fig05_alignment_mlp", "fig05_alignment_transformer"),
+    columns=(
+        "train_accuracy",
+        "test_accuracy",
+        *(f"{GRADIENT}.{name}" for name in (*MLP_TENSORS, *TRANSFORMER_TENSORS)),
+        *(f"{UPDATE}.{name}" for name in ("weight_2", "unembed")),
+    ),
+    verdict=verdict,
+    draw=draw,
+    size_in=(10.4, 3.9),
+)

@@ -1,0 +1,134 @@
+"""Fig. 8: zeroing the gradient of the true class's logit stops a run that generalises."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import (
+    COLOURS,
+    accuracy_axis,
+    draw_accuracies,
+    draw_band,
+    legend,
+    mark_step,
+    step_axis,
+    tidy,
+)
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, at_least, judge, percent, report, spread
+
+CONTROL, ZEROED, LITERAL = ARMS = "control", "true class's gradient zeroed", "true class's logit times 0"
+ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0], COLOURS[1]), strict=True))
+TEST = "test_accuracy"
+CHANGE, GAIN = 0.01, 0.25
+
+
+def intervened_at(evidence: Evidence) -> int:
+    """N: the first step whose update is made without the true class's gradient."""
+    return int(evidence.values("at_step")[0])
+
+
+def after(trial: TrialEvidence, since: int) -> np.ndarray:
+    """The test accuracies from N on: where N itself was not looked at, from the first look after it."""
+    steps, values = trial.measured(TEST)
+    return values[steps >= since]
+
+
+def at_change(trial: TrialEvidence, since: int) -> float:
+    """The first of them; NaN of a run that is not there yet."""
+    later = after(trial, since)
+    return float(later[0]) if len(later) else math.nan
+
+
+def change(trial: TrialEvidence, since: int) -> float:
+    """How far the test accuracy goes from its value at N, up or down; NaN of a run that is not there yet."""
+    later = after(trial, since)
+    return float(abs(later - later[0]).max()) if len(later) else math.nan
+
+
+def stopped(trial: TrialEvidence, since: int) -> Told:
+    """Whether the test accuracy stays within a point of what it was at N; None where it may still leave it."""
+    largest = change(trial, since)
+    if largest >= CHANGE:
+        return False
+    return True if largest < CHANGE and trial.known_until >= trial.horizon_steps else None
+
+
+def gain(trial: TrialEvidence, since: int) -> float:
+    """The test accuracy at the horizon minus that at N; of a run that is not there yet, so far."""
+    return trial.final(TEST) - at_change(trial, since)
+
+
+def gained(trial: TrialEvidence, since: int) -> Told:
+    """Whether a control has gained enough since N."""
+    told = at_least(gain(trial, since), GAIN)
+    return told if told or trial.known_until >= trial.horizon_steps else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The changed run may not move after N, and its control must; the text's own way of changing it is reported."""
+    since = intervened_at(evidence)
+    control, zeroed, literal = (evidence.where(arm=arm) for arm in ARMS)
+    return judge(
+        Claim(
+            "after N the test accuracy of the changed run stays within 1 point of what it was",
+            tuple(stopped(trial, since) for trial in zeroed),
+            f"N = {since}: {percent(at_change(trial, since) for trial in zeroed)} there, then "
+            f"{percent(change(trial, since) for trial in zeroed)} away from it at most; "
+            f"{percent(trial.final(TEST) for trial in zeroed)} at the end",
+        ),
+        Claim(
+            "the control gains at least 25 points after N",
+            tuple(gained(trial, since) for trial in control),
+            f"{percent(at_change(trial, since) for trial in control)} at N, "
+            f"{percent(trial.final(TEST) for trial in control)} at the end",
+        ),
+        report("the training loss of the changed run", _losses(zeroed, since)),
+        report(
+            "the text's other reading, the true class's logit times 0: the test accuracy after N",
+            f"{percent(at_change(trial, since) for trial in literal)} at N, then at most "
+            f"{percent(change(trial, since) for trial in literal)} away from it; "
+            f"{percent(trial.final(TEST) for trial in literal)} at the end",
+        ),
+    )
+
+
+def _losses(trials: tuple[TrialEvidence, ...], since: int) -> str:
+    """The training loss at N and at the end; empty where no run is past N."""
+    past = [trial for trial in trials if trial.last_step > since]
+    if not past:
+        return ""
+    before, after = (trial.at("train_loss", since) for trial in past), (trial.final("train_loss") for trial in past)
+    accuracy = percent(trial.final("train_accuracy") for trial in past)
+    return f"{spread(before, '.1e')} at N, {spread(after, '.1e')} at the end, with a training accuracy of {accuracy}"
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """Left: the accuracies; right: the training loss; both with N marked."""
+    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
+    since = intervened_at(evidence)
+    for arm, colour in ARM_COLOURS.items():
+        draw_accuracies(left, evidence.where(arm=arm), colour=colour, label=arm)
+        draw_band(right, evidence.where(arm=arm), "train_loss", colour=colour, label=arm)
+    tidy(left, "Test accuracy; training dashed")
+    accuracy_axis(left)
+    tidy(right, "Training loss")
+    right.set_yscale("log")
+    legend(right, loc="lower left")
+    for axes in (left, right):
+        step_axis(axes, log=False, until=max(trial.horizon_steps for trial in evidence.where()))
+        mark_step(axes, since, "N")
+
+
+FIGURE = PaperFigure(
+    name="fig08",
+    title="Softmax collapse by hand in a run that generalises",
+    statement="From step N on the gradient with respect to the true class's logit is zero: the test accuracy changes "
+    "by less than 1 point after N, while that of the control gains at least 25.",
+    space="fig08_zeroed_true_class",
+    columns=("train_accuracy", "test_accuracy", "train_loss"),
+    verdict=verdict,
+    draw=draw,
+)

@@ -1,0 +1,124 @@
+"""Fig. 9: the dynamics of Fig. 2 with normalised gradient descent in place of AdamW."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import (
+    DTYPE_COLOURS,
+    accuracy_axis,
+    collapse_onset,
+    draw_accuracies,
+    legend,
+    mark_collapse,
+    not_run,
+    step_axis,
+    tidy,
+)
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, judge, percent, report, spread_steps
+
+DTYPES = "float16", "float32", "float64"
+TEST = "test_accuracy"
+CLAIMED_FROM = 0.5
+"""The order is claimed for more than this fraction of the pairs: at 40 % nothing generalises in the paper either."""
+
+
+def fractions(evidence: Evidence) -> list[float]:
+    """The training fractions, ascending."""
+    return sorted(float(value) for value in evidence.values("train_fraction"))
+
+
+def ordered(values: list[float]) -> Told:
+    """Whether numbers ascend strictly; None where one is unknown."""
+    if any(math.isnan(value) for value in values):
+        return None
+    return all(low < high for low, high in pairwise(values))
+
+
+def end(trial: TrialEvidence) -> float:
+    """The test accuracy at the end of a whole run."""
+    return trial.at(TEST, trial.horizon_steps)
+
+
+def onsets(trials: list[TrialEvidence]) -> list[float]:
+    """The onset of collapse of each; those not seen lie beyond the run, and tell nothing of each other: then NaN."""
+    found = [collapse_onset(trial) for trial in trials]
+    for place, (trial, onset) in enumerate(zip(trials, found, strict=True)):
+        whole = trial.last_step >= trial.horizon_steps or trial.stop_reason is not None
+        if math.isinf(onset) and (not whole or math.inf in found[:place]):
+            found[place] = math.nan
+    return found
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """Fig. 2's two orders over the dtypes, at every fraction where they are claimed."""
+    claims = []
+    for fraction in fractions(evidence):
+        by_dtype = [evidence.by_seed(train_fraction=fraction, dtype=dtype) for dtype in DTYPES]
+        seeds = [seed for seed in by_dtype[0] if all(seed in trials for trials in by_dtype)]
+        rows = [[trials[seed] for trials in by_dtype] for seed in seeds]
+        finals = ", ".join(
+            f"{dtype} {percent(trial.final(TEST) for trial in trials.values())}"
+            for dtype, trials in zip(DTYPES, by_dtype, strict=True)
+        )
+        collapses = ", ".join(
+            f"{dtype} {spread_steps(collapse_onset(trial) for trial in trials.values())}"
+            for dtype, trials in zip(DTYPES, by_dtype, strict=True)
+        )
+        name = f"{100 * fraction:g} % of the pairs"
+        if fraction <= CLAIMED_FROM:
+            begun = any(by_dtype)
+            claims.append(report(f"{name}: the test accuracy at the end", finals if begun else ""))
+            claims.append(report(f"{name}: the onset of collapse (SC above .5)", collapses if begun else ""))
+            continue
+        claims.append(
+            Claim(
+                f"{name}: the test accuracy at the end ascends from float16 over float32 to float64",
+                tuple(ordered([end(trial) for trial in row]) for row in rows),
+                finals,
+            )
+        )
+        claims.append(
+            Claim(
+                f"{name}: the onset of collapse (SC above .5) ascends likewise",
+                tuple(ordered(onsets(row)) for row in rows),
+                f"at step: {collapses}",
+            )
+        )
+    return judge(*claims)
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """A panel a training fraction; rings mark the onset of collapse."""
+    listed = fractions(evidence)
+    panels = np.atleast_1d(figure.subplots(1, len(listed), sharey=True))
+    for axes, fraction in zip(panels, listed, strict=True):
+        trials = evidence.where(train_fraction=fraction)
+        if not trials:
+            not_run(axes)
+            continue
+        for dtype in DTYPES:
+            chosen, colour = evidence.where(train_fraction=fraction, dtype=dtype), DTYPE_COLOURS[dtype]
+            draw_accuracies(axes, chosen, colour=colour, label=dtype)
+            mark_collapse(axes, chosen, colour=colour)
+        tidy(axes, f"{100 * fraction:g} % of the pairs")
+        accuracy_axis(axes)
+        step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
+    panels[0].set_ylabel("test accuracy; training dashed", fontsize=9)
+    legend(panels[0], loc="upper left")
+
+
+FIGURE = PaperFigure(
+    name="fig09",
+    title="The dynamics of Fig. 2 under normalised gradient descent",
+    statement="With SGD whose learning rate is divided by the norm of the full gradient, the order of Fig. 2 over the "
+    "softmax's dtypes: the higher the precision, the later the collapse and the higher the final test accuracy.",
+    space="fig09_normalized_sgd",
+    columns=("train_accuracy", "test_accuracy", "sc_any_fraction"),
+    verdict=verdict,
+    draw=draw,
+)

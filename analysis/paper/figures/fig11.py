@@ -1,0 +1,135 @@
+"""Fig. 11: the losses while three changes of the loss make a network grok."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
+from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, judge, per_seed, report, spread, spread_steps
+from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
+
+ARMS = STABLEMAX, LOGIT_NORM, TAYLOR = "StableMax", "CE + λ‖z‖", "Taylor softmax"
+TEST_LOSS = "test_loss"
+FALL = 10.0
+
+
+def time_of(trial: TrialEvidence, event: str, threshold: float) -> float:
+    """The first measurement of a sustained accuracy; infinite: not within the run; NaN: not so far."""
+    found = trial.event(event, threshold)
+    if found.occurred:
+        return found.high_steps
+    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
+
+
+def fall(trial: TrialEvidence) -> float:
+    """The test loss at t_mem over the smallest one since; NaN before t_mem."""
+    memorised = time_of(trial, "t_mem", MEM_THRESHOLD)
+    steps, losses = trial.measured(TEST_LOSS)
+    later = losses[steps >= memorised]
+    return float(trial.at(TEST_LOSS, memorised) / later.min()) if len(later) else math.nan
+
+
+def fell(trial: TrialEvidence) -> Told:
+    """Whether the test loss has fallen 10-fold; a run that is not at its end may still do so."""
+    if fall(trial) >= FALL:
+        return True
+    return False if trial.last_step >= trial.horizon_steps or trial.stop_reason is not None else None
+
+
+def fastest(evidence: Evidence, seed: object) -> Told:
+    """Whether Taylor generalises before both others, of one seed."""
+    times = []
+    for arm in (TAYLOR, STABLEMAX, LOGIT_NORM):
+        trial = evidence.by_seed(arm=arm).get(seed)
+        times.append(math.nan if trial is None else time_of(trial, "t_gen", GEN_THRESHOLD))
+    ours, *others = times
+    # Another that is not there yet is later than what is there already.
+    followed = [evidence.by_seed(arm=arm).get(seed) for arm in (STABLEMAX, LOGIT_NORM)]
+    later = [
+        trial.known_until if math.isnan(time) and trial is not None else time
+        for time, trial in zip(others, followed, strict=True)
+    ]
+    if math.isinf(ours) and all(math.isinf(time) for time in others):
+        return False
+    if math.isnan(ours) or any(math.isnan(time) for time in later):
+        return None
+    if all(ours < time for time in later):
+        return True
+    return False if any(time <= ours for time in others) else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The fall of every test loss, and who is first."""
+    groups = {arm: evidence.where(arm=arm) for arm in ARMS}
+    falls = [
+        per_seed(
+            f"{arm}: the test loss falls at least 10-fold after t_mem",
+            trials,
+            fell,
+            f"by a factor of {spread(map(fall, trials), '.1f')}; t_mem at "
+            f"{spread_steps(time_of(trial, 't_mem', MEM_THRESHOLD) for trial in trials)}",
+        )
+        for arm, trials in groups.items()
+    ]
+    seeds = list(dict.fromkeys(trial.seed for trial in evidence.where()))
+    whole = all(groups.values())
+    return judge(
+        *falls,
+        Claim(
+            "Taylor softmax reaches a test accuracy of .95 before both others",
+            tuple(fastest(evidence, seed) for seed in seeds) if whole else (),
+            "; ".join(
+                f"{arm} {spread_steps(time_of(trial, 't_gen', GEN_THRESHOLD) for trial in trials)}"
+                for arm, trials in groups.items()
+            ),
+        ),
+        report(
+            "the test accuracy at the end",
+            ", ".join(
+                f"{arm} {spread((trial.final('test_accuracy') for trial in trials), '.3f')}"
+                for arm, trials in groups.items()
+                if trials
+            ),
+        ),
+    )
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """A panel a loss: both losses; and below it the test accuracies of all three."""
+    panels = np.atleast_1d(figure.subplots(1, len(ARMS) + 1))
+    until = max(trial.horizon_steps for trial in evidence.where())
+    for axes, arm in zip(panels, ARMS, strict=False):
+        trials = evidence.where(arm=arm)
+        if not trials:
+            not_run(axes)
+            continue
+        draw_band(axes, trials, "train_loss", colour=MEM_COLOUR, dashed=True, label="train")
+        draw_band(axes, trials, TEST_LOSS, colour=GEN_COLOUR, label="test")
+        tidy(axes, f"{arm}: loss")
+        axes.set_yscale("log")
+        step_axis(axes, log=True, start=10, until=until)
+    legend(panels[0], loc="lower left")
+    last = panels[-1]
+    for arm, colour in zip(ARMS, COLOURS, strict=False):
+        draw_accuracies(last, evidence.where(arm=arm), colour=colour, label=arm, train=False)
+    tidy(last, "Test accuracy")
+    accuracy_axis(last)
+    step_axis(last, log=True, start=10, until=until)
+    legend(last, loc="lower right")
+
+
+FIGURE = PaperFigure(
+    name="fig11",
+    title="Losses under StableMax, logit-norm regularisation and Taylor softmax",
+    statement="With each of StableMax, cross-entropy + λ‖z‖ and Taylor softmax the test loss falls at least 10-fold "
+    "after memorising, without weight decay; Taylor softmax generalises first.",
+    space="fig11_losses",
+    columns=("train_accuracy", "test_accuracy", "train_loss", TEST_LOSS),
+    verdict=verdict,
+    draw=draw,
+    size_in=(12.0, 3.6),
+)

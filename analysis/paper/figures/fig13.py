@@ -1,0 +1,150 @@
+"""Fig. 13: the output scale α, where there is generalisation without it and where there is none."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, every, judge, percent, report, spread_steps, stays_below
+from trainables.engine.events import PHASE_THRESHOLD
+
+SHALLOW, DEEP, ENTROPY = ARMS = "MSE, 1 hidden layer", "MSE, 2 hidden layers", "CE, 2 hidden layers"
+REACHED = 0.9
+"""The test accuracy that "no run reaches"."""
+HALF = 0.5
+"""The test accuracy at which a delay ends: what generalises only in part (small p does) has a delay too."""
+
+Runs = Mapping[float, Mapping[Any, TrialEvidence]]
+"""The trials of an arm by α and seed."""
+
+
+def alphas(evidence: Evidence) -> list[float]:
+    """Every α of the sweep, ascending."""
+    return sorted(float(value) for value in evidence.values("alpha"))
+
+
+def runs(evidence: Evidence, arm: str) -> Runs:
+    """The begun trials of an arm, by α and seed."""
+    return {alpha: evidence.by_seed(arm=arm, alpha=alpha) for alpha in alphas(evidence)}
+
+
+def delay(trial: TrialEvidence) -> tuple[float, bool]:
+    """Steps from a training accuracy of .9 to a test accuracy of .5, and whether both came.
+
+    Where only the first came, the least that there can be between them: infinite where the weights can never change
+    again.  NaN where neither did so far.
+    """
+    memorised = trial.event("t_mem", PHASE_THRESHOLD)
+    generalised = trial.event("t_gen", HALF)
+    if not memorised.occurred:
+        return math.nan, False
+    if generalised.occurred:
+        return generalised.high_steps - memorised.high_steps, True
+    return trial.known_until - memorised.high_steps, False
+
+
+def longer(smaller: TrialEvidence, larger: TrialEvidence) -> Told:
+    """Whether the delay at the larger α is the longer one."""
+    (before, before_came), (after, after_came) = delay(smaller), delay(larger)
+    if math.isnan(before) or math.isnan(after):
+        return None
+    if before_came and (after_came or after > before):
+        return after > before
+    # The smaller α's is still open, and has outlasted the other already.
+    return False if after_came and after <= before else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The delay from α to α in every seed of the shallow network; the largest test accuracy of the other two."""
+    shallow = runs(evidence, SHALLOW)
+    seeds = [seed for seed in seeds_of(shallow) if all(seed in trials for trials in shallow.values())]
+    growing = Claim(
+        "MSE, 1 hidden layer: the delay (training accuracy .9 to test accuracy .5) grows with α",
+        tuple(every(longer(small[seed], large[seed]) for small, large in pairwise(shallow.values())) for seed in seeds),
+        "; ".join(delay_words(alpha, trials) for alpha, trials in shallow.items() if trials),
+    )
+    return judge(growing, *(never(evidence, arm) for arm in (DEEP, ENTROPY)), memorising(shallow))
+
+
+def seeds_of(found: Runs) -> list[Any]:
+    """Every seed of which there is a trial at some α."""
+    return list(dict.fromkeys(seed for trials in found.values() for seed in trials))
+
+
+def delay_words(alpha: float, trials: Mapping[Any, TrialEvidence]) -> str:
+    """``α 2: 1 400 [1 300, 1 500] steps``, with how many are still open."""
+    found = [delay(trial) for trial in trials.values()]
+    came = [steps for steps, there in found if there]
+    words = f"α {alpha:g}: {spread_steps(came)} steps" if came else f"α {alpha:g}:"
+    waiting = [steps for steps, there in found if not there and not math.isnan(steps)]
+    return f"{words} over {spread_steps(waiting)} in {len(waiting)} of {len(found)}" if waiting else words
+
+
+def never(evidence: Evidence, arm: str) -> Claim:
+    """That no α brings an arm to a test accuracy of .9."""
+    found = runs(evidence, arm)
+    trials = [trial for group in found.values() for trial in group.values()]
+    largest = [max(group[s].largest("test_accuracy") for group in found.values() if s in group)
+               for s in seeds_of(found)]  # fmt: skip
+    memorised = sum(trial.largest("train_accuracy") >= REACHED for trial in trials)
+    return Claim(
+        f"{arm}: no run reaches a test accuracy of .9",
+        tuple(
+            every(stays_below(group[seed], "test_accuracy", REACHED) for group in found.values() if seed in group)
+            for seed in seeds_of(found)
+        ),
+        f"the best of any α and seed by seed {percent(largest)}; {memorised} of {len(trials)} runs have memorised, "
+        f"in up to {spread_steps(float(trial.last_step) for trial in trials)} steps"
+        if trials
+        else "",
+    )
+
+
+def memorising(found: Runs) -> Claim:
+    """The time to memorise, which a mere change of pace would stretch like the delay; and how far it generalises."""
+    words = []
+    for alpha, trials in found.items():
+        events = [trial.event("t_mem", PHASE_THRESHOLD) for trial in trials.values()]
+        memorised = [event.high_steps for event in events if event.occurred]
+        if memorised:
+            best = percent(trial.largest("test_accuracy") for trial in trials.values())
+            words.append(f"α {alpha:g}: {spread_steps(memorised)} ({best})")
+    return report("MSE, 1 hidden layer: steps to a training accuracy of .9 (best test accuracy)", "; ".join(words))
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """A panel an arm: training (dashed) and test accuracy at every α."""
+    panels = figure.subplots(1, 3, sharey=True)
+    listed = alphas(evidence)
+    for axes, arm in zip(panels, ARMS, strict=True):
+        trials = evidence.where(arm=arm)
+        if not trials:
+            not_run(axes, f"{arm}: not run")
+            continue
+        for alpha, colour in zip(listed, ramp(len(listed)), strict=True):
+            draw_accuracies(axes, evidence.where(arm=arm, alpha=alpha), colour=colour, label=f"α = {alpha:g}")
+        tidy(axes, arm, xlabel="steps (log scale)", ylabel="test accuracy; training dashed" if arm == SHALLOW else "")
+        accuracy_axis(axes)
+        step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
+        mark_level(axes, REACHED)
+    # The deep network's panel has the room, where there is one.
+    for axes in [axes for axes in (panels[1], panels[0], panels[2]) if axes.axison][:1]:
+        legend(axes, loc="center right")
+
+
+FIGURE = PaperFigure(
+    name="fig13",
+    title="The output scale α",
+    statement="With mean squared error and one hidden layer the delay of generalisation grows with α; with two "
+    "hidden layers, or with cross-entropy, no run reaches a test accuracy of .9.",
+    space="fig13_alpha",
+    columns=("train_accuracy", "test_accuracy"),
+    verdict=verdict,
+    draw=draw,
+    size_in=(10.4, 3.9),
+)

@@ -1,0 +1,156 @@
+"""Fig. 15: weight decay against ⊥Grad, over the strength of the decay."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from analysis.data.evidence import Evidence, TrialEvidence, thousands
+from analysis.diagram.tables import with_interval
+from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
+from analysis.drawing.style import FAINT, INK, round_steps
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread_steps
+from analysis.stats.survival import Waiting, paired_contrast
+from trainables.engine.events import GEN_THRESHOLD
+
+DECAY, ORTHOGONAL = "AdamW", "⊥AdamW"
+ORTHOGONAL_COLOUR = COLOURS[1]
+
+
+def decays(evidence: Evidence) -> list[float]:
+    """The decays of the sweep, ascending."""
+    return sorted(float(value) for value in evidence.values("weight_decay"))
+
+
+def t_gen(trial: TrialEvidence) -> float:
+    """The first measurement of a sustained test accuracy of .95; infinite: not by tau; NaN: not followed to tau."""
+    event = trial.event("t_gen", GEN_THRESHOLD)
+    if event.occurred:
+        return event.high_steps
+    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
+
+
+def times(trials: Sequence[TrialEvidence]) -> list[float]:
+    """The time of every trial."""
+    return [t_gen(trial) for trial in trials]
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """U-shape and failure at the large end seed by seed; ⊥AdamW against the best decay as a paired contrast."""
+    listed = decays(evidence)
+    at_decay = {decay: evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in listed}
+    seeds = [seed for seed in at_decay[listed[0]] if all(seed in trials for trials in at_decay.values())]
+    paths = [[t_gen(at_decay[decay][seed]) for decay in listed] for seed in seeds]
+    medians = ", ".join(f"{decay:g}: {spread_steps(times([*at_decay[decay].values()]))}" for decay in listed)
+    largest = [*at_decay[listed[-1]].values()]
+    # Followed to the end without memorising is failure too: the statement is about generalising.
+    failed = tuple(None if math.isnan(time) else math.isinf(time) for time in times(largest))
+    return judge(
+        Claim(
+            "U-shape: the soonest decay lies inside the range, and both ends are later",
+            tuple(u_shaped(path) for path in paths),
+            f"t_gen in steps, median [range] by decay: {medians}",
+        ),
+        Claim(
+            f"the largest decay, {listed[-1]:g}, fails",
+            failed,
+            f"the best test accuracy of any seed is {max(trial.largest('test_accuracy') for trial in largest):.3f}"
+            if largest
+            else "",
+        ),
+        report("hypothesis: ⊥AdamW without decay is sooner than the best decay", contrast_words(evidence)),
+    )
+
+
+def u_shaped(path: Sequence[float]) -> Told:
+    """Whether both ends of the times along the decays are later than the soonest between; None where one is open."""
+    if any(math.isnan(time) for time in path):
+        return None
+    return min(path[1:-1]) < min(path[0], path[-1])
+
+
+def contrast_words(evidence: Evidence) -> str:
+    """⊥AdamW minus the decay that is best on the other seeds, in steps of the restricted mean."""
+    ours = evidence.by_seed(arm=ORTHOGONAL)
+    groups = [evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in decays(evidence)]
+    shared = [seed for seed in ours if all(seed in group for group in groups)]
+    if not shared:
+        return ""
+    tau = evidence.trials[0].horizon_steps
+    waiting = [
+        Waiting.of([group[seed].event("t_gen", GEN_THRESHOLD) for seed in shared], tau) for group in [ours, *groups]
+    ]
+    found = paired_contrast(waiting[1:], waiting[:1], tau, np.random.default_rng(0))
+    sooner = spread_steps(times([ours[seed] for seed in shared]))
+    if found is None:
+        return f"⊥AdamW at {sooner}; too few seeds or steps for a contrast"
+    least = 2.0 ** (1 - found.pairs)
+    limit = f"; {found.pairs} pairs cannot go below {least:.3g}" if least >= 0.05 else ""
+    return (
+        f"⊥AdamW at {sooner} steps; minus the decay best on the other seeds "
+        f"{with_interval(found.difference_steps, '+.0f')} steps, p = {found.p:.3g}{limit}"
+    )
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """Left: time to generalise over the decay; right: the test accuracies."""
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _draw_times(left, evidence)
+    listed = decays(evidence)
+    for decay, colour in zip(listed, ramp(len(listed)), strict=True):
+        trials = evidence.where(arm=DECAY, weight_decay=decay)
+        draw_accuracies(right, trials, colour=colour, label=f"decay {decay:g}", train=False)
+    draw_accuracies(right, evidence.where(arm=ORTHOGONAL), colour=ORTHOGONAL_COLOUR, label=ORTHOGONAL, train=False)
+    tidy(right, "Test accuracy", xlabel="steps (log scale)")
+    accuracy_axis(right)
+    step_axis(right, log=True, start=10, until=evidence.trials[0].horizon_steps)
+    legend(right, loc="upper left")
+
+
+def _draw_times(axes: Axes, evidence: Evidence) -> None:
+    listed, tau = decays(evidence), evidence.trials[0].horizon_steps
+    tidy(axes, "Steps to a test accuracy of 95 %", xlabel="weight decay", ylabel="steps (log scale)")
+    axes.set_yscale("log")
+    never = 1.25 * tau
+    medians = []
+    for place, decay in enumerate(listed):
+        found = [time for time in times(evidence.where(arm=DECAY, weight_decay=decay)) if not math.isnan(time)]
+        lanes = place + (np.linspace(-0.16, 0.16, len(found)) if len(found) > 1 else np.zeros(len(found)))
+        for lane, time in zip(lanes, found, strict=True):
+            there = not math.isinf(time)
+            axes.plot([lane], [time if there else never], marker="o" if there else "^", ms=5, mec=COLOURS[0],
+                      mfc=COLOURS[0] if there else "white", ls="", zorder=4)  # fmt: skip
+        medians.append(float(np.median(found)) if found else math.nan)
+    shown = [middle if math.isfinite(middle) else math.nan for middle in medians]
+    axes.plot(range(len(listed)), shown, color=COLOURS[0], lw=1.4, zorder=3, label="AdamW: seeds and their median")
+    ours = [time for time in times(evidence.where(arm=ORTHOGONAL)) if math.isfinite(time)]
+    if ours:
+        axes.axhspan(min(ours), max(ours), color=ORTHOGONAL_COLOUR, alpha=0.22, lw=0, zorder=1)
+        axes.axhline(float(np.median(ours)), color=ORTHOGONAL_COLOUR, lw=1.6, zorder=2, label="⊥AdamW without decay")
+    axes.axhline(tau, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
+    axes.text(len(listed) - 0.45, never, f"not by {thousands(tau)}", fontsize=8, color=FAINT, va="center", ha="left",
+              clip_on=False)  # fmt: skip
+    axes.set_xticks(range(len(listed)), [f"{decay:g}" for decay in listed], color=INK)
+    axes.set_xlim(-0.5, len(listed) - 0.5)
+    axes.set_ylim(min([*ours, tau / 20]) * 0.8, tau * 1.5)
+    axes.yaxis.set_major_locator(FixedLocator(round_steps(20, tau)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: thousands(value))
+    legend(axes, loc="lower left")
+
+
+FIGURE = PaperFigure(
+    name="fig15",
+    title="Weight decay against ⊥Grad",
+    statement="Over the weight decay the time to generalise is U-shaped, and the largest decay fails. That ⊥AdamW "
+    "without decay is sooner than the best decay is a hypothesis to test, not to assume.",
+    space="wd_vs_orthograd",
+    sized=False,
+    columns=("train_accuracy", "test_accuracy"),
+    verdict=verdict,
+    draw=draw,
+)

@@ -1,0 +1,121 @@
+"""Fig. 16: temperature and label smoothing in the place of StableMax."""
+
+from matplotlib.figure import SubFigure
+
+from analysis.data.evidence import FULL, LAPTOP, Evidence, TrialEvidence
+from analysis.drawing.bands import (
+    COLOURS,
+    accuracy_axis,
+    collapse_onset,
+    draw_accuracies,
+    draw_band,
+    legend,
+    mark_level,
+    step_axis,
+    tidy,
+)
+from analysis.paper.figure import PaperFigure
+from analysis.paper.verdict import (
+    Claim,
+    Told,
+    Verdict,
+    judge,
+    per_seed,
+    percent,
+    reaches,
+    spread_steps,
+    stays_below,
+)
+
+SOFTMAX, TEMPERATURE, SMOOTHING, STABLEMAX = ARMS = "softmax", "temperature 1e5", "label smoothing .1", "StableMax"
+ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[1], COLOURS[3], COLOURS[2]), strict=True))
+COLLAPSE, TEST, TRAIN = "sc_loss_fraction", "test_accuracy", "train_accuracy"
+"""Collapse of the normaliser that the loss has: the softmax's, or StableMax's own, which the figure is about."""
+
+
+ONSET_LEVELS = {FULL: 0.5, LAPTOP: 0.01}
+"""Collapse has begun when more than this share of the training rows has collapsed; few have in a laptop's steps."""
+
+
+def delayed(plain: TrialEvidence, tempered: TrialEvidence, level: float) -> Told:
+    """Whether collapse begins later with the temperature."""
+    first, second = collapse_onset(plain, COLLAPSE, level), collapse_onset(tempered, COLLAPSE, level)
+    if second <= first:
+        return False if second <= plain.last_step else None
+    return True if second < float("inf") or tempered.last_step >= first else None
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """The temperature against the plain softmax of the same seed; the other two against their bounds."""
+    plain, tempered = evidence.by_seed(arm=SOFTMAX), evidence.by_seed(arm=TEMPERATURE)
+    pairs = [(plain[seed], tempered[seed]) for seed in plain if seed in tempered]
+    smoothed, stable = evidence.where(arm=SMOOTHING), evidence.where(arm=STABLEMAX)
+    level = ONSET_LEVELS[evidence.size]
+    return judge(
+        Claim(
+            f"temperature: collapse of more than {level:.0%} of the training rows comes later than plainly",
+            tuple(delayed(*pair, level) for pair in pairs),
+            f"plain {onsets([a for a, _ in pairs], level)}, temperature {onsets([b for _, b in pairs], level)}, test "
+            f"accuracy at the end {percent(a.final(TEST) for a, _ in pairs)} and "
+            f"{percent(b.final(TEST) for _, b in pairs)}",
+        ),
+        per_seed(
+            "label smoothing: no row ever collapses",
+            smoothed,
+            no_collapse,
+            f"at most {percent(trial.largest(COLLAPSE) for trial in smoothed)} of the rows",
+        ),
+        per_seed(
+            "label smoothing: the test accuracy stays below .99",
+            smoothed,
+            lambda trial: stays_below(trial, TEST, 0.99),
+            f"at most {percent(trial.largest(TEST) for trial in smoothed)}",
+        ),
+        per_seed(
+            "StableMax: the test accuracy reaches .95",
+            stable,
+            lambda trial: reaches(trial, TEST, 0.95, trial.horizon_steps),
+            f"at most {percent(trial.largest(TEST) for trial in stable)} in "
+            f"{spread_steps(float(trial.last_step) for trial in stable)} steps",
+        ),
+    )
+
+
+def no_collapse(trial: TrialEvidence) -> Told:
+    """Whether no row was in collapse at any measurement up to the horizon."""
+    if trial.largest(COLLAPSE) > 0:
+        return False
+    return True if trial.known_until >= trial.horizon_steps else None
+
+
+def onsets(trials: list[TrialEvidence], level: float) -> str:
+    """The first steps at which collapse has begun."""
+    return f"at {spread_steps(collapse_onset(trial, COLLAPSE, level) for trial in trials)}"
+
+
+def draw(evidence: Evidence, figure: SubFigure) -> None:
+    """Left: accuracies of every arm; right: the share of its training rows in collapse."""
+    left, right = figure.subplots(1, 2, sharex=True)
+    until = max(trial.horizon_steps for trial in evidence.where())
+    for arm, colour in ARM_COLOURS.items():
+        trials = evidence.where(arm=arm)
+        draw_accuracies(left, trials, colour=colour, label=arm)
+        draw_band(right, trials, COLLAPSE, colour=colour, label=arm)
+    for axes, title in ((left, "Test accuracy; training dashed"), (right, "Training rows whose loss has collapsed")):
+        tidy(axes, title, xlabel="steps (log scale)")
+        accuracy_axis(axes)
+        step_axis(axes, log=True, start=5, until=until)
+    mark_level(left, 0.95)
+    legend(right, loc="center left")
+
+
+FIGURE = PaperFigure(
+    name="fig16",
+    title="Temperature and label smoothing against StableMax",
+    statement="A temperature of 1e5 only delays softmax collapse; label smoothing has none, but its test accuracy "
+    "stays below .99; StableMax reaches .95.",
+    space="fig16_alternatives",
+    columns=(TRAIN, TEST, COLLAPSE),
+    verdict=verdict,
+    draw=draw,
+)

@@ -1,0 +1,215 @@
+"""Verdicts: what the evidence says of a figure's acceptance statement, by one rule for every figure.
+
+A claim is judged seed by seed: it holds (True), it does not (False), or the run is too short to tell (None).
+
+* met: it holds in every seed, or in as many as the statement itself asks for;
+* not met: at least three seeds can be told, and it fails in more than half of them;
+* undecided: between, or with fewer than three seeds, or where a seed that matters cannot be told yet;
+* reported: the statement names no threshold; the numbers stand for themselves;
+* not run: nothing was measured.
+
+A claim about the difference of two means is decided once, by its interval over the seeds, instead of seed by seed.
+
+A verdict is met when all its claims are, not met when one is not, and else undecided.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from analysis.data.evidence import TrialEvidence, thousands
+
+MET, NOT_MET, UNDECIDED, REPORTED, NOT_RUN = STATUSES = ("met", "not met", "undecided", "reported", "not run")
+MIN_SEEDS = 3
+
+Told = bool | None
+"""Whether something holds; None: cannot be told yet."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One part of an acceptance statement."""
+
+    text: str
+    holds: tuple[Told, ...]
+    """One a seed; empty where nothing was run."""
+    numbers: str
+    """What was measured, in words and numbers."""
+    needed: int | None = None
+    """How many seeds must hold; every one by default."""
+    min_seeds: int = MIN_SEEDS
+    """With fewer that can be told it stays undecided; 1 for what no seed changes."""
+    reported: bool = False
+    """Told beside the statement and not judged."""
+    open_because: str = ""
+    """Why it is undecided, where that is not a matter of counting seeds."""
+
+    @property
+    def status(self) -> str:
+        """One of :data:`STATUSES`."""
+        if self.reported:
+            return REPORTED if self.numbers else NOT_RUN
+        if not self.holds:
+            return NOT_RUN
+        told = [held for held in self.holds if held is not None]
+        if len(told) >= self.min_seeds and 2 * told.count(False) > len(told):
+            return NOT_MET
+        needed = len(self.holds) if self.needed is None else self.needed
+        return MET if len(told) >= self.min_seeds and told.count(True) >= needed else UNDECIDED
+
+    @property
+    def reason(self) -> str:
+        """Why it is undecided: ``holds in 1 of 1 seed; 3 are needed``; empty otherwise."""
+        if self.status != UNDECIDED:
+            return ""
+        if self.open_because:
+            return self.open_because
+        held, failed, open_ = (self.holds.count(value) for value in (True, False, None))
+        words = [f"holds in {held}, fails in {failed} of {_seeds(len(self.holds))}"]
+        if open_:
+            words = [f"{words[0]}, open in {open_}"]
+        if len(self.holds) < self.min_seeds:
+            words.append(f"{self.min_seeds} seeds are needed")
+        return "; ".join(words)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says of a whole statement."""
+
+    claims: tuple[Claim, ...] = ()
+    note: str = ""
+    """What a reader must know beside the numbers."""
+
+    @property
+    def status(self) -> str:
+        """One of :data:`STATUSES`."""
+        judged = {claim.status for claim in self.claims if not claim.reported}
+        if not judged:
+            return REPORTED if any(claim.status == REPORTED for claim in self.claims) else NOT_RUN
+        if NOT_MET in judged:
+            return NOT_MET
+        if judged == {MET}:
+            return MET
+        return NOT_RUN if judged == {NOT_RUN} else UNDECIDED
+
+    @property
+    def reason(self) -> str:
+        """Which claims decide it: those not met, or those that are open; empty where it is met or only reported."""
+        status = self.status
+        wanted = {NOT_MET: (NOT_MET,), UNDECIDED: (UNDECIDED, NOT_RUN)}.get(status, ())
+        return "; ".join(
+            f"{claim.text}: {claim.reason or claim.status}"
+            for claim in self.claims
+            if claim.status in wanted and not claim.reported
+        )
+
+
+NOTHING = Verdict()
+"""The verdict where nothing was run."""
+
+
+def judge(*claims: Claim, note: str = "") -> Verdict:
+    """The verdict of these claims; one claim :func:`per_seed`, :class:`Claim` or :func:`report` a part."""
+    return Verdict(claims, note)
+
+
+def per_seed(
+    text: str,
+    trials: Iterable[TrialEvidence],
+    test: Callable[[TrialEvidence], Told],
+    numbers: str,
+    needed: int | None = None,
+) -> Claim:
+    """A claim that one trial a seed decides."""
+    return Claim(text, tuple(test(trial) for trial in trials), numbers, needed)
+
+
+def as_a_whole(text: str, told: Told, numbers: str, open_because: str) -> Claim:
+    """A claim that is decided once for all seeds; whoever decides sees to it that there are :data:`MIN_SEEDS`."""
+    return Claim(text, (told,), numbers, min_seeds=1, open_because=open_because)
+
+
+def report(text: str, numbers: str) -> Claim:
+    """Numbers without a threshold; empty numbers mean that it was not run."""
+    return Claim(text, (), numbers, reported=True)
+
+
+# --- what can be told of one trial --------------------------------------------------------------------------------
+
+
+def reaches(trial: TrialEvidence, column: str, value: float, by: float) -> Told:
+    """Whether a column is at ``value`` or above at some step up to ``by``; None where it was not followed so far."""
+    if trial.first_reaching(column, value) <= by:
+        return True
+    return False if trial.known_until >= by else None
+
+
+def stays_below(trial: TrialEvidence, column: str, value: float, until: float | None = None) -> Told:
+    """Whether a column is below ``value`` at every measurement up to a step, the trial's horizon by default."""
+    until = trial.horizon_steps if until is None else until
+    if trial.first_reaching(column, value) <= until:
+        return False
+    return True if trial.known_until >= until else None
+
+
+def between(value: float, low: float, high: float) -> Told:
+    """Whether a number lies in [low, high]; None for NaN."""
+    return None if math.isnan(value) else low <= value <= high
+
+
+def at_least(value: float, bound: float) -> Told:
+    """Whether ``value >= bound``; None where either is NaN."""
+    return None if math.isnan(value) or math.isnan(bound) else value >= bound
+
+
+def below(value: float, bound: float) -> Told:
+    """Whether ``value < bound``; None where either is NaN."""
+    return None if math.isnan(value) or math.isnan(bound) else value < bound
+
+
+def every(told: Iterable[Told]) -> Told:
+    """False where one is; None where one cannot be told; else True."""
+    found = list(told)
+    return False if False in found else None if None in found else True
+
+
+# --- numbers in words ---------------------------------------------------------------------------------------------
+
+
+def spread(values: Iterable[float], style: str = ".2f") -> str:
+    """``0.53 [0.49, 0.58]``: the median and the extremes over the seeds, those that are known; ``–`` without any."""
+    known = sorted(value for value in values if not math.isnan(value))
+    if not known:
+        return "–"
+    middle = _middle(known)
+    texts = [_text(value, style) for value in (middle, known[0], known[-1])]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def spread_steps(values: Iterable[float]) -> str:
+    """Likewise for steps: ``12 000 [11 400, 13 100]``; an infinite one reads ``never``."""
+    return spread(values, "steps")
+
+
+def percent(values: Iterable[float]) -> str:
+    """Likewise for fractions: ``53 % [49 %, 58 %]``."""
+    return spread(values, "%")
+
+
+def _middle(known: Sequence[float]) -> float:
+    """The median; of an even number the lower middle where the upper is infinite."""
+    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
+    return low if math.isinf(high) else (low + high) / 2
+
+
+def _text(value: float, style: str) -> str:
+    if math.isinf(value):
+        return "never"
+    if style == "steps":
+        return thousands(value)
+    return f"{100 * value:.3g}\u202f%" if style == "%" else f"{value:{style}}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"

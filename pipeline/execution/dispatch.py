@@ -1,0 +1,210 @@
+"""Which cohort runs next, and what becomes of one that went wrong.  Shared by the Ray runner and the local one.
+
+Retries rest on the ledger: what is left of a cohort is planned again from the rows and checkpoints that it
+committed.  By class of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
+tried again up to three times, any other error splits a cohort into solo trials, and a solo trial that errors is
+recorded as failed.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pipeline.execution.provenance import collect, device_kind, source_hash
+from pipeline.plan import CohortPlan
+from trainables.engine.config import canonical_json
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
+from trainables.runtime.rows import FAILED, LOST_WORKER, OUT_OF_MEMORY, RUNNING, TrialRow, Writer
+
+LOST_WORKER_RETRIES = 3
+
+
+class Store(Writer, Protocol):
+    """What is needed of the ledger here."""
+
+    def trials(self, trial_ids: Collection[str] | None = None) -> dict[str, TrialRow]:
+        """The latest row of each trial."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how the run goes: the live view, and whoever mirrors ended trials elsewhere."""
+
+    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+        """The members' state, every few seconds and at their end."""
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        """These trials, by id, have ended in these states (failed is one), and their rows are committed."""
+
+
+class Source(Protocol):
+    """Cohorts that are not known beforehand: the suggestions of an objective."""
+
+    def more(self) -> Sequence[CohortPlan]:
+        """The next cohorts, none when the budget is spent (or waits for results)."""
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        """These trials, by id, have ended in these states."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no cohort will come any more."""
+
+
+@dataclass(frozen=True)
+class RowOrigin:
+    """Where the rows of a worker come from; the commit is the driver's where the worker has no checkout."""
+
+    driver: dict[str, Any]
+
+    @classmethod
+    def of_this_process(cls) -> "RowOrigin":
+        return cls({name: value for name, value in collect().items() if name in ("commit", "dirty", "diff")})
+
+    def __call__(self, trial: TrialConfig, device: str) -> Origin:
+        here = collect()
+        found = here if here["commit"] is not None else here | self.driver
+        return Origin(device_kind(device), source_hash(trial), canonical_json(found))
+
+
+class Dispatcher:
+    """The queue of cohorts of one run.
+
+    :param again: plans what is left of some trials, in cohorts of at most so many.
+    :param origin: for the rows of failed trials, which no worker commits.
+    :param stop_at: a Unix time after which no new cohort starts; running ones see to it themselves.
+    """
+
+    def __init__(
+        self,
+        cohorts: Iterable[CohortPlan],
+        *,
+        store: Store,
+        again: Callable[[Sequence[TrialConfig], int], Sequence[CohortPlan]],
+        origin: Callable[[TrialConfig], Origin],
+        watchers: Sequence[Watcher] = (),
+        source: Source | None = None,
+        stop_at: float | None = None,
+    ) -> None:
+        self._queue = deque(cohorts)
+        self._store = store
+        self._again = again
+        self._origin = origin
+        self._watchers = watchers
+        self._source = source
+        self.stop_at = stop_at
+        self._running = 0
+        self._lost: Counter[str] = Counter()
+        self._largest: dict[str, int] = {}
+        """What was found to fit in memory, by cohort key."""
+        self._told: set[str] = set()
+
+    def next(self) -> CohortPlan | None:
+        """The next cohort to run; None when there is none now (:attr:`open` tells whether there may be later)."""
+        if self.stop_at is not None and time.time() >= self.stop_at:
+            self._queue.clear()
+            return None
+        if not self._queue and self._source is not None:
+            self._queue.extend(self._source.more())
+        if not self._queue:
+            return None
+        cohort = self._queue.popleft()
+        largest = self._largest.get(cohort.trials[0].cohort_key, len(cohort.trials))
+        if len(cohort.trials) > largest:
+            share = largest / len(cohort.trials)
+            rest = replace(cohort, trials=cohort.trials[largest:], predicted_s=cohort.predicted_s * (1 - share))
+            self._queue.appendleft(rest)
+            cohort = replace(cohort, trials=cohort.trials[:largest], predicted_s=cohort.predicted_s * share)
+        self._running += 1
+        return cohort
+
+    @property
+    def open(self) -> bool:
+        """Whether a cohort is running or will still come."""
+        if self._running or self._queue:
+            return True
+        late = self.stop_at is not None and time.time() >= self.stop_at
+        return self._source is not None and not self._source.exhausted and not late
+
+    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+        """Pass on where the members of a running cohort stand."""
+        for watcher in self._watchers:
+            watcher.reported(cohort, statuses)
+        self._tell_ended({status.trial_id: status.state for status in statuses if status.state != RUNNING})
+
+    def settle(self, cohort: CohortPlan, error: CohortError | None = None) -> None:
+        """Take a cohort back: it is done, or something went wrong with it."""
+        if error is not None:
+            for trials, size in self._retries(cohort, error):
+                # First in the queue: what failed once is better known early.
+                self._queue.extendleft(reversed(self._again(trials, size)))
+        self._running -= 1
+
+    def _retries(self, cohort: CohortPlan, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
+        """What is to be planned again after an error, and in cohorts of which size."""
+        size = len(cohort.trials)
+        left = [trial for plan in self._again(cohort.trials, size) for trial in plan.trials]
+        done = {trial.trial_id for trial in cohort.trials} - {trial.trial_id for trial in left}
+        self._tell_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
+        if not left:
+            return
+        if error.kind == LOST_WORKER:
+            self._lost.update(trial.trial_id for trial in left)
+            if max(self._lost[trial.trial_id] for trial in left) <= LOST_WORKER_RETRIES:
+                yield left, size
+                return
+        if size == 1:
+            self._fail(left[0], error)
+        elif error.kind == OUT_OF_MEMORY:
+            half = (size + 1) // 2
+            self._largest[cohort.trials[0].cohort_key] = half
+            yield left, half
+        else:
+            yield left, 1
+
+    def _fail(self, trial: TrialConfig, error: CohortError) -> None:
+        row = self._store.trials([trial.trial_id]).get(trial.trial_id)
+        if row is None:
+            origin = self._origin(trial)
+            row = TrialRow(
+                trial_id=trial.trial_id,
+                config_json=canonical_json(trial.to_json()),
+                state=FAILED,
+                last_step=0,
+                device_kind=origin.device_kind,
+                data_fingerprint=_fingerprint(trial),
+                source_hash=origin.source_hash,
+                provenance_json=origin.provenance_json,
+                committed_at="",
+            )
+        failed = replace(
+            row,
+            state=FAILED,
+            stop_reason=None,
+            error=error.message,
+            error_kind=error.kind,
+            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._store.commit([failed], {"trial_id": [], "step": []})
+        self._tell_ended({trial.trial_id: FAILED})
+
+    def _tell_ended(self, states: Mapping[str, str]) -> None:
+        new = {trial_id: state for trial_id, state in states.items() if trial_id not in self._told}
+        if not new:
+            return
+        self._told.update(new)
+        if self._source is not None:
+            self._source.ended(new)
+        for watcher in self._watchers:
+            watcher.ended(new)
+
+
+def _fingerprint(trial: TrialConfig) -> str:
+    """Of a trial that failed: its data may be just what is not there."""
+    try:
+        return trial.data_fingerprint()
+    except Exception:
+        return ""

@@ -1,0 +1,211 @@
+"""Where a result comes from: the code, the packages and the machine.  No torch is imported for it.
+
+Three answers: :func:`collect` describes this process's surroundings, :func:`source_hash` the code that decides
+the path of one trial's weights, and :func:`device_kind` the hardware that its numbers belong to.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import importlib.metadata
+import inspect
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+import types
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainables.engine.config import Config, digest
+
+PACKAGES = ("torch", "ray", "mlflow", "pyarrow", "numpy", "optuna", "pandas")
+CHECKOUT = Path(__file__).resolve().parents[2]
+GIT_TIMEOUT_S = 10.0
+
+NOT_THE_PATH = frozenset({"config", "trial", "stopping", "names", "events", "probes"})
+"""Modules of the engine that say what may be asked, how long and what is looked at, not where the weights go."""
+
+
+def collect() -> dict[str, Any]:
+    """JSON values: ``commit``, ``dirty`` and ``diff`` of the checkout (None outside git), ``python``, ``versions``,
+    ``hostname``, ``platform``, ``cpu``, ``cpu_count``.  Taken once a process."""
+    return dict(_collected())
+
+
+def source_hash(config: Config) -> str:
+    """A digest of the code that decides the path of the weights of a trial.
+
+    It covers the class of every component that belongs to the trial's identity and whatever these classes refer to
+    in their own package, functions, classes and constants, so also the cohort that the trial builds.  Comments,
+    docstrings and blank lines do not count.
+    """
+    classes: set[type] = {type(component) for component in _identity_components(config)}
+    return digest(sorted(_reached_digest(cls) for cls in classes))
+
+
+def device_kind(device: str) -> str:
+    """The hardware behind a torch device, as far as it can change a number: ``cpu:<model>``, ``cuda:<model>``.
+
+    :raises ValueError: for a GPU that is not there.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return f"{kind}:{_cpu_model()}"
+    import torch  # only a run on a GPU pays for it
+
+    count = torch.cuda.device_count()
+    if int(index or 0) >= count:
+        raise ValueError(f"{device}: this machine has {count} CUDA GPUs")
+    return f"cuda:{torch.cuda.get_device_name(int(index or 0))}"
+
+
+@cache
+def _collected() -> dict[str, Any]:
+    commit, diff = _git_state()
+    return {
+        "commit": commit,
+        "dirty": None if commit is None else diff is not None,
+        "diff": diff,
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "hostname": platform.node(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _git_state() -> tuple[str | None, str | None]:
+    """The commit, and a digest of what differs from it (None when nothing does); both None outside git.
+
+    Untracked Python files count: a task that is not yet committed decides results too.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    commit = _git("rev-parse", "HEAD")
+    # An installed package may lie inside a checkout of something else, whose commit says nothing about it.
+    if not top or not commit or Path(top.decode().strip()).resolve() != CHECKOUT:
+        return None, None
+    changes = hashlib.sha256(_git("diff", "--binary", "HEAD") or b"")
+    untracked = _git("ls-files", "-z", "--others", "--exclude-standard", "--", "*.py") or b""
+    for name in filter(None, untracked.decode().split("\0")):
+        changes.update(name.encode() + b"\0" + (CHECKOUT / name).read_bytes())
+    clean = hashlib.sha256(b"").hexdigest()
+    found = changes.hexdigest()
+    return commit.decode().strip(), None if found == clean else found[:20]
+
+
+def _git(*arguments: str) -> bytes | None:
+    """The command's output, or None where git, or a repository, is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, timeout=GIT_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _cpu_model() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux: the next way to ask
+    return platform.processor() or platform.machine()
+
+
+def _identity_components(config: Config) -> Iterator[Config]:
+    """A configuration and what is nested in it, demand (when to look, when to stop) left out."""
+    yield config
+    for spec in dataclasses.fields(config):
+        value = getattr(config, spec.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Config) and not spec.metadata.get("demand"):
+                yield from _identity_components(item)
+
+
+@cache
+def _reached_digest(cls: type) -> str:
+    """A digest of the source of a class and of everything it reaches in its own package."""
+    sources: dict[str, str] = {}
+    waiting: list[Any] = [cls]
+    while waiting:
+        item = waiting.pop()
+        name = f"{item.__module__}.{item.__qualname__}"
+        if name in sources:
+            continue
+        source = textwrap.dedent(inspect.getsource(item))
+        constants = set()
+        for found_name, found in _references(ast.parse(source), vars(sys.modules[item.__module__])):
+            if isinstance(found, type | types.FunctionType):
+                if _in_package_of(cls, found) and not _is_other_component(found, cls):
+                    waiting.append(found)
+            elif text := _constant(found_name, found, item.__module__):
+                constants.add(f"{found_name}: {text}")
+        sources[name] = "\n".join([_normalised(source), *sorted(constants)])
+    # Files may move: what counts is what they say.
+    return digest(sorted(sources.values()))
+
+
+def _in_package_of(cls: type, item: Any) -> bool:
+    top, _, rest = item.__module__.partition(".")
+    return top == cls.__module__.partition(".")[0] and rest.rpartition(".")[2] not in NOT_THE_PATH
+
+
+def _is_other_component(item: Any, cls: type) -> bool:
+    """A component counts where a trial has it (and its bases), not where a field's type or default names it."""
+    return isinstance(item, type) and issubclass(item, Config) and not issubclass(cls, item)
+
+
+def _references(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every global that the code names, directly or as an attribute of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in namespace:
+            yield node.id, namespace[node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = namespace.get(node.value.id)
+            if isinstance(owner, types.ModuleType) and hasattr(owner, node.attr):
+                yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr)
+
+
+def _constant(name: str, value: Any, module: str) -> str:
+    """A number or a text as it is; anything else as the module's source writes it (a ``repr`` may hold an address);
+    empty for what was made elsewhere, such as a module."""
+    if isinstance(value, bool | int | float | str):
+        return repr(value)
+    source = inspect.getsource(sys.modules[module])
+    for statement in ast.parse(source).body:
+        targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
+        names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+        if name in names:
+            return _normalised(ast.get_source_segment(source, statement) or "")
+    return ""
+
+
+def _normalised(source: str) -> str:
+    """The source without docstrings, comment lines and blank lines.
+
+    The lines are taken from the text itself, for ``ast.unparse`` writes the same code differently in each Python.
+    """
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    last = statement.end_lineno or statement.lineno
+                    lines[statement.lineno - 1 : last] = [""] * (last - statement.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#"))

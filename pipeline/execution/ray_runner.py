@@ -1,0 +1,196 @@
+"""Cohorts through Ray Tune: a searcher hands them out, actors train them and commit, a callback takes them back.
+
+The only module of the pipeline that imports Ray; :mod:`pipeline.execution.ray_environment` must have prepared the
+environment before.  Tune keeps no state that matters: no checkpoints, no retries, no loggers.  The ledger has them.
+"""
+
+import logging
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from pipeline.execution.dispatch import Dispatcher
+from pipeline.execution.ray_environment import RayAddressError
+from pipeline.plan import CohortPlan
+from pipeline.terminal.flags import gpu_slots
+from trainables.runtime.cohort_run import CohortError, Provenance
+from trainables.runtime.rows import ERROR, LOST_WORKER, OUT_OF_MEMORY, Writer
+from trainables.runtime.trainable import STATUSES, CohortTrainable, cohort_config
+
+
+def start(
+    address: str | None, *, cpus: int, gpus: int | None = None, environment: Mapping[str, str] | None = None
+) -> None:
+    """Join the cluster at ``address``, or start one of our own on this machine with so many CPUs.
+
+    :param environment: variables that a cluster's workers get; those of our own have this process's.
+    :raises RayAddressError: when the cluster does not let us in.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is None:
+        ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **options)
+    else:
+        try:
+            ray.init(address=address, runtime_env={"env_vars": dict(environment)} if environment else None, **options)
+        except Exception as error:  # Ray has a dozen kinds for "no".
+            reason = " ".join(str(error).split())[:300]
+            raise RayAddressError(f"--address {address}: cannot join ({type(error).__name__}: {reason})") from None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+
+
+def stop() -> None:
+    """Leave the cluster; one of our own ends with its workers."""
+    ray.shutdown()
+
+
+def cluster_slots(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
+    """How many cohorts the cluster can train at a time, as large as it is now."""
+    found = ray.cluster_resources()
+    slots = found.get("CPU", 1.0) // cpus_per_cohort
+    if gpus_per_cohort > 0:
+        slots = min(slots, gpu_slots(found.get("GPU", 0.0), gpus_per_cohort))
+    return max(1, int(slots))
+
+
+def run_on_ray(
+    dispatcher: Dispatcher,
+    *,
+    writer: Writer,
+    provenance: Provenance,
+    device: str,
+    workers: int,
+    cpus_per_cohort: float,
+    gpus_per_cohort: float,
+) -> None:
+    """Run until the dispatcher has nothing left, ``workers`` cohorts at a time as the resources allow."""
+    hand_out = _HandOut(dispatcher, device)
+    trainable = tune.with_resources(
+        tune.with_parameters(CohortTrainable, writer=writer, provenance=provenance),
+        {"cpu": cpus_per_cohort, "gpu": gpus_per_cohort},
+    )
+    scratch = tempfile.mkdtemp(prefix="grokscape-tune-")
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=tune.search.ConcurrencyLimiter(hand_out, max_concurrent=2 * workers),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_short_name,
+                trial_dirname_creator=_short_name,
+            ),
+            run_config=tune.RunConfig(
+                name="cohorts",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[_TakeBack(dispatcher, hand_out)],
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def optuna_search(
+    space: Mapping[str, Any], *, metric: str, study_name: str, storage: str, sampler: Any, seed: int
+) -> Searcher:
+    """Ray Tune's Optuna searcher over ``tune.*`` domains, minimising, its study stored in a database.
+
+    :param storage: an SQLAlchemy address, for example ``sqlite:///results/ledger/optuna.db``.
+    """
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return OptunaSearch(
+        space=OptunaSearch.convert_search_space(dict(space)),
+        metric=metric,
+        mode="min",
+        sampler=sampler if sampler is not None else optuna.samplers.TPESampler(seed=seed),
+        study_name=study_name,
+        storage=optuna.storages.RDBStorage(storage),
+    )
+
+
+class _OfThisProcess:
+    """Pickles to nothing: Tune writes its searcher and callbacks to disk, for a restore that is never made."""
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return object, ()
+
+
+class _HandOut(_OfThisProcess, Searcher):
+    """The dispatcher's queue, as Tune asks for it."""
+
+    def __init__(self, dispatcher: Dispatcher, device: str) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self._device = device
+        self.cohorts: dict[str, CohortPlan] = {}
+        """The cohorts that are running, by Tune's trial id."""
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next cohort; None when there is none now, ``FINISHED`` when none will come."""
+        cohort = self._dispatcher.next()
+        if cohort is None:
+            return None if self._dispatcher.open else Searcher.FINISHED
+        self.cohorts[trial_id] = cohort
+        return cohort_config(
+            cohort.trials, start_step=cohort.start_step, device=self._device, deadline=self._dispatcher.stop_at
+        )
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """The callback, which sees the error, settles it."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the ledger is the state."""
+
+
+class _TakeBack(_OfThisProcess, tune.Callback):
+    """Passes results on, and takes cohorts back when they are done or have failed."""
+
+    def __init__(self, dispatcher: Dispatcher, hand_out: _HandOut) -> None:
+        self._dispatcher = dispatcher
+        self._hand_out = hand_out
+
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
+        """The members' state, every few seconds."""
+        self._dispatcher.reported(self._hand_out.cohorts[trial.trial_id], result[STATUSES])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The cohort is done."""
+        self._dispatcher.settle(self._hand_out.cohorts.pop(trial.trial_id))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The cohort went wrong."""
+        self._dispatcher.settle(self._hand_out.cohorts.pop(trial.trial_id), _error_of(trial))
+
+
+def _error_of(trial: Trial) -> CohortError:
+    """What ended a Tune trial, by kind: as the trainable told it, or a worker that is gone."""
+    # Tune keeps the exception beside the trial only; in the trial there is its text.
+    path = Path(trial.pickled_error_file)
+    error = pickle.loads(path.read_bytes()) if path.is_file() else None
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, CohortError):
+        return cause
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return CohortError(OUT_OF_MEMORY, "the node ran out of memory and Ray ended the worker")
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.NodeDiedError):
+        kind = OUT_OF_MEMORY if "memory pressure" in text or "OutOfMemory" in text else LOST_WORKER
+        return CohortError(kind, f"the worker is gone ({text})")
+    return CohortError(ERROR, text or "Ray Tune gave no reason")
+
+
+def _short_name(trial: Trial) -> str:
+    return str(trial.trial_id)

@@ -1,0 +1,414 @@
+"""The rows of a ledger as Parquet: their schema, a segment's content and key, and how copies become one row.
+
+A *segment* is one Parquet file with the trajectory rows of one commit; its trial rows are JSON in the file's
+metadata, so that both come or go together.  *Compacted* files hold many trials each: trajectory rows in some, trial
+rows in others.  Trajectory columns: ``trial_id``, ``step`` and one float64 column for each probe, null where that
+probe was not measured and NaN where it was and is not a number; compacted rows also name their ``segment``.
+
+Probes are float64 with byte-stream split and zstd: float32 would push an accuracy of exactly .95 below .95.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.ledger.files import LedgerError
+from trainables.runtime.rows import FAILED, FINISHED, RUNNING, STATES, STOPPED, TrialRow
+
+SCHEMA_VERSION = 2
+"""Of every file in a ledger; a reader refuses any other."""
+
+ROW_GROUP_ROWS = 1 << 17
+_VERSION_KEY = b"grokscape.schema_version"
+_TRIALS_KEY = b"grokscape.trials"
+_TRIAL_ID = pa.dictionary(pa.int32(), pa.string())
+_TIMES_AND_PLACES = ("train_s", "provenance_json", "committed_at")
+_STEP_BITS = 40
+"""A row's place in the order is ``trial << 40 | step`` in one int64."""
+
+_TRIAL_TYPES = {"last_step": pa.int64(), "train_s": pa.float64()}
+TRIAL_SCHEMA = pa.schema(
+    [pa.field(spec.name, _TRIAL_TYPES.get(spec.name, pa.string())) for spec in fields(TrialRow)]
+    + [pa.field("segment", pa.string())]
+)
+"""One row a trial: the fields of a :class:`TrialRow`, and the segment that it came with."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A trial for which different values were committed for one step."""
+
+    trial_id: str
+    rows: int
+    first_step: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Trajectory rows, one for each (trial_id, step), in that order; and where copies differed."""
+
+    table: pa.Table
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True)
+class PlacedRow:
+    """A trial row and the segment that it came with."""
+
+    row: TrialRow
+    segment: str
+
+    def rank(self) -> tuple[int, int, str, str]:
+        """Orders the rows of one trial; the largest stands for it.
+
+        The larger last step; at the same one an end beats running, an end that was reached beats a failure, and a
+        stop reason beats the horizon, because it may be a competing event; then the later commit.
+        """
+        states = (RUNNING, FAILED, FINISHED, STOPPED)
+        return self.row.last_step, states.index(self.row.state), self.row.committed_at, self.segment
+
+
+def latest(rows: Iterable[PlacedRow]) -> dict[str, PlacedRow]:
+    """The row that stands for each trial."""
+    found: dict[str, PlacedRow] = {}
+    for placed in rows:
+        known = found.get(placed.row.trial_id)
+        if known is None or placed.rank() > known.rank():
+            found[placed.row.trial_id] = placed
+    return found
+
+
+def latest_by_demand(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
+    """The furthest row of each trial for each configuration that it was asked for with."""
+    found: dict[tuple[str, str], PlacedRow] = {}
+    for placed in rows:
+        key = placed.row.trial_id, placed.row.config_json
+        if key not in found or placed.rank() > found[key].rank():
+            found[key] = placed
+    return list(found.values())
+
+
+def probe_columns(names: Iterable[str]) -> list[str]:
+    """Those of the column names that belong to probes."""
+    return [name for name in names if name not in ("trial_id", "step", "segment")]
+
+
+# --- segments -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One commit, ready to be written: its key, which the content without times and places determines."""
+
+    key: str
+    data: pa.Buffer
+
+
+def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> Segment:
+    """The segment of one commit.
+
+    :raises LedgerError: naming the first row or column that a ledger cannot hold.
+    """
+    rows = sorted(trials, key=lambda row: row.trial_id)
+    _check_trials(rows)
+    table = _trajectory_table(trajectory)
+    _check_trajectory(rows, table)
+    content = json.dumps([asdict(row) for row in rows], separators=(",", ":")).encode()
+    return Segment(segment_key(rows, table), to_parquet(table, {_TRIALS_KEY: content}))
+
+
+def segment_key(trials: Sequence[TrialRow], trajectory: pa.Table) -> str:
+    """32 hexadecimal digits of a commit's content: the rows, without the times and places of the trial rows."""
+    found = hashlib.sha256()
+    for row in trials:
+        stable = {name: value for name, value in asdict(row).items() if name not in _TIMES_AND_PLACES}
+        found.update(json.dumps(stable, sort_keys=True).encode())
+    found.update(json.dumps(trajectory["trial_id"].to_pylist()).encode())
+    found.update(trajectory["step"].to_numpy().tobytes())
+    for name in sorted(probe_columns(trajectory.column_names)):
+        values, valid = _values(trajectory[name])
+        found.update(name.encode() + b"\0" + valid.tobytes() + np.where(np.isnan(values), np.nan, values).tobytes())
+    return found.hexdigest()[:32]
+
+
+def read_trial_rows(metadata: Mapping[bytes, bytes] | None) -> list[TrialRow]:
+    """The trial rows in the metadata of a segment.
+
+    :raises ValueError: when they are not there or not readable.
+    """
+    if not metadata or _TRIALS_KEY not in metadata:
+        raise ValueError("holds no trial rows")
+    return [_trial_row(row) for row in json.loads(metadata[_TRIALS_KEY])]
+
+
+def trial_table(rows: Iterable[PlacedRow]) -> pa.Table:
+    """Trial rows as a table of :data:`TRIAL_SCHEMA`, ordered by trial."""
+    ordered = sorted(rows, key=lambda placed: placed.row.trial_id)
+    return pa.Table.from_pylist(
+        [asdict(placed.row) | {"segment": placed.segment} for placed in ordered], schema=TRIAL_SCHEMA
+    )
+
+
+def placed_rows(table: pa.Table) -> list[PlacedRow]:
+    """The inverse of :func:`trial_table`."""
+    return [PlacedRow(_trial_row(row), row["segment"]) for row in table.to_pylist()]
+
+
+def _trial_row(row: Mapping[str, Any]) -> TrialRow:
+    return TrialRow(**{spec.name: row[spec.name] for spec in fields(TrialRow)})
+
+
+def _check_trials(rows: Sequence[TrialRow]) -> None:
+    if not rows:
+        raise LedgerError("ledger: a commit needs at least one trial row")
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        check_name("trial_id", row.trial_id)
+        if following is not None and following.trial_id == row.trial_id:
+            raise LedgerError(f"ledger: trial {row.trial_id} stands twice in one commit")
+        if row.state not in STATES:
+            raise LedgerError(f"ledger: trial {row.trial_id}: state = {row.state!r}; allowed: {', '.join(STATES)}")
+
+
+def check_name(what: str, name: str) -> None:
+    """Names become file names: letters, digits, ``_``, ``-`` and inner dots.
+
+    :raises LedgerError: when ``name`` is anything else.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]([A-Za-z0-9_.-]{0,198}[A-Za-z0-9_-])?", name):
+        raise LedgerError(f"ledger: {what} = {name!r}: letters, digits, '_', '-' and inner dots only, at most 200")
+
+
+def _trajectory_table(trajectory: Mapping[str, Any]) -> pa.Table:
+    """Equally long columns as a table, ordered by trial and step."""
+    missing = {"trial_id", "step"} - set(trajectory) if trajectory else set()
+    if missing:
+        raise LedgerError(f"ledger: the trajectory has no column {min(missing)}")
+    if "segment" in trajectory:
+        raise LedgerError("ledger: trajectory column segment: the ledger keeps this name for itself")
+    columns = {"trial_id": pa.array([], _TRIAL_ID), "step": pa.array([], pa.int64())}
+    for name, values in trajectory.items():
+        kind = {"trial_id": pa.string(), "step": pa.int64()}.get(name, pa.float64())
+        try:
+            if isinstance(values, np.ndarray) and kind == pa.float64() and values.dtype != object:
+                values = values.astype(np.float64, copy=False)
+            column = pa.array(values, type=kind, from_pandas=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise LedgerError(f"ledger: trajectory column {name}: {' '.join(str(error).split())}") from None
+        columns[name] = column.dictionary_encode() if name == "trial_id" else column
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise LedgerError(f"ledger: trajectory columns differ in length: {lengths}")
+    for name in ("trial_id", "step"):
+        if columns[name].null_count:
+            raise LedgerError(f"ledger: trajectory column {name} has rows without a value")
+    table = pa.table(columns)
+    return table.take(np.argsort(_Order.of(table).keys, kind="stable")) if len(table) else table
+
+
+def _check_trajectory(rows: Sequence[TrialRow], table: pa.Table) -> None:
+    if not len(table):
+        return
+    last_steps = {row.trial_id: row.last_step for row in rows}
+    order = _Order.of(table)
+    steps = table["step"].to_numpy()
+    repeated = np.flatnonzero(order.keys[1:] == order.keys[:-1])
+    if len(repeated):
+        where = f"trial {order.names[order.codes[repeated[0]]]}, step {steps[repeated[0]]}"
+        raise LedgerError(f"ledger: {where} stands twice in one commit")
+    for code, name in enumerate(order.names):
+        own = steps[order.codes == code]
+        if name not in last_steps:
+            raise LedgerError(f"ledger: the trajectory has rows of trial {name}, which has no trial row")
+        if own[0] < 0 or own[-1] > last_steps[name]:
+            raise LedgerError(
+                f"ledger: trial {name}: steps {own[0]} to {own[-1]} are outside [0, last_step = {last_steps[name]}]"
+            )
+
+
+# --- reading and merging --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Where each row belongs: by trial, then by step."""
+
+    names: list[str]
+    """The trials, ascending."""
+    codes: np.ndarray
+    """Which of them each row is of; (N,) int64."""
+    keys: np.ndarray
+    """``code << 40 | step``; (N,) int64."""
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "_Order":
+        column = table["trial_id"].unify_dictionaries().combine_chunks()
+        if isinstance(column, pa.ChunkedArray):  # no chunk at all
+            column = pa.array([], _TRIAL_ID)
+        used = np.array(column.dictionary.to_pylist(), dtype=object)
+        names, ranks = np.unique(used.astype(str), return_inverse=True) if len(used) else (used, np.array([], np.int64))
+        codes = ranks.astype(np.int64)[column.indices.to_numpy()] if len(column) else np.array([], np.int64)
+        return cls([str(name) for name in names], codes, codes << _STEP_BITS | table["step"].to_numpy())
+
+
+def read_trajectory(
+    source: pa.NativeFile | pa.Buffer,
+    segment: str | None,
+    columns: Sequence[str] | None = None,
+    trial_ids: Collection[str] | None = None,
+) -> pa.Table:
+    """The trajectory rows of one file; row groups without any of ``trial_ids`` are not read.
+
+    :param segment: its key, for a segment; compacted rows name theirs.
+    :param columns: the probes to read, where the file has them; all without.
+    :raises OSError, ValueError: when the file is torn (``pyarrow.ArrowInvalid`` is a ValueError).
+    """
+    source = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
+    coded = ["trial_id"] if segment is not None else ["trial_id", "segment"]
+    with pq.ParquetFile(source, read_dictionary=coded, page_checksum_verification=True, pre_buffer=True) as file:
+        check_version(file.schema_arrow.metadata)
+        names = file.schema_arrow.names
+        wanted = [
+            name for name in names if name in ("trial_id", "step", "segment") or columns is None or name in columns
+        ]
+        groups = [
+            index for index in range(file.num_row_groups) if trial_ids is None or _may_hold(file, index, trial_ids)
+        ]
+        table = file.read_row_groups(groups, columns=wanted)
+    table = table.replace_schema_metadata(None)
+    if segment is not None:
+        constant = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), pa.array([segment], pa.string()))
+        table = table.append_column("segment", constant)
+    return table
+
+
+def count_trials(table: pa.Table) -> Counter[str]:
+    """How many rows a table has of each trial."""
+    found = table["trial_id"].value_counts()
+    return Counter({item["values"]: item["counts"] for item in found.to_pylist()})
+
+
+def check_version(metadata: Mapping[bytes, bytes] | None) -> None:
+    """Refuse a file of another schema, and one that is none of ours.
+
+    :raises ValueError: saying which.
+    """
+    version = int((metadata or {}).get(_VERSION_KEY, b"0"))
+    if version < 1:
+        raise ValueError("not a file of a ledger")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"has schema version {version}; must be {SCHEMA_VERSION}")
+
+
+def _may_hold(file: pq.ParquetFile, group: int, trial_ids: Collection[str]) -> bool:
+    statistics = file.metadata.row_group(group).column(file.schema_arrow.names.index("trial_id")).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= trial_id <= statistics.max for trial_id in trial_ids)
+
+
+def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = None) -> Merged:
+    """All rows of several files as one table, in order, every (trial_id, step) once.
+
+    Copies that agree become one row; where one has a probe that another has not measured, the row has it.  Where
+    values differ, the first in the order of segment keys is kept, and the conflict is told.
+    """
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        return Merged(_no_rows(), ())
+    table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    order = _Order.of(table)
+    if trial_ids is not None:
+        wanted = np.array([name in trial_ids for name in order.names], dtype=bool)[order.codes]
+        if not wanted.all():
+            table = table.filter(pa.array(wanted))
+            if not len(table):
+                return Merged(_no_rows(), ())
+            order = _Order.of(table)
+    keys = order.keys
+    if np.all(keys[1:] > keys[:-1]):
+        return Merged(table, ())
+    places = np.argsort(keys, kind="stable")
+    table, keys, codes = table.take(places), keys[places], order.codes[places]
+    doubled = keys[1:] == keys[:-1]
+    if not doubled.any():
+        return Merged(table, ())
+    shared = np.append(doubled, False) | np.append(False, doubled)
+    resolved, conflicts = _resolve(table.filter(pa.array(shared)), keys[shared], codes[shared], order.names)
+    table = pa.concat_tables([table.filter(pa.array(~shared)), resolved]).unify_dictionaries()
+    merged_keys = np.concatenate([keys[~shared], np.unique(keys[shared])])
+    return Merged(table.take(np.argsort(merged_keys, kind="stable")), conflicts)
+
+
+def _resolve(
+    table: pa.Table, keys: np.ndarray, codes: np.ndarray, names: Sequence[str]
+) -> tuple[pa.Table, tuple[Conflict, ...]]:
+    """One row for each key, of rows that all have copies; ``keys`` ascends."""
+    segments = np.array(table["segment"].to_pylist(), dtype=str)
+    places = np.lexsort((segments, keys))
+    table, keys, codes = table.take(places), keys[places], codes[places]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(keys))))
+    columns = {name: table[name].take(starts) for name in ("trial_id", "step", "segment")}
+    differing: dict[str, np.ndarray] = {}
+    for name in probe_columns(table.column_names):
+        values, valid = _values(table[name])
+        first = np.minimum.reduceat(np.where(valid, np.arange(len(keys)), len(keys)), starts)
+        measured = first < len(keys)
+        kept = values[np.minimum(first, len(keys) - 1)]
+        columns[name] = pa.chunked_array([pa.array(kept, mask=~measured)])
+        same = (values == kept[group]) | (np.isnan(values) & np.isnan(kept[group]))
+        differing[name] = np.logical_or.reduceat(valid & ~same, starts)
+    resolved = pa.table({name: columns[name] for name in table.column_names})
+    return resolved, _conflicts(differing, codes[starts], table["step"].take(starts).to_numpy(), names)
+
+
+def _conflicts(
+    differing: Mapping[str, np.ndarray], codes: np.ndarray, steps: np.ndarray, names: Sequence[str]
+) -> tuple[Conflict, ...]:
+    if not differing:
+        return ()
+    anywhere = np.logical_or.reduce(list(differing.values()))
+    found = []
+    for code in np.unique(codes[anywhere]):
+        own = anywhere & (codes == code)
+        columns = tuple(name for name, differs in differing.items() if (differs & own).any())
+        found.append(Conflict(names[code], int(own.sum()), int(steps[own].min()), columns))
+    return tuple(found)
+
+
+def _no_rows() -> pa.Table:
+    empty = pa.array([], _TRIAL_ID)
+    return pa.table({"trial_id": empty, "step": pa.array([], pa.int64()), "segment": empty})
+
+
+def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """A probe as float64 (NaN where null) and whether each row was measured; (N,) each."""
+    valid = column.is_valid().to_numpy()
+    return column.cast(pa.float64()).to_numpy(), valid
+
+
+def to_parquet(table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> pa.Buffer:
+    """A table as Parquet: compact, with a checksum of every page, and the version of its schema."""
+    names = table.column_names
+    probes = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()} | dict(metadata or {})),
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        use_dictionary=[name for name in names if name not in probes and name not in ("step", "last_step")],
+        column_encoding=dict.fromkeys(probes, "BYTE_STREAM_SPLIT")
+        | {name: "DELTA_BINARY_PACKED" for name in ("step", "last_step") if name in names},
+        write_page_checksum=True,
+    )
+    return sink.getvalue()

@@ -1,0 +1,396 @@
+"""What is left to do: a sweep's trials minus what the ledger has, packed into cohorts, with their predicted cost.
+
+A trial is *cached* when its rows cover what is asked, and *continued* when they end too early and a checkpoint is
+there.  What the rows cover is decided here and nowhere else.  Nothing here reads or writes: the same arguments give
+the same plan.
+"""
+
+import itertools
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+from pipeline.spec import PlannedTrial
+from pipeline.spec.space_file import SIZES, LoadedSpace
+from trainables.engine.config import Config, ConfigError, from_json
+from trainables.engine.events import DIVERGED, FROZEN
+from trainables.engine.stopping import SUCCESS
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.rows import FAILED, STOPPED, TrialRow
+
+__all__ = ["CohortPlan", "Plan", "count_of", "describe", "duration", "make_plan", "starting_step", "summary"]
+
+NOMINAL_FLOPS = {"cpu": 6e10, "cuda": 2e13}
+"""Floating-point operations a second, until the ledger has measured times.
+
+CPU: the default MLP's 1.92 GFLOP step takes 32 ms on one core (Zen 4, float32, measured).  GPU: a third of what one
+H100 would do by arithmetic alone (29 us for the same step), since nobody measured it.
+"""
+STEP_OVERHEAD_S = 1e-3
+"""What a step costs beside its arithmetic, once a cohort: dispatch and launches (0.4 to 1.5 ms, measured on a CPU)."""
+COHORT_WORTH_S = 2.0
+"""How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
+LARGEST_COHORT = {"cpu": 64, "cuda": 256}
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """Trials that train in lock-step, all from the same step."""
+
+    trials: tuple[TrialConfig, ...]
+    start_step: int
+    """0, or the step of every member's checkpoint."""
+    predicted_s: float
+    """Seconds of training if no member stops before the horizon: an upper bound."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of the sweep will do."""
+
+    trials: tuple[PlannedTrial, ...]
+    cached: frozenset[str]
+    """Trial ids whose rows cover what is asked."""
+    failed: frozenset[str]
+    """Trial ids that failed before and are left alone (without ``--rerun-failed``)."""
+    cohorts: tuple[CohortPlan, ...]
+    """The longest first, so that the last workers do not wait for one that began late."""
+    notes: tuple[str, ...] = ()
+    """What was found to differ between the rows that are used and now, a line each."""
+    workers: int = field(default=1, kw_only=True)
+
+    @property
+    def predicted_s(self) -> float:
+        """Seconds of training over all cohorts, if no trial stops early."""
+        return math.fsum(cohort.predicted_s for cohort in self.cohorts)
+
+    @property
+    def predicted_wall_s(self) -> float:
+        """Seconds until the last cohort ends, each worker taking the next cohort when it is free."""
+        busy_s = [0.0] * self.workers
+        for cohort in self.cohorts:
+            busy_s[busy_s.index(min(busy_s))] += cohort.predicted_s
+        return max(busy_s)
+
+
+def make_plan(
+    trials: Sequence[PlannedTrial],
+    rows: Mapping[str, TrialRow],
+    checkpoints: Callable[[str], int | None],
+    *,
+    cohort_size: int | Literal["auto"] = "auto",
+    device_kind: str,
+    workers: int,
+    rerun_failed: bool = False,
+    source_hashes: Mapping[str, str] | None = None,
+    other_demands: Mapping[str, Sequence[TrialRow]] | None = None,
+) -> Plan:
+    """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
+
+    :param rows: the ledger's trials by id; those of other sweeps serve to predict costs.
+    :param checkpoints: the step of a trial's checkpoint, or None.
+    :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
+    :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
+    :param other_demands: further rows of the trials, that were run for other demands.
+    """
+    cached, failed = set(), set()
+    to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
+    used: list[tuple[str, TrialConfig, TrialRow]] = []
+    for trial in trials:
+        config, row = trial.config, rows.get(trial.config.trial_id)
+        start = starting_step(config, row, checkpoints(config.trial_id) if row else None)
+        for other in (other_demands or {}).get(config.trial_id, ()) if start is not None else ():
+            if starting_step(config, other, None) is None:
+                row, start = other, None
+                break
+        if start is None:
+            cached.add(config.trial_id)
+        elif row and row.state == FAILED and not rerun_failed:
+            failed.add(config.trial_id)
+        else:
+            to_run[config.cohort_key, start].append(config)
+        if row and start != 0:
+            used.append(("cached" if start is None else "continued", config, row))
+    rates = _measured_rates(rows.values(), device_kind) if to_run else {}
+    sized = _sizes(to_run, cohort_size, _accelerator(device_kind), workers, rates)
+    for group, members in to_run.items():
+        sized[group] = min(sized[group], members[0].largest_cohort or sized[group])
+    cohorts = [
+        CohortPlan(tuple(chunk), start, _predicted_s(chunk, start, device_kind, rates))
+        for (key, start), members in to_run.items()
+        for chunk in _chunks(members, sized[key, start])
+    ]
+    cohorts.sort(key=lambda cohort: -cohort.predicted_s)
+    return Plan(
+        trials=tuple(trials),
+        cached=frozenset(cached),
+        failed=frozenset(failed),
+        cohorts=tuple(cohorts),
+        notes=tuple(_notes(used, device_kind, source_hashes or {})),
+        workers=workers,
+    )
+
+
+def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: int | None) -> int | None:
+    """The step from which a trial has to run to give what ``config`` asks, or None when its rows cover that.
+
+    Rows cover a demand when they were measured at every step that it wants, with every probe that it wants, and
+    reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
+    the demand stops on success.  Rows that end too early are continued from the checkpoint, which may be ahead of
+    them; rows that lack measurements are of no use, nor is their checkpoint, nor one that has passed a measurement
+    that it was not asked for, or the horizon.
+    """
+    if row is None or not _measured_enough(config, row, row.last_step + 1):
+        return 0
+    if row.last_step >= config.horizon_steps:
+        return None
+    holds = {DIVERGED: True, FROZEN: True, SUCCESS: config.stopping.on_success}
+    if row.state == STOPPED and holds.get(row.stop_reason or "", False):
+        return None
+    if checkpoint_step is None or checkpoint_step > config.horizon_steps:
+        return 0
+    return checkpoint_step if _measured_enough(config, row, checkpoint_step) else 0
+
+
+def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
+    """Whether a run as the row's has every measurement before a step that ``config`` asks for."""
+    held = _config(row)
+    if held is None:
+        return False
+    same_schedule = held.measuring == config.measuring
+    for spec in fields(config):
+        if spec.metadata.get("demand") and spec.name not in ("horizon_steps", "measuring", "stopping"):
+            wanted, had = getattr(config, spec.name), getattr(held, spec.name)
+            if not _looked_enough(spec.name, wanted, had, same_schedule):
+                return False
+    if same_schedule:
+        return True
+    # The horizon itself is looked at whatever the schedule, so rows that go beyond it need not have it.
+    wanted_steps = {int(step) for step in config.measuring.steps(config.horizon_steps)[:-1] if step < before_step}
+    return wanted_steps <= {row.last_step, *held.measuring.steps(before_step).tolist()}
+
+
+def _looked_enough(name: str, wanted: Any, had: Any, same_schedule: bool) -> bool:
+    """Whether a demand to look at some measurements of the schedule, or probes that are, is met by another."""
+    if isinstance(wanted, tuple):
+        return all(any(_looked_enough(name, each, held, same_schedule) for held in had) for each in wanted)
+    if isinstance(wanted, Config):
+        every = "every" in {spec.name for spec in fields(wanted)} and type(had) is type(wanted)
+        if not every or had.replace(every=wanted.every) != wanted:  # type: ignore[attr-defined]
+            return wanted == had
+        wanted, had = wanted.every, had.every  # type: ignore[attr-defined]
+    elif not name.endswith("_every"):
+        return wanted == had
+    if not wanted:
+        return True
+    # "Every second" of one schedule says nothing of every second of another; "every one" does.
+    return had == 1 or (had > 0 and wanted % had == 0 and same_schedule)
+
+
+def _config(row: TrialRow) -> TrialConfig | None:
+    """The configuration of a row, or None when it is of a class or a field that no longer exists."""
+    try:
+        config = from_json(json.loads(row.config_json))
+    except ConfigError:
+        return None
+    return config if isinstance(config, TrialConfig) else None
+
+
+def _accelerator(device_kind: str) -> str:
+    return "cpu" if device_kind.lower().startswith("cpu") else "cuda"
+
+
+def _cost_key(config: TrialConfig) -> str:
+    """Equal for trials whose steps cost the same: the shape of the cohort, whatever is asked of it."""
+    demand: dict[str, Any] = {
+        spec.name: spec.default
+        for spec in fields(config)
+        if spec.metadata.get("demand") and spec.default is not MISSING
+    }
+    return config.replace(**demand, horizon_steps=1).cohort_key
+
+
+def _measured_rates(rows: Iterable[TrialRow], device_kind: str) -> dict[str, float]:
+    """Seconds a trial-step by :func:`_cost_key`, from the rows that were trained on the same kind of device."""
+    seconds: dict[str, float] = defaultdict(float)
+    steps: dict[str, int] = defaultdict(int)
+    for row in rows:
+        if row.device_kind != device_kind or not row.last_step or not row.train_s:
+            continue
+        config = _config(row)
+        if config is not None:
+            key = _cost_key(config)
+            seconds[key] += row.train_s
+            steps[key] += row.last_step
+    return {key: seconds[key] / steps[key] for key in steps}
+
+
+def _predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, rates: Mapping[str, float]) -> float:
+    config = members[0]
+    steps = config.horizon_steps - start
+    rate = rates.get(_cost_key(config))
+    if rate is not None:
+        return len(members) * steps * rate
+    # A measurement costs about a step, and in small cohorts rather three.
+    looks = int((config.measuring.steps(config.horizon_steps) > start).sum())
+    arithmetic_s = len(members) * config.flops_per_step() / NOMINAL_FLOPS[_accelerator(device_kind)]
+    return (steps + 3 * looks) * STEP_OVERHEAD_S + (steps + looks) * arithmetic_s
+
+
+def _sizes(
+    groups: Mapping[tuple[str, int], Sequence[TrialConfig]],
+    asked: int | Literal["auto"],
+    accelerator: str,
+    workers: int,
+    rates: Mapping[str, float],
+) -> dict[tuple[str, int], int]:
+    """How many trials a cohort of each group has at most.
+
+    On a CPU batching large trials gains nothing, so a cohort is only as large as makes its start negligible, and the
+    dispatch of a step no more than its arithmetic; the workers get two cohorts each where there are as many trials.
+    On a GPU a cohort is as large as it can be.
+    """
+    if asked != "auto":
+        return dict.fromkeys(groups, asked)
+    total = sum(len(members) for members in groups.values())
+    largest = LARGEST_COHORT[accelerator]
+    if accelerator == "cuda":
+        return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
+    sizes = {}
+    for (key, start), members in groups.items():
+        starts = math.ceil(COHORT_WORTH_S / max(_predicted_s(members[:1], start, accelerator, rates), 1e-9))
+        steps = int(STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0))
+        sizes[key, start] = max(1, min(largest, max(starts, steps), total // (2 * workers)))
+    return sizes
+
+
+def _chunks(members: Sequence[TrialConfig], size: int) -> list[Sequence[TrialConfig]]:
+    """Consecutive parts of at most ``size``, as equal as can be."""
+    count = math.ceil(len(members) / size)
+    edges = [len(members) * number // count for number in range(count + 1)]
+    return [members[low:high] for low, high in itertools.pairwise(edges)]
+
+
+def _notes(
+    used: Sequence[tuple[str, TrialConfig, TrialRow]], device_kind: str, source_hashes: Mapping[str, str]
+) -> Iterable[str]:
+    """What differs between rows that count (or are continued) and now; told, never silently mixed."""
+    found: Counter[tuple[str, str]] = Counter()
+    for how, config, row in used:
+        if row.device_kind != device_kind:
+            found[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
+        if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
+            found[how, "trained by another version of the components' source"] += 1
+        try:
+            if row.data_fingerprint != config.data_fingerprint():
+                found[how, "trained on other rows of data"] += 1
+        except ConfigError as error:  # the data set is not here
+            found[how, f"trained on data that cannot be compared ({error})"] += 1
+    for (how, difference), count in sorted(found.items()):
+        yield f"{count_of(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
+
+
+def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
+    """The plan as JSON values: what ``--dry-run --json`` gives, and what :func:`describe` puts into words.
+
+    ``planned = cached + failed + continued + new``.  A space with an objective has no trials beforehand: ``planned``
+    is then what its budget comes to, and the predicted cost has no measured times.
+    """
+    spec = space.spec
+    horizons = [trial.config.horizon_steps for trial in plan.trials] or [spec.base.horizon_steps]
+    sizes = [len(cohort.trials) for cohort in plan.cohorts]
+    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
+    planned, predicted_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
+    if spec.objective is not None:
+        seeds = 1 if spec.seeds is None else len(spec.seeds)
+        planned = spec.objective.budget * seeds
+        left = max(0, planned - len(plan.cached) - len(plan.failed))
+        predicted_s = left * _predicted_s([spec.base], 0, spec.device or "cpu", {})
+        wall_s = predicted_s / plan.workers
+    return {
+        "sweep": space.name,
+        "size": space.size,
+        "axes": json.loads(spec.axes_json()),
+        "horizon_steps": max(horizons),
+        "shortest_horizon_steps": min(horizons),
+        "suggestions": None if spec.objective is None else spec.objective.budget,
+        "planned": planned,
+        "cached": len(plan.cached),
+        "failed": len(plan.failed),
+        "continued": continued,
+        "new": planned - len(plan.cached) - len(plan.failed) - continued,
+        "cohorts": len(sizes),
+        "largest_cohort": max(sizes, default=0),
+        "workers": plan.workers,
+        "predicted_s": round(predicted_s, 1),
+        "predicted_wall_s": round(wall_s, 1),
+        "notes": list(plan.notes),
+    }
+
+
+def describe(plan: Plan, space: LoadedSpace) -> list[str]:
+    """The plan in words, a line each, for ``--dry-run``."""
+    told = summary(plan, space)
+    axes = told["axes"]
+    lines = [f"{space.name}: {space.doc.partition(chr(10))[0]}".rstrip(": ")]
+    if space.size is not None:
+        others = ", ".join(f"--size {size}" for size in SIZES if size != space.size)
+        lines.append(f"  size     {space.size} (the other one: {others})")
+    for arm in axes["arms"]:
+        lines.append(f"  arm      {arm['name']}: {'; '.join(map(_axis_text, arm['axes'])) or 'one point'}")
+    lines += [f"  axis     {_axis_text(axis)}" for axis in axes["axes"]]
+    if axes["seeds"]:
+        lines.append(f"  seeds    {_listed(axes['seeds'])}")
+    shortest, longest = told["shortest_horizon_steps"], told["horizon_steps"]
+    lines.append(f"  horizon  {longest if shortest == longest else f'{shortest} to {longest}'} steps")
+    if told["suggestions"] is not None:
+        kept = f", {told['cached']} in the ledger" if told["cached"] else ""
+        lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna{kept}")
+    else:
+        parts = [f"{told['cached']} in the ledger", f"{told['continued']} to continue", f"{told['new']} new"]
+        if told["failed"]:
+            parts.append(f"{told['failed']} failed before (--rerun-failed runs them again)")
+        lines.append(f"  trials   {told['planned']}: {', '.join(parts)}")
+        if told["cohorts"]:
+            lines.append(f"  cohorts  {told['cohorts']}, the largest of {count_of(told['largest_cohort'], 'trial')}")
+    if told["predicted_s"]:
+        cost, wall = duration(told["predicted_s"]), duration(told["predicted_wall_s"])
+        lines.append(
+            f"  cost     {cost} of training, {wall} on {count_of(plan.workers, 'worker')}, if no trial stops early"
+        )
+    else:
+        lines.append("  cost     none: nothing is left to run")
+    return lines + [f"  note     {note}" for note in plan.notes]
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``, ``4 d 6 h``: two units at most."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def count_of(number: int, what: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _axis_text(axis: Mapping[str, Any]) -> str:
+    return f"{axis['path']} = {_listed(axis['values']) if axis['kind'] == 'grid' else axis['domain']}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """The values, long lists by their ends."""
+    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    if len(texts) > 12:
+        texts = [*texts[:4], f"... ({len(texts)} values)", texts[-1]]
+    return ", ".join(texts)

@@ -1,0 +1,5 @@
+"""The question as data: a base, axes, arms and seeds, and the file that says them."""
+
+from pipeline.spec.sweep_spec import Arm, Objective, PlannedTrial, SpecError, SweepSpec
+
+__all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]

@@ -1,0 +1,473 @@
+"""A question as data: a base configuration, the axes that vary, the arms that are compared, the seeds.
+
+A search-space file ends in ``SWEEP = SweepSpec(...)``.  Making the object expands and checks the whole space, so
+that a bad value anywhere in it is an error before anything starts.  The expansion is a pure function of the file:
+the same trials in the same order, on any machine.
+
+The order is: arms, then the grid (the last axis varies fastest), then the draws of the sampled axes, then the seeds.
+"""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
+from trainables.engine.events import GEN_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Outcome
+from trainables.engine.trial import Seeds, TrialConfig
+
+__all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]
+
+Scalar: TypeAlias = str | float | int | bool | None
+SEEDS, HORIZON = "seeds", "horizon_steps"
+DRAWS_PER_SAMPLE = 50
+"""How often a draw that repeats an earlier one is drawn again before the domain counts as exhausted."""
+
+
+class SpecError(ValueError):
+    """A space that cannot be run: one line with the axis, the value and what is allowed."""
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """What ``ray.tune.uniform(...)`` and its kin are, known by their method so that ray need not be imported."""
+
+    def sample(self, *, random_state: np.random.Generator) -> Any:
+        """One value, drawn with the given generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a comparison: fields that are set together, and axes that only this side has."""
+
+    name: str
+    patch: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted path -> value, for example ``{"gradient": OrthogonalGradient(), "horizon_steps": 60_000}``."""
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Dotted path -> the values of a grid axis; an axis that another arm does not have is not crossed with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What Optuna minimises over the sampled axes: the restricted mean time to an event, over a suggestion's seeds."""
+
+    budget: int
+    """How many suggestions are tried."""
+    event: Literal["t_gen", "t_mem"] = "t_gen"
+    threshold: float = GEN_THRESHOLD
+    """One of the standard thresholds of the event's accuracy."""
+    sampler: Any = None
+    """An Optuna sampler; None is Optuna's default, seeded with the space's ``sampling_seed``."""
+
+    def __post_init__(self) -> None:
+        _whole("objective.budget", self.budget, at_least=1)
+        allowed = {"t_gen": TEST_THRESHOLDS, "t_mem": TRAIN_THRESHOLDS}
+        if self.event not in allowed:
+            raise SpecError(f"objective.event = {self.event!r}: must be one of 't_gen', 't_mem'")
+        if self.threshold not in allowed[self.event]:
+            listed = ", ".join(map(str, allowed[self.event]))
+            raise SpecError(f"objective.threshold = {self.threshold!r}: must be one of {listed} for {self.event}")
+
+    def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
+        """The mean of min(T, tau) in steps: finite whatever happens, since a seed without the event counts tau.
+
+        T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
+        competing events the restricted mean is the integral of 1 - CIF, and the event never comes.
+        """
+        times = []
+        for outcome in outcomes:
+            event = outcome.event(self.event, self.threshold).by(tau_steps)
+            times.append((event.low_steps + event.high_steps) / 2 if event.occurred else float(tau_steps))
+        return math.fsum(times) / len(times)
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a sweep, and where it stands in it."""
+
+    config: TrialConfig
+    coordinates: dict[str, Scalar]
+    """``{"arm": name, "<axis path>": value, ..., "seed": k}``, without what the trial does not have."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SweepSpec:
+    """A search space.
+
+    :raises SpecError: naming the axis, the value and what is allowed, for anything that could not be run.
+    """
+
+    base: TrialConfig
+    """Every trial is this one with some fields changed; its demand (horizon, measuring, ...) only by an arm's patch."""
+    axes: Mapping[str, Sequence[Any] | Domain] = field(default_factory=dict)
+    """Dotted path -> a list (a grid axis) or a ``tune.*`` domain (a sampled axis); every arm has them all."""
+    arms: Sequence[Arm] = ()
+    seeds: Sequence[int] | None = None
+    """Seed k is split, initialisation and order alike, paired over the arms; None keeps the base's seeds."""
+    samples: int = 0
+    """How many distinct joint draws of the sampled axes; raising it keeps the earlier draws."""
+    sampling_seed: int = 0
+    objective: Objective | None = None
+    """With an objective, Optuna suggests the values of the sampled axes instead of ``samples`` draws."""
+
+    # How to run it, where the file wants to fix that; a flag of the command line goes before.
+    workers: int | None = None
+    cohort_size: int | Literal["auto"] = "auto"
+    device: str | None = None
+    max_hours: float | None = None
+    cpus_per_cohort: float | None = None
+    gpus_per_cohort: float | None = None
+    ledger: str | None = None
+    mlflow_uri: str | None = None
+
+    _trials: tuple[PlannedTrial, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_shape()
+        self._check_settings()
+        if self.objective is None:
+            trials = tuple(self._expand(self._draws(self.samples)))
+        else:
+            # Not the space itself, but any bad value in it that some draws can find.
+            probes = self._draws(8, fewer=True)
+            _check_suggestable(probes)
+            trials = ()
+            _check_distinct(tuple(self._expand(probes)))
+        _check_distinct(trials)
+        object.__setattr__(self, "_trials", trials)
+
+    def trials(self) -> list[PlannedTrial]:
+        """Every trial of the space, in order; empty for a space with an objective, whose trials come by suggestion."""
+        return list(self._trials)
+
+    def suggestion(self, values: Mapping[str, Any]) -> list[PlannedTrial]:
+        """The trials (one a seed) of one suggestion of the sampled axes.
+
+        :raises SpecError: when ``values`` does not name exactly the sampled axes, or a value is bad.
+        """
+        expected = list(self.sampled_axes())
+        if sorted(values) != sorted(expected):
+            raise SpecError(f"a suggestion of {', '.join(sorted(values))}: must be of {', '.join(expected)}")
+        return list(self._expand([{path: _plain(values[path]) for path in expected}]))
+
+    def sampled_axes(self) -> dict[str, Domain]:
+        """The axes that are drawn or suggested, in order."""
+        return {path: values for path, values in self.axes.items() if isinstance(values, Domain)}
+
+    def grid_axes(self) -> dict[str, list[Any]]:
+        """The axes that every arm has and whose every value is tried, in order."""
+        return {path: _listed(values) for path, values in self.axes.items() if not isinstance(values, Domain)}
+
+    @property
+    def horizon_steps(self) -> int:
+        """The largest horizon among the trials."""
+        return max((trial.config.horizon_steps for trial in self._trials), default=self.base.horizon_steps)
+
+    def with_overrides(self, *, max_steps: int | None = None, seeds: int | None = None) -> Self:
+        """The space as flags change it: no horizon beyond ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
+        changes: dict[str, Any] = {}
+        if max_steps is not None:
+            _whole("max-steps", max_steps, at_least=1)
+            changes["base"] = self.base.replace(horizon_steps=min(max_steps, self.base.horizon_steps))
+            changes["arms"] = [
+                replace(arm, patch={**arm.patch, HORIZON: min(max_steps, arm.patch[HORIZON])})
+                if HORIZON in arm.patch
+                else arm
+                for arm in self.arms
+            ]
+        if seeds is not None:
+            _whole("seeds", seeds, at_least=1)
+            changes["seeds"] = range(seeds)
+        return replace(self, **changes)
+
+    def axes_json(self) -> str:
+        """The axes as canonical JSON, for a reader that has the ledger but not the file.
+
+        ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...], "horizon_steps"}, ...], "seeds": [...]}``, where
+        a grid axis is ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled",
+        "domain"}``; the values are those of the trials' coordinates.
+        """
+
+        def grid(path: str, arm: str | None) -> dict[str, Any]:
+            values = (trial.coordinates[path] for trial in self._trials if arm in (None, trial.coordinates.get("arm")))
+            return {"path": path, "kind": "grid", "values": list(dict.fromkeys(values))}
+
+        return canonical_json(
+            {
+                "axes": [
+                    {"path": path, "kind": "sampled", "domain": _described(values)}
+                    if isinstance(values, Domain)
+                    else grid(path, None)
+                    for path, values in self.axes.items()
+                ],
+                "arms": [
+                    {
+                        "name": arm.name,
+                        "axes": [grid(path, arm.name) for path in arm.axes],
+                        HORIZON: arm.patch.get(HORIZON, self.base.horizon_steps),
+                    }
+                    for arm in self.arms
+                ],
+                "seeds": [] if self.seeds is None else list(self.seeds),
+            }
+        )
+
+    def _expand(self, draws: Sequence[Mapping[str, Any]]) -> Iterable[PlannedTrial]:
+        """Every trial of these draws, in the order that the module's text promises."""
+        for arm in self.arms or (None,):
+            where = f"arm {arm.name!r}, " if arm else ""
+            grid = self.grid_axes() | ({path: _listed(values) for path, values in arm.axes.items()} if arm else {})
+            labels = {path: _component_labels(values) for path, values in (grid | _columns(draws)).items()}
+            for point in itertools.product(*grid.values()):
+                for draw in draws:
+                    values = dict(zip(grid, point, strict=True)) | dict(draw)
+                    config = _changed(self.base, dict(arm.patch) | values if arm else values, where)
+                    coordinates: dict[str, Scalar] = {"arm": arm.name} if arm else {}
+                    for path, value in values.items():
+                        coordinates[path] = _coordinate(config, path, value, labels[path])
+                    if self.seeds is None:
+                        yield PlannedTrial(config, coordinates)
+                        continue
+                    for seed in self.seeds:
+                        yield PlannedTrial(config.replace(seeds=Seeds.all(seed)), coordinates | {"seed": int(seed)})
+
+    def _draws(self, count: int, *, fewer: bool = False) -> list[dict[str, Any]]:
+        """The first ``count`` distinct joint draws; one empty draw where no axis is sampled.
+
+        Each value has a generator of its own, seeded with the space's seed, the number of the draw and the path, so
+        that neither more samples nor another axis change a draw.
+        """
+        domains = self.sampled_axes()
+        if not domains:
+            return [{}]
+        found: list[dict[str, Any]] = []
+        for number in range(DRAWS_PER_SAMPLE * count):
+            if len(found) == count:
+                break
+            draw = {path: _drawn(domain, path, self.sampling_seed, number) for path, domain in domains.items()}
+            if draw not in found:
+                found.append(draw)
+        if len(found) < count and not fewer:
+            raise SpecError(
+                f"samples = {count}: the sampled axes have only {len(found)} distinct draws; "
+                f"lower samples, or list the values to make a grid of them"
+            )
+        return found
+
+    def _check_shape(self) -> None:
+        """The space's structure, before any value is looked at."""
+        if not isinstance(self.base, TrialConfig):
+            raise SpecError(f"base = {self.base!r}: must be a trial, such as GrokkingTrial(...)")
+        if isinstance(self.arms, Arm | str) or not all(isinstance(arm, Arm) for arm in self.arms):
+            raise SpecError(f"arms = {self.arms!r}: must be a list of Arm(name=..., patch=..., axes=...)")
+        for number, arm in enumerate(self.arms):
+            if not isinstance(arm.name, str) or not arm.name.strip():
+                raise SpecError(f"arm {number}: name = {arm.name!r}: must be a text")
+            if arm.name in [other.name for other in self.arms[:number]]:
+                raise SpecError(f"arm {arm.name!r}: the name is given twice; arms must have different names")
+        self._check_axes("", self.axes, {})
+        for arm in self.arms:
+            where = f"arm {arm.name!r}, "
+            taken = dict.fromkeys(arm.patch, "its patch") | dict.fromkeys(self.axes, "the space's axes")
+            for path in arm.patch:
+                if path in self.axes:
+                    raise SpecError(f"{where}patch {path}: is an axis of the space too; it must be one of them")
+                self._check_path(f"{where}patch", path, demand=True)
+            self._check_axes(where, arm.axes, taken)
+            for path, values in arm.axes.items():
+                if isinstance(values, Domain):
+                    raise SpecError(f"{where}axis {path}: a sampled axis must be one of the space's axes, for all arms")
+        self._check_seeds()
+        self._check_sampling()
+
+    def _check_axes(self, where: str, axes: Mapping[str, Any], taken: Mapping[str, str]) -> None:
+        if not isinstance(axes, Mapping):
+            raise SpecError(f"{where}axes = {axes!r}: must be a dict of dotted paths and lists of values")
+        for path, values in axes.items():
+            self._check_path(f"{where}axis", path)
+            if path in taken:
+                raise SpecError(f"{where}axis {path}: is in {taken[path]} too; it must be in one of them")
+            if isinstance(values, Domain):
+                continue
+            if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
+                raise SpecError(f"{where}axis {path} = {values!r}: must be a list of values or a tune.* domain")
+            listed = _listed(values)
+            if not listed:
+                raise SpecError(f"{where}axis {path} = []: must have at least one value")
+            for number, value in enumerate(listed):
+                if value in listed[:number]:
+                    raise SpecError(f"{where}axis {path}: the value {value!r} is given twice")
+
+    def _check_path(self, what: str, path: str, *, demand: bool = False) -> None:
+        """Refuse what the trials cannot differ in; whether the path exists is known when its parents are in place."""
+        if not isinstance(path, str):
+            raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
+        head = path.partition(".")[0]
+        asked = any(spec.name == head and spec.metadata.get("demand") for spec in fields(self.base))
+        if asked and not demand:
+            raise SpecError(f"{what} {path}: is how much is asked, not what is trained; must be on base or in a patch")
+        if head == SEEDS and self.seeds is not None:
+            raise SpecError(f"{what} {path}: the space's seeds would overwrite it; seeds must be None beside it")
+
+    def _check_seeds(self) -> None:
+        if self.seeds is None:
+            return
+        if isinstance(self.seeds, str) or not isinstance(self.seeds, Sequence | np.ndarray):
+            raise SpecError(f"seeds = {self.seeds!r}: must be a list such as range(5)")
+        listed = _listed(self.seeds)
+        for seed in listed:
+            _whole("seeds", seed, at_least=0)
+        if not listed or len(set(listed)) < len(listed):
+            raise SpecError(f"seeds = {listed!r}: must be different from each other, and at least one")
+        object.__setattr__(self, "seeds", tuple(listed))
+
+    def _check_sampling(self) -> None:
+        sampled = list(self.sampled_axes())
+        _whole("samples", self.samples, at_least=0)
+        _whole("sampling_seed", self.sampling_seed, at_least=0)
+        if self.objective is None:
+            if sampled and not self.samples:
+                raise SpecError(f"axis {sampled[0]}: is sampled, but samples = 0; samples must be at least 1")
+            if self.samples and not sampled:
+                raise SpecError(f"samples = {self.samples}: no axis is sampled; one must be a tune.* domain")
+            return
+        if not isinstance(self.objective, Objective):
+            raise SpecError(f"objective = {self.objective!r}: must be Objective(budget=...)")
+        if not sampled:
+            raise SpecError("objective: no axis is sampled; one must be a tune.* domain")
+        if self.samples:
+            raise SpecError(f"samples = {self.samples}: must be 0 beside an objective, whose budget counts instead")
+        if self.arms:
+            raise SpecError("arms: must be empty beside an objective; make one space for each arm")
+        for path in self.grid_axes():
+            raise SpecError(f"axis {path}: must be a tune.* domain beside an objective, such as tune.choice([...])")
+
+    def _check_settings(self) -> None:
+        if self.workers is not None:
+            _whole("workers", self.workers, at_least=1)
+        if self.cohort_size != "auto":
+            _whole("cohort_size", self.cohort_size, at_least=1, otherwise=" or 'auto'")
+        for name, zero in (("max_hours", False), ("cpus_per_cohort", False), ("gpus_per_cohort", True)):
+            value = getattr(self, name)
+            if value is None or (_is_number(value) and (value > 0 or (zero and value == 0))):
+                continue
+            raise SpecError(f"{name} = {value!r}: must be a number {'of at least' if zero else 'above'} 0")
+        if self.gpus_per_cohort is not None and self.gpus_per_cohort > 1 and self.gpus_per_cohort % 1:
+            raise SpecError(f"gpus_per_cohort = {self.gpus_per_cohort!r}: must be at most 1, or a whole number")
+        for name in ("device", "ledger", "mlflow_uri"):
+            if not isinstance(getattr(self, name), str | None):
+                raise SpecError(f"{name} = {getattr(self, name)!r}: must be a text")
+
+
+def _changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
+    """``base`` with the values at these paths; a whole component is set before the fields inside it.
+
+    Whole components are set at once: a task and a model may fit each other and not what they replace.
+    """
+    whole = {path: value for path, value in changes.items() if "." not in path}
+    inside = sorted((path for path in changes if "." in path), key=lambda path: path.count("."))
+    config = base
+    for paths in ([tuple(whole)] if whole else []) + [(path,) for path in inside]:
+        try:
+            for path in paths:
+                component_at(config, path)
+            config = config.replace(**whole) if path in whole else replace_at(config, path, changes[path])
+        except ConfigError as error:
+            text = str(error)
+            told = text if text.startswith(paths) else f"{', '.join(paths)}: {text}"
+            raise SpecError(f"{where}axis {told}") from None
+    return config
+
+
+def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
+    seen: dict[str, PlannedTrial] = {}
+    for trial in trials:
+        other = seen.setdefault(trial.config.trial_id, trial)
+        if other is not trial:
+            raise SpecError(
+                f"two trials are the same: {_place(other)} and {_place(trial)}; each must differ in what it trains"
+            )
+
+
+def _check_suggestable(draws: Sequence[Mapping[str, Any]]) -> None:
+    for path, value in ((path, value) for draw in draws for path, value in draw.items()):
+        if not isinstance(value, str | int | float | None):
+            raise SpecError(f"axis {path} = {value!r}: must be a number or a text beside an objective")
+
+
+def _place(trial: PlannedTrial) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in trial.coordinates.items()) or "the base"
+
+
+def _coordinate(config: TrialConfig, path: str, value: Any, labels: Mapping[Config, str]) -> Scalar:
+    """The axis value as plain JSON: a component by its label, anything else as the configuration holds it."""
+    if isinstance(value, Config):
+        return labels[value]
+    held = value_at(config, path)
+    return held if isinstance(held, str | int | float | None) else str(held)
+
+
+def _component_labels(values: Sequence[Any]) -> dict[Config, str]:
+    """A label for each component among an axis' values: its class, with its own values where classes repeat."""
+    components = dict.fromkeys(value for value in values if isinstance(value, Config))
+    names = [type(component).__name__ for component in components]
+    return {
+        component: name if names.count(name) == 1 else _spelled(component)
+        for component, name in zip(components, names, strict=True)
+    }
+
+
+def _spelled(component: Config) -> str:
+    """``MLP(hidden=(64,))``: the class and the fields that are not at their default."""
+    told = [
+        f"{spec.name}={_spelled(value) if isinstance(value, Config) else value}"
+        for spec in fields(component)
+        for value in [getattr(component, spec.name)]
+        if value != spec.default
+    ]
+    return f"{type(component).__name__}({', '.join(told)})"
+
+
+def _columns(draws: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {path: [draw[path] for draw in draws] for path in draws[0]}
+
+
+def _drawn(domain: Domain, path: str, seed: int, number: int) -> Any:
+    """Draw ``number`` of a sampled axis; drawn twice, since a domain that ignores its generator is not reproducible."""
+    key = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8])
+    try:
+        first, second = (_plain(domain.sample(random_state=np.random.default_rng([seed, number, key]))) for _ in "12")
+    except Exception as error:  # A domain's own code can raise anything.
+        reason = str(error) or type(error).__name__
+        raise SpecError(f"axis {path} = {_described(domain)}: cannot be sampled ({reason})") from None
+    if first != second:
+        raise SpecError(f"axis {path} = {_described(domain)}: ignores its random_state; draws must be reproducible")
+    return first
+
+
+def _described(domain: Any) -> str:
+    """``LogUniform Float(0.0001, 0.1)``, as far as the domain says it."""
+    sampler = domain.get_sampler() if hasattr(domain, "get_sampler") else ""
+    return f"{sampler} {type(domain).__name__}{getattr(domain, 'domain_str', '')}".strip()
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as the Python number that it holds."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(name: str, value: Any, *, at_least: int, otherwise: str = "") -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise SpecError(f"{name} = {value!r}: must be a whole number of at least {at_least}{otherwise}")

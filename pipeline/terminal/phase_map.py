@@ -1,0 +1,111 @@
+"""The sweep as a table of cells for the terminal: one small coloured glyph a seed, telling its phase so far."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from trainables.engine.events import COMPREHENSION, CONFUSION, GROKKING, MEMORIZATION, TEST_ONLY
+from trainables.runtime.rows import FAILED, RUNNING
+
+ARM, SEED = "arm", "seed"
+ABSENT = "–"
+WAITING_GLYPH = ("·", "bright_black")
+FAILED_GLYPH = ("✗", "bold red")
+GLYPHS = {
+    COMPREHENSION: ("■", "#0072b2"),
+    GROKKING: ("●", "#56b4e9"),
+    TEST_ONLY: ("◆", "#cc79a7"),
+    MEMORIZATION: ("▲", "#e69f00"),
+    CONFUSION: ("○", "#b3b3b3"),
+}
+"""Okabe-Ito colours, and a shape of its own for each phase, since colour alone does not reach everybody."""
+
+
+class PhaseMap:
+    """Cells by the coordinates of a sweep's trials, seeds pooled."""
+
+    def __init__(self, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """``trials`` are (trial id, coordinates) in the order of the sweep."""
+        axes = list(dict.fromkeys(name for _, point in trials for name in point if not _is_seed(name)))
+        values = {axis: {str(point[axis]) for _, point in trials if axis in point} for axis in axes}
+        free = [axis for axis in axes if axis != ARM] or axes
+        self.x = max(free, key=lambda axis: len(values[axis]), default="")
+        """The horizontal axis: the one with the most values; all others together are the vertical one."""
+        self._others = [axis for axis in axes if axis != self.x]
+        self._cells: dict[tuple[str, str], list[str]] = {}
+        for trial_id, point in trials:
+            self._cells.setdefault(self._place(point), []).append(trial_id)
+        self.rows = list(dict.fromkeys(row for row, _ in self._cells))
+        columns = {self._place(point)[1]: point.get(self.x) for _, point in trials}
+        numeric = all(isinstance(value, int | float | None) for value in columns.values())
+        self.columns = sorted(columns, key=lambda name: _rank(columns[name])) if numeric else list(columns)
+
+    def render(self, states: Mapping[str, tuple[str, str]], *, width: int, height: int) -> list[Text | Table]:
+        """The axes and the table, for a terminal of this size; what does not fit is counted in a last column or row.
+
+        :param states: (state, phase so far) by trial id, for the trials that have begun.
+        """
+        seeds = max(len(members) for members in self._cells.values())
+        label = min(max(5, *map(len, self.rows)), width // 3)
+        fitting, used = 0, label + 2
+        for column in self.columns:
+            used += max(seeds, len(column)) + 2
+            if used > width - 6 and fitting:
+                break
+            fitting += 1
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+        table.add_column("", style="bold", max_width=label, no_wrap=True)
+        for column in self.columns[:fitting]:
+            table.add_column(Text(column, style="bright_black"), no_wrap=True)
+        if fitting < len(self.columns):
+            table.add_column(Text(f"+{len(self.columns) - fitting}", style="bright_black"), no_wrap=True)
+        shown = self.rows if len(self.rows) <= height else self.rows[: max(height - 1, 1)]
+        for row in shown:
+            cells = (self._cells.get((row, column), []) for column in self.columns[:fitting])
+            table.add_row(Text(row), *(_cell(members, states) for members in cells))
+        if len(shown) < len(self.rows):
+            table.add_row(Text(f"+{len(self.rows) - len(shown)}", style="bright_black"))
+        down = " · ".join(_words(axis) for axis in self._others)
+        return [Text(f"{down} ↓  {_words(self.x)} →" if down else f"{_words(self.x)} →", style="bright_black"), table]
+
+    def _place(self, point: Mapping[str, Any]) -> tuple[str, str]:
+        row = " · ".join(_tick(point[axis]) for axis in self._others if axis in point)
+        return row, _tick(point[self.x]) if self.x in point else ABSENT
+
+
+def legend() -> Text:
+    """What the glyphs mean, in one line."""
+    text = Text()
+    for phase, (glyph, style) in GLYPHS.items():
+        text.append(glyph, style=style).append(f" {phase}  ", style="bright_black")
+    text.append(WAITING_GLYPH[0], style=WAITING_GLYPH[1]).append(" waiting, faint: running", style="bright_black")
+    return text
+
+
+def _cell(members: Sequence[str], states: Mapping[str, tuple[str, str]]) -> Text:
+    text = Text()
+    for trial_id in members:
+        state, phase = states.get(trial_id, ("", ""))
+        glyph, style = FAILED_GLYPH if state == FAILED else GLYPHS.get(phase, WAITING_GLYPH)
+        text.append(glyph, style=f"dim {style}" if state == RUNNING else style)
+    return text
+
+
+def _is_seed(axis: str) -> bool:
+    return axis == SEED or axis.startswith("seeds.")
+
+
+def _tick(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _rank(value: float | None) -> tuple[bool, float]:
+    """Ascending, and what has no value last."""
+    return value is None, value or 0.0
+
+
+def _words(axis: str) -> str:
+    """``weight decay`` for ``optimizer.weight_decay``."""
+    return axis.rpartition(".")[2].replace("_", " ")

@@ -1,0 +1,75 @@
+"""A thread that keeps MLflow up to date while a sweep runs: never in the way, never an exception."""
+
+import threading
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pipeline.ledger import Ledger
+from pipeline.tracking.client import TrackingError, shown
+from pipeline.tracking.mirror import Mirror, SyncReport, sync
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 120.0
+"""How long the background thread leaves a failing server alone; doubled with every failure."""
+
+
+class BackgroundSync:
+    """Keeps MLflow up to date while a sweep runs, from a thread of its own: never in the way, never an exception.
+
+    After a failure the server is left alone for a while, longer each time; :meth:`close` tries once more.
+    """
+
+    def __init__(self, ledger: Ledger, sweep_name: str, uri: str) -> None:
+        self._ledger, self._sweep_name, self._uri = ledger, sweep_name, uri
+        self._waiting: set[str] = set()
+        self._closing = False
+        self._changed = threading.Condition()
+        self._figures: tuple[Path, ...] = ()
+        self._result: SyncReport | TrackingError | None = None
+        self._thread = threading.Thread(target=self._run, name="mlflow-sync", daemon=True)
+        self._thread.start()
+
+    def submit(self, trial_ids: Collection[str]) -> None:
+        """Have these trials written soon; returns at once."""
+        with self._changed:
+            self._waiting.update(trial_ids)
+            self._changed.notify()
+
+    def close(self, timeout_s: float, figures: Sequence[Path] = ()) -> SyncReport | TrackingError:
+        """One last sync of the whole sweep, and how it went; an error is returned, not raised."""
+        with self._changed:
+            self._closing, self._figures = True, tuple(figures)
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        if self._result is None:
+            return TrackingError(f"MLflow at {shown(self._uri)}: the last sync did not end within {timeout_s:g} s")
+        return self._result
+
+    def _run(self) -> None:
+        pause_s, quiet_until = FIRST_PAUSE_S, 0.0
+        mirror: Mirror | None = None
+        while True:
+            with self._changed:
+                while not self._closing and (not self._waiting or time.monotonic() < quiet_until):
+                    # A failing server is tried again when its pause ends; without work there is nothing to wait for.
+                    self._changed.wait(max(0.0, quiet_until - time.monotonic()) if self._waiting else None)
+                if self._closing:
+                    break
+                batch, self._waiting = self._waiting, set()
+            try:
+                if mirror is None:
+                    mirror = Mirror(self._ledger, self._ledger.sweep(self._sweep_name), self._uri)
+                mirror.write(batch)
+                pause_s = FIRST_PAUSE_S
+            except Exception:  # whatever it is, it must not reach the training; close() tells if it lasts
+                mirror = None
+                quiet_until = time.monotonic() + pause_s
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                with self._changed:
+                    self._waiting |= batch
+        try:
+            self._result = sync(self._ledger, self._sweep_name, self._uri, figures=self._figures)
+        except TrackingError as error:
+            self._result = error
+        except Exception as error:
+            self._result = TrackingError(f"MLflow at {shown(self._uri)}: {type(error).__name__}: {error}")

@@ -1,0 +1,329 @@
+"""What MLflow shows of a trial and of a sweep, worked out from the ledger's rows alone: no server, no clock.
+
+Everything here is a function of the ledger's content, so that any sync, whoever made it, writes the same thing:
+the metrics' timestamps are made from the training step (one second a step), a run's start and end from the row's
+own times.  Parameters hold what decides the path of the weights, because MLflow never changes a parameter; what
+may change for one trial (demand, state, coordinates, provenance) goes to tags.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainables.engine.config import CLASS_KEY, canonical_json, digest
+from trainables.engine.events import outcome
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.rows import FAILED, RUNNING, STOPPED, TrialRow
+
+PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
+METRICS_PER_CALL, PARAMS_PER_CALL, TAGS_PER_CALL, ENTITIES_PER_CALL = 1000, 100, 100, 1000
+BYTES_PER_CALL = 900_000
+"""The tracking server's limits (1 MB a call, with room for the request's frame)."""
+
+TRIAL_ID_TAG = "grokscape.trial_id"
+KIND_TAG = "grokscape.kind"
+SYNCED_TAG = "grokscape.synced"
+"""Written last: what the run holds, so that the next sync knows what is missing."""
+COORDINATE_PREFIX = "coordinate."
+
+CONTENT_VERSION = 1
+"""Part of every digest: raise it when this file shows a trial in another way, and every run is brought up to date."""
+
+DENSE_UNTIL_STEPS = 20
+CURVE_RATIO = 1.12
+"""One point a curve for each bucket of steps: 59 points at 1500 steps, 96 at 100 000."""
+
+DEMAND = frozenset(spec.name for spec in dataclasses.fields(TrialConfig) if spec.metadata.get("demand")) | {"probes"}
+"""The fields of a trial that may change under one id; ``probes`` is declared by the trial kinds, which import torch."""
+TIMES_AND_PLACES = frozenset({"train_s", "provenance_json", "committed_at"})
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one metric; ``timestamp`` in milliseconds is a function of the step."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a run already holds, as its tag tells: enough to add to it, or to see that it must be made anew."""
+
+    content: str
+    """Digest of everything that is shown, times and places aside."""
+    step: int
+    end: str
+    """State and stop reason; empty while the trial runs."""
+    rows: str
+    """Digest of the trajectory up to ``step``."""
+
+    @classmethod
+    def from_tag(cls, text: str | None) -> "Synced | None":
+        """The tag's content; None for a missing or foreign one, which makes the next sync write everything."""
+        try:
+            return cls(**json.loads(text or ""))
+        except (ValueError, TypeError):
+            return None
+
+    def to_tag(self) -> str:
+        return canonical_json(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """One run as MLflow is to show it."""
+
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    points: tuple[Point, ...]
+    status: str
+    start_ms: int
+    end_ms: int | None
+    """None while the trial runs."""
+
+
+def row_digest(row: TrialRow, coordinates: Mapping[str, Any], parent_run_id: str) -> str:
+    """A digest of what a trial's run shows, known without reading the trajectory.
+
+    The trajectory needs no part in it: the trial id, the source and the last step decide it.
+    """
+    fields = {name: value for name, value in dataclasses.asdict(row).items() if name not in TIMES_AND_PLACES}
+    return digest([CONTENT_VERSION, fields, dict(coordinates), parent_run_id])
+
+
+def trial_content(
+    row: TrialRow, trajectory: pa.Table, coordinates: Mapping[str, Any], parent_run_id: str
+) -> RunContent:
+    """The run of one trial.
+
+    :param trajectory: the trial's rows in ascending ``step``, one column a probe; null where not measured.
+    """
+    config = json.loads(row.config_json)
+    identity = {name: value for name, value in config.items() if name not in DEMAND}
+    committed_ms = milliseconds(row.committed_at)
+    tags = {
+        KIND_TAG: "trial",
+        TRIAL_ID_TAG: row.trial_id,
+        "mlflow.parentRunId": parent_run_id,
+        "grokscape.state": row.state,
+        "grokscape.stop_reason": row.stop_reason,
+        "grokscape.error": row.error,
+        "grokscape.error_kind": row.error_kind,
+        "grokscape.train_s": f"{row.train_s:.3f}",
+        "grokscape.committed_at": row.committed_at,
+        "grokscape.device_kind": row.device_kind,
+        "grokscape.data_fingerprint": row.data_fingerprint,
+        "grokscape.source_hash": row.source_hash,
+        "grokscape.coordinates": canonical_json(dict(coordinates)),
+        "grokscape.config": row.config_json,
+        **{f"grokscape.{name}": text for name, text in flatten({name: config.get(name) for name in DEMAND}).items()},
+        **{f"{COORDINATE_PREFIX}{axis}": _text(value) for axis, value in coordinates.items()},
+        **_provenance_tags(row.provenance_json),
+        SYNCED_TAG: Synced(
+            content=row_digest(row, coordinates, parent_run_id),
+            step=row.last_step,
+            end=_end(row),
+            rows=rows_digest(trajectory, row.last_step),
+        ).to_tag(),
+    }
+    return RunContent(
+        name=", ".join(f"{axis}={_text(value)}" for axis, value in coordinates.items()) or row.trial_id,
+        params={_fit(key, KEY_CHARACTERS): _fit(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
+        tags=fitted_tags(tags),
+        points=(*_outcome_points(row, trajectory), *_curve_points(row, trajectory)),
+        status={RUNNING: "RUNNING", FAILED: "FAILED"}.get(row.state, "FINISHED"),
+        start_ms=max(0, committed_ms - round(1000 * row.train_s)),
+        end_ms=committed_ms if row.ended else None,
+    )
+
+
+def can_extend(held: Synced, row: TrialRow, trajectory: pa.Table, content: RunContent, metric_keys: Set[str]) -> bool:
+    """Whether writing what is new onto a run that holds ``held`` shows the trial as it is now.
+
+    Metrics can be added but never taken back, so a run whose past is not the ledger's past (other code, a dropped
+    and repeated trial, another ending at the same step) has to be made anew.
+
+    :param metric_keys: the metrics that the run has.
+    """
+    if row.last_step < held.step or rows_digest(trajectory, held.step) != held.rows:
+        return False
+    if row.last_step == held.step and held.end not in ("", _end(row)):
+        return False
+    return metric_keys <= {point.key for point in content.points}
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested JSON as dotted names and texts: ``{"optimizer": {"class": "AdamW", "eps": 1e-8}}`` becomes
+    ``{"optimizer": "AdamW", "optimizer.eps": "1e-08"}``."""
+    found: dict[str, str] = {}
+    for name, item in value.items():
+        if name == CLASS_KEY:
+            found[prefix.removesuffix(".") or CLASS_KEY] = str(item).rpartition(":")[2]
+        elif isinstance(item, Mapping):
+            found |= flatten(item, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = _text(item)
+    return found
+
+
+def fitted_tags(tags: Mapping[str, str | None]) -> dict[str, str]:
+    """The tags that have a value, cut to the server's limits."""
+    return {_fit(key, KEY_CHARACTERS): _fit(text, TAG_CHARACTERS) for key, text in tags.items() if text is not None}
+
+
+def curve_mask(steps: np.ndarray) -> np.ndarray:
+    """Which measurements a curve shows: the first in each bucket of steps.
+
+    The buckets depend on the step alone, so what is chosen of a longer trajectory begins with what was chosen of
+    the shorter one, and a curve is only ever added to.
+
+    :param steps: ascending, shape (T,).
+    :returns: bool, shape (T,).
+    """
+    edges = list(range(DENSE_UNTIL_STEPS + 1))
+    while len(steps) and edges[-1] < steps[-1]:
+        edges.append(math.ceil(edges[-1] * CURVE_RATIO))
+    mask = np.zeros(len(steps), dtype=bool)
+    mask[np.unique(np.searchsorted(edges, steps, side="right"), return_index=True)[1]] = True
+    return mask
+
+
+def rows_digest(trajectory: pa.Table, until_step: int) -> str:
+    """A digest of a trajectory up to a step; a column without a value does not count, so a new probe changes none."""
+    rows = trajectory.filter(pc.less_equal(trajectory["step"], until_step))
+    found = hashlib.sha256()
+    for name in sorted(set(rows.column_names) - {"trial_id"}):
+        column = rows[name]
+        if column.null_count == len(column):
+            continue
+        values = column.cast(pa.float64()).to_numpy()
+        measured = column.is_valid().to_numpy()
+        # One bit pattern for every NaN, and for what was not measured.
+        values = np.where(measured & ~np.isnan(values), values + 0.0, np.nan)
+        found.update(name.encode() + b"\0" + measured.tobytes() + values.tobytes())
+    return found.hexdigest()[:20]
+
+
+Batch = tuple[list[Point], dict[str, str], dict[str, str]]
+"""Points, params and tags of one call."""
+
+
+def batches(content: RunContent, after_step: int | None) -> Iterator[Batch]:
+    """What to write, a call at a time within the server's limits; the tags come last.
+
+    :param after_step: the step up to which the run has everything; its own points are sent again (MLflow keeps one
+        of each), because an ending at that step adds some.
+    """
+    points: list[Point] = []
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    size = 0
+    entities: list[tuple[str, str, Any]] = [
+        *(("param", key, text) for key, text in content.params.items()),
+        *(("point", p.key, p) for p in content.points if after_step is None or p.step >= after_step),
+        # The tag that says that everything is there must be the very last.
+        *(("tag", key, text) for key, text in sorted(content.tags.items(), key=lambda tag: tag[0] == SYNCED_TAG)),
+    ]
+    for kind, key, item in entities:
+        # 80 bytes: the field names and numbers of one entity as JSON.
+        cost = 80 + len(json.dumps(key)) + (len(json.dumps(item)) if isinstance(item, str) else 0)
+        full = (
+            len(points) + len(params) + len(tags) >= ENTITIES_PER_CALL
+            or len(points) >= METRICS_PER_CALL
+            or len(params) >= PARAMS_PER_CALL
+            or len(tags) >= TAGS_PER_CALL
+        )
+        if full or size + cost > BYTES_PER_CALL:
+            yield points, params, tags
+            points, params, tags, size = [], {}, {}, 0
+        size += cost
+        if kind == "point":
+            points.append(item)
+        elif kind == "param":
+            params[key] = item
+        else:
+            tags[key] = item
+    yield points, params, tags
+
+
+def milliseconds(iso: str) -> int:
+    """A UTC time in ISO 8601 as milliseconds since 1970."""
+    return round(1000 * datetime.fromisoformat(iso).timestamp())
+
+
+def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
+    """The outcome at the last step.  An ending is one millisecond later than a passing state at the same step, for
+    MLflow calls the latest value the one with the larger step, and then the later timestamp."""
+    values = {"last_step": float(row.last_step)}
+    if len(trajectory):
+        values |= outcome(
+            trajectory["step"].to_numpy(),
+            _floats(trajectory["train_accuracy"]),
+            _floats(trajectory["test_accuracy"]),
+            stop_reason=row.stop_reason if row.state == STOPPED else None,
+        ).to_metrics()
+    timestamp = 1000 * row.last_step + row.ended
+    return [Point(key, value, timestamp, row.last_step) for key, value in values.items()]
+
+
+def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
+    """The down-sampled curves; the very last measurement too, once the trial has ended.
+
+    A column of one tensor or frequency (``norm.weight_2``, ``fourier_output.power_7``) has its last value only: a
+    trial may have hundreds of them, and their curves are in the ledger.  A value that is not finite is sent as NaN:
+    MLflow keeps NaN, but turns an infinity into 1.8e308.
+    """
+    steps = trajectory["step"].to_numpy()
+    shown = curve_mask(steps)
+    if row.ended and len(steps):
+        shown[-1] = True
+    points = []
+    for name in trajectory.column_names:
+        if name in ("trial_id", "step"):
+            continue
+        column = trajectory[name]
+        values, measured = _floats(column), np.flatnonzero(column.is_valid().to_numpy())
+        for index in measured[-1:] if "." in name else measured[shown[measured]]:
+            value, step = float(values[index]), int(steps[index])
+            points.append(Point(name, value if math.isfinite(value) else math.nan, 1000 * step, step))
+    return points
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    """The values as float64, NaN where not measured."""
+    return column.cast(pa.float64()).to_numpy()
+
+
+def _provenance_tags(provenance_json: str) -> dict[str, str]:
+    provenance = json.loads(provenance_json or "{}")
+    tags = {f"grokscape.provenance.{name}": text for name, text in flatten(provenance).items()}
+    if provenance.get("commit"):
+        tags["mlflow.source.git.commit"] = provenance["commit"]
+    return tags
+
+
+def _end(row: TrialRow) -> str:
+    return f"{row.state}/{row.stop_reason or ''}" if row.ended else ""
+
+
+def _text(value: Any) -> str:
+    """A JSON scalar bare, anything else as canonical JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _fit(text: str, limit: int) -> str:
+    """A text that is too long, cut and marked with a digest so that two of them stay different."""
+    return text if len(text) <= limit else f"{text[: limit - 25]}... #{digest(text)}"

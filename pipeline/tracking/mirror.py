@@ -1,0 +1,312 @@
+"""MLflow as a projection of the ledger: an experiment a sweep, a run a trial, made again at will.
+
+``python -m pipeline.tracking SWEEP`` brings MLflow to the state of the ledger.  Nothing is asked of MLflow but to
+show: a run is found again by its tag ``grokscape.trial_id``, another tag says what it holds, and only what is
+missing is written, so that a second sync writes nothing and an interrupted one is finished by the next.
+"""
+
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ledger import Ledger, SweepRow
+from pipeline.tracking.client import (
+    artifact_location,
+    browse_hint,
+    call,
+    check,
+    connect,
+)
+from pipeline.tracking.content import (
+    COORDINATE_PREFIX,
+    KIND_TAG,
+    SYNCED_TAG,
+    TRIAL_ID_TAG,
+    Point,
+    RunContent,
+    Synced,
+    batches,
+    can_extend,
+    fitted_tags,
+    milliseconds,
+    row_digest,
+    trial_content,
+)
+from trainables.engine.config import canonical_json, digest
+from trainables.runtime.rows import TrialRow
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+TRIALS_PER_READ = 100
+"""How many trajectories are in memory at once."""
+RUNS_PER_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What one sync did to the experiment."""
+
+    uri: str
+    experiment_id: str
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    """Runs of trials that the sweep or the ledger no longer has, doubles, and runs that had to be made anew."""
+    wall_s: float = 0.0
+
+    @property
+    def browse(self) -> str:
+        """Where to look at it."""
+        return browse_hint(self.uri, self.experiment_id)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.created} runs created, {self.updated} updated, {self.unchanged} unchanged, {self.removed} removed"
+            f" in {self.wall_s:.1f} s"
+        )
+
+
+def sync(
+    ledger: Ledger,
+    sweep_name: str,
+    uri: str,
+    *,
+    trial_ids: Collection[str] | None = None,
+    figures: Sequence[Path] = (),
+) -> SyncReport:
+    """Bring the sweep's experiment to the state of the ledger.
+
+    :param trial_ids: only these trials; all, and the removal of runs that are no longer wanted, by default.
+    :param figures: files to show with the sweep's own run.
+    :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync goes on.
+    :raises LedgerError: when the ledger has no such sweep or cannot be read.
+    """
+    started = time.monotonic()
+    sweep = ledger.sweep(sweep_name)
+    check(uri)
+    mirror = Mirror(ledger, sweep, uri)
+    mirror.write(trial_ids)
+    mirror.finish(figures)
+    return replace(mirror.report, wall_s=time.monotonic() - started)
+
+
+def sync_command(sweep_name: str, ledger_uri: str, uri: str) -> str:
+    """The command that does by hand what a failed sync has left undone."""
+    arguments = ["python", "-m", "pipeline.tracking", sweep_name, "--ledger", ledger_uri, "--mlflow-uri", uri]
+    return shlex.join(arguments)
+
+
+@dataclass(frozen=True)
+class _KnownRun:
+    """What a run is known to hold."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metric_keys: frozenset[str]
+
+    @classmethod
+    def of(cls, run: "Run") -> "_KnownRun":
+        info, data = run.info, run.data
+        return cls(info.run_id, info.run_name, info.status, data.tags, data.params, frozenset(data.metrics))
+
+    @property
+    def synced(self) -> Synced | None:
+        return Synced.from_tag(self.tags.get(SYNCED_TAG))
+
+
+class Mirror:
+    """One sweep's experiment and the runs that it is known to hold."""
+
+    def __init__(self, ledger: Ledger, sweep: SweepRow, uri: str) -> None:
+        self._ledger, self._sweep, self._uri = ledger, sweep, uri
+        self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
+        self._client = connect(uri)
+        self._experiment_id = self._find_experiment()
+        self.report = SyncReport(uri, self._experiment_id)
+        self._parent, self._runs = self._find_runs()
+
+    def write(self, trial_ids: Collection[str] | None) -> None:
+        """Create or update the runs of these trials, or of all, and then remove those that nothing stands for."""
+        wanted = [id_ for id_ in self._sweep.trial_ids if trial_ids is None or id_ in trial_ids]
+        rows = self._ledger.trials(wanted)
+        stale = []
+        for row in (rows[id_] for id_ in wanted if id_ in rows):
+            run = self._runs.get(row.trial_id)
+            held = run.synced if run else None
+            if held is None or held.content != row_digest(row, self._coordinates[row.trial_id], self._parent.run_id):
+                stale.append(row)
+            else:
+                self._count(unchanged=1)
+        for row, trajectory in self._trajectories(stale):
+            self._write_trial(row, trajectory)
+        if trial_ids is None:
+            for trial_id in [id_ for id_ in self._runs if id_ not in rows]:
+                self._remove(self._runs.pop(trial_id))
+
+    def finish(self, figures: Sequence[Path]) -> None:
+        """Bring the sweep's own run up to date: what it is, whether it is done, and its files."""
+        rows = self._ledger.trials(self._sweep.trial_ids)
+        done = len(rows) == len(self._sweep.trial_ids) and all(row.ended for row in rows.values())
+        sheet = canonical_json(
+            {
+                "name": self._sweep.name,
+                "doc": self._sweep.doc,
+                "axes": json.loads(self._sweep.axes_json),
+                "trials": [{"trial_id": id_, "coordinates": found} for id_, found in self._coordinates.items()],
+                "horizon_steps": self._sweep.horizon_steps,
+                "revision": self._sweep.revision,
+            }
+        )
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in figures}
+        tags = self._parent.tags
+        shown_files = json.loads(tags.get("grokscape.figures", "{}"))
+        described = {
+            "mlflow.note.content": self._sweep.doc,
+            "grokscape.sweep": self._sweep.name,
+            "grokscape.axes": self._sweep.axes_json,
+            "grokscape.horizon_steps": str(self._sweep.horizon_steps),
+            "grokscape.revision": self._sweep.revision,
+            "grokscape.planned_trials": str(len(self._sweep.trial_ids)),
+            "grokscape.recorded_at": self._sweep.recorded_at,
+            "grokscape.figures": canonical_json({**shown_files, **files}),
+        }
+        described[SYNCED_TAG] = digest([sheet, described, done])
+        if tags.get(SYNCED_TAG) == described[SYNCED_TAG]:
+            return
+        run_id = self._parent.run_id
+        self._call(self._client.log_text, run_id, sheet, "sweep.json")
+        for path in figures:
+            if shown_files.get(path.name) != files[path.name]:
+                self._call(self._client.log_artifact, run_id, str(path))
+        if done:
+            end_ms = max((milliseconds(row.committed_at) for row in rows.values()), default=0)
+            self._call(self._client.set_terminated, run_id, "FINISHED", end_ms)
+        else:
+            self._call(self._client.update_run, run_id, status="RUNNING")
+        self._log_batch(run_id, [], {}, fitted_tags(described))
+
+    def _write_trial(self, row: TrialRow, trajectory: pa.Table) -> None:
+        content = trial_content(row, trajectory, self._coordinates[row.trial_id], self._parent.run_id)
+        run = self._runs.get(row.trial_id)
+        if run and not _can_take(run, row, trajectory, content):
+            self._remove(run)
+            run = None
+        if run is None:
+            tags = {name: content.tags[name] for name in (KIND_TAG, TRIAL_ID_TAG, "mlflow.parentRunId")}
+            run = self._create_run(content.name, content.start_ms, tags)
+            self._count(created=1)
+        else:
+            self._count(updated=1)
+            for name in set(run.tags) - set(content.tags):
+                if name.startswith(("grokscape.", COORDINATE_PREFIX)):
+                    self._call(self._client.delete_tag, run.run_id, name)
+        # Name and status go before the tag that says that everything is there.
+        if run.name != content.name or (content.end_ms is None and run.status != content.status):
+            self._call(self._client.update_run, run.run_id, status=content.status, name=content.name)
+        if content.end_ms is not None:
+            self._call(self._client.set_terminated, run.run_id, content.status, content.end_ms)
+        for points, params, tags in batches(content, run.synced.step if run.synced else None):
+            self._log_batch(run.run_id, points, params, tags)
+        self._runs[row.trial_id] = _KnownRun(
+            run.run_id,
+            content.name,
+            content.status,
+            content.tags,
+            content.params,
+            frozenset(point.key for point in content.points),
+        )
+
+    def _trajectories(self, rows: Sequence[TrialRow]) -> Iterator[tuple[TrialRow, pa.Table]]:
+        for start in range(0, len(rows), TRIALS_PER_READ):
+            part = rows[start : start + TRIALS_PER_READ]
+            table = self._ledger.trajectories([row.trial_id for row in part])
+            owners = table["trial_id"].cast(pa.string()).to_numpy()
+            for row in part:
+                # The rows lie sorted by trial and step.
+                first, last = (int(np.searchsorted(owners, row.trial_id, side)) for side in ("left", "right"))
+                yield row, table.slice(first, last - first)
+
+    def _find_experiment(self) -> str:
+        name = self._sweep.name
+        found = self._call(self._client.get_experiment_by_name, name)
+        if found is None:
+            return self._call(self._client.create_experiment, name, artifact_location(self._uri))
+        if found.lifecycle_stage == "deleted":
+            self._call(self._client.restore_experiment, found.experiment_id)
+        return found.experiment_id
+
+    def _find_runs(self) -> tuple[_KnownRun, dict[str, _KnownRun]]:
+        """The sweep's own run, made where it is missing, and the trials' runs by trial id."""
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self._call(
+                self._client.search_runs, [self._experiment_id], max_results=RUNS_PER_PAGE, page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
+        parents: dict[str, _KnownRun] = {}
+        trials: dict[str, _KnownRun] = {}
+        for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+            tags = run.data.tags
+            known = {"sweep": parents, "trial": trials}.get(tags.get(KIND_TAG, ""))
+            if known is None:
+                continue  # not ours: somebody's own run beside them
+            trial_id = tags.get(TRIAL_ID_TAG, "")
+            if trial_id in known:  # two syncs at once, or a request whose answer was lost
+                self._remove(_KnownRun.of(run))
+            else:
+                known[trial_id] = _KnownRun.of(run)
+        if not parents:
+            tags = {KIND_TAG: "sweep"}
+            parents[""] = self._create_run(self._sweep.name, milliseconds(self._sweep.recorded_at), tags)
+        return parents[""], trials
+
+    def _create_run(self, name: str, start_ms: int, tags: dict[str, str]) -> _KnownRun:
+        create = self._client.create_run
+        return _KnownRun.of(self._call(create, self._experiment_id, start_time=start_ms, tags=tags, run_name=name))
+
+    def _log_batch(self, run_id: str, points: Sequence[Point], params: dict[str, str], tags: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        self._call(
+            self._client.log_batch,
+            run_id,
+            metrics=[Metric(point.key, point.value, point.timestamp, point.step) for point in points],
+            params=[Param(name, text) for name, text in params.items()],
+            tags=[RunTag(name, text) for name, text in tags.items()],
+            synchronous=True,
+        )
+
+    def _remove(self, run: _KnownRun) -> None:
+        self._call(self._client.delete_run, run.run_id)
+        self._count(removed=1)
+
+    def _count(self, **more: int) -> None:
+        self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})
+
+    def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(self._uri, function, *args, **kwargs)
+
+
+def _can_take(run: _KnownRun, row: TrialRow, trajectory: pa.Table, content: RunContent) -> bool:
+    """Whether the run can be brought to ``content`` by adding to it."""
+    if any(content.params.get(name, text) != text for name, text in run.params.items()):
+        return False
+    # A run without the tag was interrupted: what it has is part of what is written now.
+    return run.synced is None or can_extend(run.synced, row, trajectory, content, run.metric_keys)

@@ -1,0 +1,87 @@
+"""The language trial: a corpus, its tokens, and the model that learns to say the next one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from trainables.baselines.batches import BatchOrder
+from trainables.baselines.gpt2 import GPT2, LanguageModel
+from trainables.baselines.text import TextSet, TokenBlocks, block_count
+from trainables.baselines.trial import BatchTrial
+from trainables.data.tokenizers import Tokenizer
+from trainables.engine.config import ConfigError, digest, option
+from trainables.engine.optimizers import AdamW, Optimizer
+from trainables.engine.probes import STANDARD, Probe
+from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageTrial(BatchTrial):
+    """Next-token prediction in blocks of a text (Prieto et al. 2025, Fig. 17, with its settings as the defaults).
+
+    A row of a batch is a block of ``block_size`` tokens; each of its tokens is a row of the loss and of the measured
+    fractions.  :meth:`steps_per_epoch` says what to set ``horizon_steps`` and ``Cosine.total_steps`` to; the column
+    ``epoch`` says how many epochs were made of them.
+    """
+
+    text: TextSet = option()
+    tokenizer: Tokenizer = option()
+    model: LanguageModel = option(GPT2())
+    block_size: int = option(512, at_least=1)
+    """Tokens that the model sees at once."""
+    batch_size: int = option(16, at_least=1)
+    optimizer: Optimizer = option(AdamW(learning_rate=5e-4, weight_decay=0.01))
+    activation_checkpointing: bool = option(False, execution=True)
+    """Whether activations are computed again in the backward pass: less memory, a third more work, the same bits."""
+    measured_train_rows: int = option(64, at_least=1, demand=True)
+    """How many blocks of the training text, its first ones, a measurement looks at."""
+    probes: tuple[Probe, ...] = option((*STANDARD, TopAccuracy(k=5), Perplexity(), LogitScale()), demand=True)
+
+    def network(self) -> nn.Module:
+        return self.model.network(
+            self.tokenizer.vocabulary,
+            self.block_size,
+            self.seeds.init,
+            activation_checkpointing=self.activation_checkpointing,
+        )
+
+    def batches(self, device: str) -> TokenBlocks:
+        train, test = self._streams()
+        return TokenBlocks(
+            train,
+            test,
+            block_size=self.block_size,
+            batch_size=self.batch_size,
+            seed=self.seeds.order,
+            device=device,
+        )
+
+    def steps_per_epoch(self) -> int:
+        """How many updates see every training block once.
+
+        :raises ConfigError: when the text is missing, or too short.
+        """
+        blocks = block_count(len(self._streams()[0]), self.block_size)
+        return BatchOrder(rows=blocks, batch_size=self.batch_size, seed=0).steps_per_epoch
+
+    def flops_per_step(self) -> float:
+        """One forward and one backward pass over a batch, and another forward pass for what was not kept."""
+        passes = 4 / 3 if self.activation_checkpointing else 1.0
+        per_token = self.model.flops_per_token(self.tokenizer.vocabulary, self.block_size)
+        return passes * per_token * self.block_size * self.batch_size
+
+    def data_fingerprint(self) -> str:
+        """A digest of both texts and of what the tokenizer is made of."""
+        train, test = self.text.texts()
+        return digest([train.digest, test.digest, self.tokenizer.fingerprint()])
+
+    def _streams(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens to train on and to test on."""
+        train, test = self.text.texts()
+        tokens, wanted = self.tokenizer.tokens(train, train), self.text.train_tokens
+        if wanted is not None and wanted > len(tokens):
+            raise ConfigError(
+                f"{type(self.text).__name__}.train_tokens = {wanted}: must be at most {len(tokens)}, all there are"
+            )
+        return tokens[:wanted], self.tokenizer.tokens(test, train)

@@ -1,0 +1,286 @@
+"""Images too many for memory: found once, and read from disk or from a store while they are trained on, still encoded.
+
+Either a folder with a folder for each class, or Parquet in the layout of the Hugging Face hub, by row group.
+"""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+import numpy as np
+
+from trainables.data.folder import DataMissingError
+from trainables.data.parquet import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    Files,
+    absolute,
+    choose_columns,
+    encoded_images,
+    find_files,
+    integer_labels,
+    unreadable,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
+HELD_OUT = ("val", "validation", "test")
+KEPT_BYTES = 256 << 20
+"""What a half of a Parquet set keeps of the row groups read last: enough to shuffle the rows of some of them."""
+_AT_ONCE = 8
+
+
+class ImageFiles(Protocol):
+    """One half of a set whose images are read when they are needed.
+
+    To be used from any number of threads; pickles to what another process reads by itself.
+    """
+
+    labels: np.ndarray
+    """(rows,), int64, from 0 to ``classes - 1``."""
+    classes: int
+    digest: str
+    """Of the labels, and of the names and sizes of files or the shape of row groups; not of all that is in them."""
+
+    @property
+    def groups(self) -> Sequence[range]:
+        """Rows that are cheap to read together; all rows are in one, in order."""
+
+    def read(self, rows: Sequence[int]) -> list[bytes]:
+        """The encoded images of some rows, in the order asked for.
+
+        :raises DataMissingError: when they can no longer be read.
+        """
+
+
+def image_folder(name: str) -> tuple[ImageFiles, ImageFiles]:
+    """A folder of images, (train, held out): ``train/CLASS/*.jpeg`` and ``val/CLASS/*.jpeg``, as torchvision has it.
+
+    :param name: of a folder in the data folder, or an absolute path; its held-out half is called ``val``,
+        ``validation`` or ``test``.
+    :raises DataMissingError: when there is no such folder, or a class has another name in its halves.
+    """
+    return _folder(Path(absolute(name)))
+
+
+def image_parquet(train: str, test: str) -> tuple[ImageFiles, ImageFiles]:
+    """Parquet files of encoded images, (train, test), read by row group; columns as in ``images_from_parquet``.
+
+    :param train, test: addresses (see :mod:`trainables.data.parquet`).
+    :raises DataMissingError: when there is nothing there, or it cannot be read.
+    """
+    return parquet_halves("image_parquet", absolute(train), absolute(test))
+
+
+@lru_cache(maxsize=2)
+def _folder(root: Path) -> tuple[ImageFiles, ImageFiles]:
+    train = root / "train"
+    held_out = next((root / each for each in HELD_OUT if (root / each).is_dir()), None)
+    if not train.is_dir() or held_out is None:
+        raise DataMissingError(
+            f"image folder {str(root)!r}: must have the folders train and {', '.join(HELD_OUT[:-1])} or "
+            f"{HELD_OUT[-1]}, each with a folder of images for each class"
+        )
+    classes = _classes(train)
+    if unknown := sorted(set(_classes(held_out)) - set(classes)):
+        raise DataMissingError(
+            f"image folder {str(root)!r}: {held_out.name} has the class {unknown[0]!r}; must be one of train's"
+        )
+    return _FolderImages(train, classes), _FolderImages(held_out, classes)
+
+
+@lru_cache(maxsize=2)
+def parquet_halves(name: str, train: str, test: str) -> tuple[ImageFiles, ImageFiles]:
+    """Like :func:`image_parquet`, of a set with a name."""
+    halves = _ParquetImages(find_files(name, train)), _ParquetImages(find_files(name, test))
+    classes = halves[0].classes
+    if halves[1].classes > classes:
+        raise DataMissingError(
+            f"{name}: {test}: has label {halves[1].classes - 1}; the largest in train is {classes - 1}"
+        )
+    halves[1].classes = classes
+    return halves
+
+
+class _FolderImages:
+    """One half of a folder: rows are sorted by class, then by path."""
+
+    def __init__(self, root: Path, classes: Sequence[str]) -> None:
+        self.classes = len(classes)
+        self._root = root
+        content = hashlib.sha256("\0".join(classes).encode())
+        self._paths: list[str] = []
+        counts = []
+        for name in classes:
+            found = sorted(_images_below(str(root), name)) if (root / name).is_dir() else []
+            counts.append(len(found))
+            for path, size in found:
+                content.update(f"\0{path}\0{size}".encode())
+                self._paths.append(path)
+        if not self._paths:
+            raise DataMissingError(f"image folder {str(root)!r}: has no images; they end in {', '.join(SUFFIXES)}")
+        self.labels = np.repeat(np.arange(self.classes, dtype=np.int64), counts)
+        self.digest = content.hexdigest()[:20]
+
+    @property
+    def groups(self) -> Sequence[range]:
+        """Each row alone: a file's neighbours come no cheaper with it."""
+        return _EachAlone(len(self._paths))
+
+    def read(self, rows: Sequence[int]) -> list[bytes]:
+        """See :class:`ImageFiles`."""
+        return [self._read(self._paths[row]) for row in rows]
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return (self._root / path).read_bytes()
+        except OSError as error:
+            raise DataMissingError(f"{self._root / path}: cannot be read ({error.strerror})") from None
+
+
+class _ParquetImages:
+    """One half as Parquet: only labels and footers are read before an image is asked for."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            read = list(pool.map(self._survey, files.paths))
+        self._metadata = [metadata for metadata, _, _ in read]
+        self._column = [column for _, column, _ in read]
+        self.labels = np.concatenate([labels for _, _, labels in read])
+        if not len(self.labels):
+            raise DataMissingError(f"{files.name}: {files.shown}: has no rows")
+        self.classes = int(self.labels.max()) + 1
+        self._places = [
+            (file, group) for file, each in enumerate(self._metadata) for group in range(each.num_row_groups)
+        ]
+        sizes = [self._metadata[file].row_group(group) for file, group in self._places]
+        ends = np.cumsum([size.num_rows for size in sizes])
+        self._starts = np.concatenate([[0], ends[:-1]])
+        self._groups = [range(int(low), int(high)) for low, high in zip(self._starts, ends, strict=True)]
+        shape = repr([(size.num_rows, size.total_byte_size) for size in sizes])
+        self.digest = hashlib.sha256(shape.encode() + self.labels.astype("<i8").tobytes()).hexdigest()[:20]
+        self._kept = _Kept()
+
+    @property
+    def groups(self) -> Sequence[range]:
+        """The row groups."""
+        return self._groups
+
+    def read(self, rows: Sequence[int]) -> list[bytes]:
+        """See :class:`ImageFiles`."""
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        found: list[bytes] = [b""] * len(rows)
+        for number in np.unique(numbers):
+            images = self._kept.get(int(number), self._read_group)
+            start = int(self._starts[number])
+            for at in np.flatnonzero(numbers == number).tolist():
+                found[at] = images[rows[at] - start]
+        return found
+
+    def _read_group(self, number: int) -> list[bytes]:
+        file, group = self._places[number]
+        column = self._column[file]
+
+        def read(opened: "parquet.ParquetFile") -> "pa.Table":
+            return opened.read_row_group(group, columns=[column])
+
+        table = self._opened(self._files.paths[file], read, self._metadata[file])
+        return encoded_images(self._files, table.column(column))
+
+    def _survey(self, path: str) -> "tuple[parquet.FileMetaData, str, np.ndarray]":
+        """The footer, the name of the column of images, and the labels of one file."""
+
+        def read(opened: "parquet.ParquetFile") -> tuple:
+            names = opened.schema_arrow.names
+            image, label = choose_columns(self._files, path, names, [IMAGE_COLUMNS, LABEL_COLUMNS])
+            labels = integer_labels(self._files, opened.read(columns=[label]).column(label))
+            return opened.metadata, image, labels
+
+        return self._opened(path, read)
+
+    def _opened(self, path: str, use: Callable[[Any], Any], metadata: "parquet.FileMetaData | None" = None) -> Any:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            with (
+                self._files.filesystem.open_input_file(path) as source,
+                parquet.ParquetFile(source, metadata=metadata) as opened,
+            ):
+                return use(opened)
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(self._files, path, error) from None
+
+
+class _Kept:
+    """The row groups that were read last, up to :data:`KEPT_BYTES`, and the last one in any case."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._size = 0
+
+    def __reduce__(self) -> tuple:
+        return _Kept, ()
+
+    def get(self, number: int, read: Callable[[int], list[bytes]]) -> list[bytes]:
+        """A row group, read now unless it is held."""
+        with self._lock:
+            if number in self._held:
+                self._held.move_to_end(number)
+                return self._held[number]
+        # Two threads may read the same one; better than that all wait for one.
+        images = read(number)
+        with self._lock:
+            if number not in self._held:
+                self._held[number] = images
+                self._size += sum(map(len, images))
+            while self._size > KEPT_BYTES and len(self._held) > 1:
+                _, dropped = self._held.popitem(last=False)
+                self._size -= sum(map(len, dropped))
+        return images
+
+
+class _EachAlone(Sequence[range]):
+    """``[range(0, 1), range(1, 2), ...]`` without a million objects."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> range: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[range]: ...
+
+    def __getitem__(self, at: int | slice) -> range | list[range]:
+        rows = range(self._count)[at]
+        return [range(row, row + 1) for row in rows] if isinstance(rows, range) else range(rows, rows + 1)
+
+
+def _classes(root: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_below(root: str, below: str) -> Iterator[tuple[str, int]]:
+    """The images in a folder and those in it, as paths from the root and sizes in bytes."""
+    with os.scandir(os.path.join(root, below)) as entries:
+        for entry in entries:
+            path = f"{below}/{entry.name}"
+            if entry.is_dir():
+                yield from _images_below(root, path)
+            elif entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
+                yield path, entry.stat().st_size

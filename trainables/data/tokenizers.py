@@ -1,0 +1,239 @@
+"""Tokenizers: how a text becomes numbers.  The choice is part of what a trial is.
+
+Byte-level BPE (Radford et al. 2019) is Hugging Face's ``tokenizers`` library's, with GPT-2's rule for where words
+begin.  What takes it long, vocabularies and encoded texts, is kept in the cache folder under a name that its content
+decides: the text, the settings and the library's version.
+"""
+
+import hashlib
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainables.data.folder import cached_array
+from trainables.data.sets import DataMissingError, Text, data_folder
+from trainables.engine.config import Config, digest, option
+
+PIECE_CHARACTERS = 1_000_000
+PIECES_AT_ONCE = 16
+BETWEEN_WORDS = re.compile(r"(?<=[A-Za-z0-9]) (?=[A-Za-z0-9])")
+BYTES = 256
+GPT2_VOCABULARY = 50257
+
+
+class Codec(Protocol):
+    """A tokenizer that is ready: a text to tokens and back."""
+
+    def encode(self, text: str) -> np.ndarray:
+        """Shape (tokens,), of the smallest unsigned dtype that holds the vocabulary."""
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """The text of the tokens; bytes that are no text, as where a character is cut, become U+FFFD."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer(Config):
+    """Base of the tokenizers."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """How many tokens there are; their numbers are below it."""
+
+    @abstractmethod
+    def codec(self, training: Text) -> Codec:
+        """The tokenizer for a corpus whose training text is this.
+
+        :raises DataMissingError: when a file that it is made of is missing or damaged.
+        """
+
+    @abstractmethod
+    def tokens(self, text: Text, training: Text) -> np.ndarray:
+        """``codec(training).encode`` of a text, from the cache where it is there."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What decides the tokens beside the settings and the texts: files and versions.
+
+        :raises DataMissingError: as :meth:`codec`.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bytes(Tokenizer):
+    """The bytes of the text in UTF-8: nothing to train or to fetch, and rows that reach less far."""
+
+    @property
+    def vocabulary(self) -> int:
+        return BYTES
+
+    def codec(self, training: Text) -> Codec:
+        return _ByteCodec()
+
+    def tokens(self, text: Text, training: Text) -> np.ndarray:
+        return _ByteCodec().encode(text.text)
+
+    def fingerprint(self) -> str:
+        return "utf-8"
+
+
+class _ByteCodec:
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode(), dtype=np.uint8)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        return tokens.astype(np.uint8).tobytes().decode(errors="replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytePairs(Tokenizer):
+    """Base of the byte-level BPEs."""
+
+    def tokens(self, text: Text, training: Text) -> np.ndarray:
+        key = digest([self.to_json(), self.fingerprint(), self._trained_on(training), text.digest])
+        return cached_array("tokens", key, lambda: self.codec(training).encode(text.text))
+
+    @abstractmethod
+    def _trained_on(self, training: Text) -> str:
+        """The digest of the text that the vocabulary is made of, if it is made of this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedBPE(BytePairs):
+    """Byte-level BPE trained on the corpus's whole training text: no file is needed, and no token is another corpus's.
+
+    A text too small for so many tokens gives fewer (a pair is joined only if it is there twice); the numbers left
+    over never occur, but the model has their rows.
+    """
+
+    vocabulary: int = option(8192, at_least=BYTES + 1)
+
+    def codec(self, training: Text) -> Codec:
+        def make() -> np.ndarray:
+            written = _trained(training.text, self.vocabulary).to_str()
+            return np.frombuffer(written.encode(), dtype=np.uint8)
+
+        key = digest([self.to_json(), self.fingerprint(), training.digest])
+        written = cached_array("tokenizers", key, make).tobytes().decode()
+        return _BytePairCodec(_library().Tokenizer.from_str(written), self.vocabulary)
+
+    def fingerprint(self) -> str:
+        return _library_version()
+
+    def _trained_on(self, training: Text) -> str:
+        return training.digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2BPE(BytePairs):
+    """GPT-2's own 50 257 tokens, from ``gpt2/vocab.json`` and ``gpt2/merges.txt`` in the data folder.
+
+    Nothing in a text becomes the token ``<|endoftext|>``, which is there for the published number of parameters.
+    """
+
+    @property
+    def vocabulary(self) -> int:
+        return GPT2_VOCABULARY
+
+    def codec(self, training: Text) -> Codec:
+        files = self._files()
+        try:
+            pairs = _library().models.BPE.from_file(*(str(path) for path in files))
+        except Exception as error:  # the library raises nothing narrower
+            raise DataMissingError(f"GPT2BPE: {str(files[0].parent)!r} cannot be read ({error}); replace it") from None
+        tokenizer = _byte_level(pairs)
+        if tokenizer.get_vocab_size() != GPT2_VOCABULARY:
+            raise DataMissingError(
+                f"GPT2BPE: {str(files[0])!r} has {tokenizer.get_vocab_size()} tokens; must be GPT-2's, "
+                f"{GPT2_VOCABULARY}"
+            )
+        return _BytePairCodec(tokenizer, GPT2_VOCABULARY)
+
+    def fingerprint(self) -> str:
+        contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._files()]
+        return digest([_library_version(), *contents])
+
+    def _trained_on(self, training: Text) -> str:
+        return ""
+
+    def _files(self) -> tuple[Path, Path]:
+        """The vocabulary and the merges."""
+        folder = data_folder() / "gpt2"
+        files = folder / "vocab.json", folder / "merges.txt"
+        for path in files:
+            if not path.is_file():
+                raise DataMissingError(
+                    f"GPT2BPE: there is no {str(path)!r}; put GPT-2's vocab.json and merges.txt there (from "
+                    "https://huggingface.co/openai-community/gpt2), or use TrainedBPE() or Bytes()"
+                )
+        return files
+
+
+class _BytePairCodec:
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self._tokenizer = tokenizer
+        self._dtype = np.uint16 if vocabulary <= 2**16 else np.uint32
+
+    def encode(self, text: str) -> np.ndarray:
+        pieces = list(split_between_words(text))
+        found = [np.empty(0, dtype=self._dtype)]
+        for start in range(0, len(pieces), PIECES_AT_ONCE):
+            encoded = self._tokenizer.encode_batch_fast(pieces[start : start + PIECES_AT_ONCE])
+            found += [np.array(piece.ids, dtype=self._dtype) for piece in encoded]
+        return np.concatenate(found)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
+
+
+def split_between_words(text: str, characters: int = PIECE_CHARACTERS) -> Iterator[str]:
+    """Pieces of about this many characters, cut where GPT-2's rule begins a word anyway: their tokens are the text's.
+
+    That is before a single space between two letters or digits.
+    """
+    start = 0
+    while start < len(text):
+        cut = BETWEEN_WORDS.search(text, start + characters)
+        end = cut.start() if cut else len(text)
+        yield text[start:end]
+        start = end
+
+
+def _trained(text: str, vocabulary: int) -> Any:
+    tokenizers = _library()
+    tokenizer = _byte_level(tokenizers.models.BPE())
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(split_between_words(text), trainer)
+    return tokenizer
+
+
+def _byte_level(pairs: Any) -> Any:
+    """GPT-2's way from a text to bytes and back, around a table of pairs."""
+    tokenizers = _library()
+    tokenizer = tokenizers.Tokenizer(pairs)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    return tokenizer
+
+
+def _library() -> Any:
+    """Hugging Face's ``tokenizers``, imported when it is first needed."""
+    import tokenizers
+
+    return tokenizers
+
+
+def _library_version() -> str:
+    """Its breaking part: of 0.x versions, the first two numbers."""
+    return "tokenizers " + ".".join(version("tokenizers").split(".")[:2])

@@ -1,0 +1,360 @@
+"""One cohort from its checkpoints to its end: advance, measure, stop, commit.  Free of Ray: it runs in any process.
+
+The loop goes from measurement to measurement, and in slices of about a second between them, so that a caller gets
+control back in time.  Rows are committed together with checkpoints, ``checkpoint_every_s`` after the last time and
+when members end, at a measurement or between two; members retire by the mask at once and the cohort is compacted at
+commits only.  A checkpoint carries what the stopping rule needs, the accuracies so far, and the rows that were to be
+committed with it: whoever goes on from it commits them, whether or not its writer lived to do so.
+"""
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables.baselines.devices.memory import is_out_of_memory
+from trainables.baselines.devices.parallel import LostProcessError
+from trainables.engine.config import canonical_json
+from trainables.engine.events import outcome
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.rows import (
+    ERROR,
+    FINISHED,
+    LOST_WORKER,
+    OUT_OF_MEMORY,
+    RUNNING,
+    STOPPED,
+    Checkpoint,
+    Snapshot,
+    TrialRow,
+    Writer,
+)
+
+SLICE_S = 1.0
+"""How long the cohort advances before the clock is looked at again."""
+COMMIT_SHARE = 20
+"""Commits take at most about 1/20 of the time: a slow one (many members, a far store) makes the next one later."""
+CHECKPOINT_AT_LEAST_EVERY_S = 60.0
+
+
+class StaleCheckpointError(RuntimeError):
+    """The checkpoints moved after the plan was made."""
+
+
+class CohortError(Exception):
+    """What went wrong with a cohort: a kind (see :mod:`trainables.runtime.rows`) and one line.  Picklable."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+    @classmethod
+    def of(cls, error: BaseException) -> "CohortError":
+        """The kind and the line of an exception of the training."""
+        text = " ".join(str(error).split())
+        message = f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
+        if isinstance(error, LostProcessError):
+            return cls(LOST_WORKER, message)
+        return cls(OUT_OF_MEMORY if is_out_of_memory(error) else ERROR, message)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a trial's rows come from, as text for its row."""
+
+    device_kind: str
+    source_hash: str
+    provenance_json: str
+
+
+Provenance = Callable[[TrialConfig, str], Origin]
+"""``provenance(trial, device)``, called in the process that trains.  Picklable."""
+
+
+@dataclass(frozen=True)
+class MemberStatus:
+    """Where one member stands, for a live view."""
+
+    trial_id: str
+    step: int
+    train_accuracy: float
+    """At the last measurement, as everything that follows."""
+    test_accuracy: float
+    state: str
+    """As committed: a member that has ended is ``running`` until its last rows are safe."""
+    stop_reason: str | None
+    phase: str
+    """The phase (see :mod:`trainables.engine.events`) as far as it is known at this step."""
+    notes: tuple[str, ...] = ()
+    """What happened to its cohort since the last status, a line each."""
+
+
+@dataclass
+class _Member:
+    """One trial's history (all measurements, for the stopping rule) and its rows that are not committed yet."""
+
+    trial: TrialConfig
+    fingerprint: str
+    origin: Origin
+    steps: list[int] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    pending: list[dict[str, float]] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    """Not committed yet."""
+    train_s: float = 0.0
+    state: str = RUNNING
+    stop_reason: str | None = None
+    committed: bool = False
+    """Whether the present state is in the ledger."""
+
+    def measured(self, step: int) -> bool:
+        """Whether the member has its row of this step, the largest so far."""
+        return bool(self.steps) and self.steps[-1] == step
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.array(self.steps), np.array(self.train_accuracy), np.array(self.test_accuracy)
+
+    def status(self, cohort_step: int, notes: tuple[str, ...]) -> MemberStatus:
+        ended = self.state != RUNNING and self.committed
+        return MemberStatus(
+            trial_id=self.trial.trial_id,
+            step=cohort_step if self.state == RUNNING else self.steps[-1],
+            train_accuracy=self.train_accuracy[-1],
+            test_accuracy=self.test_accuracy[-1],
+            state=self.state if ended else RUNNING,
+            stop_reason=self.stop_reason if ended else None,
+            phase=outcome(*self.curves(), stop_reason=self.stop_reason).phase(),
+            notes=notes,
+        )
+
+    def row(self) -> TrialRow:
+        return TrialRow(
+            trial_id=self.trial.trial_id,
+            config_json=canonical_json(self.trial.to_json()),
+            state=self.state,
+            stop_reason=self.stop_reason,
+            last_step=self.steps[-1],
+            train_s=self.train_s,
+            device_kind=self.origin.device_kind,
+            data_fingerprint=self.fingerprint,
+            source_hash=self.origin.source_hash,
+            provenance_json=self.origin.provenance_json,
+            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+class CohortRun:
+    """The trials of one cohort, trained until each has ended, committing to ``writer`` as it goes.
+
+    :param trials: share their cohort key, and so their horizon, measuring and stopping.
+    :param start_step: 0, or the step of the members' checkpoints (which the writer has).
+    :param provenance: says where the rows come from; called once a member, in this process.
+    :param deadline: a Unix time after which the run commits and ends, whatever is left to do.
+    :raises StaleCheckpointError: when the checkpoints are not what ``start_step`` promised; plan again.
+
+    Errors of the training itself (no memory, a bug) pass through ``run``; a NaN is not one of them.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[TrialConfig],
+        *,
+        device: str,
+        writer: Writer,
+        provenance: Provenance,
+        start_step: int = 0,
+        checkpoint_every_s: float = 20.0,
+        deadline: float | None = None,
+    ) -> None:
+        # One thread a cohort: the sums of a step, and so its bits, do not depend on how many cores are free.
+        torch.set_num_threads(1)
+        self._device = torch.device(device)
+        self._writer = writer
+        self._checkpoint_every_s = checkpoint_every_s
+        self._deadline = deadline
+        self._members = [_Member(trial, trial.data_fingerprint(), provenance(trial, device)) for trial in trials]
+        self._active = list(self._members)
+        """One entry for each slot of the cohort, retired ones included until the cohort is compacted."""
+        self._cohort = type(trials[0]).build(trials, device)
+        self._horizon = trials[0].horizon_steps
+        self._s_per_step = 0.0
+        self.steps_done = 0
+        """Updates made by this run, summed over its members."""
+        schedule = trials[0].measuring.steps(self._horizon).tolist()
+        self._places = {step: place for place, step in enumerate(schedule)}
+        if start_step > 0:
+            self._restore(schedule)
+        # The present step is looked at too where a member lacks its row, and at the horizon, which ends them all.
+        here = self._cohort.step
+        looked = here < self._horizon and all(member.measured(here) for member in self._members)
+        self._grid = [step for step in schedule if step > here or (step == here and not looked)]
+        self._next_commit = time.monotonic() + checkpoint_every_s
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do: every member has ended and is committed, or the deadline has passed."""
+        return not self._active
+
+    def run(self, seconds: float) -> list[MemberStatus]:
+        """Train for about this long, or to the end; returns where every member stands."""
+        until = time.monotonic() + seconds
+        while not self.done:
+            self._advance()
+            if self._cohort.step == self._grid[0]:
+                self._grid.pop(0)
+                self._measure()
+            self._commit_if_due()
+            if time.monotonic() >= until:
+                break
+        notes = tuple(self._cohort.notes())
+        return [member.status(self._cohort.step, notes) for member in self._members if member.steps]
+
+    def close(self) -> None:
+        """Free what the cohort has beside its memory; to be called at the end, whatever end it is."""
+        self._cohort.close()
+
+    def _advance(self) -> None:
+        """Towards the next measurement, for at most about ``SLICE_S``."""
+        left = self._grid[0] - self._cohort.step
+        if left == 0:
+            return
+        steps = left if self._s_per_step * left <= SLICE_S else max(1, int(SLICE_S / self._s_per_step))
+        if self._s_per_step == 0.0:
+            steps = 1  # Not timed yet.
+        start = time.perf_counter()
+        self._cohort.advance(steps)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elapsed = time.perf_counter() - start
+        self._s_per_step = elapsed / steps if self._s_per_step == 0.0 else (self._s_per_step + elapsed / steps) / 2
+        self._charge(elapsed)
+        self.steps_done += steps * len(self._running())
+
+    def _measure(self) -> None:
+        """One row for each running member, and the end of those that the stopping rule or the horizon ends."""
+        start = time.perf_counter()
+        columns = self._cohort.measure()
+        finite, frozen = self._cohort.finite(), self._cohort.frozen()
+        self._charge(time.perf_counter() - start)
+        for slot, member in enumerate(self._active):
+            if member.state != RUNNING:
+                continue
+            if not member.measured(self._cohort.step):
+                row = {column: float(values[slot]) for column, values in columns.items()}
+                member.pending.append({"step": self._cohort.step} | row)
+                member.steps.append(self._cohort.step)
+                member.train_accuracy.append(row["train_accuracy"])
+                member.test_accuracy.append(row["test_accuracy"])
+            member.stop_reason = member.trial.stopping.reason(
+                *member.curves(), finite=bool(finite[slot]), frozen=bool(frozen[slot])
+            )
+            if member.stop_reason is not None:
+                member.state = STOPPED
+            elif self._cohort.step >= self._horizon:
+                member.state = FINISHED
+            every = member.trial.snapshots_every
+            if every and (member.state != RUNNING or self._places[self._cohort.step] % every == 0):
+                member.snapshots.append(self._snapshot(slot, member))
+            if member.state == STOPPED:
+                self._cohort.retire([slot])
+                # Soon, but not for every member alone: many may end within a second.
+                self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
+
+    def _commit_if_due(self) -> None:
+        """Also between two measurements: a crash costs the time since the last commit, however far apart they are."""
+        late = self._deadline is not None and time.time() >= self._deadline
+        if late or not self._running() or time.monotonic() >= self._next_commit:
+            self._commit()
+            if late:
+                self._active = []
+
+    def _charge(self, elapsed_s: float) -> None:
+        """Share the time among the members that it was spent on."""
+        running = self._running()
+        for member in running:
+            member.train_s += elapsed_s / len(running)
+
+    def _running(self) -> list[_Member]:
+        return [member for member in self._active if member.state == RUNNING]
+
+    def _commit(self) -> None:
+        """Store everything that is not stored yet, then drop the members that have ended."""
+        start = time.monotonic()
+        columns = list(dict.fromkeys(column for member in self._active for row in member.pending for column in row))
+        trajectory: dict[str, Any] = {
+            "trial_id": [member.trial.trial_id for member in self._active for _ in member.pending]
+        }
+        for column in columns or ["step"]:
+            # None is not measured: a probe that looks rarely.
+            trajectory[column] = [row.get(column) for member in self._active for row in member.pending]
+        checkpoints = [
+            self._checkpoint(slot, member) for slot, member in enumerate(self._active) if member.state != STOPPED
+        ]
+        snapshots = [snapshot for member in self._active for snapshot in member.snapshots]
+        self._writer.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
+        for member in self._active:
+            member.pending.clear()
+            member.snapshots.clear()
+            member.committed = member.state != RUNNING
+        if any(member.committed for member in self._active):
+            self._active = self._running()
+            if self._active:
+                self._cohort.compact()
+        now = time.monotonic()
+        wait = max(self._checkpoint_every_s, COMMIT_SHARE * (now - start))
+        self._next_commit = now + min(wait, max(CHECKPOINT_AT_LEAST_EVERY_S, self._checkpoint_every_s))
+
+    def _checkpoint(self, slot: int, member: _Member) -> Checkpoint:
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "cohort": self._cohort.state_dict(slot),
+                "steps": member.steps,
+                "train_accuracy": member.train_accuracy,
+                "test_accuracy": member.test_accuracy,
+                "train_s": member.train_s,
+                "pending": member.pending,
+            },
+            buffer,
+        )
+        return Checkpoint(trial_id=member.trial.trial_id, step=self._cohort.step, data=buffer.getvalue())
+
+    def _snapshot(self, slot: int, member: _Member) -> Snapshot:
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._cohort.snapshot(slot))  # type: ignore[arg-type]  # names of weights, no options
+        return Snapshot(trial_id=member.trial.trial_id, step=self._cohort.step, data=buffer.getvalue())
+
+    def _restore(self, schedule: Sequence[int]) -> None:
+        """Put every member where its newest checkpoint is; a slow predecessor may have moved them since the plan.
+
+        A checkpoint that is beyond the horizon, or whose past lacks a measurement of ``schedule``, is of no use: then
+        the cohort stays at step 0.
+        """
+        found = [self._writer.checkpoint(member.trial.trial_id) for member in self._members]
+        steps = {None if checkpoint is None else checkpoint.step for checkpoint in found}
+        if len(steps) != 1 or None in steps:
+            raise StaleCheckpointError(
+                f"checkpoints at steps {', '.join(sorted(map(str, steps)))}: a cohort continues from one step"
+            )
+        step = max(checkpoint.step for checkpoint in found if checkpoint)
+        saved = [torch.load(io.BytesIO(each.data), map_location="cpu", weights_only=True) for each in found if each]
+        wanted = {measured for measured in schedule if measured < step}
+        if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
+            return
+        for member, past in zip(self._members, saved, strict=True):
+            member.steps = past["steps"]
+            member.train_accuracy, member.test_accuracy = past["train_accuracy"], past["test_accuracy"]
+            member.train_s = past["train_s"]
+            # Checkpoints of before there were any pending rows in them were committed with their rows.
+            member.pending = past.get("pending", [])
+        self._cohort.load_state_dict([past["cohort"] for past in saved])
