@@ -34,7 +34,7 @@ from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import Origin
-from trainables.runtime.rows import FAILED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 if TYPE_CHECKING:
     from analysis.report import Figures
@@ -137,7 +137,7 @@ class Sweep:
     def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], *, rerun_failed: bool) -> Plan:
         rows = self.ledger.trials() if self.ledger is not None else {}
         steps = self.ledger.checkpoint_steps() if self.ledger is not None else {}
-        others = self.ledger.other_demands() if self.ledger is not None else {}
+        others = self.ledger.other_protocols() if self.ledger is not None else {}
         return make_plan(
             trials,
             rows,
@@ -147,7 +147,7 @@ class Sweep:
             workers=self.settings.workers or devices_here(False, 1.0, 0.0),
             rerun_failed=rerun_failed,
             source_hashes={trial.config.trial_id: source_hash(trial.config) for trial in trials},
-            other_demands=others,
+            other_protocols=others,
         )
 
     def run(self, plan: Plan, *, as_json: bool, out: Path) -> int:
@@ -443,7 +443,7 @@ def failures(rows: Sequence[TrialRow] | Any) -> list[str]:
     """A line for each kind of failure among the rows: how many trials, and the first one's error."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row.state == FAILED:
+        if row.state == TrialState.FAILED:
             found.setdefault((row.error_kind or "", row.error or ""), []).append(row.trial_id)
     return [
         f"failed   {len(trial_ids)} {'trial' if len(trial_ids) == 1 else 'trials'} ({trial_ids[0]}"

@@ -5,13 +5,15 @@ import numpy as np
 from pipeline.ledger import SweepRow
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import Measuring
-from trainables.runtime.rows import RUNNING, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 COLUMNS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "parameter_norm")
 EVERY_STEP = Measuring(dense_until_steps=100_000)
 
 
-def trial_row(trial_id, last_step, state=RUNNING, *, measuring=EVERY_STEP, committed_at="2026-01-01T00:00:00", **more):
+def trial_row(
+    trial_id, last_step, state=TrialState.RUNNING, *, measuring=EVERY_STEP, committed_at="2026-01-01T00:00:00", **more
+):
     """A trial row; ``measuring`` None leaves it out of the config."""
     config = {"class": "made.up"} if measuring is None else {"class": "made.up", "measuring": measuring.to_json()}
     fields = {
@@ -37,7 +39,7 @@ def trajectory(trial_id, steps, columns=COLUMNS):
     return rows | {column: value(trial_id, column, steps) for column in columns}
 
 
-def commit_steps(ledger, trial_id, steps, state=RUNNING, **more):
+def commit_steps(ledger, trial_id, steps, state=TrialState.RUNNING, **more):
     """Commit some rows of one trial; its last step is theirs."""
     steps = list(steps)
     ledger.commit([trial_row(trial_id, steps[-1], state, **more)], trajectory(trial_id, steps))

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.ledger import Ledger, SweepRow
 from trainables.engine.config import canonical_json, digest
 from trainables.engine.trial import Measuring
-from trainables.runtime.rows import FINISHED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 COLUMNS = (
     "train_loss",
@@ -67,7 +67,9 @@ class SampleSweep:
         steps = Measuring().steps(max(horizon, until_step or horizon))
         steps = steps[steps <= (until_step or horizon)]
         last = int(steps[-1])
-        row = self.row(index, last, state or (FINISHED if last >= horizon else RUNNING), **changes)
+        row = self.row(
+            index, last, state or (TrialState.FINISHED if last >= horizon else TrialState.RUNNING), **changes
+        )
         self.ledger.commit([row], {"trial_id": [row.trial_id] * len(steps), "step": steps, **self.curves(index, steps)})
 
     def commit_all(self) -> None:
@@ -89,7 +91,7 @@ class SampleSweep:
             "trial_id": self.trial_ids[index],
             "config_json": canonical_json(config),
             "state": state,
-            "stop_reason": "success" if state == STOPPED else None,
+            "stop_reason": "success" if state == TrialState.STOPPED else None,
             "last_step": last_step,
             "train_s": last_step / 100,
             "device_kind": "cpu:sample",

@@ -16,7 +16,7 @@ from analysis.data.load import SweepFrame, Trial
 from pipeline.ledger import Ledger, SweepRow
 from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
 from trainables.engine.trial import Measuring
-from trainables.runtime.rows import FINISHED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 CONFIG = {
     "class": "GrokkingTrial",
@@ -33,7 +33,7 @@ class MadeTrial:
     coordinates: Mapping[str, Any]
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     """``step`` and probe columns; empty for a trial that was not begun."""
-    state: str = FINISHED
+    state: str = TrialState.FINISHED
     stop_reason: str | None = None
 
 
@@ -70,7 +70,9 @@ def make_trial(
         "sc_true_fraction": np.clip((known - 60) / 400, 0, 1) * (1 - test),
         "parameter_norm": 20 + 8 * np.log1p(known),
     }
-    default = STOPPED if stop_reason else FINISHED if steps[-1] == horizon_steps else RUNNING
+    default = (
+        TrialState.STOPPED if stop_reason else TrialState.FINISHED if steps[-1] == horizon_steps else TrialState.RUNNING
+    )
     return MadeTrial(trial_id, dict(coordinates), rows, state or default, stop_reason)
 
 

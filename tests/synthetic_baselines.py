@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.synthetic import MadeTrial
 from trainables.engine.config import digest
-from trainables.runtime.rows import FINISHED, RUNNING, STOPPED
+from trainables.runtime.rows import TrialState
 
 HORIZON, EVERY, EPOCH_STEPS = 400, 50, 100
 CONFIG = {
@@ -44,7 +44,7 @@ def make_baseline(
         rows["epoch"] = steps / EPOCH_STEPS
     if diverged:
         rows["test_loss"] = np.where(steps == until_steps, np.nan, rows["test_loss"])
-    default = STOPPED if diverged else FINISHED if until_steps == HORIZON else RUNNING
+    default = TrialState.STOPPED if diverged else TrialState.FINISHED if until_steps == HORIZON else TrialState.RUNNING
     return MadeTrial(
         digest(dict(coordinates)), dict(coordinates), rows, state or default, "diverged" if diverged else None
     )

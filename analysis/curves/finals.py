@@ -20,7 +20,7 @@ from analysis.diagram.layout import ARM, is_replicate, setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
 from analysis.stats.paired import Comparison, compare, difference_words, mean_words
 from trainables.engine.events import DIVERGED
-from trainables.runtime.rows import FAILED
+from trainables.runtime.rows import TrialState
 
 ACCURACY, LOSS = "test_accuracy", "test_loss"
 COLUMNS = ("train_loss", LOSS, "train_accuracy", ACCURACY)
@@ -102,8 +102,8 @@ class CurveCell:
             steps = dict.fromkeys(thousands(step) for step in (min(last), max(last)))
             some = "" if len(short) == len(self.trials) else f"{len(short)} of {len(self.trials)} "
             words.append(f"{some}at step {' to '.join(steps)} of {thousands(short[0].horizon_steps)}")
-        failed = sum(trial.state == FAILED for trial in self.trials)
-        missing = sum(not trial.begun and trial.state != FAILED for trial in self.trials)
+        failed = sum(trial.state == TrialState.FAILED for trial in self.trials)
+        missing = sum(not trial.begun and trial.state != TrialState.FAILED for trial in self.trials)
         words += [f"{failed} failed"] if failed else []
         words += [f"{missing} of {len(self.trials)} not begun"] if missing else []
         return ", ".join(words)
@@ -214,7 +214,7 @@ def cells_table(found: Finals) -> pd.DataFrame:
             "trials": len(cell.trials),
             "not_begun": sum(not trial.begun for trial in cell.trials),
             "diverged": len(cell.diverged()),
-            "failed": sum(trial.state == FAILED for trial in cell.trials),
+            "failed": sum(trial.state == TrialState.FAILED for trial in cell.trials),
             "unfinished": len(cell.unfinished()),
             "n": len(cell.accuracies()),
             "step": cell.own.step if cell.own else None,

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from analysis.data.load import MISSING, arm_horizons
 from analysis.diagram.layout import ARM, SEED, is_replicate
 from pipeline.ledger import Ledger
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.events import TEST_THRESHOLDS, TRAIN_THRESHOLDS, Event, Outcome, outcome
-from trainables.runtime.rows import FINISHED
+from trainables.runtime.rows import TrialState
 
 FULL, LAPTOP = "full", "laptop"
 SIZES = (FULL, LAPTOP)
@@ -31,7 +32,7 @@ MANTISSA_BITS = 13
 STEP = "step"
 
 
-class EvidenceError(ValueError):
+class EvidenceError(GrokscapeError):
     """Evidence that cannot be read or asked so: one clear line."""
 
 
@@ -123,7 +124,7 @@ class TrialEvidence:
         kept = self.curves[STEP] <= horizon_steps if self.begun else None
         return replace(
             self,
-            state=self.state if ended_here else FINISHED,
+            state=self.state if ended_here else TrialState.FINISHED,
             stop_reason=self.stop_reason if ended_here else None,
             last_step=min(self.last_step, horizon_steps),
             horizon_steps=horizon_steps,

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ledger import Ledger
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.events import (
     GEN_THRESHOLD,
     MEM_THRESHOLD,
@@ -36,7 +37,7 @@ TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 CurveReader = Callable[[Sequence[str], Sequence[str] | None], pd.DataFrame]
 
 
-class LoadError(ValueError):
+class LoadError(GrokscapeError):
     """A source that cannot be read, or cannot answer: one clear line."""
 
 

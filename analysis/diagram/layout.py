@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from analysis.data.load import SweepFrame
+from trainables.engine.errors import GrokscapeError
 
 ARM = "arm"
 SEED = "seed"
@@ -26,7 +27,7 @@ MANY_VALUES = 12
 BINS = 8
 
 
-class AxisError(ValueError):
+class AxisError(GrokscapeError):
     """An axis that the sweep does not have: one line naming what is allowed."""
 
 

@@ -10,7 +10,7 @@ from analysis.data.load import MISSING
 from analysis.diagram.cells import EVENTS, UNFINISHED, ArmContrast, Diagram
 from analysis.stats.survival import LEVEL, Estimate, Summary, pairs_needed
 from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome
-from trainables.runtime.rows import FAILED
+from trainables.runtime.rows import TrialState
 
 CELL_COLUMNS = {
     "cell": "the cell in words",
@@ -66,7 +66,7 @@ def cells_table(diagram: Diagram) -> pd.DataFrame:
             "test_threshold": diagram.frame.test_threshold,
             "trials": len(cell.trials),
             "measured": len(cell.trials) - cell.count(MISSING),
-            "failed": sum(placed.trial.state == FAILED for placed in cell.trials),
+            "failed": sum(placed.trial.state == TrialState.FAILED for placed in cell.trials),
         }
         row |= {phase.replace(" ", "_"): cell.count(phase) for phase in (*PHASES, UNFINISHED)}
         for phase, share in cell.shares.items():

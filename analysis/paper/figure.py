@@ -14,6 +14,7 @@ from matplotlib.figure import SubFigure
 from analysis.data.evidence import FULL, SIZES, Evidence, TrialEvidence, sweep_name
 from analysis.paper import figures as paper
 from analysis.paper.verdict import NOTHING, Verdict
+from trainables.engine.errors import GrokscapeError
 
 LABELS = {"fig": "Fig.", "table": "Table", "prop": "Prop.", "appendix": "App."}
 """What a module's name may begin with, in the order of the page."""
@@ -21,7 +22,7 @@ Snapshots = Callable[[TrialEvidence], Mapping[int, bytes]]
 """The stored weights of a trial by step."""
 
 
-class FigureError(ValueError):
+class FigureError(GrokscapeError):
     """A figure that does not exist: one line with those that do."""
 
 

@@ -18,7 +18,7 @@ from pipeline.plan import CohortPlan
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
-from trainables.runtime.rows import FAILED, LOST_WORKER, OUT_OF_MEMORY, RUNNING, TrialRow, Writer
+from trainables.runtime.rows import ErrorKind, TrialRow, TrialState, Writer
 
 LOST_WORKER_RETRIES = 3
 
@@ -133,7 +133,7 @@ class Dispatcher:
         """Pass on where the members of a running cohort stand."""
         for watcher in self._watchers:
             watcher.reported(cohort, statuses)
-        self._tell_ended({status.trial_id: status.state for status in statuses if status.state != RUNNING})
+        self._tell_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
 
     def settle(self, cohort: CohortPlan, error: CohortError | None = None) -> None:
         """Take a cohort back: it is done, or something went wrong with it."""
@@ -151,14 +151,14 @@ class Dispatcher:
         self._tell_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
             return
-        if error.kind == LOST_WORKER:
+        if error.kind == ErrorKind.LOST_WORKER:
             self._lost.update(trial.trial_id for trial in left)
             if max(self._lost[trial.trial_id] for trial in left) <= LOST_WORKER_RETRIES:
                 yield left, size
                 return
         if size == 1:
             self._fail(left[0], error)
-        elif error.kind == OUT_OF_MEMORY:
+        elif error.kind == ErrorKind.OUT_OF_MEMORY:
             half = (size + 1) // 2
             self._largest[cohort.trials[0].cohort_key] = half
             yield left, half
@@ -172,7 +172,7 @@ class Dispatcher:
             row = TrialRow(
                 trial_id=trial.trial_id,
                 config_json=canonical_json(trial.to_json()),
-                state=FAILED,
+                state=TrialState.FAILED,
                 last_step=0,
                 device_kind=origin.device_kind,
                 data_fingerprint=_fingerprint(trial),
@@ -182,14 +182,14 @@ class Dispatcher:
             )
         failed = replace(
             row,
-            state=FAILED,
+            state=TrialState.FAILED,
             stop_reason=None,
             error=error.message,
             error_kind=error.kind,
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._store.commit([failed], {"trial_id": [], "step": []})
-        self._tell_ended({trial.trial_id: FAILED})
+        self._tell_ended({trial.trial_id: TrialState.FAILED})
 
     def _tell_ended(self, states: Mapping[str, str]) -> None:
         new = {trial_id: state for trial_id, state in states.items() if trial_id not in self._told}

@@ -129,12 +129,12 @@ def _cpu_model() -> str:
 
 
 def _identity_components(config: Config) -> Iterator[Config]:
-    """A configuration and what is nested in it, demand (when to look, when to stop) left out."""
+    """A configuration and what is nested in it, protocol (when to look, when to stop) left out."""
     yield config
     for spec in dataclasses.fields(config):
         value = getattr(config, spec.name)
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Config) and not spec.metadata.get("demand"):
+            if isinstance(item, Config) and not spec.metadata.get("protocol"):
                 yield from _identity_components(item)
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from trainables.engine.errors import GrokscapeError
+
 SILENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -23,7 +25,7 @@ CONNECT_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 15.0
 
 
-class RayAddressError(ValueError):
+class RayAddressError(GrokscapeError):
     """A cluster address that nobody answers at, or that is no address."""
 
 

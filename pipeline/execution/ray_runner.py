@@ -22,7 +22,7 @@ from pipeline.execution.ray_environment import RayAddressError
 from pipeline.plan import CohortPlan
 from pipeline.terminal.flags import gpu_slots
 from trainables.runtime.cohort_run import CohortError, Provenance
-from trainables.runtime.rows import ERROR, LOST_WORKER, OUT_OF_MEMORY, Writer
+from trainables.runtime.rows import ErrorKind, Writer
 from trainables.runtime.trainable import STATUSES, CohortTrainable, cohort_config
 
 
@@ -184,12 +184,12 @@ def _error_of(trial: Trial) -> CohortError:
     if isinstance(cause, CohortError):
         return cause
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return CohortError(OUT_OF_MEMORY, "the node ran out of memory and Ray ended the worker")
+        return CohortError(ErrorKind.OUT_OF_MEMORY, "the node ran out of memory and Ray ended the worker")
     text = " ".join(str(error).split())[:500]
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.NodeDiedError):
-        kind = OUT_OF_MEMORY if "memory pressure" in text or "OutOfMemory" in text else LOST_WORKER
+        kind = ErrorKind.OUT_OF_MEMORY if "memory pressure" in text or "OutOfMemory" in text else ErrorKind.LOST_WORKER
         return CohortError(kind, f"the worker is gone ({text})")
-    return CohortError(ERROR, text or "Ray Tune gave no reason")
+    return CohortError(ErrorKind.ERROR, text or "Ray Tune gave no reason")
 
 
 def _short_name(trial: Trial) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as SuggestionState
 
 from pipeline.execution.outcomes import outcomes_of
 from pipeline.ledger import Ledger
@@ -19,7 +20,7 @@ from pipeline.plan import CohortPlan
 from pipeline.spec import PlannedTrial, SpecError
 from pipeline.spec.space_file import LoadedSpace
 from trainables.engine.config import canonical_json
-from trainables.runtime.rows import FAILED
+from trainables.runtime.rows import TrialState
 
 DATABASE = "optuna.db"
 METRIC = "restricted_mean_steps"
@@ -82,11 +83,11 @@ class Study:
     def suggestions(self) -> list[FrozenTrial]:
         """Every suggestion that counts, in order."""
         found = self._study.get_trials(deepcopy=False) if self._study is not None else []
-        return [trial for trial in found if AGAIN not in trial.user_attrs and trial.state != TrialState.WAITING]
+        return [trial for trial in found if AGAIN not in trial.user_attrs and trial.state != SuggestionState.WAITING]
 
     def settled(self) -> int:
         """How many suggestions have an answer, a failure included."""
-        return sum(suggestion.state != TrialState.RUNNING for suggestion in self.suggestions())
+        return sum(suggestion.state != SuggestionState.RUNNING for suggestion in self.suggestions())
 
     def trials(self) -> list[PlannedTrial]:
         """The sweep's trials as far as they have been suggested."""
@@ -100,15 +101,15 @@ class Study:
         """Have the suggestions that a killed run left open suggested again, before any new one."""
         assert self._study is not None
         waiting = [
-            trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[TrialState.WAITING])
+            trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[SuggestionState.WAITING])
         ]
-        for open_trial in self._study.get_trials(states=[TrialState.RUNNING]):
+        for open_trial in self._study.get_trials(states=[SuggestionState.RUNNING]):
             # In this order: a run that is killed here suggests it twice, which costs nothing, instead of never.
             if open_trial.params and open_trial.params not in waiting:
                 self._study.enqueue_trial(open_trial.params)
             trial = optuna.trial.Trial(self._study, open_trial._trial_id)
             trial.set_user_attr(AGAIN, True)
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=SuggestionState.FAIL)
 
     def _check_question(self, space: LoadedSpace) -> None:
         """A study compares like with like only: the same base, axes, seeds and objective."""
@@ -197,7 +198,7 @@ class Suggestions:
     def _complete(self, suggestion: _Open) -> None:
         trial_ids = [trial.config.trial_id for trial in suggestion.trials]
         rows = self._ledger.trials(trial_ids)
-        if len(rows) < len(trial_ids) or any(row.state == FAILED for row in rows.values()):
+        if len(rows) < len(trial_ids) or any(row.state == TrialState.FAILED for row in rows.values()):
             # An error is no time: the suggestion counts, and has no value.
             self._searcher.on_trial_complete(suggestion.number, error=True)
             return

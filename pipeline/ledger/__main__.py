@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.ledger import Ledger, LedgerError, TrialSize
-from trainables.runtime.rows import STATES, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 DEFAULT_LEDGER = "results/ledger"
 _UNITS = ("B", "KB", "MB", "GB", "TB")
@@ -115,7 +115,7 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
 def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str, TrialSize]) -> list[str]:
     states = Counter(trials[trial_id].state for trial_id in trial_ids if trial_id in trials)
     own = [sizes[trial_id] for trial_id in trial_ids if trial_id in sizes]
-    running, finished, stopped, failed = (states[state] for state in STATES)
+    running, finished, stopped, failed = (states[state] for state in TrialState)
     counts = (len(trial_ids), finished, stopped, failed, running, len(trial_ids) - states.total())
     rows = sum(size.rows for size in own)
     return [

@@ -31,7 +31,7 @@ from pipeline.ledger.rows import (
     check_version,
     count_trials,
     latest,
-    latest_by_demand,
+    latest_by_protocol,
     merge_rows,
     placed_rows,
     read_trajectory,
@@ -207,12 +207,12 @@ class Store:
         """
         return latest(self._every_row(listing))
 
-    def by_demand(self, listing: Listing) -> list[PlacedRow]:
-        """The furthest row of each trial for each demand; which measurements there are depends on it.
+    def by_protocol(self, listing: Listing) -> list[PlacedRow]:
+        """The furthest row of each trial for each protocol; which measurements there are depends on it.
 
         :raises FileNotFoundError: when a file has gone since the listing.
         """
-        return latest_by_demand(self._every_row(listing))
+        return latest_by_protocol(self._every_row(listing))
 
     def _every_row(self, listing: Listing) -> list[PlacedRow]:
         wanted = listing.segments + listing.trials

@@ -22,6 +22,8 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs as pafs
 
+from trainables.engine.errors import GrokscapeError
+
 TEMPORARY = ".tmp-"
 """How the name of a file begins while it is being written; a killed process may leave one behind."""
 
@@ -29,7 +31,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class LedgerError(Exception):
+class LedgerError(GrokscapeError):
     """What is wrong with a ledger, where, and what is allowed: one line."""
 
 

@@ -5,7 +5,7 @@ Workers commit to it themselves; nobody has to be asked, locked or waited for::
     grokscape-ledger.json            what this folder is, and the version of its schema
     segments/<key>.parquet           one commit: trajectory rows, and trial rows in the metadata
     compacted/trajectories-*.parquet many commits, rewritten: plain tables for any reader of Parquet
-    compacted/trials-*.parquet       one row a trial, and one for each other demand that was made of it
+    compacted/trials-*.parquet       one row a trial, and one for each other protocol that was made of it
     manifests/<id>.json              what a rewrite wrote and what that supersedes
     sweeps/<name>.json               which trials a sweep consists of, in order
     checkpoints/<xx>/<trial_id>.<step>.ckpt
@@ -43,7 +43,7 @@ from pipeline.ledger.files import TEMPORARY, Entry, LedgerError
 from pipeline.ledger.rows import SCHEMA_VERSION, check_name, count_trials, make_segment, probe_columns
 from pipeline.ledger.sweep_row import SweepRow
 from pipeline.ledger.upkeep import CompactReport, DropReport, MergeReport, Problem
-from trainables.runtime.rows import FAILED, STOPPED, Checkpoint, Snapshot, TrialRow
+from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow, TrialState
 
 MERGED_TRIALS = 64
 """How many trials one commit of a merge takes: their checkpoints are in memory together."""
@@ -160,7 +160,7 @@ class Ledger:
         wanted = sorted(placed) if trial_ids is None else sorted(set(trial_ids) & placed.keys())
         return {trial_id: placed[trial_id].row for trial_id in wanted}
 
-    def other_demands(self) -> dict[str, list[TrialRow]]:
+    def other_protocols(self) -> dict[str, list[TrialRow]]:
         """For each trial that was asked for in several ways: the furthest row of every way but the standing row's.
 
         A trial that went to its horizon may have been run again, not as far, with more probes: its trajectory has
@@ -168,7 +168,7 @@ class Ledger:
         """
         found: dict[str, list[TrialRow]] = {}
         standing = self.trials()
-        for placed in self._store.consistently(self._store.by_demand):
+        for placed in self._store.consistently(self._store.by_protocol):
             row = placed.row
             if row.trial_id in standing and row.config_json != standing[row.trial_id].config_json:
                 found.setdefault(row.trial_id, []).append(row)
@@ -293,7 +293,7 @@ class Ledger:
         if other.uri == self.uri:
             raise LedgerError(f"ledger: {self.shown} cannot be merged into itself")
         before = self.trials()
-        theirs, their_others = other.trials(), other.other_demands()
+        theirs, their_others = other.trials(), other.other_protocols()
         ordered = sorted(theirs)
         rows = 0
         for start in range(0, len(ordered), MERGED_TRIALS):
@@ -306,8 +306,8 @@ class Ledger:
                     path = snapshot_path(trial_id, step)
                     self._store.files.put(path, other._store.files.read(path))
             self.commit([theirs[trial_id] for trial_id in some], columns, checkpoints)
-            for demanded in (row for trial_id in some for row in their_others.get(trial_id, ())):
-                self.commit([demanded], {})
+            for asked in (row for trial_id in some for row in their_others.get(trial_id, ())):
+                self.commit([asked], {})
             rows += len(table)
         own_sweeps = {row.name: row for row in self.sweeps()}
         newer = [
@@ -355,10 +355,10 @@ class Ledger:
         That of a failed trial goes wherever it is: a trial that is run again begins anew.
         """
         keep_from: dict[str, float] = {checkpoint.trial_id: checkpoint.step for checkpoint in checkpoints}
-        keep_from |= {row.trial_id: row.last_step + 1 for row in trials if row.state == STOPPED}
-        failed = [row.trial_id for row in trials if row.state == FAILED]
+        keep_from |= {row.trial_id: row.last_step + 1 for row in trials if row.state == TrialState.STOPPED}
+        failed = [row.trial_id for row in trials if row.state == TrialState.FAILED]
         standing = self.trials(failed) if failed else {}
-        keep_from |= {trial_id: math.inf for trial_id, row in standing.items() if row.state == FAILED}
+        keep_from |= {trial_id: math.inf for trial_id, row in standing.items() if row.state == TrialState.FAILED}
         for trial_id, step in keep_from.items():
             for entry in self._entries_of(trial_id, CHECKPOINTS):
                 if checkpoint_name(entry)[1] < step:

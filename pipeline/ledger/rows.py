@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.ledger.files import LedgerError
-from trainables.runtime.rows import FAILED, FINISHED, RUNNING, STATES, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 SCHEMA_VERSION = 2
 """Of every file in a ledger; a reader refuses any other."""
@@ -73,7 +73,7 @@ class PlacedRow:
         The larger last step; at the same one an end beats running, an end that was reached beats a failure, and a
         stop reason beats the horizon, because it may be a competing event; then the later commit.
         """
-        states = (RUNNING, FAILED, FINISHED, STOPPED)
+        states = (TrialState.RUNNING, TrialState.FAILED, TrialState.FINISHED, TrialState.STOPPED)
         return self.row.last_step, states.index(self.row.state), self.row.committed_at, self.segment
 
 
@@ -87,7 +87,7 @@ def latest(rows: Iterable[PlacedRow]) -> dict[str, PlacedRow]:
     return found
 
 
-def latest_by_demand(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
+def latest_by_protocol(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
     """The furthest row of each trial for each configuration that it was asked for with."""
     found: dict[tuple[str, str], PlacedRow] = {}
     for placed in rows:
@@ -174,8 +174,8 @@ def _check_trials(rows: Sequence[TrialRow]) -> None:
         check_name("trial_id", row.trial_id)
         if following is not None and following.trial_id == row.trial_id:
             raise LedgerError(f"ledger: trial {row.trial_id} stands twice in one commit")
-        if row.state not in STATES:
-            raise LedgerError(f"ledger: trial {row.trial_id}: state = {row.state!r}; allowed: {', '.join(STATES)}")
+        if row.state not in list(TrialState):
+            raise LedgerError(f"ledger: trial {row.trial_id}: state = {row.state!r}; allowed: {', '.join(TrialState)}")
 
 
 def check_name(what: str, name: str) -> None:

@@ -32,7 +32,7 @@ from pipeline.ledger.rows import Conflict, PlacedRow, segment_key, to_parquet, t
 from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.trial import Measuring
-from trainables.runtime.rows import FAILED, FINISHED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 FULL_ROWS = 1 << 20
 """A compacted file with as many rows is finished: it is rewritten only when one of its trials goes on."""
@@ -157,7 +157,7 @@ class _Rewrite:
                 merged = self._store.read(listing, chunk, entries=folded)
                 conflicts += merged.conflicts
                 self._write("trajectories", merged.table)
-            staying = [row for row in self._store.by_demand(listing) if row.row.trial_id not in self._drop]
+            staying = [row for row in self._store.by_protocol(listing) if row.row.trial_id not in self._drop]
             if staying:
                 self._write("trials", trial_table(staying))
             files = [*self._written, *(entry.path for entry in kept)]
@@ -214,7 +214,7 @@ def _chunks(rows: Counter[str], placed: dict[str, PlacedRow], drop: Collection[s
     for running in (False, True):
         chunk, size = [], 0
         for trial_id in sorted(rows):
-            is_running = trial_id in placed and placed[trial_id].row.state == RUNNING
+            is_running = trial_id in placed and placed[trial_id].row.state == TrialState.RUNNING
             if trial_id in drop or is_running != running:
                 continue
             chunk.append(trial_id)
@@ -340,7 +340,7 @@ class _Checks:
                 self._found("missing", f"trial {trial_id}", f"{len(steps)} rows, but no trial row")
                 continue
             row = placed[trial_id].row
-            if row.state == FAILED and not len(steps):
+            if row.state == TrialState.FAILED and not len(steps):
                 continue  # it failed before its first measurement
             if not len(steps) or steps[-1] != row.last_step:
                 last = f"end at step {steps[-1]}" if len(steps) else "are not there"
@@ -406,7 +406,9 @@ def _snapshot_steps(row: TrialRow, measured: np.ndarray) -> set[int]:
     every = json.loads(row.config_json).get("snapshots_every") if len(measured) else None
     if not every:
         return set()
-    return set(measured[::every].tolist()) | ({row.last_step} if row.state in (FINISHED, STOPPED) else set())
+    return set(measured[::every].tolist()) | (
+        {row.last_step} if row.state in (TrialState.FINISHED, TrialState.STOPPED) else set()
+    )
 
 
 def _temporary_elsewhere(store: Store) -> list[Entry]:
@@ -430,7 +432,7 @@ def _strays_of_trials(store: Store, placed: dict[str, PlacedRow]) -> Iterator[tu
         trial_id, step = checkpoint_name(entry)
         if trial_id not in placed:
             yield entry, "the checkpoint of a trial that has no row"
-        elif placed[trial_id].row.state in (STOPPED, FAILED):
+        elif placed[trial_id].row.state in (TrialState.STOPPED, TrialState.FAILED):
             yield entry, f"the checkpoint of a trial that has {placed[trial_id].row.state}"
         elif step < newest[trial_id]:
             yield entry, "an older checkpoint than the trial's newest"

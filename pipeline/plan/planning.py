@@ -19,7 +19,7 @@ from trainables.engine.config import Config, ConfigError, from_json
 from trainables.engine.events import DIVERGED, FROZEN
 from trainables.engine.stopping import SUCCESS
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.rows import FAILED, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 __all__ = ["CohortPlan", "Plan", "count_of", "describe", "duration", "make_plan", "starting_step", "summary"]
 
@@ -86,7 +86,7 @@ def make_plan(
     workers: int,
     rerun_failed: bool = False,
     source_hashes: Mapping[str, str] | None = None,
-    other_demands: Mapping[str, Sequence[TrialRow]] | None = None,
+    other_protocols: Mapping[str, Sequence[TrialRow]] | None = None,
 ) -> Plan:
     """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
 
@@ -94,7 +94,7 @@ def make_plan(
     :param checkpoints: the step of a trial's checkpoint, or None.
     :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
     :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
-    :param other_demands: further rows of the trials, that were run for other demands.
+    :param other_protocols: further rows of the trials, that were run for other protocols.
     """
     cached, failed = set(), set()
     to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
@@ -102,13 +102,13 @@ def make_plan(
     for trial in trials:
         config, row = trial.config, rows.get(trial.config.trial_id)
         start = starting_step(config, row, checkpoints(config.trial_id) if row else None)
-        for other in (other_demands or {}).get(config.trial_id, ()) if start is not None else ():
+        for other in (other_protocols or {}).get(config.trial_id, ()) if start is not None else ():
             if starting_step(config, other, None) is None:
                 row, start = other, None
                 break
         if start is None:
             cached.add(config.trial_id)
-        elif row and row.state == FAILED and not rerun_failed:
+        elif row and row.state == TrialState.FAILED and not rerun_failed:
             failed.add(config.trial_id)
         else:
             to_run[config.cohort_key, start].append(config)
@@ -137,9 +137,9 @@ def make_plan(
 def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: int | None) -> int | None:
     """The step from which a trial has to run to give what ``config`` asks, or None when its rows cover that.
 
-    Rows cover a demand when they were measured at every step that it wants, with every probe that it wants, and
+    Rows cover a protocol when they were measured at every step that it wants, with every probe that it wants, and
     reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
-    the demand stops on success.  Rows that end too early are continued from the checkpoint, which may be ahead of
+    the protocol stops on success.  Rows that end too early are continued from the checkpoint, which may be ahead of
     them; rows that lack measurements are of no use, nor is their checkpoint, nor one that has passed a measurement
     that it was not asked for, or the horizon.
     """
@@ -148,7 +148,7 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
     if row.last_step >= config.horizon_steps:
         return None
     holds = {DIVERGED: True, FROZEN: True, SUCCESS: config.stopping.on_success}
-    if row.state == STOPPED and holds.get(row.stop_reason or "", False):
+    if row.state == TrialState.STOPPED and holds.get(row.stop_reason or "", False):
         return None
     if checkpoint_step is None or checkpoint_step > config.horizon_steps:
         return 0
@@ -162,7 +162,7 @@ def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bo
         return False
     same_schedule = held.measuring == config.measuring
     for spec in fields(config):
-        if spec.metadata.get("demand") and spec.name not in ("horizon_steps", "measuring", "stopping"):
+        if spec.metadata.get("protocol") and spec.name not in ("horizon_steps", "measuring", "stopping"):
             wanted, had = getattr(config, spec.name), getattr(held, spec.name)
             if not _looked_enough(spec.name, wanted, had, same_schedule):
                 return False
@@ -174,7 +174,7 @@ def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bo
 
 
 def _looked_enough(name: str, wanted: Any, had: Any, same_schedule: bool) -> bool:
-    """Whether a demand to look at some measurements of the schedule, or probes that are, is met by another."""
+    """Whether a protocol to look at some measurements of the schedule, or probes that are, is met by another."""
     if isinstance(wanted, tuple):
         return all(any(_looked_enough(name, each, held, same_schedule) for held in had) for each in wanted)
     if isinstance(wanted, Config):
@@ -205,12 +205,12 @@ def _accelerator(device_kind: str) -> str:
 
 def _cost_key(config: TrialConfig) -> str:
     """Equal for trials whose steps cost the same: the shape of the cohort, whatever is asked of it."""
-    demand: dict[str, Any] = {
+    protocol: dict[str, Any] = {
         spec.name: spec.default
         for spec in fields(config)
-        if spec.metadata.get("demand") and spec.default is not MISSING
+        if spec.metadata.get("protocol") and spec.default is not MISSING
     }
-    return config.replace(**demand, horizon_steps=1).cohort_key
+    return config.replace(**protocol, horizon_steps=1).cohort_key
 
 
 def _measured_rates(rows: Iterable[TrialRow], device_kind: str) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 import numpy as np
 
 from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.events import GEN_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Outcome
 from trainables.engine.trial import Seeds, TrialConfig
 
@@ -28,7 +29,7 @@ DRAWS_PER_SAMPLE = 50
 """How often a draw that repeats an earlier one is drawn again before the domain counts as exhausted."""
 
 
-class SpecError(ValueError):
+class SpecError(GrokscapeError):
     """A space that cannot be run: one line with the axis, the value and what is allowed."""
 
 
@@ -102,7 +103,7 @@ class SweepSpec:
     """
 
     base: TrialConfig
-    """Every trial is this one with some fields changed; its demand (horizon, measuring, ...) only by an arm's patch."""
+    """Every trial is this one with some fields changed; its protocol (horizon, measuring) only by an arm's patch."""
     axes: Mapping[str, Sequence[Any] | Domain] = field(default_factory=dict)
     """Dotted path -> a list (a grid axis) or a ``tune.*`` domain (a sampled axis); every arm has them all."""
     arms: Sequence[Arm] = ()
@@ -276,7 +277,7 @@ class SweepSpec:
             for path in arm.patch:
                 if path in self.axes:
                     raise SpecError(f"{where}patch {path}: is an axis of the space too; it must be one of them")
-                self._check_path(f"{where}patch", path, demand=True)
+                self._check_path(f"{where}patch", path, protocol=True)
             self._check_axes(where, arm.axes, taken)
             for path, values in arm.axes.items():
                 if isinstance(values, Domain):
@@ -302,13 +303,13 @@ class SweepSpec:
                 if value in listed[:number]:
                     raise SpecError(f"{where}axis {path}: the value {value!r} is given twice")
 
-    def _check_path(self, what: str, path: str, *, demand: bool = False) -> None:
+    def _check_path(self, what: str, path: str, *, protocol: bool = False) -> None:
         """Refuse what the trials cannot differ in; whether the path exists is known when its parents are in place."""
         if not isinstance(path, str):
             raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
-        asked = any(spec.name == head and spec.metadata.get("demand") for spec in fields(self.base))
-        if asked and not demand:
+        asked = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
+        if asked and not protocol:
             raise SpecError(f"{what} {path}: is how much is asked, not what is trained; must be on base or in a patch")
         if head == SEEDS and self.seeds is not None:
             raise SpecError(f"{what} {path}: the space's seeds would overwrite it; seeds must be None beside it")

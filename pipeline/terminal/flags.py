@@ -11,6 +11,7 @@ from pipeline.execution.provenance import device_kind
 from pipeline.spec.space_file import DEFAULT_SIZE, SIZES, LoadedSpace
 from pipeline.tracking.client import DEFAULT_URI
 from trainables.data.folder import FOLDER_VARIABLE
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.trial import TrialConfig
 
 DEFAULT_LEDGER = "results/ledger"
@@ -18,7 +19,7 @@ DEFAULT_FIGURES = "results/figures"
 BAD_INPUT = 2
 
 
-class InputError(ValueError):
+class InputError(GrokscapeError):
     """Bad input that no other room found: one line."""
 
 

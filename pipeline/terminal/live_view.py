@@ -25,7 +25,7 @@ from pipeline.plan import CohortPlan
 from pipeline.plan.planning import duration
 from pipeline.terminal.phase_map import PhaseMap, legend
 from trainables.runtime.cohort_run import MemberStatus
-from trainables.runtime.rows import FAILED, RUNNING
+from trainables.runtime.rows import TrialState
 
 RATE_WINDOW_S = 30.0
 PLAIN_EVERY_S = 10.0
@@ -71,7 +71,7 @@ class Tally:
         """A trial that the ledger had before, and that is not to be run again."""
         self.states[trial_id] = (state, phase)
         self._steps[trial_id] = last_step
-        if state != FAILED:
+        if state != TrialState.FAILED:
             self.cached.add(trial_id)
 
     def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
@@ -82,7 +82,10 @@ class Tally:
             self._steps[status.trial_id] = max(before, status.step)
             state = self.states.get(status.trial_id, ("", ""))[0]
             # That a trial has ended is told by `ended`, once.
-            self.states[status.trial_id] = (state if state not in ("", RUNNING) else RUNNING, status.phase)
+            self.states[status.trial_id] = (
+                state if state not in ("", TrialState.RUNNING) else TrialState.RUNNING,
+                status.phase,
+            )
         now = self._clock()
         self._window.append((now, self._done_steps))
         while len(self._window) > 2 and self._window[1][0] < now - RATE_WINDOW_S:
@@ -92,7 +95,7 @@ class Tally:
         """Trials that are over."""
         for trial_id, state in states.items():
             self.states[trial_id] = (state, self.states.get(trial_id, ("", ""))[1])
-            self.ended_now += state != FAILED
+            self.ended_now += state != TrialState.FAILED
 
     @property
     def over(self) -> int:
@@ -101,11 +104,11 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        return sum(state == FAILED for state, _ in self.states.values())
+        return sum(state == TrialState.FAILED for state, _ in self.states.values())
 
     @property
     def running(self) -> list[str]:
-        return [trial_id for trial_id, (state, _) in self.states.items() if state == RUNNING]
+        return [trial_id for trial_id, (state, _) in self.states.items() if state == TrialState.RUNNING]
 
     @property
     def waiting(self) -> int:
@@ -141,8 +144,8 @@ class Tally:
             for trial_id, horizon in self.horizons.items()
             if horizon == horizon_steps and trial_id in self.states
         ]
-        over = [steps for state, steps in known if state not in (RUNNING, FAILED)]
-        running = [steps for state, steps in known if state == RUNNING]
+        over = [steps for state, steps in known if state not in (TrialState.RUNNING, TrialState.FAILED)]
+        running = [steps for state, steps in known if state == TrialState.RUNNING]
         waiting = sum(horizon == horizon_steps for horizon in self.horizons.values()) - len(known)
         left = expected_steps_left(over, running, horizon_steps=horizon_steps)
         return left + waiting * expected_steps_left(over, running, horizon_steps=horizon_steps, at=[0])

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainables.engine.events import COMPREHENSION, CONFUSION, GROKKING, MEMORIZATION, TEST_ONLY
-from trainables.runtime.rows import FAILED, RUNNING
+from trainables.runtime.rows import TrialState
 
 ARM, SEED = "arm", "seed"
 ABSENT = "–"
@@ -88,8 +88,8 @@ def _cell(members: Sequence[str], states: Mapping[str, tuple[str, str]]) -> Text
     text = Text()
     for trial_id in members:
         state, phase = states.get(trial_id, ("", ""))
-        glyph, style = FAILED_GLYPH if state == FAILED else GLYPHS.get(phase, WAITING_GLYPH)
-        text.append(glyph, style=f"dim {style}" if state == RUNNING else style)
+        glyph, style = FAILED_GLYPH if state == TrialState.FAILED else GLYPHS.get(phase, WAITING_GLYPH)
+        text.append(glyph, style=f"dim {style}" if state == TrialState.RUNNING else style)
     return text
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from trainables.engine.errors import GrokscapeError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -37,7 +39,7 @@ ENVIRONMENT = {
 NOISY_LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool")
 
 
-class TrackingError(Exception):
+class TrackingError(GrokscapeError):
     """MLflow cannot be used or did not take what was sent: one clear line."""
 
 

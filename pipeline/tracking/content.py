@@ -3,7 +3,7 @@
 Everything here is a function of the ledger's content, so that any sync, whoever made it, writes the same thing:
 the metrics' timestamps are made from the training step (one second a step), a run's start and end from the row's
 own times.  Parameters hold what decides the path of the weights, because MLflow never changes a parameter; what
-may change for one trial (demand, state, coordinates, provenance) goes to tags.
+may change for one trial (protocol, state, coordinates, provenance) goes to tags.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from trainables.engine.config import CLASS_KEY, canonical_json, digest
 from trainables.engine.events import outcome
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.rows import FAILED, RUNNING, STOPPED, TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
 METRICS_PER_CALL, PARAMS_PER_CALL, TAGS_PER_CALL, ENTITIES_PER_CALL = 1000, 100, 100, 1000
@@ -42,7 +42,9 @@ DENSE_UNTIL_STEPS = 20
 CURVE_RATIO = 1.12
 """One point a curve for each bucket of steps: 59 points at 1500 steps, 96 at 100 000."""
 
-DEMAND = frozenset(spec.name for spec in dataclasses.fields(TrialConfig) if spec.metadata.get("demand")) | {"probes"}
+PROTOCOL = frozenset(spec.name for spec in dataclasses.fields(TrialConfig) if spec.metadata.get("protocol")) | {
+    "probes"
+}
 """The fields of a trial that may change under one id; ``probes`` is declared by the trial kinds, which import torch."""
 TIMES_AND_PLACES = frozenset({"train_s", "provenance_json", "committed_at"})
 
@@ -112,7 +114,7 @@ def trial_content(
     :param trajectory: the trial's rows in ascending ``step``, one column a probe; null where not measured.
     """
     config = json.loads(row.config_json)
-    identity = {name: value for name, value in config.items() if name not in DEMAND}
+    identity = {name: value for name, value in config.items() if name not in PROTOCOL}
     committed_ms = milliseconds(row.committed_at)
     tags = {
         KIND_TAG: "trial",
@@ -129,7 +131,7 @@ def trial_content(
         "grokscape.source_hash": row.source_hash,
         "grokscape.coordinates": canonical_json(dict(coordinates)),
         "grokscape.config": row.config_json,
-        **{f"grokscape.{name}": text for name, text in flatten({name: config.get(name) for name in DEMAND}).items()},
+        **{f"grokscape.{name}": text for name, text in flatten({name: config.get(name) for name in PROTOCOL}).items()},
         **{f"{COORDINATE_PREFIX}{axis}": _text(value) for axis, value in coordinates.items()},
         **_provenance_tags(row.provenance_json),
         SYNCED_TAG: Synced(
@@ -144,7 +146,7 @@ def trial_content(
         params={_fit(key, KEY_CHARACTERS): _fit(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
         tags=fitted_tags(tags),
         points=(*_outcome_points(row, trajectory), *_curve_points(row, trajectory)),
-        status={RUNNING: "RUNNING", FAILED: "FAILED"}.get(row.state, "FINISHED"),
+        status={TrialState.RUNNING: "RUNNING", TrialState.FAILED: "FAILED"}.get(row.state, "FINISHED"),
         start_ms=max(0, committed_ms - round(1000 * row.train_s)),
         end_ms=committed_ms if row.ended else None,
     )
@@ -273,7 +275,7 @@ def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
             trajectory["step"].to_numpy(),
             _floats(trajectory["train_accuracy"]),
             _floats(trajectory["test_accuracy"]),
-            stop_reason=row.stop_reason if row.state == STOPPED else None,
+            stop_reason=row.stop_reason if row.state == TrialState.STOPPED else None,
         ).to_metrics()
     timestamp = 1000 * row.last_step + row.ended
     return [Point(key, value, timestamp, row.last_step) for key, value in values.items()]

@@ -20,7 +20,7 @@ from pipeline.tracking import TrackingError, check, sync
 from pipeline.tracking import mirror as tracking
 from tests.mlflow_server import MlflowServer, free_port, snapshot
 from tests.sample_sweep import SampleSweep
-from trainables.runtime.rows import FAILED
+from trainables.runtime.rows import TrialState
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -80,7 +80,9 @@ def test_large_content_fits_the_servers_calls(server: MlflowServer, tmp_path: Pa
     sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True), name="large", horizon_steps=100_000)
     sample.commit(0)
     long_text = "\u22a5" * 50_000
-    row = sample.row(1, 0, FAILED, error=long_text, error_kind="error", provenance_json='{"diff": "' + long_text + '"}')
+    row = sample.row(
+        1, 0, TrialState.FAILED, error=long_text, error_kind="error", provenance_json='{"diff": "' + long_text + '"}'
+    )
     sample.ledger.commit([row], {"trial_id": [], "step": []})
     sync(sample.ledger, "large", server.uri)
     found = snapshot(server.uri, "large")

@@ -18,7 +18,7 @@ from trainables.baselines.cohort import BatchCohort
 from trainables.baselines.devices.parallel import GRACE_S, LostProcessError
 from trainables.engine.optimizers import SGD
 from trainables.runtime.cohort_run import CohortError
-from trainables.runtime.rows import LOST_WORKER
+from trainables.runtime.rows import ErrorKind
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON_S = GRACE_S + 5.0
@@ -59,7 +59,7 @@ def test_a_process_that_is_killed_ends_the_attempt_soon_and_as_a_lost_worker():
     with pytest.raises(LostProcessError, match=r"process 1 of the trial's 2: is gone \(signal SIGKILL\)") as caught:
         cohort.advance(100)
     assert time.monotonic() - start < SOON_S
-    assert CohortError.of(caught.value).kind == LOST_WORKER
+    assert CohortError.of(caught.value).kind == ErrorKind.LOST_WORKER
     assert multiprocessing.active_children() == []
 
 

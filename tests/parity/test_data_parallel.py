@@ -20,7 +20,7 @@ from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps
 from trainables.runtime.cohort_run import CohortRun, Origin
-from trainables.runtime.rows import FINISHED
+from trainables.runtime.rows import TrialState
 
 MOMENTUM = SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
 DECOUPLED = AdamW(learning_rate=0.01, weight_decay=0.1, eps=1e-4)
@@ -134,7 +134,7 @@ def test_a_run_from_its_beginning_to_its_end():
                 run.run(60.0)
         found.append(writer)
     together, alone = found
-    assert [row.state for row in together.rows] == [FINISHED]
+    assert [row.state for row in together.rows] == [TrialState.FINISHED]
     assert len(together.accuracy) == 4
     assert together.accuracy == alone.accuracy
     assert multiprocessing.active_children() == []

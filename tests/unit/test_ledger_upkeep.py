@@ -425,17 +425,17 @@ def test_what_a_trial_was_asked_for_is_kept_for_each_demand(tmp_path):
     far = trial_row("a", 9, "finished", config_json='{"class":"made.up","probes":[]}')
     near = trial_row("a", 3, "stopped", config_json='{"class":"made.up","probes":["norm"]}')
     ledger.commit([far], trajectory("a", range(10)))
-    assert ledger.other_demands() == {}
+    assert ledger.other_protocols() == {}
     ledger.commit([trial_row("a", 2, config_json=near.config_json)], trajectory("a", range(3), ("norm",)))
     ledger.commit([near], trajectory("a", range(4), ("norm",)))
     other.merge(ledger)
     for found in (ledger, other):
         for _ in range(2):
             assert found.trials() == {"a": far}
-            assert found.other_demands() == {"a": [near]}
+            assert found.other_protocols() == {"a": [near]}
             assert found.trajectories()["norm"].null_count == 6
             found.compact()
     commit_steps(ledger, "b", range(3))
     ledger.compact()
-    assert ledger.other_demands() == {"a": [near]}
+    assert ledger.other_protocols() == {"a": [near]}
     assert ledger.verify() == []

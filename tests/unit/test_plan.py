@@ -176,9 +176,9 @@ def test_what_rows_cover_and_where_the_rest_begins(case: str) -> None:
 def test_a_trial_that_went_further_for_a_smaller_demand_is_covered_by_the_run_for_the_larger_one() -> None:
     far, probed = row(FEWER_PROBES.replace(horizon_steps=9000), "finished", 9000), row(TRIAL, "finished", 1000)
     assert plan([TRIAL], [far]).cached == frozenset()
-    assert plan([TRIAL], [far], other_demands={TRIAL.trial_id: [probed]}).cached == {TRIAL.trial_id}
+    assert plan([TRIAL], [far], other_protocols={TRIAL.trial_id: [probed]}).cached == {TRIAL.trial_id}
     short = {TRIAL.trial_id: [replace(probed, state="running", last_step=900)]}
-    (cohort,) = plan([TRIAL], [far], {TRIAL.trial_id: 9000}, other_demands=short).cohorts
+    (cohort,) = plan([TRIAL], [far], {TRIAL.trial_id: 9000}, other_protocols=short).cohorts
     assert cohort.start_step == 0
 
 

@@ -118,8 +118,8 @@ class TestSourceHash:
     def test_it_is_of_the_classes_not_of_their_values_or_the_demand(self) -> None:
         known = provenance.source_hash(self.trial())
         assert provenance.source_hash(self.trial(seeds=Seeds.all(3), optimizer=AdamW(weight_decay=1.0))) == known
-        demand = self.trial(horizon_steps=99, stopping=Stopping(on_success=False))
-        assert provenance.source_hash(demand) == known
+        protocol = self.trial(horizon_steps=99, stopping=Stopping(on_success=False))
+        assert provenance.source_hash(protocol) == known
         others = [{"optimizer": SGD()}, {"gradient": OrthogonalGradient()}, {"task": ModularMultiplication()}]
         assert len({known, *(provenance.source_hash(self.trial(**other)) for other in others)}) == 4
 

@@ -314,7 +314,7 @@ BAD = {
         {"arms": [Arm(name="a", axes={"stopping.on_success": [True, False]})]},
         "arm 'a', axis stopping.on_success: .* must be on base or in a patch",
     ),
-    "arms that differ in the demand only": (
+    "arms that differ in the protocol only": (
         {"arms": [Arm(name="a"), Arm(name="b", patch={"horizon_steps": 50})]},
         "two trials are the same: arm = 'a' and arm = 'b'",
     ),

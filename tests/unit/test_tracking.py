@@ -27,7 +27,7 @@ from tests.sample_sweep import COLUMNS, SampleSweep
 from trainables.engine.events import outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
 from trainables.grokking import GrokkingTrial
-from trainables.runtime.rows import FAILED, RUNNING, STOPPED
+from trainables.runtime.rows import TrialState
 
 TRIAL_KINDS = (GrokkingTrial,)
 
@@ -154,7 +154,7 @@ class TestWhatARunShows:
         steps = np.arange(4)
         curves = {"train_accuracy": [0.0] * 4, "test_accuracy": [0.0] * 4}
         curves |= {"train_loss": [1.0, np.inf, -np.inf, 2.0], "margin_q10": [None, 1.0, None, None]}
-        row = sample.row(0, 3, STOPPED, stop_reason="diverged")
+        row = sample.row(0, 3, TrialState.STOPPED, stop_reason="diverged")
         sample.ledger.commit([row], {"trial_id": [row.trial_id] * 4, "step": steps, **curves})
         sync(sample.ledger, "sample", uri)
         run = trial_runs(uri)[row.trial_id]
@@ -181,7 +181,7 @@ class TestWhatARunShows:
         assert set(detail) <= set(run.data.metrics)
 
     def test_a_trial_that_failed_before_it_was_measured(self, sample: SampleSweep, uri: str) -> None:
-        row = sample.row(0, 0, FAILED, error="no such file", error_kind="error")
+        row = sample.row(0, 0, TrialState.FAILED, error="no such file", error_kind="error")
         sample.ledger.commit([row], {"trial_id": [], "step": []})
         sync(sample.ledger, "sample", uri)
         run = trial_runs(uri)[row.trial_id]
@@ -213,9 +213,9 @@ class TestWhatARunShows:
 def test_the_demand_is_that_of_every_kind_of_trial() -> None:
     """Named in part, because the trial kinds import torch; here they may."""
     declared = {
-        spec.name for kind in TRIAL_KINDS for spec in dataclasses.fields(kind) if spec.metadata.get("demand", False)
+        spec.name for kind in TRIAL_KINDS for spec in dataclasses.fields(kind) if spec.metadata.get("protocol", False)
     }
-    assert declared == tracking_content.DEMAND
+    assert declared == tracking_content.PROTOCOL
 
 
 class TestIdempotence:
@@ -269,7 +269,7 @@ class TestIdempotence:
         """Freezing lowers the censoring bound at the same step; the later value must win, not the larger one."""
         steps = np.arange(31)
         curves = {"train_accuracy": np.ones(31), "test_accuracy": np.zeros(31)}
-        for state, reason in ((RUNNING, None), (STOPPED, "frozen")):
+        for state, reason in ((TrialState.RUNNING, None), (TrialState.STOPPED, "frozen")):
             row = sample.row(0, 30, state, stop_reason=reason)
             sample.ledger.commit([row], {"trial_id": [row.trial_id] * 31, "step": steps, **curves})
             sync(sample.ledger, "sample", uri)
@@ -395,7 +395,7 @@ class TestLimits:
 
     def test_a_long_error_and_doc_are_taken(self, tmp_path: Path, uri: str) -> None:
         sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
-        row = sample.row(0, 0, FAILED, error="x" * 20_000, error_kind="error")
+        row = sample.row(0, 0, TrialState.FAILED, error="x" * 20_000, error_kind="error")
         sample.ledger.commit([row], {"trial_id": [], "step": []})
         sync(sample.ledger, "sample", uri)
         assert len(trial_runs(uri)[row.trial_id].data.tags["grokscape.error"]) == 8000

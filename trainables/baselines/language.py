@@ -34,9 +34,9 @@ class LanguageTrial(BatchTrial):
     optimizer: Optimizer = option(AdamW(learning_rate=5e-4, weight_decay=0.01))
     activation_checkpointing: bool = option(False, execution=True)
     """Whether activations are computed again in the backward pass: less memory, a third more work, the same bits."""
-    measured_train_rows: int = option(64, at_least=1, demand=True)
+    measured_train_rows: int = option(64, at_least=1, protocol=True)
     """How many blocks of the training text, its first ones, a measurement looks at."""
-    probes: tuple[Probe, ...] = option((*STANDARD, TopAccuracy(k=5), Perplexity(), LogitScale()), demand=True)
+    probes: tuple[Probe, ...] = option((*STANDARD, TopAccuracy(k=5), Perplexity(), LogitScale()), protocol=True)
 
     def network(self) -> nn.Module:
         return self.model.network(

@@ -51,13 +51,13 @@ class BatchSettings(TrialConfig):
     None: all of it, or as many as turn out to fit in memory."""
     compile: bool = option(False, execution=True)
     """Whether the network goes through ``torch.compile``."""
-    measuring: MeasuringTimes = option(EverySteps(every_steps=500), demand=True)
-    stopping: Stopping = option(Stopping(on_success=False, on_frozen=False), demand=True)
-    measured_train_rows: int = option(1000, at_least=1, demand=True)
+    measuring: MeasuringTimes = option(EverySteps(every_steps=500), protocol=True)
+    stopping: Stopping = option(Stopping(on_success=False, on_frozen=False), protocol=True)
+    measured_train_rows: int = option(1000, at_least=1, protocol=True)
     """How many training rows a measurement looks at: collapse, margins and the training accuracy are theirs."""
-    test_rows: int | None = option(None, at_least=1, demand=True)
+    test_rows: int | None = option(None, at_least=1, protocol=True)
     """How many test rows a measurement looks at; None: all."""
-    probes: tuple[Probe, ...] = option(STANDARD, demand=True)
+    probes: tuple[Probe, ...] = option(STANDARD, protocol=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

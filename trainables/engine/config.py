@@ -5,7 +5,7 @@ Every component (a task, a model, a loss, ...) is one frozen, keyword-only datac
 and what it means for the machinery around it:
 
 * ``per_trial``: the field may differ between the members of one cohort; it is stacked into a tensor.
-* ``demand``: the field says how much is asked of a trial (horizon, measuring, stopping), not which path its
+* ``protocol``: the field says how much is asked of a trial (horizon, measuring, stopping), not which path its
   weights take; it is left out of the trial's identity.
 * ``execution``: the field says how a trial is run (memory format, compilation, micro-batches), which changes nothing
   but rounding; it is left out of the identity too, and rows count whichever way they were run.
@@ -24,12 +24,13 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Self
 
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.names import component_name, find, register
 
 CLASS_KEY = "class"
 
 
-class ConfigError(ValueError):
+class ConfigError(GrokscapeError, ValueError):
     """A configuration that cannot be: the message names the field, the value and what is allowed."""
 
 
@@ -42,7 +43,7 @@ def option(
     below: float | None = None,
     choices: tuple[Any, ...] | None = None,
     per_trial: bool = False,
-    demand: bool = False,
+    protocol: bool = False,
     execution: bool = False,
 ) -> Any:
     """A field of a :class:`Config`: its default, its bounds (applied to every item of a tuple) and its role."""
@@ -50,7 +51,7 @@ def option(
     metadata = {
         "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
         "per_trial": per_trial,
-        "demand": demand,
+        "protocol": protocol,
         "execution": execution,
     }
     return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
@@ -85,7 +86,7 @@ class Config:
         found: dict[str, Any] = {CLASS_KEY: component_name(type(self))}
         for spec, _ in _fields(type(self)):
             value = getattr(self, spec.name)
-            if spec.metadata.get("demand") or spec.metadata.get("execution"):
+            if spec.metadata.get("protocol") or spec.metadata.get("execution"):
                 continue
             if spec.default is not MISSING and value == spec.default:
                 continue
@@ -93,7 +94,7 @@ class Config:
         return found
 
     def shared_identity(self) -> dict[str, Any]:
-        """What the members of a cohort must have in common: everything but the per-trial fields, demand included."""
+        """What the members of a cohort must have in common: everything but the per-trial fields, protocol included."""
         return {CLASS_KEY: component_name(type(self))} | {
             spec.name: value.shared_identity() if isinstance(value, Config) else _to_json(value)
             for spec, _ in _fields(type(self))

@@ -30,7 +30,7 @@ class FullBatchTrial(TrialConfig):
     optimizer: Optimizer = option(AdamW())
     schedule: Schedule = option(ConstantSchedule())
     intervention: Intervention = option(NoIntervention())
-    probes: tuple[Probe, ...] = option(STANDARD, demand=True)
+    probes: tuple[Probe, ...] = option(STANDARD, protocol=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

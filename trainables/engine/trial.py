@@ -1,7 +1,7 @@
-"""What every trial has, whatever it trains: seeds, a demand, an identity; and the cohort that it builds.
+"""What every trial has, whatever it trains: seeds, a protocol, an identity; and the cohort that it builds.
 
 A *trial* is one training run.  Its identity (:attr:`TrialConfig.trial_id`) hashes what decides the path of its
-weights and nothing else.  Its *demand* (horizon, measuring, stopping) says how much of that path is asked for.
+weights and nothing else.  Its *protocol* (horizon, measuring, stopping) says how much of that path is asked for.
 """
 
 from abc import abstractmethod
@@ -124,10 +124,10 @@ class TrialConfig(Config):
     """Whether a cohort of the kind can be spread over more than one GPU."""
 
     seeds: Seeds = option(Seeds())
-    horizon_steps: int = option(demand=True, at_least=1)
-    measuring: MeasuringTimes = option(Measuring(), demand=True)
-    stopping: Stopping = option(Stopping(), demand=True)
-    snapshots_every: int = option(0, at_least=0, demand=True)
+    horizon_steps: int = option(protocol=True, at_least=1)
+    measuring: MeasuringTimes = option(Measuring(), protocol=True)
+    stopping: Stopping = option(Stopping(), protocol=True)
+    snapshots_every: int = option(0, at_least=0, protocol=True)
     """The weights are stored at every so many measurements, the first included; 0: never."""
 
     def grid(self) -> np.ndarray:

@@ -22,18 +22,7 @@ from trainables.baselines.devices.parallel import LostProcessError
 from trainables.engine.config import canonical_json
 from trainables.engine.events import outcome
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.rows import (
-    ERROR,
-    FINISHED,
-    LOST_WORKER,
-    OUT_OF_MEMORY,
-    RUNNING,
-    STOPPED,
-    Checkpoint,
-    Snapshot,
-    TrialRow,
-    Writer,
-)
+from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, TrialRow, TrialState, Writer
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
@@ -63,8 +52,8 @@ class CohortError(Exception):
         text = " ".join(str(error).split())
         message = f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
         if isinstance(error, LostProcessError):
-            return cls(LOST_WORKER, message)
-        return cls(OUT_OF_MEMORY if is_out_of_memory(error) else ERROR, message)
+            return cls(ErrorKind.LOST_WORKER, message)
+        return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
 
 
 @dataclass(frozen=True)
@@ -112,7 +101,7 @@ class _Member:
     snapshots: list[Snapshot] = field(default_factory=list)
     """Not committed yet."""
     train_s: float = 0.0
-    state: str = RUNNING
+    state: str = TrialState.RUNNING
     stop_reason: str | None = None
     committed: bool = False
     """Whether the present state is in the ledger."""
@@ -125,13 +114,13 @@ class _Member:
         return np.array(self.steps), np.array(self.train_accuracy), np.array(self.test_accuracy)
 
     def status(self, cohort_step: int, notes: tuple[str, ...]) -> MemberStatus:
-        ended = self.state != RUNNING and self.committed
+        ended = self.state != TrialState.RUNNING and self.committed
         return MemberStatus(
             trial_id=self.trial.trial_id,
-            step=cohort_step if self.state == RUNNING else self.steps[-1],
+            step=cohort_step if self.state == TrialState.RUNNING else self.steps[-1],
             train_accuracy=self.train_accuracy[-1],
             test_accuracy=self.test_accuracy[-1],
-            state=self.state if ended else RUNNING,
+            state=self.state if ended else TrialState.RUNNING,
             stop_reason=self.stop_reason if ended else None,
             phase=outcome(*self.curves(), stop_reason=self.stop_reason).phase(),
             notes=notes,
@@ -247,7 +236,7 @@ class CohortRun:
         finite, frozen = self._cohort.finite(), self._cohort.frozen()
         self._charge(time.perf_counter() - start)
         for slot, member in enumerate(self._active):
-            if member.state != RUNNING:
+            if member.state != TrialState.RUNNING:
                 continue
             if not member.measured(self._cohort.step):
                 row = {column: float(values[slot]) for column, values in columns.items()}
@@ -259,13 +248,13 @@ class CohortRun:
                 *member.curves(), finite=bool(finite[slot]), frozen=bool(frozen[slot])
             )
             if member.stop_reason is not None:
-                member.state = STOPPED
+                member.state = TrialState.STOPPED
             elif self._cohort.step >= self._horizon:
-                member.state = FINISHED
+                member.state = TrialState.FINISHED
             every = member.trial.snapshots_every
-            if every and (member.state != RUNNING or self._places[self._cohort.step] % every == 0):
+            if every and (member.state != TrialState.RUNNING or self._places[self._cohort.step] % every == 0):
                 member.snapshots.append(self._snapshot(slot, member))
-            if member.state == STOPPED:
+            if member.state == TrialState.STOPPED:
                 self._cohort.retire([slot])
                 # Soon, but not for every member alone: many may end within a second.
                 self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
@@ -285,7 +274,7 @@ class CohortRun:
             member.train_s += elapsed_s / len(running)
 
     def _running(self) -> list[_Member]:
-        return [member for member in self._active if member.state == RUNNING]
+        return [member for member in self._active if member.state == TrialState.RUNNING]
 
     def _commit(self) -> None:
         """Store everything that is not stored yet, then drop the members that have ended."""
@@ -298,14 +287,16 @@ class CohortRun:
             # None is not measured: a probe that looks rarely.
             trajectory[column] = [row.get(column) for member in self._active for row in member.pending]
         checkpoints = [
-            self._checkpoint(slot, member) for slot, member in enumerate(self._active) if member.state != STOPPED
+            self._checkpoint(slot, member)
+            for slot, member in enumerate(self._active)
+            if member.state != TrialState.STOPPED
         ]
         snapshots = [snapshot for member in self._active for snapshot in member.snapshots]
         self._writer.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
         for member in self._active:
             member.pending.clear()
             member.snapshots.clear()
-            member.committed = member.state != RUNNING
+            member.committed = member.state != TrialState.RUNNING
         if any(member.committed for member in self._active):
             self._active = self._running()
             if self._active:

@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
-RUNNING, FINISHED, STOPPED, FAILED = STATES = ("running", "finished", "stopped", "failed")
-"""Committed but not ended; at its horizon; ended early with a stop reason; ended by an error."""
 
-OUT_OF_MEMORY, LOST_WORKER, ERROR = ERROR_KINDS = ("out_of_memory", "lost_worker", "error")
+class TrialState(StrEnum):
+    """How far a trial is in its life."""
+
+    RUNNING = "running"
+    """Committed, and not ended."""
+    FINISHED = "finished"
+    """At its horizon."""
+    STOPPED = "stopped"
+    """Ended early, for a :class:`trainables.engine.events.StopReason`."""
+    FAILED = "failed"
+    """Ended by an error."""
+
+
+class ErrorKind(StrEnum):
+    """What ended a cohort, as far as it decides what to try next."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    LOST_WORKER = "lost_worker"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +33,8 @@ class TrialRow:
 
     trial_id: str
     config_json: str
-    """Canonical JSON of the whole config, demand included."""
-    state: str
+    """Canonical JSON of the whole config, protocol included."""
+    state: TrialState
     stop_reason: str | None = None
     """``success``, ``diverged`` or ``frozen`` where the state is ``stopped``."""
     last_step: int
@@ -36,7 +53,7 @@ class TrialRow:
 
     @property
     def ended(self) -> bool:
-        return self.state != RUNNING
+        return self.state != TrialState.RUNNING
 
 
 @dataclass(frozen=True, kw_only=True)
