@@ -101,7 +101,7 @@ class _Member:
     snapshots: list[Snapshot] = field(default_factory=list)
     """Not committed yet."""
     train_s: float = 0.0
-    state: str = TrialState.RUNNING
+    state: TrialState = TrialState.RUNNING
     stop_reason: str | None = None
     committed: bool = False
     """Whether the present state is in the ledger."""
