@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from analysis.data.evidence import FULL, LAPTOP, SIZES, EvidenceError
+from analysis.data.sweep import FULL, LAPTOP, SIZES, SweepError
 from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
 from analysis.paper.page import write_page
 from analysis.paper.picture import extent_words, png
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_table(console, found)
         else:
             _write(console, found, Path(options.out), page=options.figure == ALL)
-    except (FigureError, EvidenceError, LedgerError) as error:
+    except (FigureError, SweepError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

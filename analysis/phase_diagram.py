@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.data.load import LoadError
+from analysis.data.sweep import SweepError
 from analysis.diagram.layout import AxisError
 from analysis.report import draw
 from pipeline.ledger import LedgerError
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_threshold=options.train_threshold,
             test_threshold=options.test_threshold,
         )
-    except (LoadError, AxisError, LedgerError) as error:
+    except (SweepError, AxisError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for line in figures.summary:

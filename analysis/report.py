@@ -10,7 +10,8 @@ from pathlib import Path
 
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
-from analysis.data.load import LoadError, SweepFrame, load
+from analysis.data.source import open_sweep
+from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.page import write_page
 from analysis.diagram.picture import draw_png
@@ -61,12 +62,12 @@ def draw(
     :param out_dir: where the files go; made where it is missing.
     :param x: the horizontal axis, in full or by its ending, and likewise ``y``; chosen by the sweep without.
     :param tau_steps: the time up to which everything is told; the sweep's horizon without.
-    :raises LoadError: for an MLflow that cannot answer, a bad tau or threshold, axes or thresholds of a sweep that has
+    :raises SweepError: for an MLflow that cannot answer, a bad tau or threshold, axes or thresholds of a sweep that has
         no phase diagram, or a folder that cannot be written.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    frame = load(uri, sweep, train_threshold=train_threshold, test_threshold=test_threshold)
+    frame = open_sweep(sweep, uri, train_threshold=train_threshold, test_threshold=test_threshold)
     folder = Path(out_dir)
     try:
         if frame.for_curves:
@@ -74,7 +75,7 @@ def draw(
             return _draw_curves(finals.finals(frame, tau_steps=tau_steps), folder)
         return _draw_diagram(build(frame, x=x, y=y, tau_steps=tau_steps), folder)
     except OSError as error:
-        raise LoadError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+        raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
@@ -108,7 +109,7 @@ def _draw_curves(found: finals.Finals, folder: Path) -> Figures:
     return figures
 
 
-def _check_no_diagram_asked(frame: SweepFrame, x: str | None, y: str | None) -> None:
+def _check_no_diagram_asked(frame: Sweep, x: str | None, y: str | None) -> None:
     """Learning curves have no axes to choose, and nothing that a threshold could change."""
     asked = {"--x": x, "--y": y}
     if frame.train_threshold != MEM_THRESHOLD:
@@ -117,7 +118,7 @@ def _check_no_diagram_asked(frame: SweepFrame, x: str | None, y: str | None) -> 
         asked["--test-threshold"] = f"{frame.test_threshold:g}"
     for option, value in asked.items():
         if value is not None:
-            raise LoadError(
+            raise SweepError(
                 f"{option} {value}: {frame.name} is measured for its curves (EverySteps) and has no phase diagram; "
                 "allowed: --tau"
             )

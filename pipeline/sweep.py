@@ -329,12 +329,12 @@ class Sweep:
     def _draw(self, out: Path) -> "tuple[Figures | None, str]":
         """The figures, or why there are none; a sweep of which nothing was measured has none."""
         assert self.ledger is not None
-        from analysis.data.load import LoadError
+        from analysis.data.sweep import SweepError
         from analysis.report import draw
 
         try:
             return draw(self.ledger.uri, self.space.name, out), ""
-        except (LoadError, LedgerError) as error:
+        except (SweepError, LedgerError) as error:
             return None, str(error)
 
     def _result(self, plan: Plan, tally: Tally, figures: "Figures | None") -> dict[str, Any]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from analysis.data.load import SweepFrame, Trial
+from analysis.data.sweep import Sweep, Trial
 from pipeline.ledger import Ledger, SweepRow
-from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome
+from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -120,42 +119,46 @@ def make_frame(
     test_threshold: float = GEN_THRESHOLD,
     sampled: frozenset[str] = frozenset(),
     doc: str = DOC,
-) -> SweepFrame:
-    """These trials as :func:`analysis.data.load.load` would give them."""
-    found = []
-    for trial in trials:
-        known = None
-        if trial.rows:
-            known = outcome(
-                trial.rows["step"],
-                trial.rows["train_accuracy"],
-                trial.rows["test_accuracy"],
-                stop_reason=trial.stop_reason,
-                train_thresholds=tuple(sorted({*TRAIN_THRESHOLDS, train_threshold})),
-                test_thresholds=tuple(sorted({*TEST_THRESHOLDS, test_threshold})),
-            )
-        last = int(trial.rows["step"][-1]) if trial.rows else 0
-        state = trial.state if trial.rows else "missing"
-        found.append(Trial(trial.trial_id, trial.coordinates, state, trial.stop_reason, last, known))
+) -> Sweep:
+    """These trials as :func:`analysis.data.source.open_sweep` would give them."""
+    asked: dict[str, Any] = {"train_threshold": train_threshold, "test_threshold": test_threshold}
+    curves = {
+        trial.trial_id: {name: np.array(values, dtype=float) for name, values in trial.rows.items()}
+        for trial in trials
+        if trial.rows
+    }
 
-    def curves(trial_ids: Sequence[str], columns: Sequence[str] | None) -> pd.DataFrame:
-        rows = [
-            pd.DataFrame(trial.rows).assign(trial_id=trial.trial_id) for trial in trials if trial.trial_id in trial_ids
+    def read(trial_ids: Sequence[str], columns: Sequence[str] | None) -> list[tuple[str, dict[str, np.ndarray]]]:
+        return [
+            (id_, {name: values for name, values in curves[id_].items() if name in ("step", *(columns or curves[id_]))})
+            for id_ in trial_ids
         ]
-        found = pd.concat(rows, ignore_index=True)
-        return found if columns is None else found[["trial_id", "step", *columns]]
 
-    return SweepFrame(
+    made = [
+        Trial(
+            trial_id=trial.trial_id,
+            space="wd_vs_orthograd",
+            coordinates=trial.coordinates,
+            config=CONFIG if trial.rows else {},
+            state=trial.state if trial.rows else "missing",
+            stop_reason=trial.stop_reason,
+            last_step=int(trial.rows["step"][-1]) if trial.rows else 0,
+            horizon_steps=horizon_steps,
+            curves=curves.get(trial.trial_id, {}),
+            **asked,
+        )
+        for trial in trials
+    ]
+    axes = [{"path": path, "kind": "sampled"} for path in sampled]
+    return Sweep(
         name="wd_vs_orthograd",
+        trials=tuple(made),
         doc=doc,
-        task="modular addition, p 113, train fraction 0.4",
         horizon_steps=horizon_steps,
-        sampled=sampled,
-        trials=tuple(found),
-        train_threshold=train_threshold,
-        test_threshold=test_threshold,
+        design={**AXES, "axes": axes},
         source="synthetic",
-        read_curves=curves,
+        reader=read,
+        **asked,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.paper.figure import PaperFigure
 from pipeline.spec import PlannedTrial
 from pipeline.spec.space_file import load_space
@@ -26,8 +26,8 @@ def planned(figure: PaperFigure, size: str) -> Iterable[tuple[str, PlannedTrial]
             yield space, trial
 
 
-def made_up(figure: PaperFigure, size: str = FULL, *, until: float = 1.0, seeds: int | None = None) -> Evidence:
-    """Evidence of a figure's own trials.
+def made_up(figure: PaperFigure, size: str = FULL, *, until: float = 1.0, seeds: int | None = None) -> Sweep:
+    """Sweep of a figure's own trials.
 
     :param until: the share of its horizon that each trial was followed.
     :param seeds: the trials of the first so many replicates are begun; all of them by default.
@@ -47,10 +47,10 @@ def made_up(figure: PaperFigure, size: str = FULL, *, until: float = 1.0, seeds:
     replicates = list(dict.fromkeys(trial.seed for trial in found))[:seeds]
     blank = {"curves": {}, "config": {}, "state": "missing", "last_step": 0}
     trials = (
-        trial if trial.seed in replicates else TrialEvidence(**{**vars(trial), **blank})  # type: ignore[arg-type]
+        trial if trial.seed in replicates else Trial(**{**vars(trial), **blank})  # type: ignore[arg-type]
         for trial in found
     )
-    return Evidence(size=size, trials=tuple(trials))
+    return Sweep(size=size, trials=tuple(trials))
 
 
 def made_trial(
@@ -64,7 +64,7 @@ def made_trial(
     until: float = 1.0,
     t_gen: float = 0.5,
     stop_reason: str | None = None,
-) -> TrialEvidence:
+) -> Trial:
     """A trial that has memorised by a tenth of its horizon and generalised by the share ``t_gen`` of it."""
     last = max(1, int(until * horizon_steps))
     steps = np.unique(np.concatenate([[0], np.geomspace(1, last, 50).astype(int), [last]])).astype(float)
@@ -80,7 +80,7 @@ def made_trial(
             curves[column] = rise * (0.98 + 0.02 * rng.random())
         else:
             curves[column] = 0.5 + 0.4 * rng.random() + rise
-    return TrialEvidence(
+    return Trial(
         trial_id=trial_id,
         space=space,
         coordinates=coordinates,

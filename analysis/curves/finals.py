@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data.evidence import STEP, TrialEvidence, thousands
-from analysis.data.load import LoadError, SweepFrame
+from analysis.data.sweep import ARM, Sweep, SweepError, Trial, is_replicate, thousands
 from analysis.diagram.cells import seeds_a_cell
-from analysis.diagram.layout import ARM, is_replicate, setting_words
+from analysis.diagram.layout import setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
 from analysis.stats.paired import Comparison, compare, difference_words, mean_words
 from trainables.engine.events import DIVERGED
@@ -62,22 +61,22 @@ class CurveCell:
 
     label: str
     setting: Mapping[str, Any]
-    trials: tuple[TrialEvidence, ...]
+    trials: tuple[Trial, ...]
     """In the sweep's order; those that were not begun too."""
     own: Comparison | None
     """The cell beside itself, at its last step; None where nothing was measured."""
     to_first: Comparison | None
     """Beside the first cell; None where no seed of both was measured."""
 
-    def alive(self) -> list[TrialEvidence]:
+    def alive(self) -> list[Trial]:
         """The trials with curves that did not diverge."""
         return [trial for trial in self.trials if trial.begun and trial.stop_reason != DIVERGED]
 
-    def diverged(self) -> list[TrialEvidence]:
+    def diverged(self) -> list[Trial]:
         """The trials that did."""
         return [trial for trial in self.trials if trial.stop_reason == DIVERGED]
 
-    def unfinished(self) -> list[TrialEvidence]:
+    def unfinished(self) -> list[Trial]:
         """The begun trials that may yet change, or failed before their end."""
         return [trial for trial in self.alive() if trial.known_until < trial.horizon_steps]
 
@@ -113,7 +112,7 @@ class CurveCell:
 class Finals:
     """Everything that is drawn and written of one sweep."""
 
-    frame: SweepFrame
+    frame: Sweep
     cells: tuple[CurveCell, ...]
     """In the sweep's order; the others are compared with the first."""
     in_epochs: bool
@@ -136,24 +135,25 @@ class Finals:
         words.append(seeds_a_cell([sum(trial.begun for trial in cell.trials) for cell in self.cells]))
         return "  ·  ".join(word for word in words if word)
 
-    def over(self, trials: Sequence[TrialEvidence]) -> list[TrialEvidence]:
+    def over(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials as they are drawn: over epochs, or over steps."""
         return [over_epochs(trial) for trial in trials] if self.in_epochs else [*trials]
 
 
-def finals(frame: SweepFrame, *, tau_steps: int | None = None) -> Finals:
+def finals(frame: Sweep, *, tau_steps: int | None = None) -> Finals:
     """The final values of every setting.
 
     :param tau_steps: everything is told as of this step; each trial's horizon by default.
-    :raises LoadError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
+    :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
     tau = frame.horizon_steps if tau_steps is None else tau_steps
     if not 0 < tau <= frame.horizon_steps:
-        raise LoadError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
-    if all(trial.outcome is None for trial in frame.trials):
-        raise LoadError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
-    members: dict[tuple, list[TrialEvidence]] = {}
-    for trial in _trials(frame, tau):
+        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
+    frame = frame.with_curves([*COLUMNS, EPOCH]).truncated_at(tau)
+    if not any(len(trial.measured(ACCURACY)[0]) for trial in frame.trials):
+        raise SweepError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
+    members: dict[tuple, list[Trial]] = {}
+    for trial in frame.trials:
         members.setdefault(tuple(trial.setting.items()), []).append(trial)
     begun = [trial for trials in members.values() for trial in trials if trial.begun]
     varying = [
@@ -170,35 +170,8 @@ def finals(frame: SweepFrame, *, tau_steps: int | None = None) -> Finals:
         cells.append(
             CurveCell(label or "all trials", setting, tuple(trials), compare(trials, trials, ACCURACY), beside)
         )
-    in_epochs = all(EPOCH in t.curves and np.isfinite(t.curves[EPOCH]).all() for t in begun)
+    in_epochs = all(np.isfinite(trial.curves[EPOCH]).all() for trial in begun)
     return Finals(frame, tuple(cells), in_epochs and any(trial.final(EPOCH) > 0 for trial in begun))
-
-
-def _trials(frame: SweepFrame, tau: int) -> list[TrialEvidence]:
-    """Every trial with the curves that are drawn or told, up to its own horizon or tau."""
-    table = frame.curves([*COLUMNS, EPOCH])
-    curves = {
-        str(trial_id): {name: part[name].to_numpy(dtype=float) for name in part.columns if name != "trial_id"}
-        for trial_id, part in table.groupby("trial_id", sort=False)
-    }
-    found = []
-    for trial in frame.trials:
-        horizon = min(tau, frame.arm_horizons.get(trial.coordinates.get(ARM, ""), frame.horizon_steps))
-        measured = curves.get(trial.trial_id, {})
-        if measured:
-            never = np.full(len(measured[STEP]), math.nan)
-            measured = dict.fromkeys(COLUMNS, never) | measured
-        evidence = TrialEvidence(
-            trial_id=trial.trial_id,
-            space=frame.name,
-            coordinates=trial.coordinates,
-            state=trial.state,
-            stop_reason=trial.stop_reason,
-            last_step=trial.last_step,
-            curves=measured,
-        )
-        found.append(evidence.asked_to(horizon))
-    return found
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from analysis.curves.finals import ACCURACY, LOSS, CurveCell, Finals, against_first
-from analysis.data.evidence import TrialEvidence
-from analysis.diagram.layout import ARM
+from analysis.data.sweep import ARM, Trial
 from analysis.diagram.picture import DPI
 from analysis.drawing import style
 from analysis.drawing.bands import COLOURS, FEW, draw_band, late_range, ramp, stack, step_axis, tidy
@@ -133,7 +132,7 @@ def _draw_panel(axes: Axes, found: Finals, column: str, colours: Mapping[int, An
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=last >= 2))
 
 
-def _line(trials: Sequence[TrialEvidence], column: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _line(trials: Sequence[Trial], column: str) -> tuple[np.ndarray, np.ndarray] | None:
     """The median over the trials' steps; None where none measured the column."""
     grid, stacked = stack(trials, column)
     return (grid, np.nanmedian(stacked, axis=0)) if len(stacked) else None

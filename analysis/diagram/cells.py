@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.data.load import MISSING, LoadError, SweepFrame, Trial
-from analysis.diagram.layout import ARM, Axis, Layout, axis_words, is_replicate, lay_out, setting_words
+from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, is_replicate
+from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_words
 from analysis.stats.survival import Contrast, Estimate, Summary, Waiting, holm, paired_contrast, summarise, wilson
 from trainables.engine.events import COMPREHENSION, GROKKING, PHASES, Event
 
@@ -72,7 +72,7 @@ class ArmContrast:
 class Diagram:
     """Everything that is drawn and written of one sweep."""
 
-    frame: SweepFrame
+    frame: Sweep
     tau_steps: int
     x: Axis
     y: Axis | None
@@ -108,7 +108,7 @@ def seeds_a_cell(counts: Sequence[int]) -> str:
 
 
 def build(
-    frame: SweepFrame,
+    frame: Sweep,
     *,
     x: str | None = None,
     y: str | None = None,
@@ -121,14 +121,14 @@ def build(
     :param tau_steps: the time up to which everything is told; the sweep's horizon by default.
     :param bootstrap_seed: of the generator of each cell's resamples, the same in every cell.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
-    :raises LoadError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
+    :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
     tau = frame.horizon_steps if tau_steps is None else tau_steps
     if not 0 < tau <= frame.horizon_steps:
-        raise LoadError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
+        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
     layout = lay_out(frame, x, y)
-    if all(trial.outcome is None for trial in frame.trials):
-        raise LoadError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
+    if not frame:
+        raise SweepError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
     members: dict[tuple[int, int], list[PlacedTrial]] = {}
     for trial, place in zip(frame.trials, layout.places, strict=True):
         members.setdefault(place, []).append(_placed(frame, trial, tau))
@@ -148,13 +148,21 @@ def _label(layout: Layout, column: int, row: int) -> str:
     return tick if layout.x.label in ("", ARM) else f"{layout.x.label} {tick}"
 
 
-def _placed(frame: SweepFrame, trial: Trial, tau: float) -> PlacedTrial:
-    if trial.outcome is None:
+def _placed(frame: Sweep, trial: Trial, tau: float) -> PlacedTrial:
+    if not trial.begun:
         return PlacedTrial(trial, MISSING, None, None)
     phase = trial.outcome.by(tau).phase()
     if not trial.complete(tau) and phase not in (COMPREHENSION, GROKKING):
         phase = UNFINISHED
-    return PlacedTrial(trial, phase, frame.t_mem(trial).by(tau), frame.t_gen(trial).by(tau))
+    return PlacedTrial(trial, phase, _t_mem(frame, trial).by(tau), _t_gen(frame, trial).by(tau))
+
+
+def _t_mem(frame: Sweep, trial: Trial) -> Event:
+    return trial.event("t_mem", frame.train_threshold)
+
+
+def _t_gen(frame: Sweep, trial: Trial) -> Event:
+    return trial.event("t_gen", frame.test_threshold)
 
 
 def _cell(column: int, row: int, label: str, trials: Sequence[PlacedTrial], tau: float, seed: int) -> Cell:
@@ -187,14 +195,14 @@ def _common(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 # --- comparing arms -----------------------------------------------------------------------------------------------
 
 
-def _contrasts(frame: SweepFrame, tau: float, seed: int) -> tuple[ArmContrast, ...]:
+def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
     """The last arm against the first, each at its best setting on the other seeds: declared by the sweep's shape.
 
     Beside it, exploratory: the last arm against each single setting of the others, adjusted by Holm's method.
     """
     arms: dict[str, dict[tuple, dict[tuple, Trial]]] = {}
     for trial in frame.trials:
-        if ARM not in trial.coordinates or trial.outcome is None:
+        if ARM not in trial.coordinates or not trial.begun:
             continue
         setting = tuple((k, v) for k, v in trial.coordinates.items() if k != ARM and not is_replicate(k))
         replicate = tuple((k, v) for k, v in trial.coordinates.items() if is_replicate(k))
@@ -206,7 +214,7 @@ def _contrasts(frame: SweepFrame, tau: float, seed: int) -> tuple[ArmContrast, .
     if len(shared) < 2:
         return ()
     waiting = {
-        arm: {setting: Waiting.of([frame.t_gen(m[r]) for r in shared], tau) for setting, m in members.items()}
+        arm: {setting: Waiting.of([_t_gen(frame, m[r]) for r in shared], tau) for setting, m in members.items()}
         for arm, members in arms.items()
     }
     names = list(waiting)

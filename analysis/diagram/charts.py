@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.data.load import MISSING
+from analysis.data.sweep import MISSING
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.tables import event_text, median_text, with_interval
 from analysis.drawing import style
@@ -157,7 +157,8 @@ def _curves_data(diagram: Diagram) -> tuple[str, list[str]]:
         for index, cell in enumerate(diagram.cells)
         for number, placed in enumerate(cell.trials)
     }
-    frame = diagram.frame.curves()
+    parts = [pd.DataFrame(curves).assign(trial_id=trial.trial_id) for trial, curves in diagram.frame.curves()]
+    frame = pd.concat(parts, ignore_index=True).dropna(axis="columns", how="all")
     columns = [name for name in frame.columns if name not in ("trial_id", "step")]
     budget = VALUES_IN_PAGE // max(1, frame["trial_id"].nunique() * len(columns))
     frame = thin(frame[frame["step"] <= diagram.tau_steps], min(max(budget, POINTS[0]), POINTS[1]))

@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.data.load import SweepFrame
+from analysis.data.sweep import ARM, Sweep, is_replicate
 from trainables.engine.errors import GrokscapeError
 
-ARM = "arm"
-SEED = "seed"
-SEEDS_PREFIX = "seeds."
 ABSENT = "–"
 """The tick of trials that do not have the axis."""
 MANY_VALUES = 12
@@ -55,11 +52,6 @@ class Layout:
     """Sampled axes that are not drawn: a cell holds draws of them."""
 
 
-def is_replicate(axis: str) -> bool:
-    """Whether an axis repeats a setting instead of changing it."""
-    return axis == SEED or axis.startswith(SEEDS_PREFIX)
-
-
 def axis_words(axis: str) -> str:
     """``weight decay`` for ``optimizer.weight_decay``."""
     return axis.rpartition(".")[2].replace("_", " ")
@@ -72,7 +64,7 @@ def setting_words(setting: Mapping[str, Any]) -> str:
     )
 
 
-def find_axis(frame: SweepFrame, option: str, given: str | None) -> str | None:
+def find_axis(frame: Sweep, option: str, given: str | None) -> str | None:
     """The axis that ``--x`` or ``--y`` names: in full, or by an ending that only one axis has.
 
     :raises AxisError: naming what is allowed.
@@ -89,7 +81,7 @@ def find_axis(frame: SweepFrame, option: str, given: str | None) -> str | None:
     raise AxisError(f"{option} {given}: no such axis; {allowed}")
 
 
-def lay_out(frame: SweepFrame, x: str | None = None, y: str | None = None) -> Layout:
+def lay_out(frame: Sweep, x: str | None = None, y: str | None = None) -> Layout:
     """Place every trial.
 
     :param x: the horizontal axis, in full or by its ending; by default what the sweep's own shape suggests.

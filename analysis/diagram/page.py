@@ -12,7 +12,7 @@ from pathlib import Path
 import altair as alt
 import vl_convert
 
-from analysis.data.load import MISSING
+from analysis.data.sweep import MISSING
 from analysis.diagram.cells import EVENTS, Cell, Diagram
 from analysis.diagram.charts import page_chart, trial_name
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS, contrast_text, event_text, median_text, with_interval

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.data.load import MISSING
+from analysis.data.sweep import MISSING
 from analysis.diagram.cells import Cell, Diagram
 from analysis.drawing import style
 from analysis.drawing.style import DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEAN_COLOUR, MEM_COLOUR, STEM

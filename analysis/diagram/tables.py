@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.load import MISSING
+from analysis.data.sweep import MISSING
 from analysis.diagram.cells import EVENTS, UNFINISHED, ArmContrast, Diagram
 from analysis.stats.survival import LEVEL, Estimate, Summary, pairs_needed
 from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome

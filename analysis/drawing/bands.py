@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from analysis.data.evidence import STEP, TrialEvidence, thousands
+from analysis.data.sweep import STEP, Trial, thousands
 from analysis.drawing.style import DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEM_COLOUR
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#555555")
@@ -38,7 +38,7 @@ def ramp(count: int) -> list[Any]:
 
 def draw_band(
     axes: Axes,
-    trials: Sequence[TrialEvidence],
+    trials: Sequence[Trial],
     column: str,
     *,
     colour: Any = GEN_COLOUR,
@@ -62,7 +62,7 @@ def draw_band(
         axes.plot(grid, np.nanmedian(stacked, axis=0), label=label, **look)
 
 
-def stack(trials: Sequence[TrialEvidence], column: str) -> tuple[np.ndarray, np.ndarray]:
+def stack(trials: Sequence[Trial], column: str) -> tuple[np.ndarray, np.ndarray]:
     """The trials' values of a column on the union of their measured steps: (T,) and (trials, T), NaN beyond a trial.
 
     Between two of its own measurements a trial is interpolated.  A trial that was stopped on success keeps its last
@@ -79,12 +79,12 @@ def stack(trials: Sequence[TrialEvidence], column: str) -> tuple[np.ndarray, np.
     return grid, np.array(rows).reshape(len(rows), len(grid))
 
 
-def over_epochs(trial: TrialEvidence) -> TrialEvidence:
+def over_epochs(trial: Trial) -> Trial:
     """The trial with its epochs where its steps are, for a horizontal axis that means the same everywhere."""
     return replace(trial, curves={**trial.curves, STEP: trial.curves[EPOCH]})
 
 
-def late_range(trials: Sequence[TrialEvidence], column: str) -> tuple[float, float] | None:
+def late_range(trials: Sequence[Trial], column: str) -> tuple[float, float] | None:
     """The extremes of a column without its first measurements, which, far off, would leave no room for what differs.
 
     None where no trial measured it.
@@ -95,7 +95,7 @@ def late_range(trials: Sequence[TrialEvidence], column: str) -> tuple[float, flo
 
 
 def draw_accuracies(
-    axes: Axes, trials: Sequence[TrialEvidence], *, colour: Any = None, label: str = "", train: bool = True
+    axes: Axes, trials: Sequence[Trial], *, colour: Any = None, label: str = "", train: bool = True
 ) -> None:
     """Test accuracy as a line and training accuracy dashed; without a colour, both in the house's own colours."""
     words = f"{label}, " if label else ""
@@ -113,14 +113,14 @@ def draw_accuracies(
     draw_band(axes, trials, "test_accuracy", colour=colour or GEN_COLOUR, label=named)
 
 
-def collapse_onset(trial: TrialEvidence, column: str = "sc_any_fraction", level: float = COLLAPSE_LEVEL) -> float:
+def collapse_onset(trial: Trial, column: str = "sc_any_fraction", level: float = COLLAPSE_LEVEL) -> float:
     """The first step at which more than ``level`` of the training rows have collapsed; infinite where none so far."""
     return trial.first_reaching(column, math.nextafter(level, 1))
 
 
 def mark_collapse(
     axes: Axes,
-    trials: Sequence[TrialEvidence],
+    trials: Sequence[Trial],
     *,
     colour: Any = COLLAPSE_COLOUR,
     column: str = "sc_any_fraction",
@@ -201,6 +201,6 @@ def mark_level(axes: Axes, value: float, text: str = "") -> None:
         )
 
 
-def last_measured(groups: Mapping[Any, Sequence[TrialEvidence]]) -> float:
+def last_measured(groups: Mapping[Any, Sequence[Trial]]) -> float:
     """The largest measured step of any trial; 1 without any."""
     return max((float(t.curves[STEP][-1]) for trials in groups.values() for t in trials if t.begun), default=1.0)

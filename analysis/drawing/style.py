@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from analysis.data.load import MISSING
+from analysis.data.sweep import MISSING
 from analysis.diagram.cells import UNFINISHED, Cell, Diagram, PlacedTrial
 from analysis.diagram.tables import contrast_text
 from trainables.engine.events import (

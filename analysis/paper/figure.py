@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, SIZES, Evidence, TrialEvidence, sweep_name
+from analysis.data.kept import sized_name
+from analysis.data.sweep import FULL, SIZES, Sweep, Trial
 from analysis.paper import figures as paper
 from analysis.paper.verdict import NOTHING, Verdict
 from trainables.engine.errors import GrokscapeError
 
 LABELS = {"fig": "Fig.", "table": "Table", "prop": "Prop.", "appendix": "App."}
 """What a module's name may begin with, in the order of the page."""
-Snapshots = Callable[[TrialEvidence], Mapping[int, bytes]]
+Snapshots = Callable[[Trial], Mapping[int, bytes]]
 """The stored weights of a trial by step."""
 
 
@@ -36,9 +37,9 @@ class PaperFigure:
     """What it shows, in a few words."""
     statement: str
     """The acceptance statement, in words."""
-    verdict: Callable[[Evidence], Verdict]
+    verdict: Callable[[Sweep], Verdict]
     """Called with evidence only where something was measured."""
-    draw: Callable[[Evidence, SubFigure], None]
+    draw: Callable[[Sweep, SubFigure], None]
     """Draws the panels.  The head above them (title, verdict, extent) is drawn for every figure alike."""
     space: str | tuple[str, ...] = ()
     """The stem of its search space, or of several; none where :attr:`check` makes the evidence."""
@@ -46,9 +47,9 @@ class PaperFigure:
     """The probes' columns that it needs."""
     sized: bool = True
     """Whether the space has the sizes full and laptop; one without is full."""
-    condense: Callable[[Evidence, Snapshots], Evidence] | None = None
+    condense: Callable[[Sweep, Snapshots], Sweep] | None = None
     """Turns a ledger's evidence and its snapshots into what is kept, where curves alone do not tell it."""
-    check: Callable[[], Evidence] | None = None
+    check: Callable[[], Sweep] | None = None
     """Makes the evidence without any training."""
     size_in: tuple[float, float] = (9.6, 4.2)
     """Width and height of the panels, in inches."""
@@ -75,9 +76,9 @@ class PaperFigure:
         """The names under which its evidence of a size is kept."""
         if self.check is not None:
             return (self.name,)
-        return tuple(sweep_name(space, size, sized=self.sized) for space in self.spaces)
+        return tuple(sized_name(space, size, sized=self.sized) for space in self.spaces)
 
-    def judged(self, evidence: Evidence) -> Verdict:
+    def judged(self, evidence: Sweep) -> Verdict:
         """The verdict; "not run" where nothing was measured."""
         return self.verdict(evidence) if evidence else NOTHING
 

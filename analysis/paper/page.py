@@ -5,7 +5,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.data.evidence import FULL, LAPTOP
+from analysis.data.sweep import FULL, LAPTOP
 from analysis.paper.picture import STATUS_COLOURS, extent_words, png
 from analysis.paper.results import FigureResult
 from analysis.paper.verdict import NOT_RUN, STATUSES, Claim

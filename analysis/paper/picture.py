@@ -6,7 +6,7 @@ from io import BytesIO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from analysis.data.evidence import Evidence
+from analysis.data.sweep import Sweep
 from analysis.drawing import style
 from analysis.drawing.style import FAINT, INK
 from analysis.paper.results import FigureResult
@@ -55,7 +55,7 @@ def _draw_head(place: SubFigure, result: FigureResult, size: str, width_in: floa
     place.text(left + room + 0.12 / width_in, 0.34, rest, fontsize=10, color=FAINT, va="top")
 
 
-def extent_words(evidence: Evidence, *, checked: bool) -> str:
+def extent_words(evidence: Sweep, *, checked: bool) -> str:
     """``at laptop size: 3 seeds, all 2000 steps``; of a check without training, that it is one."""
     if checked:
         return "computed from the definitions, no training"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.data.evidence import FULL, LAPTOP, Evidence, collect, read, save
+from analysis.data.kept import collect, read_kept, save
+from analysis.data.sweep import FULL, LAPTOP, Sweep
 from analysis.paper.figure import PaperFigure, paper_figures
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, Claim, Verdict
 from pipeline.ledger import Ledger
@@ -18,7 +19,7 @@ class FigureResult:
     """One figure with all that is known of it."""
 
     figure: PaperFigure
-    evidence: Mapping[str, Evidence]
+    evidence: Mapping[str, Sweep]
     """By size, of those that were looked at; empty where nothing was run."""
     verdicts: Mapping[str, Verdict]
     """By size, likewise."""
@@ -90,7 +91,7 @@ def result(
 
     :param ledger: read instead of the kept evidence; a figure without training has its own.
     :param sizes: those to look at; every one by default.
-    :raises analysis.data.evidence.EvidenceError: for a kept file that cannot be read.
+    :raises analysis.data.sweep.SweepError: for a kept file that cannot be read.
     :raises pipeline.ledger.LedgerError: for a ledger that cannot be read.
     """
     wanted = [size for size in figure.sizes if sizes is None or size in sizes]
@@ -103,17 +104,17 @@ def results(ledger: Ledger | None = None, sizes: Sequence[str] | None = None) ->
     return [result(figure, ledger, sizes) for figure in paper_figures().values()]
 
 
-def _evidence(figure: PaperFigure, size: str, ledger: Ledger | None, folder: Path | None) -> Evidence:
+def _evidence(figure: PaperFigure, size: str, ledger: Ledger | None, folder: Path | None) -> Sweep:
     if figure.check is not None:
-        return read(figure.name, folder) or figure.check()
+        return read_kept(figure.name, folder) or figure.check()
     if ledger is None:
-        parts = [read(name, folder) for name in figure.files(size)]
+        parts = [read_kept(name, folder) for name in figure.files(size)]
     else:
         parts = [_collected(figure, space, size, ledger, figure.columns) for space in figure.spaces]
-    return Evidence(size=size, trials=tuple(trial for part in parts if part is not None for trial in part.trials))
+    return Sweep(size=size, trials=tuple(trial for part in parts if part is not None for trial in part.trials))
 
 
-def _collected(figure: PaperFigure, space: str, size: str, ledger: Ledger, columns: Sequence[str]) -> Evidence:
+def _collected(figure: PaperFigure, space: str, size: str, ledger: Ledger, columns: Sequence[str]) -> Sweep:
     found = collect(ledger, space, size, columns, sized=figure.sized)
     if figure.condense is None or not found:
         return found
@@ -123,7 +124,7 @@ def _collected(figure: PaperFigure, space: str, size: str, ledger: Ledger, colum
 def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folder: Path | None = None) -> list[str]:
     """Write a figure's evidence of these sizes into the kept files; a line for each, about what was done.
 
-    A file serves every figure of its space, so it holds the columns of all of them.  Evidence that was followed
+    A file serves every figure of its space, so it holds the columns of all of them.  Sweep that was followed
     less far than what is kept does not replace it.
     """
     if figure.check is not None:
@@ -138,7 +139,7 @@ def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folde
             if not found:
                 lines.append(f"{name}: nothing to keep, the ledger has no trials of it")
                 continue
-            before = read(name, folder)
+            before = read_kept(name, folder)
             steps, had = _steps(found), _steps(before) if before is not None else 0
             if steps < had:
                 lines.append(f"{name}: left as it was, because it holds more ({had} steps, the ledger {steps})")
@@ -148,7 +149,7 @@ def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folde
     return lines
 
 
-def _steps(evidence: Evidence) -> int:
+def _steps(evidence: Sweep) -> int:
     """How many steps all its trials were followed together."""
     return sum(trial.last_step for trial in evidence.trials)
 

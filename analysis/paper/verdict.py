@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.data.evidence import TrialEvidence, thousands
+from analysis.data.sweep import Trial, thousands
 
 MET, NOT_MET, UNDECIDED, REPORTED, NOT_RUN = STATUSES = ("met", "not met", "undecided", "reported", "not run")
 MIN_SEEDS = 3
@@ -116,8 +116,8 @@ def judge(*claims: Claim, note: str = "") -> Verdict:
 
 def per_seed(
     text: str,
-    trials: Iterable[TrialEvidence],
-    test: Callable[[TrialEvidence], Told],
+    trials: Iterable[Trial],
+    test: Callable[[Trial], Told],
     numbers: str,
     needed: int | None = None,
 ) -> Claim:
@@ -138,14 +138,14 @@ def report(text: str, numbers: str) -> Claim:
 # --- what can be told of one trial --------------------------------------------------------------------------------
 
 
-def reaches(trial: TrialEvidence, column: str, value: float, by: float) -> Told:
+def reaches(trial: Trial, column: str, value: float, by: float) -> Told:
     """Whether a column is at ``value`` or above at some step up to ``by``; None where it was not followed so far."""
     if trial.first_reaching(column, value) <= by:
         return True
     return False if trial.known_until >= by else None
 
 
-def stays_below(trial: TrialEvidence, column: str, value: float, until: float | None = None) -> Told:
+def stays_below(trial: Trial, column: str, value: float, until: float | None = None) -> Told:
     """Whether a column is below ``value`` at every measurement up to a step, the trial's horizon by default."""
     until = trial.horizon_steps if until is None else until
     if trial.first_reaching(column, value) <= until:

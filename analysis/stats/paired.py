@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from analysis.data.evidence import TrialEvidence
+from analysis.data.sweep import Trial
 from analysis.paper.verdict import Told
 from analysis.stats.survival import LEVEL, Estimate, pairs_needed, sign_flip_p
 from trainables.engine.events import DIVERGED
@@ -93,7 +93,7 @@ class Comparison:
     """Trials of either that diverged, which have no accuracy."""
 
 
-def compare(ours: Iterable[TrialEvidence], theirs: Iterable[TrialEvidence], column: str) -> Comparison | None:
+def compare(ours: Iterable[Trial], theirs: Iterable[Trial], column: str) -> Comparison | None:
     """Two groups' accuracies by seed (a group beside itself too); None where no seed of both has any.
 
     :param column: an accuracy, stored as a fraction.

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.data.evidence import DATA, FULL, SIZES, Evidence, read
+from analysis.data.kept import KEPT, read_kept
+from analysis.data.sweep import FULL, SIZES, Sweep
 from analysis.paper.figure import PaperFigure, paper_figures
 from analysis.paper.page import page
 from analysis.paper.picture import png
@@ -50,7 +51,7 @@ def test_it_says_what_it_is(figure: PaperFigure) -> None:
 @each_figure
 def test_without_evidence_it_was_not_run(figure: PaperFigure) -> None:
     for size in figure.sizes:
-        assert figure.judged(Evidence(size=size)).status == NOT_RUN
+        assert figure.judged(Sweep(size=size)).status == NOT_RUN
 
 
 @each_trained
@@ -102,12 +103,12 @@ def test_each_trial_alone_can_be_judged_and_drawn(figure: PaperFigure) -> None:
     for first in [*firsts.values()][:6]:
         blank = made_up(figure, figure.sizes[-1], seeds=0).trials
         trials = tuple(first if trial.trial_id == first.trial_id else trial for trial in blank)
-        evidence = Evidence(size=whole.size, trials=trials)
+        evidence = Sweep(size=whole.size, trials=trials)
         assert figure.judged(evidence).status not in ("met", "not met"), "one seed"
         drawn(figure, evidence)
 
 
-def drawn(figure: PaperFigure, evidence: Evidence) -> None:
+def drawn(figure: PaperFigure, evidence: Sweep) -> None:
     canvas = Figure(figsize=figure.size_in)
     FigureCanvasAgg(canvas)
     panels = canvas.subfigures()
@@ -127,7 +128,7 @@ def test_what_needs_no_training_is_met_by_the_engine_of_today(figure: PaperFigur
     assert figure.check is not None
     verdict = figure.judged(figure.check())
     assert verdict.status == MET, verdict.reason
-    kept = read(figure.name)
+    kept = read_kept(figure.name)
     assert kept is not None, "its evidence is kept"
     assert figure.judged(kept).status == MET
     drawn(figure, kept)
@@ -141,7 +142,7 @@ def test_every_space_of_the_paper_has_a_figure() -> None:
 
 def test_what_is_kept_belongs_to_a_figure_and_is_small() -> None:
     names = {name for figure in FIGURES.values() for size in figure.sizes for name in figure.files(size)}
-    files = [*DATA.glob("*")]
+    files = [*KEPT.glob("*")]
     assert {path.stem for path in files if path.suffix == ".parquet"} <= names
     assert not [path.name for path in files if path.suffix != ".parquet" or path.stat().st_size > KEPT_BYTES]
 
@@ -150,7 +151,7 @@ def test_what_is_kept_has_the_trials_that_the_spaces_have_today() -> None:
     """A space that was changed after its run is told by this: what is kept is of other trials."""
     for figure in TRAINED:
         for size in figure.sizes:
-            kept = {space: read(name) for space, name in zip(figure.spaces, figure.files(size), strict=True)}
+            kept = {space: read_kept(name) for space, name in zip(figure.spaces, figure.files(size), strict=True)}
             for space, evidence in kept.items():
                 if evidence is None:
                     continue

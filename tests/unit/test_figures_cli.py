@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import figures
-from analysis.data import evidence
-from analysis.data.evidence import FULL, LAPTOP, Evidence, EvidenceError, TrialEvidence
+from analysis.data import kept
+from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError, Trial
 from analysis.paper import results as figure_results
 from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
 from analysis.paper.page import page
@@ -18,7 +18,7 @@ from tests.synthetic import fill_ledger, make_trial
 from tests.synthetic_evidence import made_trial
 
 
-def verdict(found: Evidence) -> Verdict:
+def verdict(found: Sweep) -> Verdict:
     trials = found.where()
     claim = per_seed(
         "a test accuracy <of> .9 & more",
@@ -29,7 +29,7 @@ def verdict(found: Evidence) -> Verdict:
     return judge(claim, note="made up")
 
 
-def draw(found: Evidence, figure) -> None:
+def draw(found: Sweep, figure) -> None:
     axes = figure.subplots()
     for trial in found.where():
         axes.plot(*trial.measured("test_accuracy"))
@@ -54,7 +54,7 @@ def alone(monkeypatch, tmp_path) -> None:
     for module in (figures, figure_results):
         monkeypatch.setattr(module, "paper_figures", lambda: found)
     monkeypatch.setattr(figures, "named", lambda name: [found[name]])
-    monkeypatch.setattr(evidence, "DATA", tmp_path / "kept")
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def test_what_is_kept_gives_the_same(alone, ledger, tmp_path, capsys):
 
 
 def test_what_holds_more_is_not_replaced(ledger, tmp_path):
-    more = Evidence(size=LAPTOP, trials=tuple(made_trial(f"m{k}", {"seed": k}, horizon_steps=9000) for k in range(3)))
-    path = evidence.save(more, "fig99_made_up_laptop", tmp_path)
+    more = Sweep(size=LAPTOP, trials=tuple(made_trial(f"m{k}", {"seed": k}, horizon_steps=9000) for k in range(3)))
+    path = kept.save(more, "fig99_made_up_laptop", tmp_path)
     before = path.read_bytes()
     (line,) = keep(MADE_UP, ledger, (LAPTOP,), tmp_path)
     assert line == "fig99_made_up_laptop: left as it was, because it holds more (27000 steps, the ledger 4500)"
@@ -111,9 +111,9 @@ def test_the_kept_file_serves_every_figure_of_its_space(ledger, tmp_path, monkey
     other = PaperFigure(**{**vars(MADE_UP), "name": "fig98", "columns": ("parameter_norm",)})
     monkeypatch.setattr(figure_results, "paper_figures", lambda: {"fig98": other, "fig99": MADE_UP})
     keep(MADE_UP, ledger, (LAPTOP,), tmp_path)
-    kept = evidence.read("fig99_made_up_laptop", tmp_path)
-    assert kept is not None
-    assert set(kept.trials[0].curves) == {"step", "test_accuracy", "parameter_norm"}
+    stored = kept.read_kept("fig99_made_up_laptop", tmp_path)
+    assert stored is not None
+    assert set(stored.trials[0].curves) == {"step", "test_accuracy", "parameter_norm"}
 
 
 def test_without_evidence_it_says_how_to_run_it(alone, tmp_path, capsys):
@@ -197,7 +197,7 @@ def of_sizes(full: int, laptop: int, *, full_settings: int = 1) -> FigureResult:
         FULL: [made_trial(f"f{s}{k}", {"x": s, "seed": k}) for s in range(full_settings) for k in range(full)],
         LAPTOP: [made_trial(f"l{s}{k}", {"x": s, "seed": k}) for s in range(2) for k in range(laptop)],
     }
-    parts = {size: Evidence(size=size, trials=tuple(trials)) for size, trials in found.items()}
+    parts = {size: Sweep(size=size, trials=tuple(trials)) for size, trials in found.items()}
     return FigureResult(MADE_UP, parts, {size: MADE_UP.judged(part) for size, part in parts.items()})
 
 
@@ -223,15 +223,15 @@ def test_a_table_says_of_each_size_what_there_is():
     assert told.summary(FULL) == "undecided: 1 seed, all 1\u202f000 steps"
     assert told.summary(LAPTOP) == "met: 3 seeds, all 1\u202f000 steps"
     unsized = PaperFigure(**{**vars(MADE_UP), "sized": False})
-    assert result(unsized, folder=evidence.DATA / "none").summary(LAPTOP) == "–"
+    assert result(unsized, folder=kept.KEPT / "none").summary(LAPTOP) == "–"
     assert markdown([told]).count("\n") == 3
 
 
 def test_a_figure_without_training_makes_its_own_evidence(tmp_path):
-    made = Evidence(size=FULL, trials=tuple(made_trial(f"c{k}", {"seed": k}) for k in range(3)))
+    made = Sweep(size=FULL, trials=tuple(made_trial(f"c{k}", {"seed": k}) for k in range(3)))
     calls = []
 
-    def check() -> Evidence:
+    def check() -> Sweep:
         calls.append(1)
         return made
 
@@ -267,12 +267,12 @@ def test_condensed_evidence_comes_from_snapshots(tmp_path):
         def snapshots(self, trial_id):
             return {5: trial_id.encode()}
 
-    def condense(found: Evidence, snapshots) -> Evidence:
+    def condense(found: Sweep, snapshots) -> Sweep:
         trials = (
-            TrialEvidence(**{**vars(trial), "curves": {**trial.curves, "sizes": np.array([len(snapshots(trial)[5])])}})
+            Trial(**{**vars(trial), "curves": {**trial.curves, "sizes": np.array([len(snapshots(trial)[5])])}})
             for trial in found.trials
         )
-        return Evidence(size=found.size, trials=tuple(trials))
+        return Sweep(size=found.size, trials=tuple(trials))
 
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "fig99_made_up_laptop", [make_trial("abc", {"seed": 0}, t_gen=300)])
@@ -283,5 +283,5 @@ def test_condensed_evidence_comes_from_snapshots(tmp_path):
 
 def test_a_kept_file_that_is_broken_is_one_line(tmp_path):
     (tmp_path / "fig99_made_up_full.parquet").write_bytes(b"nonsense")
-    with pytest.raises(EvidenceError, match="cannot be read"):
+    with pytest.raises(SweepError, match="cannot be read"):
         result(MADE_UP, folder=tmp_path)

@@ -14,7 +14,8 @@ from scipy import stats
 from analysis import phase_diagram
 from analysis.curves.finals import CELL_COLUMNS, TRIAL_COLUMNS, cells_table, finals, summary_lines, trials_table
 from analysis.curves.picture import _colours, _draw, spread
-from analysis.data.load import LoadError, load, measured_for_curves
+from analysis.data.source import open_sweep
+from analysis.data.sweep import Sweep, SweepError, Trial
 from pipeline import sweep as pipeline_sweep
 from pipeline.execution import ray_environment as ray_settings
 from pipeline.ledger import Ledger
@@ -28,7 +29,7 @@ from tests.synthetic_baselines import CONFIG, HORIZON, make_baseline, three_meth
 def found_of(folder, trials, tau_steps=None, **options):
     ledger = Ledger.open(str(folder / "ledger"), create=True)
     fill_ledger(ledger, "made", trials, horizon_steps=HORIZON, config=CONFIG, **options)
-    return finals(load(ledger.uri, "made"), tau_steps=tau_steps)
+    return finals(open_sweep("made", ledger.uri), tau_steps=tau_steps)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,13 @@ def texts_of(found):
 
 def test_only_sweeps_of_which_all_are_measured_every_so_many_steps_are_for_curves():
     seldom, often = CONFIG, {"measuring": {"class": "Measuring"}}
-    assert measured_for_curves([seldom, seldom])
-    for configs in ([], [often], [seldom, often], [seldom, {}], [GROKKING]):
-        assert not measured_for_curves(configs)
+
+    def for_curves(configs):
+        return Sweep(trials=tuple(Trial(trial_id=f"{k}", config=config) for k, config in enumerate(configs))).for_curves
+
+    assert for_curves([seldom, seldom])
+    for configs in ([], [often], [seldom, often], [GROKKING]):
+        assert not for_curves(configs)
 
 
 def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_seed(methods):
@@ -113,7 +118,7 @@ def test_arms_end_at_their_own_horizon_and_everything_at_tau(tmp_path):
     told = found_of(tmp_path, trials, tau_steps=100).cells
     assert [cell.accuracies() for cell in told] == [pytest.approx([20])] * 2
     for tau in (0, 401):
-        with pytest.raises(LoadError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 400 steps"):
+        with pytest.raises(SweepError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 400"):
             found_of(tmp_path, trials, tau_steps=tau)
 
 
@@ -228,7 +233,7 @@ def test_mlflow_gives_the_same_tables(tmp_path):
     fill_ledger(ledger, "made", three_methods()[:4], horizon_steps=HORIZON, config=CONFIG)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     sync(ledger, "made", uri)
-    from_both = [finals(load(source, "made")) for source in (ledger.uri, uri)]
+    from_both = [finals(open_sweep("made", source)) for source in (ledger.uri, uri)]
     tables = [(cells_table(found), trials_table(found)) for found in from_both]
     for ours, theirs in zip(*tables, strict=True):
         assert json.loads(ours.to_json()) == json.loads(theirs.to_json())
@@ -237,4 +242,4 @@ def test_mlflow_gives_the_same_tables(tmp_path):
 def test_a_sweep_that_groks_is_drawn_as_before(tmp_path):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "grokking", wd_vs_orthograd(seeds=1))
-    assert not load(ledger.uri, "grokking").for_curves
+    assert not open_sweep("grokking", ledger.uri).for_curves

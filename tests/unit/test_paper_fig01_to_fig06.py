@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.data.evidence import FULL, LAPTOP, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial
 from analysis.paper.figure import PaperFigure
 from analysis.paper.figures import fig01, fig02, fig04, fig05, fig06a, fig06b, fig06c
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, UNDECIDED
@@ -45,8 +45,8 @@ def made(
     *,
     seeds: int | None = None,
     until: float = 1.0,
-) -> Evidence:
-    """Evidence of a figure's own trials, with these curves by their coordinates and horizon; the rest is 0."""
+) -> Sweep:
+    """Sweep of a figure's own trials, with these curves by their coordinates and horizon; the rest is 0."""
     found = []
     for space, trial in planned(figure, size):
         horizon = trial.config.horizon_steps
@@ -54,7 +54,7 @@ def made(
         steps = np.unique(np.concatenate([[0], np.geomspace(1, max(last, 2), 400).astype(int), [last]])).astype(float)
         shape = {column: level(0.0) for column in figure.columns} | curves(trial.coordinates, horizon)
         found.append(
-            TrialEvidence(
+            Trial(
                 trial_id=str(len(found)),
                 space=space,
                 coordinates=trial.coordinates,
@@ -66,7 +66,7 @@ def made(
             )
         )
     kept = list(dict.fromkeys(trial.seed for trial in found))[:seeds]
-    return Evidence(
+    return Sweep(
         size=size,
         trials=tuple(trial if trial.seed in kept else replace(trial, curves={}, last_step=0) for trial in found),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.data.evidence import STEP, Evidence, TrialEvidence
+from analysis.data.sweep import STEP, Sweep, Trial
 from analysis.paper.figures import fig07, fig08, fig09, fig10, fig11, fig12
 from analysis.paper.verdict import MET, NOT_MET, UNDECIDED
 from pipeline.spec.space_file import load_space
@@ -28,10 +28,10 @@ STEPS = np.array([0, 10, 20, 50, 100, 200, 400, 600, 700, 800, 900, 1000], dtype
 
 def planted(
     seed: int, curves: Mapping[str, Sequence[float]], *, until: int = HORIZON, stop: str | None = None, **coordinates
-) -> TrialEvidence:
+) -> Trial:
     """A trial with a value a step of STEPS for each column, followed up to a step."""
     there = until >= STEPS
-    return TrialEvidence(
+    return Trial(
         trial_id=f"{sorted(coordinates.items())}{seed}",
         space="planted",
         coordinates={**coordinates, "seed": seed},
@@ -43,8 +43,8 @@ def planted(
     )
 
 
-def evidence(trials: Sequence[TrialEvidence]) -> Evidence:
-    return Evidence(size="laptop", trials=tuple(trials))
+def evidence(trials: Sequence[Trial]) -> Sweep:
+    return Sweep(size="laptop", trials=tuple(trials))
 
 
 def path(*points: tuple[float, float]) -> list[float]:
@@ -59,7 +59,7 @@ TURNING = path((0, 3.0), (100, 5.0), (1000, 0.5))
 FALLING = path((0, 3.0), (100, 2.0), (1000, 0.1))
 
 
-def landscapes(orthogonal: Sequence[float], seeds: int = 3, until: int = HORIZON) -> Evidence:
+def landscapes(orthogonal: Sequence[float], seeds: int = 3, until: int = HORIZON) -> Sweep:
     arms = zip(fig07.ARMS, (RISING, TURNING, orthogonal), strict=True)
     return evidence(
         [
@@ -104,7 +104,7 @@ def test_fig07_computes_losses_and_plane_of_the_kept_weights() -> None:
                 kept[step] = buffer.getvalue()
         curves = {STEP: np.arange(0, 13, 2, dtype=float), "test_loss": np.array(losses)}
         trials.append(
-            TrialEvidence(
+            Trial(
                 trial_id=arm,
                 space="planted",
                 coordinates={"arm": arm, "seed": 0},
@@ -138,7 +138,7 @@ def test_fig07_computes_losses_and_plane_of_the_kept_weights() -> None:
 N = 200
 
 
-def zeroed(after: float, control: float = 0.9, seeds: int = 3, until: int = HORIZON, n: int = N) -> Evidence:
+def zeroed(after: float, control: float = 0.9, seeds: int = 3, until: int = HORIZON, n: int = N) -> Sweep:
     trials = []
     for seed in range(seeds):
         for arm, last, at in ((fig08.CONTROL, control, {}), (fig08.ZEROED, after, {"intervention.at_step": n})):
@@ -165,7 +165,7 @@ def test_fig08_begins_at_the_first_look_from_n_on() -> None:
 # --- Fig. 9 -------------------------------------------------------------------------------------------------------
 
 
-def dtypes(finals: Sequence[float], onsets: Sequence[float], seeds: int = 3, until: int = HORIZON) -> Evidence:
+def dtypes(finals: Sequence[float], onsets: Sequence[float], seeds: int = 3, until: int = HORIZON) -> Sweep:
     trials = []
     for dtype, final, onset in zip(fig09.DTYPES, finals, onsets, strict=True):
         curves = {
@@ -193,7 +193,7 @@ def test_fig09_asks_for_both_orders() -> None:
 # --- Fig. 10 ------------------------------------------------------------------------------------------------------
 
 
-def absorbed(last: float, zero: float = 0.0021, seeds: int = 3, until: int = HORIZON, mem: float = 1.0) -> Evidence:
+def absorbed(last: float, zero: float = 0.0021, seeds: int = 3, until: int = HORIZON, mem: float = 1.0) -> Sweep:
     curves = {
         "train_accuracy": path((0, 0), (100, mem), (1000, mem)),
         "test_accuracy": path((0, 0), (1000, 0)),
@@ -215,7 +215,7 @@ def test_fig10_compares_the_end_with_memorising_not_with_the_start() -> None:
 # --- Fig. 11 ------------------------------------------------------------------------------------------------------
 
 
-def three_losses(t_gens: Sequence[int], last: float = 0.2, seeds: int = 3, until: int = HORIZON) -> Evidence:
+def three_losses(t_gens: Sequence[int], last: float = 0.2, seeds: int = 3, until: int = HORIZON) -> Sweep:
     trials = []
     for arm, t_gen in zip(fig11.ARMS, t_gens, strict=True):
         curves = {
@@ -242,7 +242,7 @@ def test_fig11_asks_for_the_fall_since_memorising_and_for_taylor_first() -> None
 # --- Fig. 12 ------------------------------------------------------------------------------------------------------
 
 
-def spectra(share: float, seeds: int = 3, until: int = HORIZON) -> Evidence:
+def spectra(share: float, seeds: int = 3, until: int = HORIZON) -> Sweep:
     curves = {fig12.TOP: path((0, 0.1), (1000, share)), fig12.GINI: path((0, 0.1), (1000, 0.9))}
     curves |= {fig12.IPR: path((0, 0.02), (1000, 0.3)), "test_accuracy": path((0, 0), (1000, 1))}
     curves |= {name: path((0, 0.2), (1000, 0.1 * k)) for k, name in enumerate(fig12.POWERS[:4])}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.paper.figures import appendix_d1, appendix_h, appendix_i, fig13, fig14, fig16
 from analysis.paper.verdict import MET, NOT_MET, REPORTED, UNDECIDED
 from pipeline.spec.space_file import load_space
@@ -36,14 +36,14 @@ def trial(coordinates, *, last=HORIZON, stop_reason=None, t_mem=50, t_gen=NEVER,
     }
     for name, value in columns.items():
         curves[name] = np.array([value(step) if callable(value) else value for step in steps], dtype=float)
-    return TrialEvidence(
+    return Trial(
         trial_id=str(coordinates), space=space, coordinates=coordinates, state="finished",
         stop_reason=stop_reason, last_step=last, horizon_steps=HORIZON, curves=curves,
     )  # fmt: skip
 
 
 def evidence(*trials):
-    return Evidence(size=FULL, trials=trials)
+    return Sweep(size=FULL, trials=trials)
 
 
 def statuses(found):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.paper.figures.table1 import FIGURE, TABLE, place_words, seeds_words
 from analysis.paper.picture import png
 from analysis.paper.results import FigureResult
@@ -98,8 +98,8 @@ def made(
     size: str = "full",
     until: float = 1.0,
     diverged: Sequence[tuple[str, int]] = (),
-) -> Evidence:
-    """Evidence of the spaces that are named, with the accuracy, in %, that each seed of (space, arm) ends with.
+) -> Sweep:
+    """Sweep of the spaces that are named, with the accuracy, in %, that each seed of (space, arm) ends with.
 
     The accuracy grows in proportion to the share of the run, and the trials of other arms are not begun.
     """
@@ -109,7 +109,7 @@ def made(
         if space not in {space for space, _ in accuracies}:
             continue
         arm, seed, horizon = trial.coordinates["arm"], trial.coordinates["seed"], trial.config.horizon_steps
-        made = TrialEvidence(
+        made = Trial(
             trial_id=f"{space} {arm} {seed}", space=space, coordinates=trial.coordinates, horizon_steps=horizon
         )
         ends = accuracies.get((space, str(arm)), ())
@@ -125,7 +125,7 @@ def made(
                 made, state="finished", stop_reason=stopped, last_step=int(steps[-1]), config={"a": 1}, curves=curves
             )
         found.append(made)
-    return Evidence(size=size, trials=tuple(found))
+    return Sweep(size=size, trials=tuple(found))
 
 
 def around(mean: float, seeds: int, width: float = 1.0) -> list[float]:
@@ -145,7 +145,7 @@ def as_published(**changes: float) -> dict[tuple[str, str], list[float]]:
     return found
 
 
-def claim(evidence: Evidence, start: str) -> Claim:
+def claim(evidence: Sweep, start: str) -> Claim:
     (found,) = [claim for claim in FIGURE.judged(evidence).claims if claim.text.startswith(start)]
     return found
 
@@ -216,7 +216,7 @@ def test_methods_that_are_not_equally_far_are_compared_where_both_were() -> None
     ahead = made({(CIFAR10, SOFTMAX): [60.0]}, until=0.4)
     behind = made({(CIFAR10, STABLEMAX): [60.0]}, until=0.2)
     by_id = {trial.trial_id: trial for evidence in (ahead, behind) for trial in evidence.trials if trial.begun}
-    both = Evidence(size="full", trials=tuple(by_id.get(trial.trial_id, trial) for trial in ahead.trials))
+    both = Sweep(size="full", trials=tuple(by_id.get(trial.trial_id, trial) for trial in ahead.trials))
     assert claim(both, "CIFAR-10: StableMax").numbers.startswith("after 20 of 100 epochs; 12.00 (1) against 12.00 (1)")
 
 
@@ -224,7 +224,7 @@ def test_seeds_that_are_done_count_without_waiting_for_the_others() -> None:
     ends = {(CIFAR10, arm): around(60, 5) for arm in (SOFTMAX, STABLEMAX)}
     whole, short = made(ends), made(ends, until=0.5)
     trials = tuple(late if trial.seed >= 3 else trial for trial, late in zip(whole.trials, short.trials, strict=True))
-    found = claim(Evidence(size="full", trials=trials), "CIFAR-10: StableMax")
+    found = claim(Sweep(size="full", trials=trials), "CIFAR-10: StableMax")
     assert found.status == MET
     assert "(3) against" in found.numbers
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis import phase_diagram, report
-from analysis.data.load import MISSING, LoadError
+from analysis.data.sweep import MISSING, SweepError
 from analysis.diagram import tables
 from analysis.diagram.cells import UNFINISHED, Diagram, build
 from analysis.diagram.layout import AxisError, lay_out
@@ -163,7 +163,7 @@ def test_tau_cuts_what_is_known():
     assert cells["AdamW, weight decay 0"].ended_by(FROZEN) == 0  # they froze later than tau
     assert cells["⊥AdamW"].t_gen.by_tau.value == 1.0
     for tau in (0, -3, 1501):
-        with pytest.raises(LoadError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 1500"):
+        with pytest.raises(SweepError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 1500"):
             build(make_frame(wd_vs_orthograd()), tau_steps=tau)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.data.evidence import TrialEvidence
+from analysis.data.sweep import Trial
 from analysis.paper.verdict import (
     MET,
     NOT_MET,
@@ -92,7 +92,7 @@ def test_a_verdicts_reason_names_the_claims_that_decide():
 def trial(values, steps=None, *, horizon=100, stop_reason=None):
     values = np.array(values, dtype=float)
     steps = np.arange(len(values), dtype=float) * 10 if steps is None else np.array(steps, dtype=float)
-    return TrialEvidence(
+    return Trial(
         trial_id="t", space="s", coordinates={"seed": 0}, last_step=int(steps[-1]), horizon_steps=horizon,
         stop_reason=stop_reason, curves={"step": steps, "test_accuracy": values},
     )  # fmt: skip

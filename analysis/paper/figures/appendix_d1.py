@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps
@@ -15,12 +15,12 @@ MODELS = {MLP: "MLP", TRANSFORMER: "transformer"}
 """The spaces, and what each of them trains."""
 
 
-def strengths(evidence: Evidence) -> list[float]:
+def strengths(evidence: Sweep) -> list[float]:
     """Every λ of the sweep, ascending."""
     return sorted(float(value) for value in evidence.values("strength"))
 
 
-def t_gen(trial: TrialEvidence) -> float:
+def t_gen(trial: Trial) -> float:
     """The first measurement of a sustained test accuracy of .95; infinite: not by the horizon; NaN: not followed."""
     event = trial.event("t_gen", GEN_THRESHOLD)
     if event.occurred:
@@ -28,7 +28,7 @@ def t_gen(trial: TrialEvidence) -> float:
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The statement names no threshold: the times are reported."""
     return judge(
         *(
@@ -38,7 +38,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def times(evidence: Evidence, space: str) -> str:
+def times(evidence: Sweep, space: str) -> str:
     """``0: never (best 4 %); 1e-05: 420 [400, 450]; ...``; with the rows' best accuracies where none came."""
     words = []
     for strength in strengths(evidence):
@@ -55,7 +55,7 @@ def times(evidence: Evidence, space: str) -> str:
     return "; ".join(words)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a model: training (dashed) and test accuracy over λ."""
     panels = figure.subplots(1, 2, sharey=True)
     listed = strengths(evidence)

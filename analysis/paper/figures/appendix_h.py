@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import DTYPE_COLOURS, draw_band, legend, mark_level, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, below, every, judge, percent, report, spread
@@ -16,18 +16,18 @@ RESOLUTION = 2.0**-23
 """The least loss of a row in float32 short of 0; a loss below it is counted as this."""
 
 
-def count(trial: TrialEvidence, column: str) -> float:
+def count(trial: Trial, column: str) -> float:
     """The spikes up to the horizon; NaN where the run ended before, unless its weights can never change again."""
     return trial.final(column) if trial.known_until >= trial.horizon_steps else math.nan
 
 
-def fewer(single: TrialEvidence, double: TrialEvidence) -> Told:
+def fewer(single: Trial, double: Trial) -> Told:
     """Whether the float64 run has fewer spikes than the float32 run of its seed."""
     found = [count(single, SPIKES), count(double, SPIKES)]
     return every([None if math.isnan(number) else True for number in found] + [below(found[1], found[0])])
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Both dtypes of every seed against each other."""
     single, double = (evidence.by_seed(arm=dtype) for dtype in DTYPES)
     pairs = [(single[seed], double[seed]) for seed in single if seed in double]
@@ -45,7 +45,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def words(pairs: list[tuple[TrialEvidence, TrialEvidence]], column: str, style: str) -> str:
+def words(pairs: list[tuple[Trial, Trial]], column: str, style: str) -> str:
     """``float32: 12 [9, 14], float64: 3 [2, 5]``, as measured last."""
     if not pairs:
         return ""
@@ -54,7 +54,7 @@ def words(pairs: list[tuple[TrialEvidence, TrialEvidence]], column: str, style: 
     return ", ".join(f"{dtype}: {text}" for dtype, text in zip(DTYPES, told, strict=True))
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the training loss; right: spikes so far."""
     left, right = figure.subplots(1, 2, sharex=True)
     until = max(trial.horizon_steps for trial in evidence.where())

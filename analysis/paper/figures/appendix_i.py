@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, judge, percent, report, spread
@@ -21,12 +21,12 @@ BEFORE_COLLAPSE = 0.1
 MEMORISED = 0.99
 
 
-def epsilons(evidence: Evidence) -> list[float]:
+def epsilons(evidence: Sweep) -> list[float]:
     """Every ε of the sweep, ascending."""
     return sorted(float(value) for value in evidence.values("eps"))
 
 
-def frozen(smallest: TrialEvidence, larger: TrialEvidence) -> Told:
+def frozen(smallest: Trial, larger: Trial) -> Told:
     """Whether the larger ε has ended learning before collapse, and the smallest ε shows that there was more to learn.
 
     All of: it has memorised; its test accuracy changes by less than a point over the second half of the run; it ends
@@ -49,7 +49,7 @@ def some(told: Sequence[Told]) -> Told:
     return True if True in told else None if None in told or not told else False
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """In every seed, whether some larger ε froze learning; the two log-softmaxes beside it."""
     listed = epsilons(evidence)
     groups = {eps: evidence.by_seed(arm=NATIVE, eps=eps) for eps in listed}
@@ -71,7 +71,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def ends(group: Mapping[Any, TrialEvidence]) -> str:
+def ends(group: Mapping[Any, Trial]) -> str:
     """``83 %, 4 % collapsed``."""
     trials = group.values()
     return (
@@ -80,9 +80,7 @@ def ends(group: Mapping[Any, TrialEvidence]) -> str:
     )
 
 
-def contrast(
-    native: Mapping[float, Mapping[Any, TrialEvidence]], by_hand: Mapping[float, Mapping[Any, TrialEvidence]]
-) -> str:
+def contrast(native: Mapping[float, Mapping[Any, Trial]], by_hand: Mapping[float, Mapping[Any, Trial]]) -> str:
     """The difference in points within the seeds, where both are there."""
     words = []
     for eps, group in by_hand.items():
@@ -93,7 +91,7 @@ def contrast(
     return "; ".join(words)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: test accuracy over ε; right: the two log-softmaxes at the ε that both have."""
     left, right = figure.subplots(1, 2, sharey=True)
     listed = epsilons(evidence)

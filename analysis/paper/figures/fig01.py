@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.drawing.bands import (
     COLOURS,
     accuracy_axis,
@@ -38,7 +38,7 @@ RATIO = 10
 """How many times later than memorising a generalisation counts as delayed in Fig. 1b."""
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The three panels; of 1b, the steps that the paper's figure names are asked at full size only."""
     orthogonal, plain, stablemax, softmax, control = (
         evidence.where(arm=arm) for arm in (ORTHOGONAL, PLAIN, STABLEMAX, SOFTMAX, CONTROL)
@@ -77,7 +77,7 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims)
 
 
-def stablemax_claims(size: str, trials: tuple[TrialEvidence, ...]) -> list[Claim]:
+def stablemax_claims(size: str, trials: tuple[Trial, ...]) -> list[Claim]:
     """1b: when it generalises (full size), that it does, and how much later than it memorises."""
     half = [trial.first_reaching(TEST, 0.5) for trial in trials]
     best = percent(trial.largest(TEST) for trial in trials)
@@ -105,7 +105,7 @@ def stablemax_claims(size: str, trials: tuple[TrialEvidence, ...]) -> list[Claim
     ]
 
 
-def within(trial: TrialEvidence, low: float, high: float) -> Told:
+def within(trial: Trial, low: float, high: float) -> Told:
     """Whether a test accuracy of .5 is first reached in [low, high] steps."""
     first = trial.first_reaching(TEST, 0.5)
     if first < low:
@@ -113,22 +113,22 @@ def within(trial: TrialEvidence, low: float, high: float) -> Told:
     return reaches(trial, TEST, 0.5, high)
 
 
-def delayed(trial: TrialEvidence) -> Told:
+def delayed(trial: Trial) -> Told:
     """Whether t_gen / t_mem is above 10 wherever in their intervals the two events lie; None: not known so far.
 
     A run that has not generalised after more than 10 times t_mem will do so later than that, if ever.
     """
-    low, high = trial.outcome().delay_ratio()
+    low, high = trial.outcome.delay_ratio()
     if low > RATIO:
         return True
     return False if high <= RATIO else None
 
 
-def delay_words(trials: tuple[TrialEvidence, ...]) -> str:
+def delay_words(trials: tuple[Trial, ...]) -> str:
     """The ratio of the measurements at which the events are first seen, or how far it is at least."""
     ratios, bounds = [], []
     for trial in trials:
-        found = trial.outcome()
+        found = trial.outcome
         if found.t_mem.occurred and found.t_gen.occurred:
             ratios.append(found.t_gen.high_steps / max(found.t_mem.high_steps, 1))
         elif found.t_mem.occurred:
@@ -137,12 +137,12 @@ def delay_words(trials: tuple[TrialEvidence, ...]) -> str:
     return "; ".join([*words, *([f"not generalised by {spread(bounds, '.0f')} times t_mem"] if bounds else [])])
 
 
-def last_steps(trials: tuple[TrialEvidence, ...]) -> str:
+def last_steps(trials: tuple[Trial, ...]) -> str:
     """How far they were run, in words."""
     return spread_steps(float(trial.last_step) for trial in trials)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """1a, 1b and 1c side by side."""
     first, second, third = figure.subplots(1, 3, sharey=True)
     panel(first, evidence, {ORTHOGONAL: COLOURS[1], PLAIN: COLOURS[0]}, "1a  ⊥AdamW and AdamW", log=False)
@@ -155,7 +155,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         legend(third, loc="center right")
 
 
-def panel(axes: Axes, evidence: Evidence, colours: dict[str, str], title: str, *, log: bool) -> None:
+def panel(axes: Axes, evidence: Sweep, colours: dict[str, str], title: str, *, log: bool) -> None:
     """Training (dashed) and test accuracy of some arms; an axis turned off where there is none of them."""
     groups = {arm: evidence.where(arm=arm) for arm in colours}
     trials = [trial for group in groups.values() for trial in group]

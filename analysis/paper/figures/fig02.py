@@ -7,7 +7,7 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import (
     DTYPE_COLOURS,
     accuracy_axis,
@@ -47,19 +47,19 @@ BEYOND = 1.5
 """A run tells about the growth after its onset from this multiple of the onset on."""
 
 
-def fraction(evidence: Evidence, panel: str) -> str:
+def fraction(evidence: Sweep, panel: str) -> str:
     """``40 % of the pairs mod 113``: what was run in a panel."""
     tasks = [trial.config.get("task", {}) for trial in evidence.where(arm=panel)]
     found = {(task.get("train_fraction", 0.4), task.get("p", 113)) for task in tasks}
     return ", ".join(f"{share:.0%} of the pairs mod {p}".replace("%", " %") for share, p in sorted(found))
 
 
-def final(trial: TrialEvidence) -> float:
+def final(trial: Trial) -> float:
     """The test accuracy at the end of what was asked; NaN where it is not known yet."""
     return trial.at(TEST, trial.horizon_steps)
 
 
-def before(first: TrialEvidence, second: TrialEvidence) -> Told:
+def before(first: Trial, second: Trial) -> Told:
     """Whether half of the rows collapse in the first trial before they do in the second; None: not known yet."""
     one, other = collapse_onset(first, COLLAPSED), collapse_onset(second, COLLAPSED)
     if math.isinf(one):
@@ -69,7 +69,7 @@ def before(first: TrialEvidence, second: TrialEvidence) -> Told:
     return one < other
 
 
-def slowing(trial: TrialEvidence) -> float:
+def slowing(trial: Trial) -> float:
     """The mean growth of the test accuracy a step until the onset of collapse, over that from there to the end.
 
     NaN where the rows have not collapsed or were not followed long enough since; infinite where it only fell.
@@ -82,7 +82,7 @@ def slowing(trial: TrialEvidence) -> float:
     return at_onset / onset / later if later > 0 else math.inf
 
 
-def apart(first: TrialEvidence, second: TrialEvidence) -> Told:
+def apart(first: Trial, second: Trial) -> Told:
     """Whether the second ends at least 8 points above the first.
 
     None: not followed to the end, or, in a shortened run, ended before the first one's collapse could part the two.
@@ -92,9 +92,7 @@ def apart(first: TrialEvidence, second: TrialEvidence) -> Told:
     return at_least(final(second) - final(first), GAP)
 
 
-def in_order(
-    by_dtype: Mapping[str, Mapping[object, TrialEvidence]], test: Callable[[TrialEvidence, TrialEvidence], Told]
-) -> tuple[Told, ...]:
+def in_order(by_dtype: Mapping[str, Mapping[object, Trial]], test: Callable[[Trial, Trial], Told]) -> tuple[Told, ...]:
     """Seed by seed, whether a test holds of each two neighbouring dtypes; None where one has not that seed."""
     seeds = list(dict.fromkeys(seed for trials in by_dtype.values() for seed in trials))
     return tuple(
@@ -108,7 +106,7 @@ def in_order(
     )
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """2a: nothing generalises. 2b, 2c: the dtypes' order, in accuracy and in time, and the slowing."""
     stuck = evidence.where(arm=MEMORISING)
     claims = [
@@ -128,12 +126,12 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims)
 
 
-def boundary_claims(evidence: Evidence, panel: str) -> list[Claim]:
+def boundary_claims(evidence: Sweep, panel: str) -> list[Claim]:
     """The three claims about a panel in which the dtypes part."""
     by_dtype = {dtype: evidence.by_seed(arm=panel, dtype=dtype) for dtype in DTYPES}
     trials = evidence.where(arm=panel)
 
-    def words(value: Callable[[TrialEvidence], float], text: Callable[..., str]) -> str:
+    def words(value: Callable[[Trial], float], text: Callable[..., str]) -> str:
         return ", ".join(f"{dtype} {text(value(trial) for trial in by_dtype[dtype].values())}" for dtype in DTYPES)
 
     what = f"with {fraction(evidence, panel)}: " if trials else ""
@@ -159,7 +157,7 @@ def boundary_claims(evidence: Evidence, panel: str) -> list[Claim]:
     ]
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Above the test accuracies, below the share of collapsed rows; a column for each fraction."""
     panels = [panel for panel in PANELS if panel in evidence.values("arm")]
     rows = figure.subplots(2, len(panels), sharex="col", squeeze=False, height_ratios=(1.6, 1))
@@ -179,7 +177,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         legend(above, loc="upper left")
 
 
-def _draw_panel(above: Axes, below: Axes, evidence: Evidence, panel: str) -> None:
+def _draw_panel(above: Axes, below: Axes, evidence: Sweep, panel: str) -> None:
     for dtype in DTYPES:
         group = evidence.where(arm=panel, dtype=dtype)
         draw_band(above, group, TEST, colour=DTYPE_COLOURS[dtype], label=dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, STEP, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, DTYPE_COLOURS, legend, tidy
 from analysis.drawing.style import FAINT
 from analysis.paper.figure import PaperFigure
@@ -16,22 +16,22 @@ DIGITS = {"float16": 11, "float32": 24, "float64": 53}
 EXPONENTIAL_COLOUR, S_COLOUR = COLOURS[5], COLOURS[0]
 
 
-def check() -> Evidence:
+def check() -> Sweep:
     """The engine's s at the points of both panels, in float64."""
     import torch
 
     from trainables.engine.losses import s
 
-    def points(name: str, x: np.ndarray) -> TrialEvidence:
+    def points(name: str, x: np.ndarray) -> Trial:
         curves = {STEP: np.arange(len(x), dtype=float), "x": x, "s": s(torch.from_numpy(x)).numpy()}
-        return TrialEvidence(
+        return Trial(
             trial_id=f"fig03-{name}", space="fig03", coordinates={"arm": name}, state="finished", curves=curves
         )
 
-    return Evidence(size=FULL, trials=(points("near", NEAR), points("below", -FAR)))
+    return Sweep(size=FULL, trials=(points("near", NEAR), points("below", -FAR)))
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """What the figure shows: s touches the exponential at 0, grows linearly, and falls as 1/|x|."""
     x, s = (np.concatenate([trial.curves[name] for trial in evidence.where()]) for name in ("x", "s"))
     order = np.argsort(x, kind="stable")
@@ -64,7 +64,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the functions near 0, as in the paper; right: how far below a class may be before it is absorbed."""
     left, right = figure.subplots(1, 2)
     for near in evidence.where(arm="near"):

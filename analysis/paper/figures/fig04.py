@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence, thousands
+from analysis.data.sweep import FULL, Sweep, Trial, thousands
 from analysis.drawing.bands import (
     COLOURS,
     accuracy_axis,
@@ -46,7 +46,7 @@ IN_TANDEM = 0.15
 """How far apart training and test accuracy may end for the two to have increased in tandem."""
 
 
-def grew_throughout(trial: TrialEvidence) -> Told:
+def grew_throughout(trial: Trial) -> Told:
     """Whether ‖θ‖ is larger after every doubling of the steps; None before the second measurement."""
     steps, norms = trial.measured(NORM)
     pairs = [
@@ -57,13 +57,13 @@ def grew_throughout(trial: TrialEvidence) -> Told:
     return all(late > early for early, late in pairs) if pairs else None
 
 
-def growth(trial: TrialEvidence) -> float:
+def growth(trial: Trial) -> float:
     """‖θ‖ at the last measurement over the first."""
     steps, norms = trial.measured(NORM)
     return float(norms[-1] / norms[0]) if len(steps) > 1 else math.nan
 
 
-def later(first: TrialEvidence, second: TrialEvidence) -> Told:
+def later(first: Trial, second: Trial) -> Told:
     """Whether the second trial reaches .98 after the first one does; None where that is not known yet."""
     one, other = (trial.first_reaching(TEST, GROKKED) for trial in (first, second))
     if math.isfinite(one):
@@ -71,14 +71,14 @@ def later(first: TrialEvidence, second: TrialEvidence) -> Told:
     return False if math.isfinite(other) and first.known_until >= other else None
 
 
-def grown_enough(trial: TrialEvidence) -> Told:
+def grown_enough(trial: Trial) -> Told:
     """Whether ‖θ‖ has reached 100 times its initial value; None: not yet, and the run goes on."""
     if growth(trial) >= HUNDREDFOLD:
         return True
     return False if trial.last_step >= trial.horizon_steps else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Left and middle: StableMax on three tasks. Right: the representations."""
     full = evidence.size == FULL
     by_end = "by step 100 000" if full else "by the last step"
@@ -128,7 +128,7 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims, *encoding_claims(evidence))
 
 
-def encoding_claims(evidence: Evidence) -> list[Claim]:
+def encoding_claims(evidence: Sweep) -> list[Claim]:
     """Right: what each representation of the numbers comes to."""
     one_hot, binary, scalar = (evidence.where(arm=arm) for arm in ENCODINGS)
     return [
@@ -154,11 +154,11 @@ def encoding_claims(evidence: Evidence) -> list[Claim]:
     ]
 
 
-def _last(trial: TrialEvidence, column: str) -> float:
+def _last(trial: Trial, column: str) -> float:
     return trial.at(column, trial.horizon_steps)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Accuracies of the three tasks, their ‖θ‖ over the initial value, and the representations."""
     left, middle, right = figure.subplots(1, 3)
     _draw_arms(left, evidence, TASKS, "StableMax without decay", log=True)
@@ -168,7 +168,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     _draw_arms(right, evidence, ENCODINGS, "Representations, softmax", log=False)
 
 
-def _draw_arms(axes: Axes, evidence: Evidence, arms: tuple[str, ...], title: str, *, log: bool) -> None:
+def _draw_arms(axes: Axes, evidence: Sweep, arms: tuple[str, ...], title: str, *, log: bool) -> None:
     trials = [trial for arm in arms for trial in evidence.where(arm=arm)]
     if not trials:
         not_run(axes, f"{title}: not run")
@@ -181,7 +181,7 @@ def _draw_arms(axes: Axes, evidence: Evidence, arms: tuple[str, ...], title: str
     legend(axes, loc="lower right" if log else "center right")
 
 
-def _draw_norms(axes: Axes, evidence: Evidence) -> None:
+def _draw_norms(axes: Axes, evidence: Sweep) -> None:
     trials = [trial for arm in TASKS for trial in evidence.where(arm=arm)]
     if not trials:
         not_run(axes, "‖θ‖: not run")

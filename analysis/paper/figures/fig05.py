@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, mark_level, mark_step, not_run, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread, spread_steps
@@ -21,13 +21,13 @@ WITHIN = 500
 """Steps after memorising by which the output layer is aligned."""
 
 
-def memorised(trial: TrialEvidence) -> float:
+def memorised(trial: Trial) -> float:
     """The first measurement of a sustained training accuracy of .99; infinite where there is none so far."""
     event = trial.event("t_mem", 0.99)
     return event.high_steps if event.occurred else math.inf
 
 
-def largest_after(trial: TrialEvidence, column: str) -> float:
+def largest_after(trial: Trial, column: str) -> float:
     """The largest cosine measured from memorising to 500 steps later; NaN where there is none."""
     start = memorised(trial)
     steps, values = trial.measured(column)
@@ -35,14 +35,14 @@ def largest_after(trial: TrialEvidence, column: str) -> float:
     return float(there.max()) if len(there) else math.nan
 
 
-def aligned(trial: TrialEvidence, column: str) -> Told:
+def aligned(trial: Trial, column: str) -> Told:
     """Whether a cosine reaches .8 between memorising and 500 steps later; None: not followed so far."""
     if largest_after(trial, column) >= ALIGNED:
         return True
     return False if trial.last_step >= memorised(trial) + WITHIN else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The output layer of each model: its alignment with -g is judged, that with the update told beside it."""
     claims = []
     for panel, model in ARMS.items():
@@ -64,7 +64,7 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel for each model: each tensor's cosine with -g; the output layer's with the update dashed."""
     for index, (axes, (panel, model)) in enumerate(zip(figure.subplots(1, 3, sharey=True), ARMS.items(), strict=True)):
         trials = evidence.where(arm=panel)

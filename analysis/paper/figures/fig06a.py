@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, mark_level, not_run, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, judge, per_seed, percent, reaches, spread_steps, stays_below
@@ -18,13 +18,13 @@ BY = 2000
 """The step by which the decay arm generalises and the plain one does not."""
 
 
-def t95(trial: TrialEvidence) -> float:
+def t95(trial: Trial) -> float:
     """The first measurement of a sustained test accuracy of .95; infinite where there is none so far."""
     event = trial.event("t_gen", GENERALISED)
     return event.high_steps if event.occurred else math.inf
 
 
-def sooner(first: TrialEvidence, second: TrialEvidence) -> Told:
+def sooner(first: Trial, second: Trial) -> Told:
     """Whether the first generalises before the second; None where neither has so far."""
     one, other = t95(first), t95(second)
     if math.isfinite(one) and second.known_until >= one:
@@ -35,7 +35,7 @@ def sooner(first: TrialEvidence, second: TrialEvidence) -> Told:
     return False if followed >= 0 else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Each task by itself: ⊥AdamW sooner than decay, decay in time, and no generalisation without either."""
     full = evidence.size == FULL
     by_end = f"by step {BY}" if full else "by the last step"
@@ -68,7 +68,7 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel for each task; training accuracy dashed."""
     for axes, (task, word) in zip(figure.subplots(1, 2, sharey=True), TASKS.items(), strict=True):
         trials = evidence.where(task=task)

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence
+from analysis.data.sweep import Sweep
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, mark_level, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Verdict, judge, per_seed, percent, reaches, spread_steps, stays_below
@@ -12,7 +12,7 @@ ARM_COLOURS = dict(zip(ARMS, (COLOURS[1], COLOURS[2], COLOURS[0]), strict=True))
 TEST = "test_accuracy"
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Each arm against its own bound; the plain one as far as it was followed, which is what the statement names."""
     adamw, sgd, plain = (evidence.where(arm=arm) for arm in ARMS)
     return judge(
@@ -38,7 +38,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Training (dashed) and test accuracy of every arm."""
     axes = figure.subplots()
     for arm, colour in ARM_COLOURS.items():

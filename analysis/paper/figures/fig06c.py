@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
 from analysis.paper.figure import PaperFigure
@@ -19,7 +19,7 @@ TURNED = 0.01
 """A largest value counts as a turn when what follows falls below it by this share."""
 
 
-def turn(trial: TrialEvidence, column: str) -> float:
+def turn(trial: Trial, column: str) -> float:
     """The step of a column's largest value, where it rose to it and has fallen since; infinite: it never rose or never
     fell in the whole run; NaN: not in what was run so far."""
     steps, values = trial.measured(column)
@@ -33,7 +33,7 @@ def turn(trial: TrialEvidence, column: str) -> float:
     return math.inf if trial.last_step >= trial.horizon_steps else math.nan
 
 
-def apart(trial: TrialEvidence) -> float:
+def apart(trial: Trial) -> float:
     """How much later the norm turns than the test loss, as a share of the latter's step."""
     norm, test = turn(trial, "parameter_norm"), turn(trial, "test_loss")
     if math.isinf(norm) or math.isinf(test):
@@ -46,7 +46,7 @@ def happens(step: float) -> Told:
     return None if math.isnan(step) else math.isfinite(step)
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The norm turns; and close to where the test loss does."""
     trials = evidence.where()
     norms = [turn(trial, "parameter_norm") for trial in trials]
@@ -68,7 +68,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def with_shown(trial: TrialEvidence) -> TrialEvidence:
+def with_shown(trial: Trial) -> Trial:
     """The trial with ½λ‖θ‖² beside its curves, and ‖θ‖ and the test loss as shares of their largest values.
 
     λ is its optimizer's weight decay.
@@ -81,7 +81,7 @@ def with_shown(trial: TrialEvidence) -> TrialEvidence:
     return replace(trial, curves={**trial.curves, **shown})
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: cross-entropy and ½λ‖θ‖²; right: the norm and the test loss over their largest values."""
     left, right = figure.subplots(1, 2)
     trials = [with_shown(trial) for trial in evidence.where()]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import STEP, Evidence, TrialEvidence
+from analysis.data.sweep import STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, not_run, step_axis, tidy
 from analysis.drawing.style import FAINT
 from analysis.paper.figure import PaperFigure, Snapshots
@@ -26,18 +26,18 @@ RISE = 0.1
 RESOLUTION = 25
 
 
-def test_losses(trial: TrialEvidence) -> np.ndarray:
+def test_losses(trial: Trial) -> np.ndarray:
     """The test losses along the trajectory; empty where no weights were kept."""
     return trial.measured(TEST_LOSS)[1] if TEST_LOSS in trial.curves else np.empty(0)
 
 
-def first_rise(trial: TrialEvidence) -> float:
+def first_rise(trial: Trial) -> float:
     """How far the test loss rises above its initial value, as a share of it."""
     losses = test_losses(trial)
     return float(losses.max() / losses[0]) - 1 if len(losses) else math.nan
 
 
-def rose(trial: TrialEvidence) -> Told:
+def rose(trial: Trial) -> Told:
     """Whether the test loss has risen above its initial value."""
     largest = first_rise(trial)
     if largest >= RISE:
@@ -45,13 +45,13 @@ def rose(trial: TrialEvidence) -> Told:
     return False if largest < RISE and trial.last_step >= trial.horizon_steps else None
 
 
-def relapse(trial: TrialEvidence) -> float:
+def relapse(trial: Trial) -> float:
     """How far a test loss lies above the smallest before it, at most, as a share of the initial one."""
     losses = test_losses(trial)
     return float((losses - np.minimum.accumulate(losses)).max() / losses[0]) if len(losses) else math.nan
 
 
-def fell(trial: TrialEvidence) -> Told:
+def fell(trial: Trial) -> Told:
     """Whether the test loss falls throughout, all the way to the horizon."""
     losses, largest = test_losses(trial), relapse(trial)
     if largest >= RISE:
@@ -59,11 +59,11 @@ def fell(trial: TrialEvidence) -> Told:
     return bool(losses[-1] < losses[0]) if largest < RISE and trial.last_step >= trial.horizon_steps else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The three test losses; where each network ends is told beside them."""
     plain, decay, orthogonal = (evidence.where(arm=arm) for arm in ARMS)
 
-    def words(trials: tuple[TrialEvidence, ...]) -> str:
+    def words(trials: tuple[Trial, ...]) -> str:
         paths = [losses for losses in map(test_losses, trials) if len(losses)]
         first, last = (spread((float(path[place]) for path in paths), ".2f") for place in (0, -1))
         return f"from {first} to {spread((float(path.max()) for path in paths), '.2f')} at most, {last} at the end"
@@ -89,7 +89,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def condense(evidence: Evidence, snapshots: Snapshots) -> Evidence:
+def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
     """Add what is computed of the kept weights to the curves of the trials.
 
     Every trial gets the softmax cross-entropy of its weights on both splits, in float64, at the steps at which they
@@ -122,7 +122,7 @@ def condense(evidence: Evidence, snapshots: Snapshots) -> Evidence:
     return replace(evidence, trials=tuple(_with(trial, more.get(trial.trial_id, {})) for trial in evidence.trials))
 
 
-def with_softmax(trial: TrialEvidence) -> Any:
+def with_softmax(trial: Trial) -> Any:
     """The trial's configuration with the softmax cross-entropy in float64 in place of its loss."""
     from trainables.engine.config import from_json
     from trainables.engine.losses import SoftmaxCrossEntropy
@@ -130,7 +130,7 @@ def with_softmax(trial: TrialEvidence) -> Any:
     return from_json(dict(trial.config)).replace(loss=SoftmaxCrossEntropy(dtype="float64"))
 
 
-def softmax_losses(trial: TrialEvidence, stored: Mapping[int, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def softmax_losses(trial: Trial, stored: Mapping[int, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The softmax cross-entropy along a trajectory, by split, at the trial's steps; NaN where no weights were kept."""
     import torch
 
@@ -146,7 +146,7 @@ def softmax_losses(trial: TrialEvidence, stored: Mapping[int, Mapping[str, np.nd
     return {f"softmax_{split}_loss": losses for split, losses in found.items()}
 
 
-def _with(trial: TrialEvidence, curves: Mapping[str, np.ndarray]) -> TrialEvidence:
+def _with(trial: Trial, curves: Mapping[str, np.ndarray]) -> Trial:
     # As the file has them, so that what is collected is what will be read.
     single = {name: values.astype(np.float32).astype(float) for name, values in curves.items()}
     return replace(trial, curves={**trial.curves, **single}) if single else trial
@@ -162,7 +162,7 @@ def loaded(stored: Mapping[int, bytes], until: int) -> dict[int, dict[str, np.nd
     return found
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """The two landscapes with the three trajectories of one seed, and every seed's test loss over the steps."""
     train, test, curves = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
     drawn = [trial for trial in evidence.where() if "plane_x" in trial.curves]
@@ -180,7 +180,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     legend(curves, loc="best")
 
 
-def _draw_landscape(axes: Axes, drawn: list[TrialEvidence], split: str) -> None:
+def _draw_landscape(axes: Axes, drawn: list[Trial], split: str) -> None:
     held = next((trial.curves for trial in drawn if "grid_x" in trial.curves), None)
     tidy(axes, "Training loss" if split == TRAIN else "Test loss", xlabel="first component")
     if held is not None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import (
     COLOURS,
     accuracy_axis,
@@ -25,30 +25,30 @@ TEST = "test_accuracy"
 CHANGE, GAIN = 0.01, 0.25
 
 
-def intervened_at(evidence: Evidence) -> int:
+def intervened_at(evidence: Sweep) -> int:
     """N: the first step whose update is made without the true class's gradient."""
     return int(evidence.values("at_step")[0])
 
 
-def after(trial: TrialEvidence, since: int) -> np.ndarray:
+def after(trial: Trial, since: int) -> np.ndarray:
     """The test accuracies from N on: where N itself was not looked at, from the first look after it."""
     steps, values = trial.measured(TEST)
     return values[steps >= since]
 
 
-def at_change(trial: TrialEvidence, since: int) -> float:
+def at_change(trial: Trial, since: int) -> float:
     """The first of them; NaN of a run that is not there yet."""
     later = after(trial, since)
     return float(later[0]) if len(later) else math.nan
 
 
-def change(trial: TrialEvidence, since: int) -> float:
+def change(trial: Trial, since: int) -> float:
     """How far the test accuracy goes from its value at N, up or down; NaN of a run that is not there yet."""
     later = after(trial, since)
     return float(abs(later - later[0]).max()) if len(later) else math.nan
 
 
-def stopped(trial: TrialEvidence, since: int) -> Told:
+def stopped(trial: Trial, since: int) -> Told:
     """Whether the test accuracy stays within a point of what it was at N; None where it may still leave it."""
     largest = change(trial, since)
     if largest >= CHANGE:
@@ -56,18 +56,18 @@ def stopped(trial: TrialEvidence, since: int) -> Told:
     return True if largest < CHANGE and trial.known_until >= trial.horizon_steps else None
 
 
-def gain(trial: TrialEvidence, since: int) -> float:
+def gain(trial: Trial, since: int) -> float:
     """The test accuracy at the horizon minus that at N; of a run that is not there yet, so far."""
     return trial.final(TEST) - at_change(trial, since)
 
 
-def gained(trial: TrialEvidence, since: int) -> Told:
+def gained(trial: Trial, since: int) -> Told:
     """Whether a control has gained enough since N."""
     told = at_least(gain(trial, since), GAIN)
     return told if told or trial.known_until >= trial.horizon_steps else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The changed run may not move after N, and its control must; the text's own way of changing it is reported."""
     since = intervened_at(evidence)
     control, zeroed, literal = (evidence.where(arm=arm) for arm in ARMS)
@@ -95,7 +95,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def _losses(trials: tuple[TrialEvidence, ...], since: int) -> str:
+def _losses(trials: tuple[Trial, ...], since: int) -> str:
     """The training loss at N and at the end; empty where no run is past N."""
     past = [trial for trial in trials if trial.last_step > since]
     if not past:
@@ -105,7 +105,7 @@ def _losses(trials: tuple[TrialEvidence, ...], since: int) -> str:
     return f"{spread(before, '.1e')} at N, {spread(after, '.1e')} at the end, with a training accuracy of {accuracy}"
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the accuracies; right: the training loss; both with N marked."""
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     since = intervened_at(evidence)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import (
     DTYPE_COLOURS,
     accuracy_axis,
@@ -27,7 +27,7 @@ CLAIMED_FROM = 0.5
 """The order is claimed for more than this fraction of the pairs: at 40 % nothing generalises in the paper either."""
 
 
-def fractions(evidence: Evidence) -> list[float]:
+def fractions(evidence: Sweep) -> list[float]:
     """The training fractions, ascending."""
     return sorted(float(value) for value in evidence.values("train_fraction"))
 
@@ -39,12 +39,12 @@ def ordered(values: list[float]) -> Told:
     return all(low < high for low, high in pairwise(values))
 
 
-def end(trial: TrialEvidence) -> float:
+def end(trial: Trial) -> float:
     """The test accuracy at the end of a whole run."""
     return trial.at(TEST, trial.horizon_steps)
 
 
-def onsets(trials: list[TrialEvidence]) -> list[float]:
+def onsets(trials: list[Trial]) -> list[float]:
     """The onset of collapse of each; those not seen lie beyond the run, and tell nothing of each other: then NaN."""
     found = [collapse_onset(trial) for trial in trials]
     for place, (trial, onset) in enumerate(zip(trials, found, strict=True)):
@@ -54,7 +54,7 @@ def onsets(trials: list[TrialEvidence]) -> list[float]:
     return found
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Fig. 2's two orders over the dtypes, at every fraction where they are claimed."""
     claims = []
     for fraction in fractions(evidence):
@@ -92,7 +92,7 @@ def verdict(evidence: Evidence) -> Verdict:
     return judge(*claims)
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a training fraction; rings mark the onset of collapse."""
     listed = fractions(evidence)
     panels = np.atleast_1d(figure.subplots(1, len(listed), sharey=True))

@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, mark_step, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Told, Verdict, judge, per_seed, report, spread, spread_steps
@@ -14,19 +14,19 @@ ABSORBED, ZERO = "absorbed_fraction", "zero_gradient_fraction"
 GROWTH, CHANGE = 3.0, 0.2
 
 
-def t_mem(trial: TrialEvidence) -> float:
+def t_mem(trial: Trial) -> float:
     """The first measurement of a sustained training accuracy of .99; NaN: not so far."""
     event = trial.event("t_mem", MEM_THRESHOLD)
     return event.high_steps if event.occurred else math.nan
 
 
-def since_memorising(trial: TrialEvidence, column: str) -> float:
+def since_memorising(trial: Trial, column: str) -> float:
     """The last value of a fraction over the one at t_mem; NaN where either is unknown, or nothing was there."""
     start = trial.at(column, t_mem(trial))
     return trial.final(column) / start if start > 0 else math.nan
 
 
-def grew(trial: TrialEvidence) -> Told:
+def grew(trial: Trial) -> Told:
     """Whether absorption has grown enough; a run that is not at its end may still do so."""
     ratio = since_memorising(trial, ABSORBED)
     if ratio >= GROWTH:
@@ -34,7 +34,7 @@ def grew(trial: TrialEvidence) -> Told:
     return False if trial.known_until >= trial.horizon_steps else None
 
 
-def stayed(trial: TrialEvidence) -> Told:
+def stayed(trial: Trial) -> Told:
     """Whether the exact zeros are about as many at the end of the run as when it had memorised."""
     ratio = since_memorising(trial, ZERO)
     if math.isnan(ratio) or trial.known_until < trial.horizon_steps:
@@ -42,12 +42,12 @@ def stayed(trial: TrialEvidence) -> Told:
     return abs(ratio - 1) < CHANGE
 
 
-def rounded_away(trial: TrialEvidence, step: float) -> float:
+def rounded_away(trial: Trial, step: float) -> float:
     """The fraction of the weights whose update is not exactly 0 and is absorbed."""
     return trial.at(ABSORBED, step) - trial.at(ZERO, step)
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Both fractions at the end against those at memorising, seed by seed."""
     trials = evidence.where()
 
@@ -76,7 +76,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: both fractions; right: the norm of the gradient."""
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     trials = evidence.where()

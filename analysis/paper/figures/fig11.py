@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
 from analysis.paper.figure import PaperFigure
@@ -17,7 +17,7 @@ TEST_LOSS = "test_loss"
 FALL = 10.0
 
 
-def time_of(trial: TrialEvidence, event: str, threshold: float) -> float:
+def time_of(trial: Trial, event: str, threshold: float) -> float:
     """The first measurement of a sustained accuracy; infinite: not within the run; NaN: not so far."""
     found = trial.event(event, threshold)
     if found.occurred:
@@ -25,7 +25,7 @@ def time_of(trial: TrialEvidence, event: str, threshold: float) -> float:
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
-def fall(trial: TrialEvidence) -> float:
+def fall(trial: Trial) -> float:
     """The test loss at t_mem over the smallest one since; NaN before t_mem."""
     memorised = time_of(trial, "t_mem", MEM_THRESHOLD)
     steps, losses = trial.measured(TEST_LOSS)
@@ -33,14 +33,14 @@ def fall(trial: TrialEvidence) -> float:
     return float(trial.at(TEST_LOSS, memorised) / later.min()) if len(later) else math.nan
 
 
-def fell(trial: TrialEvidence) -> Told:
+def fell(trial: Trial) -> Told:
     """Whether the test loss has fallen 10-fold; a run that is not at its end may still do so."""
     if fall(trial) >= FALL:
         return True
     return False if trial.last_step >= trial.horizon_steps or trial.stop_reason is not None else None
 
 
-def fastest(evidence: Evidence, seed: object) -> Told:
+def fastest(evidence: Sweep, seed: object) -> Told:
     """Whether Taylor generalises before both others, of one seed."""
     times = []
     for arm in (TAYLOR, STABLEMAX, LOGIT_NORM):
@@ -62,7 +62,7 @@ def fastest(evidence: Evidence, seed: object) -> Told:
     return False if any(time <= ours for time in others) else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The fall of every test loss, and who is first."""
     groups = {arm: evidence.where(arm=arm) for arm in ARMS}
     falls = [
@@ -98,7 +98,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a loss: both losses; and below it the test accuracies of all three."""
     panels = np.atleast_1d(figure.subplots(1, len(ARMS) + 1))
     until = max(trial.horizon_steps for trial in evidence.where())

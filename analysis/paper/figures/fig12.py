@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_band, legend, mark_level, not_run, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR
 from analysis.paper.figure import PaperFigure
@@ -15,7 +15,7 @@ TOP, GINI, IPR = (f"fourier_output.{name}" for name in ("top10_share", "gini", "
 SHARE = 0.8
 
 
-def concentrated(trial: TrialEvidence) -> Told:
+def concentrated(trial: Trial) -> Told:
     """Whether a tenth of the frequencies hold enough of the power at the end; None of a run that is not there yet."""
     share = trial.final(TOP)
     if share >= SHARE:
@@ -23,7 +23,7 @@ def concentrated(trial: TrialEvidence) -> Told:
     return False if share < SHARE and trial.known_until >= trial.horizon_steps else None
 
 
-def spectrum(trial: TrialEvidence, place: int) -> tuple[np.ndarray, np.ndarray]:
+def spectrum(trial: Trial, place: int) -> tuple[np.ndarray, np.ndarray]:
     """The frequencies and their shares of the power at a trial's first (0) or last (-1) look at them."""
     shares = []
     for column in POWERS:
@@ -33,7 +33,7 @@ def spectrum(trial: TrialEvidence, place: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(1, len(shares) + 1), np.array(shares)
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The share of the strongest tenth of the frequencies, at the last look."""
     trials = evidence.where()
     return judge(
@@ -55,12 +55,12 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def _first(trial: TrialEvidence, column: str) -> float:
+def _first(trial: Trial, column: str) -> float:
     values = trial.measured(column)[1]
     return float(values[0]) if len(values) else float("nan")
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: one seed's spectrum before and after; right: how it concentrates while the network generalises."""
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
     trials = evidence.where()

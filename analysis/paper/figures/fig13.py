@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, every, judge, percent, report, spread_steps, stays_below
@@ -19,21 +19,21 @@ REACHED = 0.9
 HALF = 0.5
 """The test accuracy at which a delay ends: what generalises only in part (small p does) has a delay too."""
 
-Runs = Mapping[float, Mapping[Any, TrialEvidence]]
+Runs = Mapping[float, Mapping[Any, Trial]]
 """The trials of an arm by α and seed."""
 
 
-def alphas(evidence: Evidence) -> list[float]:
+def alphas(evidence: Sweep) -> list[float]:
     """Every α of the sweep, ascending."""
     return sorted(float(value) for value in evidence.values("alpha"))
 
 
-def runs(evidence: Evidence, arm: str) -> Runs:
+def runs(evidence: Sweep, arm: str) -> Runs:
     """The begun trials of an arm, by α and seed."""
     return {alpha: evidence.by_seed(arm=arm, alpha=alpha) for alpha in alphas(evidence)}
 
 
-def delay(trial: TrialEvidence) -> tuple[float, bool]:
+def delay(trial: Trial) -> tuple[float, bool]:
     """Steps from a training accuracy of .9 to a test accuracy of .5, and whether both came.
 
     Where only the first came, the least that there can be between them: infinite where the weights can never change
@@ -48,7 +48,7 @@ def delay(trial: TrialEvidence) -> tuple[float, bool]:
     return trial.known_until - memorised.high_steps, False
 
 
-def longer(smaller: TrialEvidence, larger: TrialEvidence) -> Told:
+def longer(smaller: Trial, larger: Trial) -> Told:
     """Whether the delay at the larger α is the longer one."""
     (before, before_came), (after, after_came) = delay(smaller), delay(larger)
     if math.isnan(before) or math.isnan(after):
@@ -59,7 +59,7 @@ def longer(smaller: TrialEvidence, larger: TrialEvidence) -> Told:
     return False if after_came and after <= before else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The delay from α to α in every seed of the shallow network; the largest test accuracy of the other two."""
     shallow = runs(evidence, SHALLOW)
     seeds = [seed for seed in seeds_of(shallow) if all(seed in trials for trials in shallow.values())]
@@ -76,7 +76,7 @@ def seeds_of(found: Runs) -> list[Any]:
     return list(dict.fromkeys(seed for trials in found.values() for seed in trials))
 
 
-def delay_words(alpha: float, trials: Mapping[Any, TrialEvidence]) -> str:
+def delay_words(alpha: float, trials: Mapping[Any, Trial]) -> str:
     """``α 2: 1 400 [1 300, 1 500] steps``, with how many are still open."""
     found = [delay(trial) for trial in trials.values()]
     came = [steps for steps, there in found if there]
@@ -85,7 +85,7 @@ def delay_words(alpha: float, trials: Mapping[Any, TrialEvidence]) -> str:
     return f"{words} over {spread_steps(waiting)} in {len(waiting)} of {len(found)}" if waiting else words
 
 
-def never(evidence: Evidence, arm: str) -> Claim:
+def never(evidence: Sweep, arm: str) -> Claim:
     """That no α brings an arm to a test accuracy of .9."""
     found = runs(evidence, arm)
     trials = [trial for group in found.values() for trial in group.values()]
@@ -117,7 +117,7 @@ def memorising(found: Runs) -> Claim:
     return report("MSE, 1 hidden layer: steps to a training accuracy of .9 (best test accuracy)", "; ".join(words))
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel an arm: training (dashed) and test accuracy at every α."""
     panels = figure.subplots(1, 3, sharey=True)
     listed = alphas(evidence)

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import Evidence, TrialEvidence
+from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import (
     COLLAPSE_COLOUR,
     accuracy_axis,
@@ -23,7 +23,7 @@ RISE = 0.05
 """Test accuracy: with decay it must rise by so much; without, "flat" is less than that."""
 
 
-def rise(trial: TrialEvidence) -> float:
+def rise(trial: Trial) -> float:
     """How far the test accuracy is, at the horizon, above what it was when all training rows were right first.
 
     NaN where the run was not followed to its horizon or has not memorised.
@@ -32,17 +32,17 @@ def rise(trial: TrialEvidence) -> float:
     return trial.at(TEST, trial.horizon_steps) - trial.at(TEST, memorised)
 
 
-def end(trial: TrialEvidence, column: str) -> float:
+def end(trial: Trial, column: str) -> float:
     """A column at the horizon; certified freezing settles it, because then nothing changes any more."""
     return trial.final(column) if trial.known_until >= trial.horizon_steps else float("nan")
 
 
-def falls(trial: TrialEvidence) -> Told:
+def falls(trial: Trial) -> Told:
     """Whether collapse is below .99 at the end, and was not at some time before."""
     return every([trial.largest(COLLAPSE) >= ALL_COLLAPSED or None, below(end(trial, COLLAPSE), ALL_COLLAPSED)])
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Each side of the figure by its own two claims."""
     without, with_decay = groups(evidence)
     return judge(
@@ -74,7 +74,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def groups(evidence: Evidence) -> tuple[tuple[TrialEvidence, ...], tuple[TrialEvidence, ...]]:
+def groups(evidence: Sweep) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
     """The trials without decay, and those with it."""
     decays = evidence.values("weight_decay")
     return (
@@ -83,7 +83,7 @@ def groups(evidence: Evidence) -> tuple[tuple[TrialEvidence, ...], tuple[TrialEv
     )
 
 
-def accuracy_words(trials: tuple[TrialEvidence, ...]) -> str:
+def accuracy_words(trials: tuple[Trial, ...]) -> str:
     """The test accuracy at the end, and by how much it has risen since memorising."""
     return (
         f"test accuracy at the end {percent(trial.final(TEST) for trial in trials)}, change since memorising "
@@ -91,7 +91,7 @@ def accuracy_words(trials: tuple[TrialEvidence, ...]) -> str:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a side: accuracies, and the share of collapsed rows."""
     panels = figure.subplots(1, 2, sharey=True)
     for axes, trials, name in zip(panels, groups(evidence), ("without decay", "with decay"), strict=True):
@@ -100,7 +100,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
         legend(panels[0], loc="center left")
 
 
-def _draw_side(axes: Axes, trials: tuple[TrialEvidence, ...], name: str) -> None:
+def _draw_side(axes: Axes, trials: tuple[Trial, ...], name: str) -> None:
     if not trials:
         not_run(axes, f"{name}: not run")
         return

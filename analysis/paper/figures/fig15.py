@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.data.evidence import Evidence, TrialEvidence, thousands
+from analysis.data.sweep import Sweep, Trial, thousands
 from analysis.diagram.tables import with_interval
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
@@ -21,12 +21,12 @@ DECAY, ORTHOGONAL = "AdamW", "⊥AdamW"
 ORTHOGONAL_COLOUR = COLOURS[1]
 
 
-def decays(evidence: Evidence) -> list[float]:
+def decays(evidence: Sweep) -> list[float]:
     """The decays of the sweep, ascending."""
     return sorted(float(value) for value in evidence.values("weight_decay"))
 
 
-def t_gen(trial: TrialEvidence) -> float:
+def t_gen(trial: Trial) -> float:
     """The first measurement of a sustained test accuracy of .95; infinite: not by tau; NaN: not followed to tau."""
     event = trial.event("t_gen", GEN_THRESHOLD)
     if event.occurred:
@@ -34,12 +34,12 @@ def t_gen(trial: TrialEvidence) -> float:
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
-def times(trials: Sequence[TrialEvidence]) -> list[float]:
+def times(trials: Sequence[Trial]) -> list[float]:
     """The time of every trial."""
     return [t_gen(trial) for trial in trials]
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """U-shape and failure at the large end seed by seed; ⊥AdamW against the best decay as a paired contrast."""
     listed = decays(evidence)
     at_decay = {decay: evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in listed}
@@ -73,7 +73,7 @@ def u_shaped(path: Sequence[float]) -> Told:
     return min(path[1:-1]) < min(path[0], path[-1])
 
 
-def contrast_words(evidence: Evidence) -> str:
+def contrast_words(evidence: Sweep) -> str:
     """⊥AdamW minus the decay that is best on the other seeds, in steps of the restricted mean."""
     ours = evidence.by_seed(arm=ORTHOGONAL)
     groups = [evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in decays(evidence)]
@@ -96,7 +96,7 @@ def contrast_words(evidence: Evidence) -> str:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: time to generalise over the decay; right: the test accuracies."""
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _draw_times(left, evidence)
@@ -111,7 +111,7 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     legend(right, loc="upper left")
 
 
-def _draw_times(axes: Axes, evidence: Evidence) -> None:
+def _draw_times(axes: Axes, evidence: Sweep) -> None:
     listed, tau = decays(evidence), evidence.trials[0].horizon_steps
     tidy(axes, "Steps to a test accuracy of 95 %", xlabel="weight decay", ylabel="steps (log scale)")
     axes.set_yscale("log")

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, LAPTOP, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial
 from analysis.drawing.bands import (
     COLOURS,
     accuracy_axis,
@@ -37,7 +37,7 @@ ONSET_LEVELS = {FULL: 0.5, LAPTOP: 0.01}
 """Collapse has begun when more than this share of the training rows has collapsed; few have in a laptop's steps."""
 
 
-def delayed(plain: TrialEvidence, tempered: TrialEvidence, level: float) -> Told:
+def delayed(plain: Trial, tempered: Trial, level: float) -> Told:
     """Whether collapse begins later with the temperature."""
     first, second = collapse_onset(plain, COLLAPSE, level), collapse_onset(tempered, COLLAPSE, level)
     if second <= first:
@@ -45,7 +45,7 @@ def delayed(plain: TrialEvidence, tempered: TrialEvidence, level: float) -> Told
     return True if second < float("inf") or tempered.last_step >= first else None
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """The temperature against the plain softmax of the same seed; the other two against their bounds."""
     plain, tempered = evidence.by_seed(arm=SOFTMAX), evidence.by_seed(arm=TEMPERATURE)
     pairs = [(plain[seed], tempered[seed]) for seed in plain if seed in tempered]
@@ -81,19 +81,19 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def no_collapse(trial: TrialEvidence) -> Told:
+def no_collapse(trial: Trial) -> Told:
     """Whether no row was in collapse at any measurement up to the horizon."""
     if trial.largest(COLLAPSE) > 0:
         return False
     return True if trial.known_until >= trial.horizon_steps else None
 
 
-def onsets(trials: list[TrialEvidence], level: float) -> str:
+def onsets(trials: list[Trial], level: float) -> str:
     """The first steps at which collapse has begun."""
     return f"at {spread_steps(collapse_onset(trial, COLLAPSE, level) for trial in trials)}"
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: accuracies of every arm; right: the share of its training rows in collapse."""
     left, right = figure.subplots(1, 2, sharex=True)
     until = max(trial.horizon_steps for trial in evidence.where())

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, STEP, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, legend, mark_level, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Verdict, judge, per_seed
@@ -14,7 +14,7 @@ ROWS, CLASSES, SEEDS = 500, 113, 5
 BOUND = 1e-12
 
 
-def check() -> Evidence:
+def check() -> Sweep:
     """Random logits through both sides of the proposition, in float64; a trial a seed, a point a scale."""
     import torch
 
@@ -36,11 +36,9 @@ def check() -> Evidence:
             "definition": np.array(formula),
         }
         trials.append(
-            TrialEvidence(
-                trial_id=f"prop1-{seed}", space="prop1", coordinates={"seed": seed}, state="finished", curves=curves
-            )
+            Trial(trial_id=f"prop1-{seed}", space="prop1", coordinates={"seed": seed}, state="finished", curves=curves)
         )
-    return Evidence(size=FULL, trials=tuple(trials))
+    return Sweep(size=FULL, trials=tuple(trials))
 
 
 def stablemax_by_definition(x: np.ndarray) -> np.ndarray:
@@ -51,7 +49,7 @@ def stablemax_by_definition(x: np.ndarray) -> np.ndarray:
     return s / s.sum(axis=-1, keepdims=True)
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Both differences within the bound, seed by seed."""
     trials = evidence.where()
     parts = {
@@ -72,7 +70,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """The largest differences over the scale of the logits."""
     axes = figure.subplots()
     tidy(axes, "Largest difference of any probability", xlabel="standard deviation of the logits", ylabel="difference")

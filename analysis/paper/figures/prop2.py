@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.evidence import FULL, STEP, Evidence, TrialEvidence
+from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, legend, mark_level, tidy
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Verdict, judge
@@ -18,7 +18,7 @@ SEEDS = 5
 BOUND = 1e-6
 
 
-def check() -> Evidence:
+def check() -> Sweep:
     """Random weights and gradients at each angle, in float32; a trial a seed and a variant of ⊥Grad.
 
     ``descent`` is the cosine of −g⊥ and g; ``overlap`` is |θᵀg⊥| / (‖θ‖ ‖g⊥‖), over all weights or the worst tensor.
@@ -51,7 +51,7 @@ def check() -> Evidence:
             curves = {STEP: np.arange(len(SINES), dtype=float), "sine": np.array(SINES), "descent": descent,
                       "overlap": overlap}  # fmt: skip
             trials.append(
-                TrialEvidence(
+                Trial(
                     trial_id=f"prop2-{arm}-{seed}",
                     space="prop2",
                     coordinates={"arm": arm, "seed": seed},
@@ -59,7 +59,7 @@ def check() -> Evidence:
                     curves=curves,
                 )
             )
-    return Evidence(size=FULL, trials=tuple(trials))
+    return Sweep(size=FULL, trials=tuple(trials))
 
 
 def _at_angle(weights: dict, noise: dict, sine: float, parts: list[list[str]]) -> dict[str, np.ndarray]:
@@ -83,7 +83,7 @@ def _cosine(left: np.ndarray, right: np.ndarray) -> float:
     return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Descent and orthogonality, seed by seed: a seed holds where every variant of ⊥Grad does at every angle."""
     seeds = evidence.values("seed")
     of_seed = {seed: evidence.where(seed=seed) for seed in seeds}
@@ -103,7 +103,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: how steeply −g⊥ descends; right: what is left along the weights."""
     left, right = figure.subplots(1, 2)
     sines = np.array(SINES)

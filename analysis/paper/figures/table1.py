@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.data.evidence import FULL, Evidence, TrialEvidence, thousands
+from analysis.data.sweep import FULL, Sweep, Trial, thousands
 from analysis.drawing.bands import COLOURS, EPOCH, draw_band, late_range, legend, over_epochs, tidy
 from analysis.drawing.forest import ForestGroup, ForestRow, draw_forest
 from analysis.paper.figure import PaperFigure
@@ -116,16 +116,16 @@ ARM_COLOURS = {
 }
 
 
-def trials_of(evidence: Evidence, column: Column, arm: str) -> tuple[TrialEvidence, ...]:
+def trials_of(evidence: Sweep, column: Column, arm: str) -> tuple[Trial, ...]:
     """The begun trials of a method on a data set."""
     return tuple(trial for trial in evidence.where() if trial.space == column.space and trial.arm == arm)
 
 
-def _begun(evidence: Evidence, column: Column) -> bool:
+def _begun(evidence: Sweep, column: Column) -> bool:
     return any(trials_of(evidence, column, arm) for arm in column.published)
 
 
-def compared(evidence: Evidence, column: Column, arm: str) -> Comparison | None:
+def compared(evidence: Sweep, column: Column, arm: str) -> Comparison | None:
     """A method beside the baseline (or the baseline beside itself); None where either was not begun."""
     return compare(trials_of(evidence, column, arm), trials_of(evidence, column, BASELINE), column.measure)
 
@@ -133,7 +133,7 @@ def compared(evidence: Evidence, column: Column, arm: str) -> Comparison | None:
 # --- verdict ------------------------------------------------------------------------------------------------------
 
 
-def verdict(evidence: Evidence) -> Verdict:
+def verdict(evidence: Sweep) -> Verdict:
     """Every claim by the interval of its difference; the rest is told."""
     claims = [_claim(evidence, column, arm, region) for column in TABLE for arm, region in column.claims.items()]
     text = next(column for column in TABLE if ATTENTION in column.published)
@@ -154,7 +154,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-def _claim(evidence: Evidence, column: Column, arm: str, region: tuple[float, float]) -> Claim:
+def _claim(evidence: Sweep, column: Column, arm: str, region: tuple[float, float]) -> Claim:
     text = f"{column.name}: {arm} is {WORDS[region]}"
     found = compared(evidence, column, arm)
     if found is None:
@@ -181,7 +181,7 @@ def _why_open(found: Comparison) -> str:
     return "the interval lies partly inside and partly outside"
 
 
-def _numbers(evidence: Evidence, column: Column, arm: str, found: Comparison) -> str:
+def _numbers(evidence: Sweep, column: Column, arm: str, found: Comparison) -> str:
     on = "" if _ran_on(evidence, column) == column.name else f"on {_ran_on(evidence, column)}"
     when = "" if found.complete else place_words(trials_of(evidence, column, arm)[0], found.step)
     published = f"in the paper {signed(column.published_difference(arm), 2)}"
@@ -195,7 +195,7 @@ def _numbers(evidence: Evidence, column: Column, arm: str, found: Comparison) ->
     )
 
 
-def _state_words(evidence: Evidence, column: Column) -> str:
+def _state_words(evidence: Sweep, column: Column) -> str:
     """Training accuracy, collapsed rows and the deviation of a row's logits at the last measurement, by method."""
     parts = []
     for arm in column.published:
@@ -206,7 +206,7 @@ def _state_words(evidence: Evidence, column: Column) -> str:
     return "; ".join(parts)
 
 
-def place_words(trial: TrialEvidence, step: float) -> str:
+def place_words(trial: Trial, step: float) -> str:
     """``after 15 of 100 epochs``; for a run of about one, ``at step 500 of 900``."""
     an_epoch = trial.last_step / trial.final(EPOCH) if trial.final(EPOCH) > 0 else math.nan
     if not trial.horizon_steps / an_epoch >= 2:
@@ -223,7 +223,7 @@ def seeds_words(values: Iterable[float]) -> str:
 # --- picture ------------------------------------------------------------------------------------------------------
 
 
-def draw(evidence: Evidence, figure: SubFigure) -> None:
+def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Above, the accuracy over the run on each data set that was begun; below, Table 1 with the differences drawn."""
     begun = [column for column in TABLE if _begun(evidence, column)]
     names = [column.name for column in begun]
@@ -240,8 +240,8 @@ def draw(evidence: Evidence, figure: SubFigure) -> None:
     )
 
 
-def _draw_curves(axes: Axes, evidence: Evidence, column: Column) -> None:
-    shown: list[TrialEvidence] = []
+def _draw_curves(axes: Axes, evidence: Sweep, column: Column) -> None:
+    shown: list[Trial] = []
     for arm in column.published:
         trials = [over_epochs(trial) for trial in trials_of(evidence, column, arm)]
         draw_band(axes, trials, column.measure, colour=ARM_COLOURS[arm], label=arm)
@@ -254,11 +254,11 @@ def _draw_curves(axes: Axes, evidence: Evidence, column: Column) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _ran_on(evidence: Evidence, column: Column) -> str:
+def _ran_on(evidence: Sweep, column: Column) -> str:
     return column.name if evidence.size == FULL else column.laptop_name
 
 
-def _group(evidence: Evidence, column: Column) -> ForestGroup:
+def _group(evidence: Sweep, column: Column) -> ForestGroup:
     found = {arm: compared(evidence, column, arm) for arm in column.published}
     notes = ["top-5"] if column.measure == TOP5 else []
     if not _begun(evidence, column):

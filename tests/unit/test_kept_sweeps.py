@@ -1,4 +1,4 @@
-"""Evidence: the same from a ledger and from its file, and honest about what was not followed."""
+"""Sweep: the same from a ledger and from its file, and honest about what was not followed."""
 
 import dataclasses
 import json
@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.data.evidence import Evidence, EvidenceError, TrialEvidence, collect, read, rounded, save, sweep_name
+from analysis.data.kept import collect, read_kept, rounded, save, sized_name
+from analysis.data.sweep import Sweep, SweepError, Trial
 from pipeline.ledger import Ledger
 from tests.synthetic import fill_ledger, make_trial
 from tests.synthetic_evidence import made_trial
@@ -15,7 +16,7 @@ from tests.synthetic_evidence import made_trial
 COLUMNS = ("train_accuracy", "test_accuracy", "parameter_norm", "absent")
 
 
-def same(left: Evidence, right: Evidence) -> bool:
+def same(left: Sweep, right: Sweep) -> bool:
     """Equal in everything; arrays where NaN equals NaN."""
     plain = [[dataclasses.replace(trial, curves={}) for trial in each.trials] for each in (left, right)]
     assert (left.size, plain[0]) == (right.size, plain[1])
@@ -45,7 +46,7 @@ def test_what_is_collected_is_what_is_read_back(ledger, tmp_path):
     found = collect(ledger, "fig99_made_up", "full", COLUMNS)
     path = save(found, "fig99_made_up_full", tmp_path)
     assert path.name == "fig99_made_up_full.parquet"
-    kept = read("fig99_made_up_full", tmp_path)
+    kept = read_kept("fig99_made_up_full", tmp_path)
     assert kept is not None
     assert same(found, kept)
     assert found.trials[0].config["task"]["p"] == 113
@@ -71,9 +72,9 @@ def test_a_trial_that_nobody_has_begun_is_there(ledger):
 def test_a_sweep_that_the_ledger_does_not_know_is_empty(ledger, tmp_path):
     assert not collect(ledger, "fig99_made_up", "laptop", COLUMNS)
     assert not collect(ledger, "fig99_made_up", "full", COLUMNS, sized=False)
-    assert read("nothing", tmp_path) is None
-    assert sweep_name("a", "full") == "a_full"
-    assert sweep_name("a", "full", sized=False) == "a"
+    assert read_kept("nothing", tmp_path) is None
+    assert sized_name("a", "full") == "a_full"
+    assert sized_name("a", "full", sized=False) == "a"
 
 
 def test_what_another_sweep_followed_further_is_cut(tmp_path):
@@ -103,14 +104,14 @@ def test_each_arm_has_the_horizon_that_its_space_asks(tmp_path):
 
 def test_a_file_that_is_no_evidence(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"nonsense")
-    with pytest.raises(EvidenceError, match=r"x\.parquet: cannot be read"):
-        read("x", tmp_path)
+    with pytest.raises(SweepError, match=r"x\.parquet: cannot be read"):
+        read_kept("x", tmp_path)
 
 
 def test_extra_arrays_of_any_length_are_kept(tmp_path):
     trial = made_trial("a", {"seed": 0})
     trial = dataclasses.replace(trial, curves={**trial.curves, "plane": np.array([1.0, np.nan, 3.0])})
-    kept = read(save(Evidence(size="laptop", trials=(trial,)), "x", tmp_path).stem, tmp_path)
+    kept = read_kept(save(Sweep(size="laptop", trials=(trial,)), "x", tmp_path).stem, tmp_path)
     assert kept is not None
     np.testing.assert_array_equal(kept.trials[0].curves["plane"], [1.0, np.nan, 3.0])
 
@@ -131,7 +132,7 @@ def trial(steps, values, **more):
              "horizon_steps": 1000}  # fmt: skip
     curves = {"step": np.array(steps, dtype=float), "test_accuracy": np.array(values, dtype=float)}
     curves["norm"] = np.arange(len(steps), dtype=float)
-    return TrialEvidence(**(given | more), curves=curves)
+    return Trial(**(given | more), curves=curves)
 
 
 def test_values_at_steps():
@@ -141,8 +142,6 @@ def test_values_at_steps():
     assert math.isnan(found.at("test_accuracy", 41)), "not followed so far"
     assert found.first_reaching("test_accuracy", 0.2) == 10
     assert found.first_reaching("test_accuracy", 0.7) == math.inf
-    assert found.first_below("test_accuracy", 0.1) == 0
-    assert found.first_below("norm", -1) == math.inf
 
 
 def test_a_trial_that_was_stopped_on_success_keeps_its_accuracy():
@@ -153,7 +152,7 @@ def test_a_trial_that_was_stopped_on_success_keeps_its_accuracy():
 
 
 def test_a_column_that_was_not_asked_for():
-    with pytest.raises(EvidenceError, match="train_loss: not among the figure's columns"):
+    with pytest.raises(SweepError, match="train_loss: must be one of the columns that were read"):
         trial([0, 1], [0, 1]).measured("train_loss")
 
 
@@ -162,9 +161,9 @@ def test_events_are_the_engines():
     event = found.event("t_gen", 0.5)
     assert event.occurred
     assert event.low_steps <= 500 <= event.high_steps * 1.1
-    assert found.outcome(0.3).event("t_gen", 0.3).high_steps <= event.high_steps
-    with pytest.raises(EvidenceError, match="has no accuracies"):
-        TrialEvidence(trial_id="t", space="s", coordinates={}).event("t_gen", 0.5)
+    assert found.event("t_gen", 0.3).high_steps <= event.high_steps
+    with pytest.raises(SweepError, match="has no accuracies"):
+        Trial(trial_id="t", space="s", coordinates={}).event("t_gen", 0.5)
 
 
 # --- many trials --------------------------------------------------------------------------------------------------
@@ -178,8 +177,8 @@ def evidence():
         for decay in (0.5, 1.0)
         for seed in range(3)
     ]
-    trials.append(TrialEvidence(trial_id="z", space="x", coordinates={"arm": "x", "seed": 9}, horizon_steps=1000))
-    return Evidence(size="full", trials=tuple(trials))
+    trials.append(Trial(trial_id="z", space="x", coordinates={"arm": "x", "seed": 9}, horizon_steps=1000))
+    return Sweep(size="full", trials=tuple(trials))
 
 
 def test_choosing_trials(evidence):
@@ -191,9 +190,9 @@ def test_choosing_trials(evidence):
     assert evidence.values("weight_decay") == (0.5, 1.0)
     assert [*evidence.by_seed(arm="y", weight_decay=0.5)] == [0, 1, 2]
     assert evidence.trials[0].setting == {"arm": "x", "optimizer.weight_decay": 0.5}
-    with pytest.raises(EvidenceError, match="leaves more than one trial to seed 0"):
+    with pytest.raises(SweepError, match="leaves more than one trial to seed 0"):
         evidence.by_seed(arm="y")
-    with pytest.raises(EvidenceError, match=r"weight_decoy: no axis of this evidence; it has: arm, optimizer\.weight"):
+    with pytest.raises(SweepError, match=r"weight_decoy: must be an axis of the sweep: arm, optimizer\.weight"):
         evidence.where(weight_decoy=1)
 
 
@@ -204,12 +203,12 @@ def test_split_and_initialisation_are_replicates():
 
 
 def test_the_extent_says_how_far_it_got(evidence):
-    assert Evidence(size="full").extent() == "nothing was run"
+    assert Sweep(size="full").extent() == "nothing was run"
     assert evidence.extent() == "3 of 4 seeds, 12 of 13 trials begun, all 1\u202f000 steps"
 
     def of(*until, **more):
         trials = [made_trial(f"{k}", {"seed": k}, until=share, **more) for k, share in enumerate(until)]
-        return Evidence(size="full", trials=tuple(trials)).extent()
+        return Sweep(size="full", trials=tuple(trials)).extent()
 
     assert of(0.25) == "1 seed, 250 of 1\u202f000 steps"
     assert of(0.25, 1.0, 0.25) == "3 seeds, 250 of 1\u202f000 steps in 2 trials"
@@ -220,6 +219,6 @@ def test_the_extent_says_how_far_it_got(evidence):
 
 def test_coordinates_survive_as_they_are(tmp_path):
     trial = made_trial("a", {"arm": "⊥AdamW", "decay": 1.0, "seed": 2, "flag": True, "none": None})
-    kept = read(save(Evidence(size="full", trials=(trial,)), "x", tmp_path).stem, tmp_path)
+    kept = read_kept(save(Sweep(size="full", trials=(trial,)), "x", tmp_path).stem, tmp_path)
     assert kept is not None
     assert json.dumps(dict(kept.trials[0].coordinates)) == json.dumps(dict(trial.coordinates))
