@@ -34,6 +34,7 @@ from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import Origin
+from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialRow, TrialState
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ class Sweep:
         if self.settings.local:
             from pipeline.execution.local_runner import run_local
 
-            origin = RowOrigin.of_this_process()
-            run_local(
-                self._dispatcher(plan, view, sync), writer=self.ledger, provenance=origin, device=self.settings.device
-            )
+            run_local(self._dispatcher(plan, view, sync), store=self.ledger, provenance=RowOrigin.of_this_process())
             return
         from pipeline.execution import ray_runner as launch
 
@@ -216,9 +214,8 @@ class Sweep:
                 plan = self.plan()
             launch.run_on_ray(
                 self._dispatcher(plan, view, sync),
-                writer=self.ledger,
+                store=self.ledger,
                 provenance=RowOrigin.of_this_process(),
-                device=self.settings.device,
                 workers=self.settings.workers or 1,
                 cpus_per_cohort=cpus,
                 gpus_per_cohort=gpus,
@@ -236,7 +233,8 @@ class Sweep:
             origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(collect())),
             watchers=[view] if sync is None else [view, _Submit(sync)],
             source=self._source(view.tally),
-            stop_at=time.time() + 3600 * max_hours if max_hours else None,
+            device=self.settings.device,
+            deadline=time.time() + 3600 * max_hours if max_hours else None,
         )
 
     def _again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
@@ -394,7 +392,7 @@ class _Submit:
     def __init__(self, sync: BackgroundSync) -> None:
         self._sync = sync
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[Any]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[Any]) -> None:
         """Nothing to mirror before a trial has ended."""
 
     def ended(self, states: Mapping[str, str]) -> None:

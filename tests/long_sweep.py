@@ -10,8 +10,8 @@ OFTEN = """
 import sys
 from pipeline.execution import ray_environment as ray_settings
 ray_settings.prepare(None)
-from trainables.runtime import trainable
-trainable.CHECKPOINT_EVERY_S = 2.0
+from pipeline.execution import dispatch
+dispatch.CHECKPOINT_EVERY_S = 2.0
 from pipeline.sweep import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -18,13 +18,14 @@ from pipeline.plan import CohortPlan
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
-from trainables.runtime.rows import ErrorKind, TrialRow, TrialState, Writer
+from trainables.runtime.job import CHECKPOINT_EVERY_S, CohortJob
+from trainables.runtime.rows import ErrorKind, TrialRow, TrialState, TrialStore
 
 LOST_WORKER_RETRIES = 3
 
 
-class Store(Writer, Protocol):
-    """What is needed of the ledger here."""
+class Store(TrialStore, Protocol):
+    """A store that knows the rows too."""
 
     def trials(self, trial_ids: Collection[str] | None = None) -> dict[str, TrialRow]:
         """The latest row of each trial."""
@@ -33,7 +34,7 @@ class Store(Writer, Protocol):
 class Watcher(Protocol):
     """Who wants to know how the run goes: the live view, and whoever mirrors ended trials elsewhere."""
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """The members' state, every few seconds and at their end."""
 
     def ended(self, states: Mapping[str, str]) -> None:
@@ -75,19 +76,21 @@ class Dispatcher:
 
     :param again: plans what is left of some trials, in cohorts of at most so many.
     :param origin: for the rows of failed trials, which no worker commits.
-    :param stop_at: a Unix time after which no new cohort starts; running ones see to it themselves.
+    :param device: of the jobs, as torch names it.
+    :param deadline: a Unix time after which no new cohort starts; running ones see to it themselves.
     """
 
     def __init__(
         self,
         cohorts: Iterable[CohortPlan],
         *,
+        device: str,
         store: Store,
         again: Callable[[Sequence[TrialConfig], int], Sequence[CohortPlan]],
         origin: Callable[[TrialConfig], Origin],
         watchers: Sequence[Watcher] = (),
         source: Source | None = None,
-        stop_at: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         self._queue = deque(cohorts)
         self._store = store
@@ -95,16 +98,17 @@ class Dispatcher:
         self._origin = origin
         self._watchers = watchers
         self._source = source
-        self.stop_at = stop_at
+        self._device = device
+        self._deadline = deadline
         self._running = 0
         self._lost: Counter[str] = Counter()
         self._largest: dict[str, int] = {}
         """What was found to fit in memory, by cohort key."""
         self._told: set[str] = set()
 
-    def next(self) -> CohortPlan | None:
-        """The next cohort to run; None when there is none now (:attr:`open` tells whether there may be later)."""
-        if self.stop_at is not None and time.time() >= self.stop_at:
+    def next(self) -> CohortJob | None:
+        """The next cohort to run; None when there is none now (:attr:`open` says whether there may be later)."""
+        if self._late():
             self._queue.clear()
             return None
         if not self._queue and self._source is not None:
@@ -119,35 +123,40 @@ class Dispatcher:
             self._queue.appendleft(rest)
             cohort = replace(cohort, trials=cohort.trials[:largest], predicted_s=cohort.predicted_s * share)
         self._running += 1
-        return cohort
+        return CohortJob(
+            trials=cohort.trials,
+            start_step=cohort.start_step,
+            device=self._device,
+            deadline=self._deadline,
+            checkpoint_every_s=CHECKPOINT_EVERY_S,
+        )
 
     @property
     def open(self) -> bool:
         """Whether a cohort is running or will still come."""
         if self._running or self._queue:
             return True
-        late = self.stop_at is not None and time.time() >= self.stop_at
-        return self._source is not None and not self._source.exhausted and not late
+        return self._source is not None and not self._source.exhausted and not self._late()
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """Pass on where the members of a running cohort stand."""
         for watcher in self._watchers:
-            watcher.reported(cohort, statuses)
+            watcher.reported(job, statuses)
         self._tell_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
 
-    def settle(self, cohort: CohortPlan, error: CohortError | None = None) -> None:
+    def settle(self, job: CohortJob, error: CohortError | None = None) -> None:
         """Take a cohort back: it is done, or something went wrong with it."""
         if error is not None:
-            for trials, size in self._retries(cohort, error):
+            for trials, size in self._retries(job, error):
                 # First in the queue: what failed once is better known early.
                 self._queue.extendleft(reversed(self._again(trials, size)))
         self._running -= 1
 
-    def _retries(self, cohort: CohortPlan, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
+    def _retries(self, job: CohortJob, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
         """What is to be planned again after an error, and in cohorts of which size."""
-        size = len(cohort.trials)
-        left = [trial for plan in self._again(cohort.trials, size) for trial in plan.trials]
-        done = {trial.trial_id for trial in cohort.trials} - {trial.trial_id for trial in left}
+        size = len(job.trials)
+        left = [trial for plan in self._again(job.trials, size) for trial in plan.trials]
+        done = {trial.trial_id for trial in job.trials} - {trial.trial_id for trial in left}
         self._tell_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
             return
@@ -160,10 +169,13 @@ class Dispatcher:
             self._fail(left[0], error)
         elif error.kind == ErrorKind.OUT_OF_MEMORY:
             half = (size + 1) // 2
-            self._largest[cohort.trials[0].cohort_key] = half
+            self._largest[job.trials[0].cohort_key] = half
             yield left, half
         else:
             yield left, 1
+
+    def _late(self) -> bool:
+        return self._deadline is not None and time.time() >= self._deadline
 
     def _fail(self, trial: TrialConfig, error: CohortError) -> None:
         row = self._store.trials([trial.trial_id]).get(trial.trial_id)

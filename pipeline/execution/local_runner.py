@@ -4,30 +4,19 @@ from contextlib import closing
 
 from pipeline.execution.dispatch import Dispatcher
 from trainables.runtime.cohort_run import CohortError, CohortRun, Provenance
-from trainables.runtime.rows import Writer
+from trainables.runtime.rows import TrialStore
 
 REPORT_EVERY_S = 1.0
 
 
-def run_local(dispatcher: Dispatcher, *, writer: Writer, provenance: Provenance, device: str) -> None:
-    """Run until the dispatcher has nothing left; errors of a cohort go to it, as on Ray."""
-    while dispatcher.open:
-        cohort = dispatcher.next()
-        if cohort is None:
-            return
+def run_local(dispatcher: Dispatcher, *, store: TrialStore, provenance: Provenance) -> None:
+    """Run until the dispatcher has nothing left; it handles the errors of a cohort, as on Ray."""
+    while (job := dispatcher.next()) is not None:
         try:
-            run = CohortRun(
-                cohort.trials,
-                device=device,
-                writer=writer,
-                provenance=provenance,
-                start_step=cohort.start_step,
-                deadline=dispatcher.stop_at,
-            )
-            with closing(run):
+            with closing(CohortRun(job, store=store, provenance=provenance)) as run:
                 while not run.done:
-                    dispatcher.reported(cohort, run.run(REPORT_EVERY_S))
+                    dispatcher.reported(job, run.run(REPORT_EVERY_S))
         except Exception as error:  # Whatever it is, it is one cohort's: the others go on.
-            dispatcher.settle(cohort, CohortError.of(error))
+            dispatcher.settle(job, CohortError.of(error))
         else:
-            dispatcher.settle(cohort)
+            dispatcher.settle(job)

@@ -19,11 +19,11 @@ from ray.tune.search import Searcher
 
 from pipeline.execution.dispatch import Dispatcher
 from pipeline.execution.ray_environment import RayAddressError
-from pipeline.plan import CohortPlan
 from pipeline.terminal.flags import gpu_slots
 from trainables.runtime.cohort_run import CohortError, Provenance
-from trainables.runtime.rows import ErrorKind, Writer
-from trainables.runtime.trainable import STATUSES, CohortTrainable, cohort_config
+from trainables.runtime.job import CohortJob
+from trainables.runtime.rows import ErrorKind, TrialStore
+from trainables.runtime.trainable import JOB, STATUSES, CohortTrainable
 
 
 def start(
@@ -63,17 +63,16 @@ def cluster_slots(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
 def run_on_ray(
     dispatcher: Dispatcher,
     *,
-    writer: Writer,
+    store: TrialStore,
     provenance: Provenance,
-    device: str,
     workers: int,
     cpus_per_cohort: float,
     gpus_per_cohort: float,
 ) -> None:
     """Run until the dispatcher has nothing left, ``workers`` cohorts at a time as the resources allow."""
-    hand_out = _HandOut(dispatcher, device)
+    searcher = _DispatchSearcher(dispatcher)
     trainable = tune.with_resources(
-        tune.with_parameters(CohortTrainable, writer=writer, provenance=provenance),
+        tune.with_parameters(CohortTrainable, store=store, provenance=provenance),
         {"cpu": cpus_per_cohort, "gpu": gpus_per_cohort},
     )
     scratch = tempfile.mkdtemp(prefix="grokscape-tune-")
@@ -81,7 +80,7 @@ def run_on_ray(
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=tune.search.ConcurrencyLimiter(hand_out, max_concurrent=2 * workers),
+                search_alg=tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * workers),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_short_name,
@@ -91,7 +90,7 @@ def run_on_ray(
                 name="cohorts",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_TakeBack(dispatcher, hand_out)],
+                callbacks=[_DispatchCallback(dispatcher, searcher)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
@@ -128,25 +127,22 @@ class _OfThisProcess:
         return object, ()
 
 
-class _HandOut(_OfThisProcess, Searcher):
-    """The dispatcher's queue, as Tune asks for it."""
+class _DispatchSearcher(_OfThisProcess, Searcher):
+    """Hands out the dispatcher's queue, as Tune asks for it."""
 
-    def __init__(self, dispatcher: Dispatcher, device: str) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self._dispatcher = dispatcher
-        self._device = device
-        self.cohorts: dict[str, CohortPlan] = {}
+        self.jobs: dict[str, CohortJob] = {}
         """The cohorts that are running, by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
         """The next cohort; None when there is none now, ``FINISHED`` when none will come."""
-        cohort = self._dispatcher.next()
-        if cohort is None:
+        job = self._dispatcher.next()
+        if job is None:
             return None if self._dispatcher.open else Searcher.FINISHED
-        self.cohorts[trial_id] = cohort
-        return cohort_config(
-            cohort.trials, start_step=cohort.start_step, device=self._device, deadline=self._dispatcher.stop_at
-        )
+        self.jobs[trial_id] = job
+        return {JOB: job.to_text()}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """The callback, which sees the error, settles it."""
@@ -155,24 +151,24 @@ class _HandOut(_OfThisProcess, Searcher):
         """Nothing to save: the ledger is the state."""
 
 
-class _TakeBack(_OfThisProcess, tune.Callback):
-    """Passes results on, and takes cohorts back when they are done or have failed."""
+class _DispatchCallback(_OfThisProcess, tune.Callback):
+    """Passes results on to the dispatcher, and returns cohorts to it when they are done or have failed."""
 
-    def __init__(self, dispatcher: Dispatcher, hand_out: _HandOut) -> None:
+    def __init__(self, dispatcher: Dispatcher, searcher: _DispatchSearcher) -> None:
         self._dispatcher = dispatcher
-        self._hand_out = hand_out
+        self._searcher = searcher
 
     def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
         """The members' state, every few seconds."""
-        self._dispatcher.reported(self._hand_out.cohorts[trial.trial_id], result[STATUSES])
+        self._dispatcher.reported(self._searcher.jobs[trial.trial_id], result[STATUSES])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The cohort is done."""
-        self._dispatcher.settle(self._hand_out.cohorts.pop(trial.trial_id))
+        self._dispatcher.settle(self._searcher.jobs.pop(trial.trial_id))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The cohort went wrong."""
-        self._dispatcher.settle(self._hand_out.cohorts.pop(trial.trial_id), _error_of(trial))
+        self._dispatcher.settle(self._searcher.jobs.pop(trial.trial_id), _error_of(trial))
 
 
 def _error_of(trial: Trial) -> CohortError:

@@ -21,10 +21,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.plan import CohortPlan
 from pipeline.plan.planning import duration
 from pipeline.terminal.phase_map import PhaseMap, legend
 from trainables.runtime.cohort_run import MemberStatus
+from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
 
 RATE_WINDOW_S = 30.0
@@ -74,11 +74,11 @@ class Tally:
         if state != TrialState.FAILED:
             self.cached.add(trial_id)
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """Where the members of a cohort stand."""
         for status in statuses:
-            before = self._steps.get(status.trial_id, cohort.start_step)
-            self._done_steps += max(0, status.step - max(before, cohort.start_step))
+            before = self._steps.get(status.trial_id, job.start_step)
+            self._done_steps += max(0, status.step - max(before, job.start_step))
             self._steps[status.trial_id] = max(before, status.step)
             state = self.states.get(status.trial_id, ("", ""))[0]
             # That a trial has ended is told by `ended`, once.
@@ -220,9 +220,9 @@ class SilentView:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """See :class:`pipeline.execution.dispatch.Watcher`."""
-        self.tally.reported(cohort, statuses)
+        self.tally.reported(job, statuses)
         for note in dict.fromkeys(note for status in statuses for note in status.notes):
             self.tally.notes.append(f"{statuses[0].trial_id[:8]}: {note}")
             self.noted(self.tally.notes[-1])
@@ -255,8 +255,8 @@ class PlainView(SilentView):
         self._clock = clock
         self._last_s = clock()
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
-        super().reported(cohort, statuses)
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
+        super().reported(job, statuses)
         if self._clock() - self._last_s >= PLAIN_EVERY_S:
             self._say()
 
@@ -288,9 +288,9 @@ class LiveView(SilentView):
         """The screen is refreshed by a thread of its own."""
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=False)
 
-    def reported(self, cohort: CohortPlan, statuses: Sequence[MemberStatus]) -> None:
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         with self._lock:
-            super().reported(cohort, statuses)
+            super().reported(job, statuses)
 
     def noted(self, note: str) -> None:
         self._console.print(f"note: {note}", markup=False, highlight=False)

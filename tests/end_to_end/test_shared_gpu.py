@@ -56,12 +56,11 @@ if __name__ == "__main__":
     launch.start(None, cpus=4, gpus=1)
     slots = launch.cluster_slots(1.0, 0.25), launch.cluster_slots(1.0, 1.0)
     cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
-    dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None)
+    dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None, device="cpu")
     launch.run_on_ray(
         dispatcher,
-        writer=ledger,
+        store=ledger,
         provenance=Told(Path.cwd()),
-        device="cpu",
         workers=4,
         cpus_per_cohort=1.0,
         gpus_per_cohort=0.25,

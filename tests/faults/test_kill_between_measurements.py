@@ -10,9 +10,10 @@ from tests.sweep_runs import contents, run_sweep, write_space
 FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--cohort-size", "1")
 OFTEN = """
 import os, signal, sys
+from pipeline.execution import dispatch
 from trainables.runtime import cohort_run as lockstep
 lockstep.SLICE_S, lockstep.COMMIT_SHARE = 0.01, 0
-lockstep.CohortRun.__init__.__kwdefaults__["checkpoint_every_s"] = 0
+dispatch.CHECKPOINT_EVERY_S = 0
 commit = lockstep.CohortRun._commit
 
 def commit_and_die(run):

@@ -20,6 +20,7 @@ from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps
 from trainables.runtime.cohort_run import CohortRun, Origin
+from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
 
 MOMENTUM = SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
@@ -127,9 +128,8 @@ def test_a_run_from_its_beginning_to_its_end():
     values = {name: getattr(config, name) for name in ("optimizer", "norm", "measuring", "horizon_steps")}
     for each in (config, Alone(**values)):
         writer = Memory()
-        with closing(
-            CohortRun([each], device="cpu", writer=writer, provenance=lambda *_: Origin("cpu", "hash", "{}"))
-        ) as run:
+        job, provenance = CohortJob(trials=(each,), device="cpu"), lambda *_: Origin("cpu", "hash", "{}")
+        with closing(CohortRun(job, store=writer, provenance=provenance)) as run:
             while not run.done:
                 run.run(60.0)
         found.append(writer)

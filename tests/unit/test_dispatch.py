@@ -79,7 +79,7 @@ def watcher():
 def dispatcher(store, watcher, *cohorts, **options):
     plans = [CohortPlan(tuple(trials), 0, 1.0) for trials in cohorts]
     origin = lambda trial: Origin("cpu:here", "hash", "{}")  # noqa: E731
-    return Dispatcher(plans, store=store, again=store.again, origin=origin, watchers=[watcher], **options)
+    return Dispatcher(plans, store=store, again=store.again, origin=origin, watchers=[watcher], device="cpu", **options)
 
 
 def drain(queue, store, fate):
@@ -185,7 +185,7 @@ def test_a_trial_whose_data_are_not_there_fails_by_itself(store, watcher, monkey
 
 
 def test_after_the_time_is_up_nothing_starts(store, watcher):
-    queue = dispatcher(store, watcher, TRIALS[:1], TRIALS[1:2], stop_at=time.time() + 0.2)
+    queue = dispatcher(store, watcher, TRIALS[:1], TRIALS[1:2], deadline=time.time() + 0.2)
     cohort = queue.next()
     time.sleep(0.3)
     assert queue.next() is None
@@ -224,7 +224,7 @@ def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
 
     store = Refusing()
     queue = dispatcher(store, watcher, TRIALS[:2])
-    run_local(queue, writer=store, provenance=lambda trial, device: Origin("cpu", "", "{}"), device="cpu")
+    run_local(queue, store=store, provenance=lambda trial, device: Origin("cpu", "", "{}"))
     assert [row.error for row in store.rows.values()] == ["OSError: the disk is full"] * 2
     assert set(watcher.states.values()) == {"failed"}
 

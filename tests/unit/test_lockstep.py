@@ -17,6 +17,7 @@ from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
 from trainables.runtime import cohort_run as lockstep
 from trainables.runtime.cohort_run import CohortError, CohortRun, Origin, StaleCheckpointError
+from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import Checkpoint
 
 BASE = GrokkingTrial(
@@ -83,7 +84,7 @@ class Memory:
 
 def start(trials, writer, **options):
     provenance = lambda trial, device: Origin("cpu:test", "source", '{"place": "here"}')  # noqa: E731
-    return CohortRun(trials, device="cpu", writer=writer, provenance=provenance, **options)
+    return CohortRun(CohortJob(trials=tuple(trials), device="cpu", **options), store=writer, provenance=provenance)
 
 
 def finish(trials, writer, **options):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.plan import CohortPlan
 from pipeline.terminal.live_view import LiveView, PlainView, Point, Tally, expected_steps_left
 from pipeline.terminal.phase_map import PhaseMap
 from trainables.runtime.cohort_run import MemberStatus
+from trainables.runtime.job import CohortJob
 
 ARMS = [
     (f"a{wd}{seed}", {"arm": "AdamW", "optimizer.weight_decay": wd, "seed": seed})
@@ -35,7 +35,7 @@ def points(trials, horizon_steps=1000):
     return [Point(trial_id, coordinates, horizon_steps) for trial_id, coordinates in trials]
 
 
-COHORT = CohortPlan((), 0, 1.0)
+COHORT = CohortJob(trials=(), device="cpu")
 
 
 class TestStepsLeft:
@@ -114,7 +114,7 @@ class TestTally:
     def test_a_continued_trial_counts_its_new_steps_only(self):
         clock = Clock()
         tally = Tally(points(ARMS[:1]), clock=clock)
-        cohort = CohortPlan((), 500, 1.0)
+        cohort = CohortJob(trials=(), device="cpu", start_step=500)
         tally.reported(cohort, [status("a00", 500)])
         clock.now = 1.0
         tally.reported(cohort, [status("a00", 510)])

@@ -22,7 +22,8 @@ from trainables.baselines.devices.parallel import LostProcessError
 from trainables.engine.config import canonical_json
 from trainables.engine.events import outcome
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, TrialRow, TrialState, Writer
+from trainables.runtime.job import CohortJob
+from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, TrialRow, TrialState, TrialStore
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
@@ -143,51 +144,39 @@ class _Member:
 
 
 class CohortRun:
-    """The trials of one cohort, trained until each has ended, committing to ``writer`` as it goes.
+    """The trials of one cohort, trained until each has ended, committing to ``store`` as it goes.
 
-    :param trials: share their cohort key, and so their horizon, measuring and stopping.
-    :param start_step: 0, or the step of the members' checkpoints (which the writer has).
+    :param store: has the checkpoints where the job starts from some.
     :param provenance: says where the rows come from; called once a member, in this process.
-    :param deadline: a Unix time after which the run commits and ends, whatever is left to do.
-    :raises StaleCheckpointError: when the checkpoints are not what ``start_step`` promised; plan again.
+    :raises StaleCheckpointError: when the checkpoints are not at the job's ``start_step``; plan again.
 
     Errors of the training itself (no memory, a bug) pass through ``run``; a NaN is not one of them.
     """
 
-    def __init__(
-        self,
-        trials: Sequence[TrialConfig],
-        *,
-        device: str,
-        writer: Writer,
-        provenance: Provenance,
-        start_step: int = 0,
-        checkpoint_every_s: float = 20.0,
-        deadline: float | None = None,
-    ) -> None:
+    def __init__(self, job: CohortJob, *, store: TrialStore, provenance: Provenance) -> None:
         # One thread a cohort: the sums of a step, and so its bits, do not depend on how many cores are free.
         torch.set_num_threads(1)
-        self._device = torch.device(device)
-        self._writer = writer
-        self._checkpoint_every_s = checkpoint_every_s
-        self._deadline = deadline
-        self._members = [_Member(trial, trial.data_fingerprint(), provenance(trial, device)) for trial in trials]
+        self._job = job
+        self._device = torch.device(job.device)
+        self._store = store
+        trials = job.trials
+        self._members = [_Member(trial, trial.data_fingerprint(), provenance(trial, job.device)) for trial in trials]
         self._active = list(self._members)
         """One entry for each slot of the cohort, retired ones included until the cohort is compacted."""
-        self._cohort = type(trials[0]).build(trials, device)
+        self._cohort = type(trials[0]).build(trials, job.device)
         self._horizon = trials[0].horizon_steps
         self._s_per_step = 0.0
         self.steps_done = 0
         """Updates made by this run, summed over its members."""
         schedule = trials[0].measuring.steps(self._horizon).tolist()
         self._places = {step: place for place, step in enumerate(schedule)}
-        if start_step > 0:
+        if job.start_step > 0:
             self._restore(schedule)
         # The present step is looked at too where a member lacks its row, and at the horizon, which ends them all.
         here = self._cohort.step
         looked = here < self._horizon and all(member.measured(here) for member in self._members)
         self._grid = [step for step in schedule if step > here or (step == here and not looked)]
-        self._next_commit = time.monotonic() + checkpoint_every_s
+        self._next_commit = time.monotonic() + job.checkpoint_every_s
 
     @property
     def done(self) -> bool:
@@ -261,7 +250,7 @@ class CohortRun:
 
     def _commit_if_due(self) -> None:
         """Also between two measurements: a crash costs the time since the last commit, however far apart they are."""
-        late = self._deadline is not None and time.time() >= self._deadline
+        late = self._job.deadline is not None and time.time() >= self._job.deadline
         if late or not self._running() or time.monotonic() >= self._next_commit:
             self._commit()
             if late:
@@ -292,7 +281,7 @@ class CohortRun:
             if member.state != TrialState.STOPPED
         ]
         snapshots = [snapshot for member in self._active for snapshot in member.snapshots]
-        self._writer.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
+        self._store.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
         for member in self._active:
             member.pending.clear()
             member.snapshots.clear()
@@ -302,8 +291,8 @@ class CohortRun:
             if self._active:
                 self._cohort.compact()
         now = time.monotonic()
-        wait = max(self._checkpoint_every_s, COMMIT_SHARE * (now - start))
-        self._next_commit = now + min(wait, max(CHECKPOINT_AT_LEAST_EVERY_S, self._checkpoint_every_s))
+        wait = max(self._job.checkpoint_every_s, COMMIT_SHARE * (now - start))
+        self._next_commit = now + min(wait, max(CHECKPOINT_AT_LEAST_EVERY_S, self._job.checkpoint_every_s))
 
     def _checkpoint(self, slot: int, member: _Member) -> Checkpoint:
         buffer = io.BytesIO()
@@ -331,7 +320,7 @@ class CohortRun:
         A checkpoint that is beyond the horizon, or whose past lacks a measurement of ``schedule``, is of no use: then
         the cohort stays at step 0.
         """
-        found = [self._writer.checkpoint(member.trial.trial_id) for member in self._members]
+        found = [self._store.checkpoint(member.trial.trial_id) for member in self._members]
         steps = {None if checkpoint is None else checkpoint.step for checkpoint in found}
         if len(steps) != 1 or None in steps:
             raise StaleCheckpointError(

@@ -1,4 +1,4 @@
-"""The rows that a worker commits, and the writer that takes them; plain data, shared by the rooms above."""
+"""The rows that a worker commits, and the store that takes them; plain data, shared by the rooms above."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +75,8 @@ class Snapshot:
     """What :func:`numpy.savez` writes of the weights by name."""
 
 
-class Writer(Protocol):
-    """Where a worker commits; the pipeline's ledger is one.  Picklable."""
+class TrialStore(Protocol):
+    """Where a worker commits and finds checkpoints; the pipeline's ledger is one.  Picklable."""
 
     def commit(
         self,

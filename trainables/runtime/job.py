@@ -1,0 +1,59 @@
+"""One cohort's work as it travels from the driver to whoever trains it: trials, where they start, on what, how long."""
+
+import importlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.engine.config import from_json
+from trainables.engine.names import HOUSE
+from trainables.engine.trial import TrialConfig
+
+CHECKPOINT_EVERY_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortJob:
+    """Trials to train in lock-step until each has ended, or the deadline has passed.
+
+    ``CohortJob.from_text(job.to_text()) == job`` holds in any process that can import the trials' modules.
+    """
+
+    trials: tuple[TrialConfig, ...]
+    """They share their cohort key, and so their horizon, measuring and stopping."""
+    start_step: int = 0
+    """0, or the step of every trial's checkpoint."""
+    device: str
+    """As torch names it."""
+    deadline: float | None = None
+    """A Unix time after which the cohort commits and ends, whatever is left to do."""
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules of the trials' components outside the house; a worker imports them to read the trials."""
+        named = {type(component).__module__ for trial in self.trials for component in trial.components()}
+        return tuple(sorted(name for name in named if name.partition(".")[0] != HOUSE))
+
+    def to_text(self) -> str:
+        """The job as one JSON string, which is cheap for Ray Tune to copy, unlike a tree of values."""
+        values: dict[str, Any] = {
+            "modules": self.modules,
+            "trials": [trial.to_json() for trial in self.trials],
+            "start_step": self.start_step,
+            "device": self.device,
+            "deadline": self.deadline,
+            "checkpoint_every_s": self.checkpoint_every_s,
+        }
+        return json.dumps(values)
+
+    @classmethod
+    def from_text(cls, text: str) -> "CohortJob":
+        """Read a job, after importing :attr:`modules`.
+
+        :raises ImportError: when one of them is not installed here.
+        """
+        values = json.loads(text)
+        for module in values.pop("modules"):
+            importlib.import_module(module)
+        return cls(**values | {"trials": tuple(from_json(trial) for trial in values["trials"])})
