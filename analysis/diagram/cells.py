@@ -14,7 +14,9 @@ import numpy as np
 
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, is_replicate
 from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_words
-from analysis.stats.survival import Contrast, Estimate, Summary, Waiting, holm, paired_contrast, summarise, wilson
+from analysis.stats.contrasts import Contrast, holm, paired_contrast
+from analysis.stats.intervals import Estimate, wilson
+from analysis.stats.survival import CensoredTimes, Summary, summarise
 from trainables.engine.events import COMPREHENSION, GROKKING, PHASES, Event
 
 UNFINISHED = "unfinished"
@@ -213,26 +215,26 @@ def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
     shared = [replicate for replicate in settings[0] if replicate and all(replicate in m for m in settings)]
     if len(shared) < 2:
         return ()
-    waiting = {
-        arm: {setting: Waiting.of([_t_gen(frame, m[r]) for r in shared], tau) for setting, m in members.items()}
+    times = {
+        arm: {setting: CensoredTimes.of([_t_gen(frame, m[r]) for r in shared], tau) for setting, m in members.items()}
         for arm, members in arms.items()
     }
-    names = list(waiting)
+    names = list(times)
     first, last = names[0], names[-1]
-    ours = list(waiting[last].values())
-    declared = paired_contrast(list(waiting[first].values()), ours, tau, _generator(seed))
+    ours = list(times[last].values())
+    declared = paired_contrast(list(times[first].values()), ours, tau, _generator(seed))
     if declared is None:
         return ()
-    at_best = f"at its best {_axes_of(waiting[first])} as chosen on the other seeds"
-    found = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(waiting[first]) > 1 else ""), declared, True)]
+    at_best = f"at its best {_axes_of(times[first])} as chosen on the other seeds"
+    found = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(times[first]) > 1 else ""), declared, True)]
     single = [
         (
             f"{last} minus {setting_words({ARM: arm, **dict(setting)})}",
             paired_contrast([theirs], ours, tau, _generator(seed)),
         )
         for arm in names[:-1]
-        for setting, theirs in waiting[arm].items()
-        if len(names) > 2 or len(waiting[arm]) > 1
+        for setting, theirs in times[arm].items()
+        if len(names) > 2 or len(times[arm]) > 1
     ]
     compared = [(text, contrast) for text, contrast in single if contrast is not None]
     adjusted = holm([contrast.p for _, contrast in compared])

@@ -8,7 +8,9 @@ import pandas as pd
 
 from analysis.data.sweep import MISSING
 from analysis.diagram.cells import EVENTS, UNFINISHED, ArmContrast, Diagram
-from analysis.stats.survival import LEVEL, Estimate, Summary, pairs_needed
+from analysis.stats.contrasts import pairs_needed
+from analysis.stats.intervals import LEVEL, Estimate
+from analysis.stats.survival import Summary
 from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome
 from trainables.runtime.rows import TrialState
 

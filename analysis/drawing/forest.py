@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from analysis.drawing.style import FAINT, GRID, INK
-from analysis.stats.survival import Estimate
+from analysis.stats.intervals import Estimate
 
 SCALE = (0.365, 0.655)
 """Where in the width the scale of the differences lies."""

@@ -15,7 +15,8 @@ from scipy.special import stdtrit
 
 from analysis.data.sweep import Trial
 from analysis.paper.verdict import Told
-from analysis.stats.survival import LEVEL, Estimate, pairs_needed, sign_flip_p
+from analysis.stats.contrasts import pairs_needed, sign_flip_p
+from analysis.stats.intervals import LEVEL, Estimate
 from trainables.engine.events import DIVERGED
 
 

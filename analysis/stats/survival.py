@@ -1,4 +1,4 @@
-"""How long until an event, from censored intervals with competing events: curves, restricted means, comparisons.
+"""How long until an event, from censored intervals with competing events: curves and restricted means.
 
 The data are what :mod:`trainables.engine.events` says of one event in n trials: it lies in ``(low, high]``, or it
 had not come by ``low`` (right-censored), or a competing event (divergence, freezing) made it impossible.  A
@@ -20,14 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
 
+from analysis.stats.intervals import DRAWS, UNKNOWN, Estimate, expanded_percentile, resamples, wilson
 from trainables.engine.events import CENSORED, EVENT, KINDS, Event
 
-LEVEL = 0.95
-"""The confidence level of every interval."""
-DRAWS = 10_000
-"""Bootstrap resamples."""
 SHORT_INTERVAL = 0.05
 """Up to this fraction of its upper end (or one step) an interval is taken as its upper end."""
 FOLLOW_UP = 0.9
@@ -37,32 +33,18 @@ A crossing that is too young to count at tau is censored just before it, which i
 .95 / 1.05 = .905 tau; a trial that was interrupted long before tau says nothing about tau."""
 
 _CENSORED, _EVENT = KINDS.index(CENSORED), KINDS.index(EVENT)
-_EXACT_FLIPS = 14  # up to this many pairs all sign flips are enumerated
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; NaN where the data cannot say (see ``method`` for how it was made)."""
-
-    value: float
-    low: float
-    high: float
-    method: str = ""
-
-
-UNKNOWN = Estimate(math.nan, math.nan, math.nan, "not known by tau")
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """n trials waiting for one event: ``low`` and ``high`` in steps (n,), ``cause`` an index into KINDS (n,)."""
+class CensoredTimes:
+    """When an event came in n trials: ``low`` and ``high`` in steps (n,), ``cause`` an index into KINDS (n,)."""
 
     low: np.ndarray
     high: np.ndarray
     cause: np.ndarray
 
     @classmethod
-    def of(cls, events: Sequence[Event], tau_steps: float) -> "Waiting":
+    def of(cls, events: Sequence[Event], tau_steps: float) -> "CensoredTimes":
         """What is known of these events at tau: later ones are censored."""
         cut = [event.by(tau_steps) for event in events]
         return cls(
@@ -122,31 +104,31 @@ class Incidence:
         return np.where(reached.any(axis=1), self.steps[reached.argmax(axis=1)], math.nan)
 
 
-def incidence(waiting: Waiting, weights: np.ndarray | None = None) -> Incidence:
+def incidence(times: CensoredTimes, weights: np.ndarray | None = None) -> Incidence:
     """The estimator that the intervals call for.
 
     :param weights: how often each trial counts, (B, n); by default once each, and B is 1.
     """
-    weights = np.ones((1, len(waiting))) if weights is None else np.asarray(weights, dtype=float)
-    return aalen_johansen(waiting, weights) if waiting.short() else turnbull(waiting, weights)
+    weights = np.ones((1, len(times))) if weights is None else np.asarray(weights, dtype=float)
+    return aalen_johansen(times, weights) if times.short() else turnbull(times, weights)
 
 
-def aalen_johansen(waiting: Waiting, weights: np.ndarray) -> Incidence:
+def aalen_johansen(times: CensoredTimes, weights: np.ndarray) -> Incidence:
     """Aalen & Johansen (1978): CIF(t) = sum over s <= t of S(s-) d_event(s) / Y(s); events come before censoring."""
-    time = np.where(waiting.cause == _CENSORED, waiting.low, waiting.high)
-    ends = waiting.cause != _CENSORED
+    time = np.where(times.cause == _CENSORED, times.low, times.high)
+    ends = times.cause != _CENSORED
     steps = np.unique(time[ends])
     here = (time[:, None] == steps) & ends[:, None]
     at_risk = weights @ (time[:, None] >= steps).astype(float)
     ended = weights @ here.astype(float)
-    event = weights @ (here & (waiting.cause == _EVENT)[:, None]).astype(float)
+    event = weights @ (here & (times.cause == _EVENT)[:, None]).astype(float)
     occupied = np.where(at_risk > 0, at_risk, 1.0)  # where nobody is at risk nothing ends, and the hazard is 0
     survival = np.cumprod(1.0 - ended / occupied, axis=1)
     before = np.concatenate([np.ones((len(weights), 1)), survival[:, :-1]], axis=1)[:, : len(steps)]
     return Incidence(steps, before * event / occupied, "Aalen-Johansen")
 
 
-def turnbull(waiting: Waiting, weights: np.ndarray, tolerance: float = 1e-10, rounds: int = 20_000) -> Incidence:
+def turnbull(times: CensoredTimes, weights: np.ndarray, tolerance: float = 1e-10, rounds: int = 20_000) -> Incidence:
     """The NPMLE by EM: Turnbull (1976), for competing risks as in Hudgens, Satten & Longini (2001).
 
     Each cause has mass on its innermost intervals only, ``(left, right]`` without another end between; what is
@@ -154,13 +136,13 @@ def turnbull(waiting: Waiting, weights: np.ndarray, tolerance: float = 1e-10, ro
     """
     cells = [
         (cause, left, right)
-        for cause in sorted(set(waiting.cause.tolist()) - {_CENSORED})
-        for left, right in _innermost(waiting, cause)
+        for cause in sorted(set(times.cause.tolist()) - {_CENSORED})
+        for left, right in _innermost(times, cause)
     ]
     cause, left, right = (np.array(column) for column in zip(*cells, (_CENSORED, math.inf, math.inf), strict=True))
-    censored = (waiting.cause == _CENSORED)[:, None]
-    possible = (waiting.cause[:, None] == cause) & (waiting.low[:, None] <= left) & (right <= waiting.high[:, None])
-    possible |= censored & (waiting.low[:, None] <= left)
+    censored = (times.cause == _CENSORED)[:, None]
+    possible = (times.cause[:, None] == cause) & (times.low[:, None] <= left) & (right <= times.high[:, None])
+    possible |= censored & (times.low[:, None] <= left)
     may_be = possible.astype(float)
     total = weights.sum(axis=1, keepdims=True)
     mass = np.full((len(weights), len(cause)), 1.0 / len(cause))
@@ -171,16 +153,16 @@ def turnbull(waiting: Waiting, weights: np.ndarray, tolerance: float = 1e-10, ro
         mass = updated
         if change < tolerance:
             break
-    mine = np.flatnonzero(cause == _EVENT)
-    order = mine[np.argsort(right[mine], kind="stable")]
+    own = np.flatnonzero(cause == _EVENT)
+    order = own[np.argsort(right[own], kind="stable")]
     return Incidence(right[order], mass[:, order], "Turnbull")
 
 
-def _innermost(waiting: Waiting, cause: int) -> list[tuple[float, float]]:
+def _innermost(times: CensoredTimes, cause: int) -> list[tuple[float, float]]:
     """A left end directly followed by a right end; at a tie the right end comes first: (a, b] and (b, c] are apart."""
-    mine = waiting.cause == cause
-    lefts = waiting.low[mine | (waiting.cause == _CENSORED)]
-    ends = sorted([(value, 1) for value in lefts] + [(value, 0) for value in waiting.high[mine]])
+    own = times.cause == cause
+    lefts = times.low[own | (times.cause == _CENSORED)]
+    ends = sorted([(value, 1) for value in lefts] + [(value, 0) for value in times.high[own]])
     return [
         (float(here[0]), float(there[0])) for here, there in itertools.pairwise(ends) if here[1] == 1 and there[1] == 0
     ]
@@ -204,130 +186,26 @@ def summarise(events: Sequence[Event], tau_steps: float, rng: np.random.Generato
     RMST has a bootstrap interval over the trials (the seeds), NaN where all resamples agree: five seeds that all
     failed do not make a certainty, and Wilson's interval of P says how much they leave open.
     """
-    waiting = Waiting.of(events, tau_steps)
-    if not waiting.followed_to(tau_steps):
+    times = CensoredTimes.of(events, tau_steps)
+    if not times.followed_to(tau_steps):
         return Summary(UNKNOWN, UNKNOWN, math.nan, "none")
-    curve = incidence(waiting)
-    resampled = incidence(waiting, resamples(len(waiting), draws, rng))
-    low, high = expanded_percentile(resampled.restricted_mean(tau_steps), len(waiting))
+    curve = incidence(times)
+    resampled = incidence(times, resamples(len(times), draws, rng))
+    low, high = expanded_percentile(resampled.restricted_mean(tau_steps), len(times))
     mean = Estimate(float(curve.restricted_mean(tau_steps)[0]), low, high, f"{curve.estimator}, bootstrap")
-    return Summary(_by_tau(waiting, curve, tau_steps), mean, float(curve.median()[0]), curve.estimator)
+    return Summary(_by_tau(times, curve, tau_steps), mean, float(curve.median()[0]), curve.estimator)
 
 
-def _by_tau(waiting: Waiting, curve: Incidence, tau_steps: float) -> Estimate:
+def _by_tau(times: CensoredTimes, curve: Incidence, tau_steps: float) -> Estimate:
     """P by tau: a share with Wilson's interval where every trial's fate by tau is known, and otherwise the CIF.
 
     The CIF's interval goes from Wilson's lower bound, should none of the unknown trials have had the event by tau,
     to his upper bound, should all: it holds whatever kept them from being known, and with three seeds, of which
     one is unknown, a bootstrap would say no more than [0, 1].
     """
-    n, reached = len(waiting), int(np.sum(waiting.cause == _EVENT))
-    unknown = int(np.sum(~waiting.known_by(tau_steps)))
+    n, reached = len(times), int(np.sum(times.cause == _EVENT))
+    unknown = int(np.sum(~times.known_by(tau_steps)))
     if not unknown:
         return Estimate(reached / n, *wilson(reached, n), "Wilson")
     low, high = wilson(reached, n)[0], wilson(reached + unknown, n)[1]
     return Estimate(float(curve.by(tau_steps)[0]), low, high, f"{curve.estimator}, Wilson at both extremes")
-
-
-def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a proportion; NaN for n = 0."""
-    if n == 0:
-        return math.nan, math.nan
-    z = float(ndtri(0.5 + level / 2))
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # At the ends the bound is 0 or 1 exactly; rounding must not leave it beside it.
-    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
-
-
-def resamples(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of n trials is drawn, with replacement, in each resample: counts (draws, n)."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=draws).astype(float)
-
-
-def expanded_percentile(replicates: np.ndarray, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """A percentile interval whose levels are widened for small n (Hesterberg 2015, section 4.3).
-
-    The plain one is too narrow by sqrt((n - 1) / n) and takes normal quantiles for Student's.  No bootstrap can do
-    much with very few: of simulated RMSTs (uniform, log-normal, two thirds of the trials grok) this one covered
-    94-97 % with 10 trials, 85-93 % with 5 (the plain one 82-85 %) and 68-77 % with 3.  NaN for one trial, and where
-    all replicates agree: they hold no interval.
-    """
-    if n < 2 or np.ptp(replicates) <= 1e-12 * max(1.0, float(np.abs(replicates).max())):
-        return math.nan, math.nan
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """RMST(tau) of the second side minus the first's, in steps, over paired seeds; negative: the second is sooner."""
-
-    difference_steps: Estimate
-    p: float
-    """Two-sided, by flipping signs within pairs."""
-    pairs: int
-    p_holm: float = math.nan
-    """Adjusted over the exploratory contrasts; NaN for the one declared beforehand."""
-
-
-def paired_contrast(
-    first: Sequence[Waiting], second: Sequence[Waiting], tau_steps: float, rng: np.random.Generator
-) -> Contrast | None:
-    """Compare two sides over the same seeds, each at its best cell as chosen on the OTHER seeds.
-
-    :param first: one :class:`Waiting` a candidate cell, all with the same seeds in the same order; likewise second.
-    :returns: None with fewer than two seeds, or where a curve is not known to tau.
-
-    A seed's value is its pseudo-observation of the restricted mean (Andersen, Hansen & Klein 2004), which is
-    min(t, tau) itself where nothing is censored before tau.  Choosing the cell on the other seeds keeps the choice
-    from flattering its own side; with a single candidate there is no choice.
-    """
-    pairs = len(first[0])
-    if pairs < 2 or not all(waiting.followed_to(tau_steps) for waiting in (*first, *second)):
-        return None
-    differences = _at_the_best(second, tau_steps) - _at_the_best(first, tau_steps)
-    means = resamples(pairs, DRAWS, rng) @ differences / pairs
-    estimate = Estimate(float(differences.mean()), *expanded_percentile(means, pairs), "paired bootstrap")
-    return Contrast(estimate, sign_flip_p(differences, rng), pairs)
-
-
-def _at_the_best(candidates: Sequence[Waiting], tau_steps: float) -> np.ndarray:
-    """Each seed's pseudo-observation at the candidate with the smallest RMST on the other seeds (n,)."""
-    others, values = [], []
-    for waiting in candidates:
-        n = len(waiting)
-        without = incidence(waiting, np.ones((n, n)) - np.eye(n)).restricted_mean(tau_steps)
-        others.append(without)
-        values.append(n * incidence(waiting).restricted_mean(tau_steps) - (n - 1) * without)
-    return np.take_along_axis(np.array(values), np.argmin(others, axis=0)[None], axis=0)[0]
-
-
-def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
-    """The two-sided permutation p of a mean paired difference; exact up to 14 pairs, else from 20000 flips."""
-    n = len(differences)
-    if n <= _EXACT_FLIPS:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        signs = np.concatenate([np.ones((1, n), dtype=int), rng.choice([-1, 1], size=(20_000, n))])
-    sums = np.abs(signs @ differences)
-    return float(np.mean(sums >= sums[0] * (1 - 1e-12)))
-
-
-def pairs_needed(level: float = 1 - LEVEL) -> int:
-    """The fewest pairs whose smallest possible two-sided sign-flip p, 2 / 2^n, is below ``level``."""
-    n = 1
-    while 2.0 ** (1 - n) >= level:
-        n += 1
-    return n
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down adjustment, in the order given."""
-    adjusted, floor = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted

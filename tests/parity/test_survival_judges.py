@@ -6,64 +6,65 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import binomtest
 from sksurv.nonparametric import cumulative_incidence_competing_risks, kaplan_meier_estimator
 
-from analysis.stats.survival import Waiting, aalen_johansen, turnbull, wilson
+from analysis.stats.survival import CensoredTimes, aalen_johansen, turnbull
 
 CASES = range(20)
 
 
-def sample(seed: int, n: int = 40, causes: int = 3) -> Waiting:
+def sample(seed: int, n: int = 40, causes: int = 3) -> CensoredTimes:
     """Random times with ties (coarse steps), competing causes 1..causes, and censoring at any time."""
     rng = np.random.default_rng(seed)
     cause = rng.integers(0, causes + 1, n)
     time = rng.integers(1, 30, n) * 10.0
     if not (cause == 1).any():
         cause[0] = 1
-    return Waiting(low=np.where(cause == 0, time, time - 1), high=np.where(cause == 0, math.inf, time), cause=cause)
+    return CensoredTimes(
+        low=np.where(cause == 0, time, time - 1), high=np.where(cause == 0, math.inf, time), cause=cause
+    )
 
 
-def one(waiting: Waiting) -> np.ndarray:
-    return np.ones((1, len(waiting)))
+def one(data: CensoredTimes) -> np.ndarray:
+    return np.ones((1, len(data)))
 
 
-def times_of(waiting: Waiting) -> np.ndarray:
-    return np.where(waiting.cause == 0, waiting.low, waiting.high)
+def times_of(data: CensoredTimes) -> np.ndarray:
+    return np.where(data.cause == 0, data.low, data.high)
 
 
 @pytest.mark.parametrize("seed", CASES)
 def test_without_competition_it_is_kaplan_meier(seed):
-    waiting = sample(seed, causes=1)
-    times, survival = kaplan_meier_estimator(waiting.cause == 1, times_of(waiting))
-    curve = aalen_johansen(waiting, one(waiting))
+    data = sample(seed, causes=1)
+    times, survival = kaplan_meier_estimator(data.cause == 1, times_of(data))
+    curve = aalen_johansen(data, one(data))
     assert [1 - curve.by(time)[0] for time in times] == pytest.approx(survival.tolist(), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", CASES)
 def test_cumulative_incidence_is_scikit_survivals(seed):
-    waiting = sample(seed)
-    times, incidence = cumulative_incidence_competing_risks(waiting.cause, times_of(waiting))
-    curve = aalen_johansen(waiting, one(waiting))
+    data = sample(seed)
+    times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
+    curve = aalen_johansen(data, one(data))
     # Row 0 is the total risk, row 1 the first cause, which is the event.
     assert [curve.by(time)[0] for time in times] == pytest.approx(incidence[1].tolist(), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", CASES)
 def test_weights_are_scikit_survivals_repeated_rows(seed):
-    waiting = sample(seed, n=12)
+    data = sample(seed, n=12)
     counts = np.random.default_rng(100 + seed).multinomial(12, np.full(12, 1 / 12))
     rows = np.repeat(np.arange(12), counts)
-    if not (waiting.cause[rows] == 1).any():
-        counts[np.flatnonzero(waiting.cause == 1)[0]] += 1
+    if not (data.cause[rows] == 1).any():
+        counts[np.flatnonzero(data.cause == 1)[0]] += 1
         rows = np.repeat(np.arange(12), counts)
     times, incidence = cumulative_incidence_competing_risks(
-        np.append(waiting.cause[rows], [2, 3]), np.append(times_of(waiting)[rows], [1e6, 1e6])
+        np.append(data.cause[rows], [2, 3]), np.append(times_of(data)[rows], [1e6, 1e6])
     )
-    padded = Waiting(
-        low=np.append(waiting.low, [1e6 - 1] * 2),
-        high=np.append(waiting.high, [1e6] * 2),
-        cause=np.append(waiting.cause, [2, 3]),
+    padded = CensoredTimes(
+        low=np.append(data.low, [1e6 - 1] * 2),
+        high=np.append(data.high, [1e6] * 2),
+        cause=np.append(data.cause, [2, 3]),
     )
     curve = aalen_johansen(padded, np.append(counts, [1, 1])[None].astype(float))
     assert [curve.by(time)[0] for time in times] == pytest.approx(incidence[1].tolist(), abs=1e-12)
@@ -72,8 +73,8 @@ def test_weights_are_scikit_survivals_repeated_rows(seed):
 @pytest.mark.parametrize("seed", CASES)
 def test_restricted_mean_is_the_integral(seed):
     """RMST(tau) = integral of 1 - CIF, by quadrature over scikit-survival's curve."""
-    waiting, tau = sample(seed), 260.0
-    times, incidence = cumulative_incidence_competing_risks(waiting.cause, times_of(waiting))
+    data, tau = sample(seed), 260.0
+    times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
 
     def survival(t: float) -> float:
         place = np.searchsorted(times, t, side="right") - 1
@@ -82,18 +83,18 @@ def test_restricted_mean_is_the_integral(seed):
     inside = times[(times > 0) & (times < tau)]
     edges = [0.0, *inside.tolist(), tau]
     expected = sum(quad(survival, a, b)[0] for a, b in pairwise(edges))
-    assert aalen_johansen(waiting, one(waiting)).restricted_mean(tau)[0] == pytest.approx(expected, rel=1e-9)
+    assert aalen_johansen(data, one(data)).restricted_mean(tau)[0] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", CASES)
 def test_turnbull_reaches_scikit_survival_where_times_are_exact(seed):
     """With intervals of one step on a grid of ten the NPMLE is Aalen-Johansen's, competing risks and all."""
-    waiting = sample(seed)
-    times, incidence = cumulative_incidence_competing_risks(waiting.cause, times_of(waiting))
-    curve = turnbull(waiting, one(waiting))
-    last = times_of(waiting)[waiting.cause != 0].max()
+    data = sample(seed)
+    times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
+    curve = turnbull(data, one(data))
+    last = times_of(data)[data.cause != 0].max()
     for time, expected in zip(times, incidence[1], strict=True):
-        if time < last or not (waiting.low[waiting.cause == 0] >= last).any():
+        if time < last or not (data.low[data.cause == 0] >= last).any():
             assert curve.by(time)[0] == pytest.approx(expected, abs=1e-5)
 
 
@@ -106,9 +107,9 @@ def test_turnbull_is_the_maximum_of_the_likelihood(seed):
     cause[:2] = 1
     low = rng.uniform(0, 80, n).round()
     high = np.where(cause == 0, math.inf, low + rng.uniform(5, 60, n).round())
-    waiting = Waiting(low, high, cause)
-    curve = turnbull(waiting, one(waiting))
-    other = turnbull(Waiting(low, high, np.where(cause == 1, 2, np.where(cause == 2, 1, 0))), one(waiting))
+    data = CensoredTimes(low, high, cause)
+    curve = turnbull(data, one(data))
+    other = turnbull(CensoredTimes(low, high, np.where(cause == 1, 2, np.where(cause == 2, 1, 0))), one(data))
     rest = 1.0 - curve.jumps[0].sum() - other.jumps[0].sum()
     assert rest >= -1e-9
 
@@ -135,10 +136,3 @@ def test_turnbull_is_the_maximum_of_the_likelihood(seed):
             moved = (1 - share) * own + share * toward
             event, competing, after = np.split(moved, [len(curve.steps), size - 1])
             assert log_likelihood(event, competing, float(after[0])) <= best + 1e-6
-
-
-@pytest.mark.parametrize("n", [1, 3, 5, 10, 37])
-def test_wilson_is_scipys(n):
-    for successes in range(n + 1):
-        judge = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-        assert wilson(successes, n) == pytest.approx((judge.low, judge.high), abs=1e-12)

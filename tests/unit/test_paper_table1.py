@@ -13,8 +13,8 @@ from analysis.paper.figures.table1 import FIGURE, TABLE, place_words, seeds_word
 from analysis.paper.picture import png
 from analysis.paper.results import FigureResult
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
+from analysis.stats.intervals import Estimate
 from analysis.stats.paired import inside, mean_with_t_interval, paired_difference
-from analysis.stats.survival import Estimate
 from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import planned, space_path
 from trainables.baselines.gpt2 import GPT2

@@ -17,7 +17,7 @@ from analysis.diagram.cells import UNFINISHED, Diagram, build
 from analysis.diagram.layout import AxisError, lay_out
 from analysis.diagram.picture import draw_png
 from analysis.drawing.style import PHASE_COLOURS, segments
-from analysis.stats.survival import wilson
+from analysis.stats.intervals import wilson
 from pipeline.ledger import Ledger
 from tests.synthetic import MadeTrial, fill_ledger, grid_sweep, make_frame, make_trial, wd_vs_orthograd
 from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GROKKING, MEMORIZATION, PHASES

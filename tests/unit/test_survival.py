@@ -5,20 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from analysis.stats.survival import (
-    Waiting,
-    aalen_johansen,
-    expanded_percentile,
-    holm,
-    incidence,
-    paired_contrast,
-    pairs_needed,
-    resamples,
-    sign_flip_p,
-    summarise,
-    turnbull,
-    wilson,
-)
+from analysis.stats.contrasts import holm, paired_contrast, pairs_needed, sign_flip_p
+from analysis.stats.intervals import expanded_percentile, resamples, wilson
+from analysis.stats.survival import CensoredTimes, aalen_johansen, incidence, summarise, turnbull
 from trainables.engine.events import CENSORED, DIVERGED, EVENT, FROZEN, KINDS, Event
 
 TAU = 1000.0
@@ -40,8 +29,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def waiting(*events: Event) -> Waiting:
-    return Waiting.of(events, TAU)
+def times(*events: Event) -> CensoredTimes:
+    return CensoredTimes.of(events, TAU)
 
 
 def test_a_trial_that_never_groks_counts_tau_whatever_kept_it():
@@ -55,7 +44,7 @@ def test_a_trial_that_never_groks_counts_tau_whatever_kept_it():
 
 def test_a_competing_event_is_not_censoring():
     """1 - KM with the diverged trials censored would say that everybody groks; the CIF says half."""
-    data = waiting(ended(DIVERGED, 50), ended(DIVERGED, 60), at(500), at(600))
+    data = times(ended(DIVERGED, 50), ended(DIVERGED, 60), at(500), at(600))
     assert incidence(data).by(TAU) == pytest.approx([0.5])
 
 
@@ -124,7 +113,14 @@ def test_the_widened_bootstrap_covers_better_than_the_plain_one():
     assert covered["widened"] > 0.89 * 400
 
 
-def test_wilson_at_its_ends():
+def test_wilson():
+    """Against his formula: (s + z²/2n ± z sqrt(s (1 - s) / n + z²/4n²)) / (1 + z²/n)."""
+    z, n = 1.959963984540054, 5
+    for successes in range(n + 1):
+        share = successes / n
+        half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        expected = [(share + z * z / (2 * n) + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
+        assert wilson(successes, n) == pytest.approx(expected, abs=1e-12)
     assert wilson(0, 5)[0] == 0.0
     assert wilson(5, 5)[1] == 1.0
     assert all(math.isnan(bound) for bound in wilson(0, 0))
@@ -132,15 +128,15 @@ def test_wilson_at_its_ends():
 
 def test_short_intervals_are_taken_at_their_upper_end_and_long_ones_are_not():
     short = [at(100, 5.0), at(20, 1.0), at(8, 1.0)]
-    assert waiting(*short).short()
+    assert times(*short).short()
     assert summarise([*short, censored(TAU)], TAU, rng()).estimator == "Aalen-Johansen"
-    assert not waiting(*short, at(100, 6.0)).short()
+    assert not times(*short, at(100, 6.0)).short()
     assert summarise([*short, at(100, 6.0), censored(TAU)], TAU, rng()).estimator == "Turnbull"
 
 
 def test_turnbull_by_hand():
     """(0, 100], (50, 150] and (120, 200]: the innermost intervals are (50, 100] and (120, 150]; EM by hand."""
-    data = waiting(at(100, 100), at(150, 100), at(200, 80))
+    data = times(at(100, 100), at(150, 100), at(200, 80))
     curve = turnbull(data, np.ones((1, 3)))
     assert curve.steps.tolist() == [100, 150]
     # The first needs (50, 100], the third (120, 150]; the second shares: p = (1 + p) / 3, so p = 1/2.
@@ -149,11 +145,11 @@ def test_turnbull_by_hand():
 
 def test_turnbull_is_aalen_johansen_where_intervals_do_not_overlap():
     events = [at(100), at(200), ended(DIVERGED, 150), ended(FROZEN, 300), at(400), censored(250), censored(TAU)]
-    data = waiting(*events)
+    data = times(*events)
     weights = np.vstack([np.ones(7), [2, 0, 1, 1, 1, 1, 1], [1, 1, 0, 3, 0, 1, 1]])
     exact, em = aalen_johansen(data, weights), turnbull(data, weights)
-    times = np.arange(0, TAU, 7)
-    assert np.array([em.by(t) for t in times]) == pytest.approx(np.array([exact.by(t) for t in times]), abs=1e-6)
+    grid = np.arange(0, TAU, 7)
+    assert np.array([em.by(t) for t in grid]) == pytest.approx(np.array([exact.by(t) for t in grid]), abs=1e-6)
 
 
 def test_weights_are_counts():
@@ -161,27 +157,27 @@ def test_weights_are_counts():
     events = [at(100), at(200), ended(DIVERGED, 150), censored(300), censored(TAU)]
     counts = [2, 1, 0, 3, 1]
     repeated = [event for event, count in zip(events, counts, strict=True) for _ in range(count)]
-    weighted = incidence(waiting(*events), np.array([counts])).restricted_mean(TAU)
-    assert weighted == pytest.approx(incidence(waiting(*repeated)).restricted_mean(TAU))
+    weighted = incidence(times(*events), np.array([counts])).restricted_mean(TAU)
+    assert weighted == pytest.approx(incidence(times(*repeated)).restricted_mean(TAU))
 
 
 def test_no_event_at_all_is_a_flat_curve():
-    data = waiting(censored(TAU), ended(DIVERGED, 10))
+    data = times(censored(TAU), ended(DIVERGED, 10))
     for curve in (aalen_johansen(data, np.ones((1, 2))), turnbull(data, np.ones((1, 2)))):
         assert curve.by(TAU) == pytest.approx([0.0])
         assert curve.restricted_mean(TAU) == pytest.approx([TAU])
         assert np.isnan(curve.median()).all()
 
 
-def test_kinds_are_in_the_order_that_waiting_expects():
-    assert waiting(censored(5), at(5), ended(DIVERGED, 5), ended(FROZEN, 5)).cause.tolist() == list(range(len(KINDS)))
+def test_causes_are_indices_of_kinds():
+    assert times(censored(5), at(5), ended(DIVERGED, 5), ended(FROZEN, 5)).cause.tolist() == list(range(len(KINDS)))
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------
 
 
 def test_a_paired_difference_is_that_of_the_restricted_means():
-    ours, theirs = waiting(*map(at, (100, 110, 120, 130, 140))), waiting(*map(at, (200, 260, 230, 240, 250)))
+    ours, theirs = times(*map(at, (100, 110, 120, 130, 140))), times(*map(at, (200, 260, 230, 240, 250)))
     found = paired_contrast([theirs], [ours], TAU, rng())
     assert found is not None
     expected = incidence(ours).restricted_mean(TAU)[0] - incidence(theirs).restricted_mean(TAU)[0]
@@ -194,7 +190,7 @@ def test_a_paired_difference_is_that_of_the_restricted_means():
 def test_pairing_takes_out_what_the_seeds_have_in_common():
     """Both arms follow the seeds; paired, a constant gain of 20 has no spread at all."""
     seeds = np.array([100, 300, 500, 700, 900.0])
-    theirs, ours = (waiting(*map(at, values)) for values in (seeds, seeds - 20))
+    theirs, ours = (times(*map(at, values)) for values in (seeds, seeds - 20))
     found = paired_contrast([theirs], [ours], TAU, rng())
     assert found is not None
     assert found.difference_steps.value == pytest.approx(-20)
@@ -206,8 +202,8 @@ def test_the_best_cell_is_chosen_on_the_other_seeds():
     noise = np.random.default_rng(8)
     flattered, honest = [], []
     for _ in range(40):
-        cells = [waiting(*map(at, noise.uniform(100, 900, 5).round())) for _ in range(10)]
-        reference = waiting(*map(at, noise.uniform(100, 900, 5).round()))
+        cells = [times(*map(at, noise.uniform(100, 900, 5).round())) for _ in range(10)]
+        reference = times(*map(at, noise.uniform(100, 900, 5).round()))
         found = paired_contrast(cells, [reference], TAU, rng())
         assert found is not None
         honest.append(found.difference_steps.value)
@@ -218,9 +214,9 @@ def test_the_best_cell_is_chosen_on_the_other_seeds():
 
 
 def test_a_contrast_needs_pairs_and_known_curves():
-    one, many = waiting(at(5)), waiting(at(5), at(6))
+    one, many = times(at(5)), times(at(5), at(6))
     assert paired_contrast([one], [one], TAU, rng()) is None
-    assert paired_contrast([many], [waiting(censored(5), censored(5))], TAU, rng()) is None
+    assert paired_contrast([many], [times(censored(5), censored(5))], TAU, rng()) is None
 
 
 def test_sign_flips():

@@ -14,7 +14,8 @@ from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, lege
 from analysis.drawing.style import FAINT, INK, round_steps
 from analysis.paper.figure import PaperFigure
 from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread_steps
-from analysis.stats.survival import Waiting, paired_contrast
+from analysis.stats.contrasts import paired_contrast
+from analysis.stats.survival import CensoredTimes
 from trainables.engine.events import GEN_THRESHOLD
 
 DECAY, ORTHOGONAL = "AdamW", "⊥AdamW"
@@ -81,10 +82,11 @@ def contrast_words(evidence: Sweep) -> str:
     if not shared:
         return ""
     tau = evidence.trials[0].horizon_steps
-    waiting = [
-        Waiting.of([group[seed].event("t_gen", GEN_THRESHOLD) for seed in shared], tau) for group in [ours, *groups]
+    sides = [
+        CensoredTimes.of([group[seed].event("t_gen", GEN_THRESHOLD) for seed in shared], tau)
+        for group in [ours, *groups]
     ]
-    found = paired_contrast(waiting[1:], waiting[:1], tau, np.random.default_rng(0))
+    found = paired_contrast(sides[1:], sides[:1], tau, np.random.default_rng(0))
     sooner = spread_steps(times([ours[seed] for seed in shared]))
     if found is None:
         return f"⊥AdamW at {sooner}; too few seeds or steps for a contrast"

@@ -35,8 +35,8 @@ from analysis.paper.verdict import (
     report,
     spread,
 )
+from analysis.stats.contrasts import pairs_needed
 from analysis.stats.paired import Comparison, compare, difference_words, inside, mean_words, signed
-from analysis.stats.survival import pairs_needed
 
 BASELINE, STABLEMAX, ATTENTION = "softmax CE", "StableMax CE", "StableMax attention"
 INF = math.inf
