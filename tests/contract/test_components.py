@@ -1,8 +1,10 @@
 """Every component, found by walking the packages, keeps the same contract: nothing is listed here by hand."""
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
+import itertools
 import pkgutil
 from collections.abc import Iterator
 
@@ -10,24 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-import trainables
 from tests.fake_mnist import write_mnist
 from tests.host_reads import HostReads
-from trainables.baselines.images import CIFAR10
-from trainables.baselines.text import WikiText2
-from trainables.data.tokenizers import Bytes
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
-from trainables.engine.gradients import GradientRule, OrthogonalGradient
+from trainables.engine.gradients import GradientRule
 from trainables.engine.interventions import Intervention
-from trainables.engine.losses import Loss, MeanSquaredError
+from trainables.engine.losses import Loss
 from trainables.engine.models import MLP, Model
-from trainables.engine.optimizers import SGD, Optimizer
+from trainables.engine.optimizers import Optimizer
 from trainables.engine.penalties import Penalty
 from trainables.engine.probes import Probe
 from trainables.engine.schedules import Schedule
-from trainables.engine.tasks import ModularAddition, ModularArithmetic, Task
-from trainables.engine.trial import Measuring, Seeds
+from trainables.engine.tasks import ModularAddition, Task
+from trainables.engine.transformer import Transformer
+from trainables.engine.trial import Measuring, Seeds, TrialConfig
 from trainables.grokking import GrokkingTrial
 
 FIELD_OF = {
@@ -42,34 +41,9 @@ FIELD_OF = {
     Probe: "probes",
 }
 
-EXAMPLES: dict[str, dict[str, object]] = {
-    "EverySteps": {"every_steps": 10},
-    "GrokkingTrial": {"task": ModularAddition(), "horizon_steps": 10},
-    "LanguageTrial": {"text": WikiText2(), "tokenizer": Bytes(), "horizon_steps": 10},
-    "MLP": {"hidden": (16,), "bias": True, "dtype": "float64"},
-    "MNISTSubset": {"train_rows": 20, "test_rows": 10},
-    "SparseParity": {"bits": 10, "rows": 100},
-    "TextFiles": {"train": "train.txt", "test": "test.txt"},
-    "Transformer": {"width": 8, "heads": 2, "feed_forward": 12, "positions": True, "dropout": 0.1, "dtype": "float64"},
-    "FourierSpectrum": {"every": 1},
-    "LogitNorm": {"strength": 0.1},
-    "L1": {"strength": 0.001},
-    "L2": {"strength": 0.01},
-    "StepDecay": {"every_steps": 3},
-    "Warmup": {"warmup_steps": 5},
-    "Cosine": {"total_steps": 80, "warmup_steps": 5},
-    "ZeroTrueClassGradient": {"at_step": 3},
-    "SwitchLoss": {"at_step": 3, "to": MeanSquaredError(dtype="float64")},
-    "ImageFolder": {"name": "birds", "classes": 3},
-    "ParquetImages": {"train": "train.parquet", "test": "test.parquet", "classes": 3},
-    "VisionTrial": {"images": CIFAR10(), "horizon_steps": 10},
-    "SwitchOptimizer": {"at_step": 3, "to": SGD(momentum=0.5), "to_gradient": OrthogonalGradient()},
-}
-"""The fields of a component that its small example needs, by class name; a task on pairs gets p = 7 without."""
-COMPANIONS: dict[str, dict[str, object]] = {
-    "Transformer": {"task": ModularAddition(p=7, train_fraction=0.6, inputs=Tokens())},
-}
-"""The other parts of the trial that a component needs beside it, by class name: GrokkingTrial field -> value."""
+TASKS = (ModularAddition.example(), ModularAddition.example().replace(inputs=Tokens()))
+MODELS = (MLP.example(), Transformer.example())
+"""What an example is tried with, the first that it accepts."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -82,53 +56,68 @@ def data(tmp_path_factory):
         yield
 
 
-def all_configs() -> list[type[Config]]:
-    for module in pkgutil.walk_packages(trainables.__path__, "trainables."):
+def configs_of(package: str) -> list[type[Config]]:
+    """The components that a module, or a package with all its modules, defines."""
+    top = importlib.import_module(package)
+    for module in pkgutil.walk_packages(getattr(top, "__path__", ()), f"{package}."):
         importlib.import_module(module.name)
+
+    def inside(cls: type) -> bool:
+        return f"{cls.__module__}.".startswith(f"{package}.")
 
     def below(cls: type) -> Iterator[type]:
         for child in cls.__subclasses__():
             yield child
             yield from below(child)
 
-    return sorted(
-        {
-            cls
-            for cls in below(Config)
-            if not inspect.isabstract(cls) and cls.__module__.startswith("trainables.") and is_concrete(cls)
-        },
-        key=lambda cls: cls.__qualname__,
-    )
+    def is_concrete(cls: type) -> bool:
+        """A component is a leaf: its class has no abstract method left and no subclass in its own package."""
+        unfinished = any(getattr(getattr(cls, name), "__isabstractmethod__", False) for name in dir(cls))
+        return not unfinished and not any(map(inside, cls.__subclasses__()))
+
+    found = {cls for cls in below(Config) if inside(cls) and is_concrete(cls)}
+    return sorted(found, key=lambda cls: cls.__qualname__)
 
 
-def is_concrete(cls: type) -> bool:
-    """A component is a leaf: its class has no abstract method left and no subclass of its own."""
-    unfinished = any(getattr(getattr(cls, name), "__isabstractmethod__", False) for name in dir(cls))
-    return not unfinished and not cls.__subclasses__()
-
-
-CONFIGS = all_configs()
+CONFIGS = configs_of("trainables")
 COMPONENTS = [cls for cls in CONFIGS if issubclass(cls, tuple(FIELD_OF))]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on our components, or on those of the modules that ``--components`` names."""
+    modules = metafunc.config.getoption("components", default=None) or ["trainables"]
+    configs = [cls for module in modules for cls in configs_of(module)]
+    if not configs:
+        raise pytest.UsageError(f"--components {' '.join(modules)}: defines no component")
+    parts = [cls for cls in configs if issubclass(cls, tuple(FIELD_OF))]
+    probes = [cls for cls in parts if issubclass(cls, Probe)]
+    values = {
+        "config_class": configs,
+        "part_class": parts,
+        "trial_kind": [cls for cls in configs if issubclass(cls, TrialConfig)],
+        "probe_classes": [*([cls] for cls in probes), probes] if len(probes) > 1 else [[cls] for cls in probes],
+    }
+    for name in values.keys() & set(metafunc.fixturenames):
+        metafunc.parametrize(name, values[name], ids=id_of)
+
+
+def id_of(classes: type | list[type]) -> str:
+    return "+".join(cls.__name__ for cls in (classes if isinstance(classes, list) else [classes]))
 
 
 def small_trial(component: Config | None = None, **changes) -> GrokkingTrial:
     """A trial that trains within milliseconds, with the component put where it belongs."""
-    parts = {
-        "task": ModularAddition(p=7, train_fraction=0.6),
-        "model": MLP(hidden=(16,), dtype="float64"),
-        "horizon_steps": 30,
-    }
+    parts = {"horizon_steps": 30}
     for family, field in FIELD_OF.items():
         if isinstance(component, family):
             parts[field] = (component,) if field == "probes" else component
-    companions = COMPANIONS.get(type(component).__name__, {})
-    return GrokkingTrial(**(parts | companions | changes))
-
-
-def example(cls: type[Config]) -> Config:
-    if cls.__name__ in EXAMPLES:
-        return cls(**EXAMPLES[cls.__name__])
-    return cls(p=7, train_fraction=0.6) if issubclass(cls, ModularArithmetic) else cls()
+    errors = []
+    for task, model in itertools.product(TASKS, MODELS):
+        try:
+            return GrokkingTrial(**({"task": task, "model": model} | parts | changes))
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def test_the_walk_finds_the_known_families():
@@ -141,32 +130,26 @@ def test_the_walk_finds_the_known_families():
 def test_names_are_unique_over_the_house():
     names = [cls.__qualname__ for cls in CONFIGS]
     assert len(names) == len(set(names))
-    assert all(
-        from_json({"class": name} | example(cls).to_json()) == example(cls)
-        for name, cls in zip(names, CONFIGS, strict=True)
-    )
+    assert all(cls.example().to_json()["class"] == name for name, cls in zip(names, CONFIGS, strict=True))
 
 
-@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)
-def test_json_round_trip_and_documentation(cls):
-    config = example(cls)
+def test_json_round_trip_and_documentation(config_class):
+    config = config_class.example()
     assert from_json(config.to_json()) == config
-    assert inspect.getdoc(cls)
-    assert cls.__dataclass_params__.frozen
-    assert all(field.kw_only for field in dataclasses.fields(cls))
+    assert inspect.getdoc(config_class)
+    assert config_class.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(config_class))
 
 
-@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)
-def test_a_value_of_a_wrong_kind_is_refused_with_the_fields_name(cls):
-    config = example(cls)
-    for field in dataclasses.fields(cls):
-        with pytest.raises(ConfigError, match=rf"{cls.__name__}\.{field.name} = .*must be"):
+def test_a_value_of_a_wrong_kind_is_refused_with_the_fields_name(config_class):
+    config = config_class.example()
+    for field in dataclasses.fields(config_class):
+        with pytest.raises(ConfigError, match=rf"{config_class.__name__}\.{field.name} = .*must be"):
             config.replace(**{field.name: object()})
 
 
-@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
-def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(cls):
-    trial = small_trial(example(cls))
+def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(part_class):
+    trial = small_trial(part_class.example())
     first, second = (trial.build([trial], "cpu") for _ in range(2))
     start = first.state_dict(0)["parameters"]
     for cohort in (first, second):
@@ -184,10 +167,9 @@ def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(cls):
         np.testing.assert_array_equal(values, again[column])
 
 
-@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
-def test_a_member_of_a_cohort_is_the_solo_trial(cls):
+def test_a_member_of_a_cohort_is_the_solo_trial(part_class):
     """100 steps in float64: relative 1e-8, whatever the packing, with every per-trial value differing."""
-    base = small_trial(example(cls), horizon_steps=100)
+    base = small_trial(part_class.example(), horizon_steps=100)
     trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(3)]
     for path in per_trial_paths(base):
         if path.startswith("seeds."):
@@ -214,20 +196,12 @@ def test_a_member_of_a_cohort_is_the_solo_trial(cls):
             np.testing.assert_allclose(together[column][member], values[0], rtol=1e-7, atol=1e-9, err_msg=column)
 
 
-PROBES = [cls for cls in COMPONENTS if issubclass(cls, Probe)]
-
-
 @pytest.mark.parametrize("every", [1, 7])
-@pytest.mark.parametrize(
-    "classes", [*([cls] for cls in PROBES), PROBES], ids=lambda found: "+".join(c.__name__ for c in found)
-)
-def test_no_probe_changes_the_path(classes, every):
+def test_no_probe_changes_the_path(probe_classes, every):
     """The weights and the optimizer's buffers, bit for bit: looked at after every step, or never."""
-    companions = {}
-    for cls in classes:
-        companions |= COMPANIONS.get(cls.__name__, {})
-    blind = small_trial(horizon_steps=50, measuring=Measuring(dense_until_steps=50), **companions).replace(probes=())
-    looked = blind.replace(probes=tuple(example(cls).replace(every=every) for cls in classes))
+    probes = tuple(cls.example().replace(every=every) for cls in probe_classes)
+    looked = small_trial(horizon_steps=50, measuring=Measuring(dense_until_steps=50), probes=probes)
+    blind = looked.replace(probes=())
     assert looked.trial_id == blind.trial_id
     unseen, seen = blind.build([blind], "cpu"), looked.build([looked], "cpu")
     unseen.advance(50)
@@ -243,10 +217,40 @@ def test_no_probe_changes_the_path(classes, every):
         assert all(torch.equal(value, other["optimizer"][buffer][name]) for name, value in tensors.items())
 
 
-@pytest.mark.parametrize("cls", COMPONENTS, ids=lambda cls: cls.__name__)
-def test_a_step_reads_nothing_back_and_is_the_same_operations_every_time(cls):
+def test_a_trial_kind_measures_its_columns_and_resumes_bit_for_bit(trial_kind):
+    trial = trial_kind.example()
+    try:
+        trial.data_fingerprint()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    cohort, resumed = (trial_kind.build([trial], "cpu") for _ in range(2))
+    with contextlib.closing(cohort), contextlib.closing(resumed):
+        shapes = {name: value.shape for name, value in cohort.snapshot(0).items()}
+        assert sorted(cohort.measure()) == sorted(trial.columns(shapes))
+        cohort.advance(2)
+        resumed.load_state_dict([cohort.state_dict(0)])
+        for each in (cohort, resumed):
+            each.advance(2)
+        assert cohort.step == resumed.step == 4
+        assert same(cohort.state_dict(0), resumed.state_dict(0))
+        assert same(cohort.measure(), resumed.measure())
+    assert trial.flops_per_step() > 0
+
+
+def same(one, other) -> bool:
+    """Equal bit for bit, whatever a state is made of."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return np.array_equal(one, other, equal_nan=True) if isinstance(one, np.ndarray) else one == other
+
+
+def test_a_step_reads_nothing_back_and_is_the_same_operations_every_time(part_class):
     """With any component in it a step stays a pure tensor program, so that a GPU can replay it as a graph."""
-    trials = [small_trial(example(cls)).replace(seeds=Seeds.all(seed)) for seed in range(3)]
+    trials = [small_trial(part_class.example()).replace(seeds=Seeds.all(seed)) for seed in range(3)]
     cohort = trials[0].build(trials, "cpu")
     cohort.advance(5)  # past the step at which an example's intervention sets in
     runs = []

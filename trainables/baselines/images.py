@@ -190,10 +190,10 @@ class MNISTImages(HeldImages):
 class ParquetImages(HeldImages):
     """Images of one size in Parquet files of the Hugging Face layout; ImageNet's normalisation."""
 
-    train: str = option()
+    train: str = option(example="train.parquet")
     """Where the training rows are: an address of any ``pyarrow.fs``, or a path below the data folder."""
-    test: str = option()
-    classes: int = option(at_least=2)  # type: ignore[misc]  # said by the class, elsewhere
+    test: str = option(example="test.parquet")
+    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # said by the class, elsewhere
     image_size: tuple[int, int] = option((32, 32), at_least=1)  # type: ignore[misc]
     """Height and width."""
 
@@ -254,9 +254,9 @@ class ImageNet1k(StreamedSet):
 class ImageFolder(StreamedSet):
     """A folder with a folder of images for each class, in ``train`` and ``val``; ImageNet's normalisation."""
 
-    name: str = option()
+    name: str = option(example="birds")
     """Of the folder in the data folder."""
-    classes: int = option(at_least=2)  # type: ignore[misc]  # said by the class, elsewhere
+    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # said by the class, elsewhere
 
     def read(self) -> tuple[ImageFiles, ImageFiles]:
         return image_folder(self.name)

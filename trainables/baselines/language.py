@@ -7,9 +7,9 @@ from torch import nn
 
 from trainables.baselines.batches import BatchOrder
 from trainables.baselines.gpt2 import GPT2, LanguageModel
-from trainables.baselines.text import TextSet, TokenBlocks, block_count
+from trainables.baselines.text import TextSet, TokenBlocks, WikiText2, block_count
 from trainables.baselines.trial import BatchTrial
-from trainables.data.tokenizers import Tokenizer
+from trainables.data.tokenizers import Bytes, Tokenizer
 from trainables.engine.config import ConfigError, digest, option
 from trainables.engine.optimizers import AdamW, Optimizer
 from trainables.engine.probes import STANDARD, Probe
@@ -25,8 +25,8 @@ class LanguageTrial(BatchTrial):
     ``epoch`` says how many epochs were made of them.
     """
 
-    text: TextSet = option()
-    tokenizer: Tokenizer = option()
+    text: TextSet = option(example=WikiText2())
+    tokenizer: Tokenizer = option(example=Bytes())
     model: LanguageModel = option(GPT2())
     block_size: int = option(512, at_least=1)
     """Tokens that the model sees at once."""

@@ -48,8 +48,8 @@ class WikiText103(TextSet):
 class TextFiles(TextSet):
     """Any text: addresses of Parquet files with a column ``text``, or of plain text in UTF-8, for either split."""
 
-    train: str = option()
-    test: str = option()
+    train: str = option(example="train.txt")
+    test: str = option(example="test.txt")
 
     def texts(self) -> tuple[Text, Text]:
         return text_from(self.train, self.test)

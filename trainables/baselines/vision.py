@@ -7,7 +7,7 @@ from torch import nn
 
 from trainables.baselines.augmentation import Augmentation, RandomCropFlip
 from trainables.baselines.batches import Batches
-from trainables.baselines.images import ImageSet
+from trainables.baselines.images import CIFAR10, ImageSet
 from trainables.baselines.resnet import ImageModel, ResNet18
 from trainables.baselines.trial import BatchTrial
 from trainables.engine.config import ConfigError, option
@@ -25,7 +25,7 @@ class VisionTrial(BatchTrial):
     the rows: ``StepDecay(every_steps=...)``.
     """
 
-    images: ImageSet = option()
+    images: ImageSet = option(example=CIFAR10())
     augmentation: Augmentation = option(RandomCropFlip())
     model: ImageModel = option(ResNet18())
     optimizer: Optimizer = option(SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-4))

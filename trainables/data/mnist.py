@@ -24,8 +24,8 @@ class MNISTSubset(Task):
     them; the paper tests on all 10 000.)  Rows: 784 pixels, dense.
     """
 
-    train_rows: int = option(200, at_least=1, at_most=60_000)
-    test_rows: int = option(10_000, at_least=1, at_most=10_000)
+    train_rows: int = option(200, at_least=1, at_most=60_000, example=20)
+    test_rows: int = option(10_000, at_least=1, at_most=10_000, example=10)
 
     @property
     def input_kind(self) -> str:

@@ -45,15 +45,19 @@ def option(
     per_trial: bool = False,
     protocol: bool = False,
     execution: bool = False,
+    example: Any = MISSING,
 ) -> Any:
-    """A field of a :class:`Config`: its default, its bounds (applied to every item of a tuple) and its role."""
+    """A field of a :class:`Config`: its default, its bounds (applied to every item of a tuple) and its role.
+
+    :param example: its value in :meth:`Config.example`; needed where there is no default.
+    """
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
     metadata = {
         "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
         "per_trial": per_trial,
         "protocol": protocol,
         "execution": execution,
-    }
+    } | ({} if example is MISSING else {"example": example})
     return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
 
 
@@ -71,6 +75,11 @@ class Config:
             value = _normalised(name, getattr(self, spec.name), annotation)
             _check_bounds(name, value, spec.metadata.get("bounds", {}))
             object.__setattr__(self, spec.name, value)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small one, which the contract tests train: its fields' examples, and defaults for the rest."""
+        return cls(**{spec.name: spec.metadata["example"] for spec, _ in _fields(cls) if "example" in spec.metadata})
 
     def to_json(self) -> dict[str, Any]:
         """Every field, defaults included, as plain JSON values; :func:`from_json` is the inverse."""

@@ -12,7 +12,7 @@ from trainables.engine.optimizers import AdamW, Optimizer
 from trainables.engine.penalties import NoPenalty, Penalty
 from trainables.engine.probes import STANDARD, Probe
 from trainables.engine.schedules import ConstantSchedule, Schedule
-from trainables.engine.tasks import Task
+from trainables.engine.tasks import ModularAddition, Task
 from trainables.engine.trial import TrialConfig
 
 
@@ -20,7 +20,7 @@ from trainables.engine.trial import TrialConfig
 class FullBatchTrial(TrialConfig):
     """Base of the trials that a :class:`trainables.engine.cohort.GrokkingCohort` trains."""
 
-    task: Task = option()
+    task: Task = option(example=ModularAddition.example())
     model: Model = option(MLP())
     alpha: float = option(1.0, above=0.0, per_trial=True)
     """α: the logits are multiplied by it, and the learning rate is divided by α², as the released code does."""

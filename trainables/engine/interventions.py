@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option
-from trainables.engine.gradients import GradientRule
-from trainables.engine.losses import Loss
-from trainables.engine.optimizers import Optimizer
+from trainables.engine.gradients import GradientRule, OrthogonalGradient
+from trainables.engine.losses import Loss, MeanSquaredError
+from trainables.engine.optimizers import SGD, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention(Config):
     """Base of the interventions.  Whatever a method does not change it returns as it is."""
 
-    at_step: int = option(at_least=0)
+    at_step: int = option(at_least=0, example=3)
     """The first step whose update is made in the new way; the weights up to this step are those of the control."""
 
     def loss(self, loss: Loss) -> Loss:
@@ -69,7 +69,7 @@ class ZeroTrueClassGradient(Intervention):
 class SwitchLoss(Intervention):
     """Another loss from :attr:`at_step` on; the optimizer goes on with its buffers."""
 
-    to: Loss = option()
+    to: Loss = option(example=MeanSquaredError(dtype="float64"))
 
     def loss(self, loss: Loss) -> Loss:
         return self.to
@@ -79,8 +79,8 @@ class SwitchLoss(Intervention):
 class SwitchOptimizer(Intervention):
     """Another optimizer from :attr:`at_step` on, which begins anew, and another gradient rule if one is given."""
 
-    to: Optimizer = option()
-    to_gradient: GradientRule | None = option(None)
+    to: Optimizer = option(example=SGD(momentum=0.5))
+    to_gradient: GradientRule | None = option(None, example=OrthogonalGradient())
 
     def gradient(self, rule: GradientRule) -> GradientRule:
         return rule if self.to_gradient is None else self.to_gradient

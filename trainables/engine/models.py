@@ -61,9 +61,9 @@ class MLP(Model):
     in ±1/sqrt(inputs), as ``torch.nn.Linear`` draws them.  No hidden layer at all is a linear classifier.
     """
 
-    hidden: tuple[int, ...] = option((200, 200), at_least=1)
-    bias: bool = option(False)
-    dtype: str = option("float32", choices=tuple(DTYPES))
+    hidden: tuple[int, ...] = option((200, 200), at_least=1, example=(16,))
+    bias: bool = option(False, example=True)
+    dtype: str = option("float32", choices=tuple(DTYPES), example="float64")
     init_scale: float = option(1.0, above=0.0, per_trial=True)
     """What every initial value is multiplied by: 100 in Fig. 14 (Liu et al. 2023b)."""
 

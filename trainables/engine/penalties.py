@@ -18,7 +18,7 @@ from trainables.engine.gradients import inner
 class Penalty(Config):
     """Base of the penalties."""
 
-    strength: float = option(0.0, at_least=0.0, per_trial=True)
+    strength: float = option(0.0, at_least=0.0, per_trial=True, example=0.01)
     """λ, the factor before the penalty."""
 
     @abstractmethod

@@ -35,7 +35,7 @@ class ConstantSchedule(Schedule):
 class Warmup(Schedule):
     """Linear from 1/``warmup_steps`` at the first update to 1 at update number ``warmup_steps``; then constant."""
 
-    warmup_steps: int = option(at_least=1)
+    warmup_steps: int = option(at_least=1, example=5)
 
     def factor(self, updates: Tensor) -> Tensor:
         return (updates / self.warmup_steps).clamp(max=1.0)
@@ -48,7 +48,7 @@ class StepDecay(Schedule):
     The ResNets of Prieto et al. 2025, Fig. 17, divide by 10 every 30 epochs.
     """
 
-    every_steps: int = option(at_least=1)
+    every_steps: int = option(at_least=1, example=3)
     gamma: float = option(0.1, above=0.0, at_most=1.0)
 
     def factor(self, updates: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ class Cosine(Schedule):
     part of the trial's identity: another length is another path, unlike another horizon.
     """
 
-    total_steps: int = option(at_least=1)
-    warmup_steps: int = option(0, at_least=0)
+    total_steps: int = option(at_least=1, example=80)
+    warmup_steps: int = option(0, at_least=0, example=5)
     final_fraction: float = option(0.0, at_least=0.0, at_most=1.0)
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ class FourierSpectrum(Probe):
     NaN where all weights are the same number.
     """
 
-    every: int = option(4, at_least=1)
+    every: int = option(4, at_least=1, example=1)
 
     def check(self, task: Task | None) -> None:
         if not isinstance(task, ModularArithmetic):

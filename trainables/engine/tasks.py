@@ -112,8 +112,8 @@ class ModularArithmetic(Task):
     The released code leaves out 0 in its transformer runs; here all p² pairs are used.
     """
 
-    p: int = option(113, at_least=2, at_most=2039)
-    train_fraction: float = option(0.4, above=0.0, below=1.0)
+    p: int = option(113, at_least=2, at_most=2039, example=7)
+    train_fraction: float = option(0.4, above=0.0, below=1.0, example=0.6)
     """The fraction of all pairs that is for training; the rest is for testing."""
     inputs: Encoding = option(OneHot())
     """What the model is given of a pair."""

@@ -23,9 +23,9 @@ class SparseParity(Task):
     rows themselves are drawn from ``seeds.split``.  Chance is an accuracy of one half.
     """
 
-    bits: int = option(43, at_least=1, at_most=64)
+    bits: int = option(43, at_least=1, at_most=64, example=10)
     relevant: int = option(3, at_least=1)
-    rows: int = option(2000, at_least=2, at_most=50_000)
+    rows: int = option(2000, at_least=2, at_most=50_000, example=100)
     """For training and testing together."""
     train_fraction: float = option(0.5, above=0.0, below=1.0)
 

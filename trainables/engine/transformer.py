@@ -45,19 +45,19 @@ class Transformer(Model):
     values do not depend on the options.
     """
 
-    width: int = option(128, at_least=1)
-    heads: int = option(4, at_least=1)
-    feed_forward: int = option(2048, at_least=1)
+    width: int = option(128, at_least=1, example=8)
+    heads: int = option(4, at_least=1, example=2)
+    feed_forward: int = option(2048, at_least=1, example=12)
     norm: str = option("post", choices=("none", "pre", "post"))
     """Layer norm: after each sublayer's sum, before each sublayer, or not at all; none before ``unembed``."""
-    positions: bool = option(False)
+    positions: bool = option(False, example=True)
     """Whether a learned vector for each position is added to the embedding."""
-    dropout: float = option(0.0, at_least=0.0, below=1.0)
+    dropout: float = option(0.0, at_least=0.0, below=1.0, example=0.1)
     """Of the attention weights, the feed-forward units and each sublayer's output, while training."""
     attention: str = option("softmax", choices=("softmax", "stablemax"))
     bias: bool = option(True)
     """Bias terms everywhere: in attention, feed-forward, norms and ``unembed``."""
-    dtype: str = option("float32", choices=tuple(DTYPES))
+    dtype: str = option("float32", choices=tuple(DTYPES), example="float64")
 
     def __post_init__(self) -> None:
         super().__post_init__()

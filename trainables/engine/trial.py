@@ -46,7 +46,7 @@ class MeasuringTimes(Config):
 class EverySteps(MeasuringTimes):
     """At step 0, after every so many steps, and at the last: for curves, where no time of an event is estimated."""
 
-    every_steps: int = option(at_least=1)
+    every_steps: int = option(at_least=1, example=10)
 
     def steps(self, horizon_steps: int) -> np.ndarray:
         return np.array([*range(0, horizon_steps, self.every_steps), horizon_steps], dtype=np.int64)
@@ -124,7 +124,7 @@ class TrialConfig(Config):
     """Whether a cohort of the kind can be spread over more than one GPU."""
 
     seeds: Seeds = option(Seeds())
-    horizon_steps: int = option(protocol=True, at_least=1)
+    horizon_steps: int = option(protocol=True, at_least=1, example=10)
     measuring: MeasuringTimes = option(Measuring(), protocol=True)
     stopping: Stopping = option(Stopping(), protocol=True)
     snapshots_every: int = option(0, at_least=0, protocol=True)
