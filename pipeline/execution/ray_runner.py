@@ -22,6 +22,7 @@ from pipeline.execution.ray_environment import RayAddressError
 from pipeline.terminal.flags import gpu_slots
 from trainables.runtime.cohort_run import CohortError, Provenance
 from trainables.runtime.job import CohortJob
+from trainables.runtime.own_modules import files_to_ship
 from trainables.runtime.rows import ErrorKind, TrialStore
 from trainables.runtime.trainable import JOB, STATUSES, CohortTrainable
 
@@ -31,6 +32,8 @@ def start(
 ) -> None:
     """Join the cluster at ``address``, or start one of our own on this machine with so many CPUs.
 
+    A cluster's workers get the files of the user's own components.
+
     :param environment: variables that a cluster's workers get; those of our own have this process's.
     :raises RayAddressError: when the cluster does not let us in.
     """
@@ -39,11 +42,17 @@ def start(
         ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **options)
     else:
         try:
-            ray.init(address=address, runtime_env={"env_vars": dict(environment)} if environment else None, **options)
+            ray.init(address=address, runtime_env=_runtime_env(environment or {}), **options)
         except Exception as error:  # Ray has a dozen kinds for "no".
             reason = " ".join(str(error).split())[:300]
             raise RayAddressError(f"--address {address}: cannot join ({type(error).__name__}: {reason})") from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+
+
+def _runtime_env(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What travels to a cluster's workers: variables and modules."""
+    files = files_to_ship()
+    return {"env_vars": dict(environment)} | ({"py_modules": list(files), "excludes": ["__pycache__"]} if files else {})
 
 
 def stop() -> None:

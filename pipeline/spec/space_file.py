@@ -2,6 +2,7 @@
 
 A file exports one ``SWEEP = SweepSpec(...)``, or the same question in two sizes,
 ``SWEEP = {"full": SweepSpec(...), "laptop": SweepSpec(...)}``: as it was asked, and what a laptop can do of it.
+It imports from its own folder too: that is where components of the user's own lie.
 """
 
 import contextlib
@@ -12,12 +13,15 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.spec import SpecError, SweepSpec
 from trainables.engine.config import ConfigError
+from trainables.engine.errors import one_line
+from trainables.engine.names import forget
+from trainables.runtime.own_modules import INSTALLED, import_modules
 
 __all__ = ["DEFAULT_SIZE", "SIZES", "LoadedSpace", "load_space"]
 
@@ -43,14 +47,16 @@ class LoadedSpace:
     """One of :data:`SIZES`; None for a file without sizes."""
 
 
-def load_space(path: str | Path, size: str | None = None) -> LoadedSpace:
+def load_space(path: str | Path, size: str | None = None, components: Iterable[str] = ()) -> LoadedSpace:
     """Run a search-space file and take its ``SWEEP``.
 
-    What the file prints goes to standard error, so that standard output stays the sweep's own.
+    What the file prints goes to standard error, so that standard output stays the sweep's own.  Its folder stays on
+    the path.
 
     :param size: one of :data:`SIZES`, for a file that has them; :data:`DEFAULT_SIZE` without.
-    :raises SpecError: the file is missing or unreadable, fails (with the line), has no ``SWEEP`` of the right kind, or
-        has no sizes where one is asked for.
+    :param components: modules to import before, as ``--components`` names them.
+    :raises SpecError: the file is missing or unreadable, fails (with the line), defines a component, has no ``SWEEP``
+        of the right kind, or has no sizes where one is asked for.
     """
     file = Path(path)
     try:
@@ -61,17 +67,30 @@ def load_space(path: str | Path, size: str | None = None) -> LoadedSpace:
         raise SpecError(
             f"{path}: the file's name becomes the sweep's; must end in .py and have only letters, digits, '_', '-', '.'"
         )
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import_modules(components, folders=[str(file.parent.resolve())])
+    except ImportError as error:
+        raise SpecError(str(error)) from None
     module = types.ModuleType(f"search_space:{file.stem}")
     module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # The dataclass decorator looks for it there.
     try:
         with contextlib.redirect_stdout(sys.stderr):
             exec(compile(source, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # A file can raise anything, and all of it is bad input.
-        raise SpecError(_told(file, error, vars(module))) from None
+        raise SpecError(_message(file, error, vars(module))) from None
+    finally:
+        del sys.modules[module.__name__]
+        own = forget(module.__name__)
+    if own:
+        raise SpecError(
+            f"{path}: defines {own[0].__name__} itself; move it to a module beside this file and import it from there, "
+            "as workers do"
+        )
     if "SWEEP" not in vars(module):
         raise SpecError(f"{path}: defines no SWEEP; must end in SWEEP = SweepSpec(...)")
     spec, size = _sized(file, vars(module)["SWEEP"], size)
-    _check_importable(file, module.__name__, spec)
     return LoadedSpace(
         name=file.stem if size is None else f"{file.stem}_{size}",
         doc=inspect.cleandoc(module.__doc__ or ""),
@@ -101,13 +120,16 @@ def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str 
     return sweep[size], size
 
 
-def _told(file: Path, error: BaseException, names: Mapping[str, object]) -> str:
-    """``file:line: what went wrong``, the line being the last one of the file itself that ran."""
+def _message(file: Path, error: BaseException, names: Mapping[str, object]) -> str:
+    """``file:line: what went wrong``, the line being the last one of the file itself that ran.
+
+    What goes wrong in a module beside the file has the module's line in the end.
+    """
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     where = f"{file}:{lines[-1]}" if lines else str(file)
-    text = " ".join(str(error).split())
+    text = one_line(error) if str(error) else ""
     if isinstance(error, SpecError | ConfigError):
         return f"{where}: {text}"
     if isinstance(error, TypeError) and (found := KEYWORD_ERROR.match(text)):
@@ -117,15 +139,16 @@ def _told(file: Path, error: BaseException, names: Mapping[str, object]) -> str:
             allowed = ", ".join(sorted(spec.name for spec in dataclasses.fields(cls) if spec.init))
             said = text.replace(".__init__()", "").replace("keyword argument", "field").replace("keyword-only ", "")
             return f"{where}: {said.replace('argument', 'field')}; allowed: {allowed}"
-    return f"{where}: {type(error).__name__}{': ' if text else ''}{text}"
+    return f"{where}: {type(error).__name__}{': ' if text else ''}{text}{_beside(file, error)}"
 
 
-def _check_importable(file: Path, module: str, spec: SweepSpec) -> None:
-    """A component that the file itself defines could not be imported by a worker, nor read back from the ledger."""
-    for config in [spec.base, *(trial.config for trial in spec.trials())]:
-        for component in config.components():
-            if type(component).__module__ == module:
-                raise SpecError(
-                    f"{file}: {type(component).__name__} is defined in the file itself; "
-                    f"must be in a module that workers can import, such as those in trainables"
-                )
+def _beside(file: Path, error: BaseException) -> str:
+    """`` (mylosses.py:3)`` for what goes wrong in a module from the file's folder."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename or "", error.lineno))
+    folder = file.parent.resolve()
+    for name, line in reversed(frames):
+        if name != str(file) and (place := Path(name)).is_relative_to(folder) and not INSTALLED & set(place.parts):
+            return f" ({place.relative_to(folder)}:{line})"
+    return ""

@@ -1,12 +1,16 @@
 """Loading a search-space file: what is taken from it, and one clear line for everything that can be wrong with it."""
 
 import hashlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.spec import SpecError
 from pipeline.spec.space_file import load_space
+from trainables.engine.config import ConfigError, from_json
+from trainables.runtime.own_modules import files_to_ship
 
 GOOD = '''"""A question?
 
@@ -111,7 +115,7 @@ BAD = {
         GOOD.replace("SWEEP =", "class MyTask(ModularAddition):\n    pass\n\n\nSWEEP =").replace(
             "task=ModularAddition", "task=MyTask"
         ),
-        "{path}: MyTask is defined in the file itself; must be in a module that workers can import",
+        "{path}: defines MyTask itself; move it to a module beside this file and import it from there, as workers do",
     ),
 }
 
@@ -163,3 +167,64 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_name_that_cannot_name_a_sweep(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match=r"must end in \.py and have only letters"):
         load_space(write(tmp_path, GOOD, name))
+
+
+LOSS = """from dataclasses import dataclass
+
+from trainables import SoftmaxCrossEntropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class MyLoss(SoftmaxCrossEntropy):
+    pass
+"""
+
+
+class TestModulesBesideTheSpace:
+    @pytest.fixture(autouse=True)
+    def _imports(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """The path and the modules are as before, but for what was imported from everywhere else."""
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        before = set(sys.modules)
+        yield
+        for name in {name for name in set(sys.modules) - before if name.startswith("my_")}:
+            del sys.modules[name]
+
+    def test_a_component_of_theirs_has_its_module_in_its_name(self, tmp_path: Path) -> None:
+        write(tmp_path, LOSS, "my_losses.py")
+        text = GOOD.replace("horizon_steps=10", "loss=MyLoss(), horizon_steps=10")
+        space = load_space(write(tmp_path, text.replace("\nSWEEP", "from my_losses import MyLoss\n\nSWEEP")))
+        loss = space.spec.base.to_json()["loss"]
+        assert loss["class"] == "my_losses:MyLoss"
+        assert from_json(loss) == space.spec.base.loss
+        assert [Path(place).name for place in files_to_ship() if str(tmp_path) in place] == ["my_losses.py"]
+
+    def test_the_folder_shadows_nothing(self, tmp_path: Path) -> None:
+        sys.modules.pop("colorsys", None)
+        write(tmp_path, "raise RuntimeError\n", "colorsys.py")
+        load_space(write(tmp_path, "import colorsys\n" + GOOD))
+        assert sys.path[-1] == str(tmp_path)
+
+    def test_what_is_wrong_in_such_a_module_has_its_line(self, tmp_path: Path) -> None:
+        write(tmp_path, "\nX = 1 / 0\n", "my_broken.py")
+        with pytest.raises(SpecError, match=r"space\.py:1: ZeroDivisionError: division by zero \(my_broken\.py:2\)$"):
+            load_space(write(tmp_path, "import my_broken\n"))
+        write(tmp_path, "X = (\n", "my_syntax.py")
+        with pytest.raises(SpecError, match=r"space\.py:1: SyntaxError: .* \(my_syntax\.py:1\)$"):
+            load_space(write(tmp_path, "import my_syntax\n"))
+
+    def test_components_are_imported_first(self, tmp_path: Path) -> None:
+        write(tmp_path, LOSS, "my_losses.py")
+        space = write(tmp_path, "import sys\n\nassert 'my_losses' in sys.modules\n" + GOOD)
+        with pytest.raises(SpecError, match="AssertionError"):
+            load_space(space)
+        load_space(space, components=["my_losses"])
+        with pytest.raises(SpecError, match=r"^module my_other is not importable on .*: No module named 'my_other'$"):
+            load_space(space, components=["my_other"])
+
+    def test_a_space_that_defines_a_component_leaves_no_name_behind(self, tmp_path: Path) -> None:
+        text = LOSS + GOOD.replace("horizon_steps", "loss=MyLoss(), horizon_steps")
+        with pytest.raises(SpecError, match="defines MyLoss itself; move it to a module beside this file"):
+            load_space(write(tmp_path, "from __future__ import annotations\n" + text))
+        with pytest.raises(ConfigError, match="no such component"):
+            from_json({"class": "search_space:space:MyLoss"})

@@ -35,6 +35,16 @@ def find(name: str) -> type | None:
     return _classes.get(name)
 
 
+def outside() -> list[type]:
+    """The components of other packages that were imported so far."""
+    return [cls for name, cls in _classes.items() if ":" in name]
+
+
+def forget(module: str) -> list[type]:
+    """Drop the components that a module defined, because nobody else can import it; return them."""
+    return [_classes.pop(name) for name in list(_classes) if name.startswith(f"{module}:")]
+
+
 def import_house() -> dict[str, type]:
     """Import every module of the house that defines components; return them by name."""
     house = importlib.import_module(HOUSE)

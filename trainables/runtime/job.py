@@ -1,13 +1,12 @@
 """One cohort's work as it travels from the driver to whoever trains it: trials, where they start, on what, how long."""
 
-import importlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from trainables.engine.config import from_json
-from trainables.engine.names import HOUSE
 from trainables.engine.trial import TrialConfig
+from trainables.runtime.own_modules import folders_of, import_modules, own_modules
 
 CHECKPOINT_EVERY_S = 20.0
 
@@ -32,13 +31,13 @@ class CohortJob:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of the trials' components outside the house; a worker imports them to read the trials."""
-        named = {type(component).__module__ for trial in self.trials for component in trial.components()}
-        return tuple(sorted(name for name in named if name.partition(".")[0] != HOUSE))
+        return own_modules(type(component) for trial in self.trials for component in trial.components())
 
     def to_text(self) -> str:
         """The job as one JSON string, which is cheap for Ray Tune to copy, unlike a tree of values."""
         values: dict[str, Any] = {
             "modules": self.modules,
+            "folders": folders_of(self.modules),
             "trials": [trial.to_json() for trial in self.trials],
             "start_step": self.start_step,
             "device": self.device,
@@ -51,9 +50,8 @@ class CohortJob:
     def from_text(cls, text: str) -> "CohortJob":
         """Read a job, after importing :attr:`modules`.
 
-        :raises ImportError: when one of them is not installed here.
+        :raises ImportError: when one of them cannot be imported here.
         """
         values = json.loads(text)
-        for module in values.pop("modules"):
-            importlib.import_module(module)
+        import_modules(values.pop("modules"), values.pop("folders"))
         return cls(**values | {"trials": tuple(from_json(trial) for trial in values["trials"])})

@@ -1,0 +1,63 @@
+"""Modules of the user: the components that lie beside a search space, on their way to the workers.
+
+The driver imports them, because the space does; a job names those that its trials need, and the worker imports them
+before it reads the trials.  On this machine their folders go along; to another machine Ray carries the files.
+"""
+
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainables.engine.errors import one_line
+from trainables.engine.names import HOUSE, outside
+
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders whose content a worker has installed, as it has torch."""
+OURS = {HOUSE, "pipeline", "analysis", "search_spaces"}
+
+
+def own_modules(classes: Iterable[type]) -> tuple[str, ...]:
+    """The modules outside the house that define these components, sorted."""
+    return tuple(sorted({cls.__module__ for cls in classes if cls.__module__.partition(".")[0] != HOUSE}))
+
+
+def import_modules(names: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Import modules, so that their components have names here too.
+
+    :param folders: where they may lie; the last on the path, so that they shadow nothing.
+    :raises ImportError: in one line, whatever goes wrong.
+    """
+    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # A module can raise anything.
+            reason = one_line(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {one_line(error)}"
+            raise ImportError(f"module {name} is not importable on {platform.node()}: {reason}") from error
+
+
+def folders_of(modules: Iterable[str]) -> tuple[str, ...]:
+    """The folders from which imported modules came, sorted."""
+    return tuple(sorted({str(place.parent) for name in modules if (place := _place(name))}))
+
+
+def files_to_ship() -> tuple[str, ...]:
+    """What a worker on another machine needs for every component of the user: files and package folders, sorted.
+
+    They are the modules that define components, and the other modules that were imported from beside them.
+    """
+    folders = {Path(folder) for folder in folders_of(cls.__module__ for cls in outside())}
+    folders = {folder for folder in folders if folder.name not in INSTALLED}
+    imported = {name for name in list(sys.modules) if "." not in name} - OURS - {"__main__"}
+    places = {place for name in imported if (place := _place(name)) and place.parent in folders}
+    return tuple(sorted(str(place) for place in places if place.is_dir() or place.suffix == ".py"))
+
+
+def _place(module: str) -> Path | None:
+    """The file of an imported module, or the folder of its outermost package; None for what has neither."""
+    top = sys.modules.get(module.partition(".")[0])
+    place = next(iter(getattr(top, "__path__", ())), getattr(top, "__file__", None))
+    return Path(os.path.abspath(place)) if place else None
