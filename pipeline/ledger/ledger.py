@@ -17,11 +17,12 @@ thing; copies of a row (they may overlap without being equal) become one when th
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.ledger import upkeep
@@ -40,13 +41,23 @@ from pipeline.ledger.catalogue import (
     snapshot_path,
 )
 from pipeline.ledger.files import TEMPORARY, Entry, LedgerError
-from pipeline.ledger.rows import SCHEMA_VERSION, check_name, count_trials, make_segment, probe_columns
+from pipeline.ledger.rows import (
+    SCHEMA_VERSION,
+    check_name,
+    count_trials,
+    float_values,
+    make_segment,
+    probe_columns,
+    trial_slices,
+)
 from pipeline.ledger.sweep_row import SweepRow
 from pipeline.ledger.upkeep import CompactReport, DropReport, MergeReport, Problem
 from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow, TrialState
 
 MERGED_TRIALS = 64
 """How many trials one commit of a merge takes: their checkpoints are in memory together."""
+TRIALS_PER_READ, _TRIALS_PER_READ_OF_COLUMNS = 100, 500
+"""How many trials' trajectories an iterator has in memory: with every column, and with named ones."""
 _FILES_OF_TRIALS = {CHECKPOINTS: (checkpoint_path, checkpoint_name), SNAPSHOTS: (snapshot_path, snapshot_name)}
 
 
@@ -186,6 +197,40 @@ class Ledger:
             missing = name not in merged.column_names
             found[name] = pa.chunked_array([pa.nulls(len(merged), pa.float64())]) if missing else merged[name]
         return pa.table(found)
+
+    def iter_trajectories(
+        self, trial_ids: Iterable[str], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """Each of these trials with its :meth:`trajectories`, in the order of ``trial_ids``, a batch in memory.
+
+        A trial without rows comes with an empty table.
+        """
+        size = TRIALS_PER_READ if columns is None else _TRIALS_PER_READ_OF_COLUMNS
+        ordered = list(trial_ids)
+        for start in range(0, len(ordered), size):
+            batch = ordered[start : start + size]
+            table = self.trajectories(batch, columns)
+            slices = trial_slices(table)
+            for trial_id in batch:
+                rows = slices.get(trial_id, slice(0, 0))
+                yield trial_id, table.slice(rows.start, rows.stop - rows.start)
+
+    def curves(
+        self, trial_ids: Iterable[str], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """The curves of each of these trials that has rows, in the order of ``trial_ids``, a batch in memory.
+
+        :param columns: the probes wanted; without, those that the trial has measured.
+        :return: pairs of a trial and its columns, equally long: ``step`` (int64, ascending), and float64 probes, NaN
+            where not measured.
+        """
+        for trial_id, table in self.iter_trajectories(trial_ids, columns):
+            if len(table):
+                yield trial_id, _curves(table, keep_unmeasured=columns is not None)
+
+    def history(self, trial_id: str, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """The :meth:`curves` of one trial; empty columns where it has no rows yet."""
+        return _curves(self.trajectories([trial_id], columns), keep_unmeasured=True)
 
     def checkpoint(self, trial_id: str) -> Checkpoint | None:
         """The newest checkpoint of a trial, or None; it may be ahead of the rows."""
@@ -414,3 +459,11 @@ class Ledger:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LedgerError(f"ledger: {self.shown}/{entry.path} is torn or foreign: {error}") from None
+
+
+def _curves(table: pa.Table, *, keep_unmeasured: bool) -> dict[str, np.ndarray]:
+    """The columns of one trial's rows as arrays."""
+    measured = [
+        name for name in probe_columns(table.column_names) if keep_unmeasured or table[name].null_count < len(table)
+    ]
+    return {"step": table["step"].to_numpy()} | {name: float_values(table[name]) for name in measured}

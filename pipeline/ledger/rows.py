@@ -97,6 +97,23 @@ def latest_by_protocol(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
     return list(found.values())
 
 
+def trial_slices(table: pa.Table) -> dict[str, slice]:
+    """Where the rows of each trial are in a table that is ordered by trial."""
+    if not len(table):
+        return {}
+    column = table["trial_id"].dictionary_encode().unify_dictionaries().combine_chunks()
+    codes = column.indices.to_numpy()
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    trial_ids = column.dictionary.take(pa.array(codes[starts])).to_pylist()
+    ends = [*starts[1:].tolist(), len(table)]
+    return dict(zip(trial_ids, map(slice, starts.tolist(), ends), strict=True))
+
+
+def float_values(column: pa.ChunkedArray) -> np.ndarray:
+    """A probe as float64, NaN where not measured; (N,)."""
+    return column.cast(pa.float64()).to_numpy()
+
+
 def probe_columns(names: Iterable[str]) -> list[str]:
     """Those of the column names that belong to probes."""
     return [name for name in names if name not in ("trial_id", "step", "segment")]
@@ -393,7 +410,7 @@ def _no_rows() -> pa.Table:
 def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """A probe as float64 (NaN where null) and whether each row was measured; (N,) each."""
     valid = column.is_valid().to_numpy()
-    return column.cast(pa.float64()).to_numpy(), valid
+    return float_values(column), valid
 
 
 def to_parquet(table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> pa.Buffer:

@@ -28,7 +28,7 @@ from pipeline.ledger.catalogue import (
     snapshot_name,
 )
 from pipeline.ledger.files import Entry, LedgerError
-from pipeline.ledger.rows import Conflict, PlacedRow, segment_key, to_parquet, trial_table
+from pipeline.ledger.rows import Conflict, PlacedRow, segment_key, to_parquet, trial_slices, trial_table
 from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.trial import Measuring
@@ -329,7 +329,8 @@ class _Checks:
 
     def _steps(self, placed: dict[str, PlacedRow], table: pa.Table) -> None:
         """Rows and snapshots against what each trial says of itself: how far it came, and when it measures."""
-        steps_of = _steps_by_trial(table)
+        all_steps = table["step"].to_numpy()
+        steps_of = {trial_id: all_steps[rows] for trial_id, rows in trial_slices(table).items()}
         kept: dict[str, set[int]] = {}
         for entry in self._store.files.entries(SNAPSHOTS, recursive=True):
             trial_id, step = snapshot_name(entry)
@@ -376,17 +377,6 @@ class _Checks:
             self._found("stray", entry.path, "not a file of a ledger")
         for entry, why in _strays_of_trials(self._store, placed):
             self._found("stray", entry.path, f"{why}; compact removes it when it is an hour old")
-
-
-def _steps_by_trial(table: pa.Table) -> dict[str, np.ndarray]:
-    """The steps of each trial, ascending, of a table in order."""
-    if not len(table):
-        return {}
-    column = table["trial_id"].unify_dictionaries().combine_chunks()
-    codes, steps = column.indices.to_numpy(), table["step"].to_numpy()
-    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
-    names = column.dictionary.take(pa.array(codes[starts])).to_pylist()
-    return dict(zip(names, np.split(steps, starts[1:]), strict=True))
 
 
 def _measured_steps(config_json: str, last_step: int) -> np.ndarray:

@@ -9,12 +9,11 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.ledger import Ledger, SweepRow
@@ -46,8 +45,6 @@ from trainables.runtime.rows import TrialRow
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-TRIALS_PER_READ = 100
-"""How many trajectories are in memory at once."""
 RUNS_PER_PAGE = 1000
 
 
@@ -147,11 +144,11 @@ class Mirror:
             run = self._runs.get(row.trial_id)
             held = run.synced if run else None
             if held is None or held.content != row_digest(row, self._coordinates[row.trial_id], self._parent.run_id):
-                stale.append(row)
+                stale.append(row.trial_id)
             else:
                 self._count(unchanged=1)
-        for row, trajectory in self._trajectories(stale):
-            self._write_trial(row, trajectory)
+        for trial_id, trajectory in self._ledger.iter_trajectories(stale):
+            self._write_trial(rows[trial_id], trajectory)
         if trial_ids is None:
             for trial_id in [id_ for id_ in self._runs if id_ not in rows]:
                 self._remove(self._runs.pop(trial_id))
@@ -228,16 +225,6 @@ class Mirror:
             content.params,
             frozenset(point.key for point in content.points),
         )
-
-    def _trajectories(self, rows: Sequence[TrialRow]) -> Iterator[tuple[TrialRow, pa.Table]]:
-        for start in range(0, len(rows), TRIALS_PER_READ):
-            part = rows[start : start + TRIALS_PER_READ]
-            table = self._ledger.trajectories([row.trial_id for row in part])
-            owners = table["trial_id"].cast(pa.string()).to_numpy()
-            for row in part:
-                # The rows lie sorted by trial and step.
-                first, last = (int(np.searchsorted(owners, row.trial_id, side)) for side in ("left", "right"))
-                yield row, table.slice(first, last - first)
 
     def _find_experiment(self) -> str:
         name = self._sweep.name

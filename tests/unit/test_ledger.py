@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError, Snapshot, SweepRow
-from tests.ledger_samples import assert_exactly_once, commit_steps, trajectory, trial_row
+from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, trajectory, trial_row, value
 
 
 @pytest.fixture
@@ -163,6 +163,43 @@ class TestRows:
         assert ledger.trajectories([]).num_rows == 0
         assert ledger.trajectories(columns=[]).schema.names == ["trial_id", "step"]
         assert list(ledger.trials(["c", "a", "unknown"])) == ["a", "c"]
+
+    def test_curves(self, ledger, monkeypatch):
+        monkeypatch.setattr("pipeline.ledger.ledger.TRIALS_PER_READ", 2)
+        monkeypatch.setattr("pipeline.ledger.ledger._TRIALS_PER_READ_OF_COLUMNS", 2)
+        for trial_id in ("a", "b", "c"):
+            commit_steps(ledger, trial_id, range(4))
+        ledger.commit([trial_row("a", 5)], trajectory("a", [4, 5], ("norm",)))
+        ledger.compact()
+        ledger.commit([trial_row("f", 0, "failed", error="no such file", error_kind="error")], {})
+        asked = ["c", "f", "a", "unknown", "b"]
+
+        found = list(ledger.curves(asked, ["norm", "test_loss", "never_measured"]))
+        assert [trial_id for trial_id, _ in found] == ["c", "a", "b"]
+        for trial_id, curves in found:
+            assert list(curves) == ["step", "norm", "test_loss", "never_measured"]
+            assert (curves["step"].dtype, {curves[name].dtype for name in curves} - {np.dtype("int64")}) == (
+                np.int64,
+                {np.dtype("float64")},
+            )
+            unmeasured = [np.nan, np.nan] if trial_id == "a" else []
+            np.testing.assert_array_equal(curves["step"], range(4 + len(unmeasured)))
+            np.testing.assert_array_equal(curves["test_loss"], [*value(trial_id, "test_loss", range(4)), *unmeasured])
+            assert np.isnan(curves["never_measured"]).all()
+        np.testing.assert_array_equal(found[1][1]["norm"], [np.nan] * 4 + list(value("a", "norm", [4, 5])))
+
+        every = dict(ledger.curves(iter(asked)))
+        assert set(every["a"]) == {"step", "norm", *COLUMNS}
+        assert set(every["b"]) == set(every["c"]) == {"step", *COLUMNS}
+        assert [len(table) for _, table in ledger.iter_trajectories(asked)] == [4, 0, 6, 0, 4]
+
+    def test_history(self, ledger):
+        commit_steps(ledger, "a", range(3))
+        history = ledger.history("a", ["test_loss", "norm"])
+        assert list(history) == ["step", "test_loss", "norm"]
+        np.testing.assert_array_equal(history["test_loss"], value("a", "test_loss", range(3)))
+        assert np.isnan(history["norm"]).all()
+        assert {name: len(values) for name, values in ledger.history("b", ["norm"]).items()} == {"step": 0, "norm": 0}
 
     def test_an_empty_ledger(self, ledger):
         assert ledger.trials() == {}

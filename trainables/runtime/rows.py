@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class TrialState(StrEnum):
     """How far a trial is in its life."""
@@ -76,7 +78,7 @@ class Snapshot:
 
 
 class TrialStore(Protocol):
-    """Where a worker commits and finds checkpoints; the pipeline's ledger is one.  Picklable."""
+    """Where a worker commits, and reads what it continues from; the pipeline's ledger is one.  Picklable."""
 
     def commit(
         self,
@@ -95,3 +97,9 @@ class TrialStore(Protocol):
 
     def checkpoint(self, trial_id: str) -> Checkpoint | None:
         """The newest checkpoint of a trial, or None."""
+
+    def history(self, trial_id: str, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """What a trial has measured so far: ``step`` (int64, ascending) and these probes as float64.
+
+        They are NaN where not measured, and empty where the trial has no rows.
+        """
