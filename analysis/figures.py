@@ -1,7 +1,7 @@
-"""``python -m analysis.figures fig02``: a figure of the paper, drawn from what was run, and its verdict.
+"""``python -m analysis.figures fig02``: draw a figure of the paper, a neighbour or a dispute, and judge its statement.
 
-Without ``--from`` it is made from the evidence that is kept in the repository, so that no run is needed.  ``all``
-makes one page of every figure; no name prints the table of verdicts.
+Without ``--from`` it reads the runs that are kept in the repository, so that nothing has to be trained.  ``all`` makes
+one page of every figure; no name prints the table of verdicts.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis.data.sweep import FULL, LAPTOP, SIZES, SweepError
-from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
+from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
 from analysis.paper.page import write_page
-from analysis.paper.picture import extent_words, png
-from analysis.paper.results import FigureResult, keep, markdown, result
+from analysis.paper.picture import png
+from analysis.paper.results import FigureResult, by_room, keep, markdown, result
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
 from pipeline.ledger import Ledger, LedgerError
 
@@ -31,28 +31,28 @@ SIGNS = {MET: "✓", NOT_MET: "✗", UNDECIDED: "?", REPORTED: "·", NOT_RUN: "�
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(
+    flags = argparse.ArgumentParser(
         prog="python -m analysis.figures",
-        description="Draw a figure of the paper from what was run, and judge its statement.",
+        description="Draw a figure from its runs, and judge its statement.",
         epilog="Verdicts: met, not met, undecided (too few seeds or too short), reported (no threshold is claimed), "
         "not run. Exit codes: 0 done, 2 bad input.",
     )
-    found.add_argument("figure", metavar="FIGURE", nargs="?", help="fig02, prop1, ... or all; none: the verdicts")
-    found.add_argument(
+    flags.add_argument("figure", metavar="FIGURE", nargs="?", help="fig02, prop1, ... or all; without: the verdicts")
+    flags.add_argument(
         "--from",
         dest="source",
         metavar="LEDGER",
-        help="a ledger (folder or s3://...) instead of the evidence kept in the repository",
+        help="a ledger (folder or s3://...); default: the runs kept in the repository",
     )
-    found.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="where the files go; default: %(default)s")
-    found.add_argument("--size", choices=SIZES, help="look at this size only")
-    found.add_argument("--keep", action="store_true", help="store what --from gives as the kept evidence")
-    found.add_argument("--markdown", action="store_true", help="print the table of verdicts as the README has it")
-    return found
+    flags.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="output folder; default: %(default)s")
+    flags.add_argument("--size", choices=SIZES, help="only this size")
+    flags.add_argument("--keep", action="store_true", help="replace the kept runs by those of --from")
+    flags.add_argument("--markdown", action="store_true", help="print the table of verdicts as in the README")
+    return flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, say what came out and where it is; the exit code is 0, or 2 for bad input."""
+    """Draw, judge and print; the exit code is 0, or 2 for bad input."""
     options = parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -61,53 +61,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ledger = None if options.source is None else Ledger.open(options.source)
         if options.keep:
             if ledger is None and any(figure.check is None for figure in figures):
-                raise FigureError("--keep: needs --from LEDGER, the ledger to keep the evidence of")
+                raise FigureError("--keep: needs --from LEDGER")
             for figure in figures:
                 for line in keep(figure, ledger, [size for size in figure.sizes if size in (sizes or SIZES)]):
                     console.print(Text(line))
-        found = [result(figure, ledger, sizes) for figure in figures]
+        results = [result(figure, ledger, sizes) for figure in figures]
         if options.markdown:
-            print(markdown(found), end="")
+            print(markdown(results), end="")
         elif options.figure is None:
-            _print_table(console, found)
+            _print_table(console, results)
         else:
-            _write(console, found, Path(options.out), page=options.figure == ALL)
+            _write(console, results, Path(options.out), page=options.figure == ALL)
     except (FigureError, SweepError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _chosen(name: str | None, size: str | None) -> list[PaperFigure]:
+def _chosen(name: str | None, size: str | None) -> list[FigureSpec]:
     if name is None or name == ALL:
-        return [*paper_figures().values()]
+        return [*find_figures().values()]
     figures = named(name)
     for figure in figures:
         if size is not None and size not in figure.sizes:
-            raise FigureError(f"{figure.name}: has no {size} size; --size must be left out")
+            raise FigureError(f"{figure.name}: has no {size} size; drop --size")
     return figures
 
 
-def _write(console: Console, found: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
+def _write(console: Console, results: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each in found:
+        for each in results:
             if each.sizes:
                 written.append(folder / f"{each.figure.name}.png")
                 written[-1].write_bytes(png(each, each.sizes[0]))
             written.append(folder / f"{each.figure.name}.json")
             written[-1].write_text(json.dumps(each.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
         if page:
-            write_page(found, folder / "figures.html")
+            write_page(results, folder / "figures.html")
     except OSError as error:
         raise FigureError(f"--out {folder}: cannot be written ({error.strerror})") from None
     if page:
-        _print_table(console, found)
+        _print_table(console, results)
         console.print()
-        console.print(Text(f"{folder / 'figures.html'}  (and a picture and a verdict for each beside it)"))
+        console.print(Text(f"{folder / 'figures.html'}  (a picture and a verdict for each are beside it)"))
         return
-    for each in found:
+    for each in results:
         for line in verdict_lines(each, min(shutil.get_terminal_size().columns, 110)):
             console.print(line)
         console.print()
@@ -115,22 +115,20 @@ def _write(console: Console, found: Sequence[FigureResult], folder: Path, *, pag
         console.print(Text(str(path)))
 
 
-def verdict_lines(found: FigureResult, width: int = 100) -> Iterator[Text]:
+def verdict_lines(shown: FigureResult, width: int = 100) -> Iterator[Text]:
     """The statement, and each size's verdict with its claims and their numbers."""
-    figure = found.figure
+    figure = shown.figure
     yield Text(f"{figure.label}  {figure.title}", style="bold")
     for line in textwrap.wrap(figure.statement, width):
         yield Text(line)
-    if not found.sizes:
+    if not shown.sizes:
         yield Text()
         yield Text(NOT_RUN.upper(), style=STYLES[NOT_RUN]).append(f"  {_how_to_run(figure)}", style="default")
-    for size in found.sizes:
-        verdict = found.verdicts[size]
+    for size in shown.sizes:
+        verdict = shown.verdicts[size]
         yield Text()
         head = Text(verdict.status.upper(), style=f"bold {STYLES[verdict.status]}")
-        yield head.append(
-            f"  {extent_words(found.evidence[size], checked=figure.check is not None)}", style="default not bold"
-        )
+        yield head.append(f"  {shown.extent(size)}", style="default not bold")
         for claim in verdict.claims:
             yield from _claim_lines(claim, width)
         for line in textwrap.wrap(verdict.note, width - 2):
@@ -146,24 +144,33 @@ def _claim_lines(claim: Claim, width: int) -> Iterator[Text]:
             yield Text(f"    {line}")
 
 
-def _how_to_run(figure: PaperFigure) -> str:
-    folder = "search_spaces/paper" if figure.sized else "search_spaces"
-    commands = " && ".join(f"python -m pipeline.sweep {folder}/{space}.py" for space in figure.spaces)
+def _how_to_run(figure: FigureSpec) -> str:
+    commands = " && ".join(f"python -m pipeline.sweep {_space_file(space)}" for space in figure.spaces)
     return f"{commands}; then again with --from results/ledger"
 
 
-def _print_table(console: Console, found: Sequence[FigureResult]) -> None:
+def _space_file(space: str) -> str:
+    """Where a search space is in this checkout."""
+    root = Path(__file__).parents[1]
+    paths = sorted((root / "search_spaces").rglob(f"{space}.py"))
+    return paths[0].relative_to(root).as_posix() if paths else f"search_spaces/{space}.py"
+
+
+def _print_table(console: Console, results: Sequence[FigureResult]) -> None:
     """A line a figure: its verdict at each size."""
-    names = [each.figure.name for each in found]
-    first, second = max(map(len, names)), max(len(each.figure.title) for each in found)
-    room = max(len(each.summary(FULL)) for each in found)
-    console.print(Text(f"{'':{first}}  {'':{second}}  {'full size':{room}}  laptop size", style="bold"))
-    for each in found:
-        line = Text(f"{each.figure.name:{first}}  {each.figure.title:{second}}")
-        for size, wide in ((FULL, room), (LAPTOP, 0)):
-            summary = each.summary(size)
-            line.append("  ").append(f"{summary:{wide}}", style=STYLES.get(each.status(size), ""))
-        console.print(line)
+    names = [each.figure.name for each in results]
+    first, second = max(map(len, names)), max(len(each.figure.title) for each in results)
+    room_for_full = max(len(each.summary(FULL)) for each in results)
+    console.print(Text(f"{'':{first}}  {'':{second}}  {'full size':{room_for_full}}  laptop size", style="bold"))
+    for room, members in by_room(results):
+        if room:
+            console.print(Text(room, style="bold"))
+        for each in members:
+            line = Text(f"{each.figure.name:{first}}  {each.figure.title:{second}}")
+            for size, width in ((FULL, room_for_full), (LAPTOP, 0)):
+                summary = each.summary(size)
+                line.append("  ").append(f"{summary:{width}}", style=STYLES.get(each.status(size), ""))
+            console.print(line)
 
 
 if __name__ == "__main__":

@@ -402,9 +402,9 @@ class _Submit:
 
 def _asked_by(sweep: str) -> list[str]:
     """The paper's figures, by name, that a sweep is the evidence of."""
-    from analysis.paper.figure import paper_figures
+    from analysis.paper.figure import find_figures
 
-    found = paper_figures().values()
+    found = find_figures().values()
     return [each.name for each in found if any(sweep in each.files(size) for size in each.sizes)]
 
 

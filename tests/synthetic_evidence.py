@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.data.sweep import FULL, Sweep, Trial
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from pipeline.spec import PlannedTrial
 from pipeline.spec.space_file import load_space
 
@@ -19,14 +19,14 @@ def space_path(space: str) -> Path:
     return path
 
 
-def planned(figure: PaperFigure, size: str) -> Iterable[tuple[str, PlannedTrial]]:
+def planned(figure: FigureSpec, size: str) -> Iterable[tuple[str, PlannedTrial]]:
     """Every trial of a figure's spaces at a size, with the stem of its space."""
     for space in figure.spaces:
         for trial in load_space(space_path(space), size if figure.sized else None).spec.trials():
             yield space, trial
 
 
-def made_up(figure: PaperFigure, size: str = FULL, *, until: float = 1.0, seeds: int | None = None) -> Sweep:
+def made_up(figure: FigureSpec, size: str = FULL, *, until: float = 1.0, seeds: int | None = None) -> Sweep:
     """Sweep of a figure's own trials.
 
     :param until: the share of its horizon that each trial was followed.

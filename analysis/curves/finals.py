@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.curves.comparison import Comparison, compare
 from analysis.data.sweep import ARM, Sweep, SweepError, Trial, is_replicate, thousands
 from analysis.diagram.cells import seeds_a_cell
 from analysis.diagram.layout import setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
-from analysis.stats.paired import Comparison, compare, difference_words, mean_words
+from analysis.stats.paired import mean_words
 from trainables.engine.events import DIVERGED
 from trainables.runtime.rows import TrialState
 
@@ -252,4 +253,4 @@ def against_first(cell: CurveCell) -> str:
     if cell.to_first is None or cell.to_first.difference is None:
         return "–"
     step = "" if cell.to_first.complete else f" at step {thousands(cell.to_first.step)}"
-    return f"{difference_words(cell.to_first.difference)}{step}"
+    return f"{cell.to_first.difference}{step}"

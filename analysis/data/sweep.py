@@ -367,6 +367,11 @@ def arm_horizon(design: Mapping[str, Any], coordinates: Mapping[str, Any], horiz
     return next((steps for steps in own if steps is not None), horizon_steps)
 
 
+def is_share(column: str) -> bool:
+    """Whether a column holds fractions of 1, which tables and pictures show in percent."""
+    return column.endswith(("_accuracy", "_fraction"))
+
+
 def thousands(number: float) -> str:
     """``12 000``, with a narrow space that does not break."""
     return f"{number:,.0f}".replace(",", "\u202f")

@@ -1,35 +1,38 @@
-"""A figure of the paper: where its evidence comes from, what it claims, how it is judged and how it is drawn.
+"""A figure: where its runs come from, what it claims, how it is judged and how it is drawn.
 
-The modules of :mod:`analysis.paper` export one each, as ``FIGURE``; they are found without being listed.
+A module of one of the :data:`ROOMS` exports one, as ``FIGURE``; it is found without being listed.
 """
 
 import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import SubFigure
 
 from analysis.data.kept import sized_name
 from analysis.data.sweep import FULL, SIZES, Sweep, Trial
-from analysis.paper import figures as paper
 from analysis.paper.verdict import NOTHING, Verdict
 from trainables.engine.errors import GrokscapeError
 
-LABELS = {"fig": "Fig.", "table": "Table", "prop": "Prop.", "appendix": "App."}
-"""What a module's name may begin with, in the order of the page."""
+PAPER, NEIGHBOURS, DISPUTES = "The paper", "Neighbours", "Disputes"
+ROOMS = {PAPER: "analysis.paper.figures", NEIGHBOURS: "analysis.neighbours", DISPUTES: "analysis.disputes"}
+"""The packages in which figures are found, under their headings, in the order of the page."""
+KINDS = {"fig": "Fig.", "table": "Table", "prop": "Prop.", "appendix": "App."}
+"""What the name of a figure of the paper begins with, and its label; in the order of the page."""
+_LABELLED = re.compile(rf"({'|'.join(KINDS)})_?([a-z]?\d*[a-z]?)")
 Snapshots = Callable[[Trial], Mapping[int, bytes]]
 """The stored weights of a trial by step."""
 
 
 class FigureError(GrokscapeError):
-    """A figure that does not exist: one line with those that do."""
+    """A figure that does not exist, or cannot be drawn as asked: one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperFigure:
-    """One figure, table, proposition or appendix."""
+class FigureSpec:
+    """One figure, table, proposition or appendix of the paper, or one figure about a neighbour or a dispute."""
 
     name: str
     """As the command line takes it, and the module's own: ``fig02``."""
@@ -38,7 +41,7 @@ class PaperFigure:
     statement: str
     """The acceptance statement, in words."""
     verdict: Callable[[Sweep], Verdict]
-    """Called with evidence only where something was measured."""
+    """Called with runs only where something was measured."""
     draw: Callable[[Sweep, SubFigure], None]
     """Draws the panels.  The head above them (title, verdict, extent) is drawn for every figure alike."""
     space: str | tuple[str, ...] = ()
@@ -48,19 +51,25 @@ class PaperFigure:
     sized: bool = True
     """Whether the space has the sizes full and laptop; one without is full."""
     condense: Callable[[Sweep, Snapshots], Sweep] | None = None
-    """Turns a ledger's evidence and its snapshots into what is kept, where curves alone do not tell it."""
+    """Turns a ledger's runs and their snapshots into what is kept, where curves alone do not tell it."""
     check: Callable[[], Sweep] | None = None
     """Makes the evidence without any training."""
     size_in: tuple[float, float] = (9.6, 4.2)
     """Width and height of the panels, in inches."""
+    room: str = PAPER
+    """The heading that it is under; set when it is found."""
 
     @property
     def label(self) -> str:
-        """How the paper calls it: ``Fig. 2``, ``Table 1``, ``Prop. 1``, ``App. D.1``."""
-        kind, number = re.fullmatch(r"([a-z]+)_?(.+)", self.name).groups()  # type: ignore[union-attr]
+        """How the paper calls it (``Fig. 2``, ``Table 1``, ``App. D.1``); of the other rooms, its name in words."""
+        labelled = _LABELLED.fullmatch(self.name) if self.room == PAPER else None
+        if labelled is None:
+            words = self.name.replace("_", " ").strip()
+            return words[:1].upper() + words[1:]
+        kind, number = labelled.groups()
         if kind == "appendix":
             number = re.sub(r"(?<=[A-Z])(?=[0-9])", ".", number.upper())
-        return f"{LABELS[kind]} {number.lstrip('0')}"
+        return f"{KINDS[kind]} {number.lstrip('0')}"
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -69,11 +78,11 @@ class PaperFigure:
 
     @property
     def sizes(self) -> tuple[str, ...]:
-        """The sizes at which there can be evidence, the paper's own first."""
+        """The sizes at which there can be runs, the paper's own first."""
         return SIZES if self.sized and self.check is None else (FULL,)
 
     def files(self, size: str) -> tuple[str, ...]:
-        """The names under which its evidence of a size is kept."""
+        """The names under which its runs of a size are kept."""
         if self.check is not None:
             return (self.name,)
         return tuple(sized_name(space, size, sized=self.sized) for space in self.spaces)
@@ -83,21 +92,30 @@ class PaperFigure:
         return self.verdict(evidence) if evidence else NOTHING
 
 
-def paper_figures() -> dict[str, PaperFigure]:
-    """Every figure by name: the figures in order, then tables, propositions and appendices."""
-    names = [module.name for module in pkgutil.iter_modules(paper.__path__)]
-    kinds = [*LABELS]
-    names.sort(key=lambda name: (kinds.index(re.split(r"[\d_]", name)[0]), name))
-    return {name: importlib.import_module(f"{paper.__name__}.{name}").FIGURE for name in names}
+def find_figures() -> dict[str, FigureSpec]:
+    """Every figure by name, room by room: the paper's in its own order, the others by name."""
+    figures: dict[str, FigureSpec] = {}
+    for room, package in ROOMS.items():
+        modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+        for name in sorted((module.name for module in modules), key=_order):
+            if name in figures:
+                raise FigureError(f"{package}.{name}: {figures[name].room} has a figure of this name; rename one")
+            figures[name] = replace(importlib.import_module(f"{package}.{name}").FIGURE, room=room)
+    return figures
 
 
-def named(name: str) -> list[PaperFigure]:
+def _order(name: str) -> tuple[int, str]:
+    labelled = _LABELLED.fullmatch(name)
+    return ([*KINDS].index(labelled[1]) if labelled else len(KINDS)), name
+
+
+def named(name: str) -> list[FigureSpec]:
     """The figure of that name, or its panels: ``fig06`` is fig06a, fig06b, ...
 
     :raises FigureError: naming those that there are.
     """
-    found = paper_figures()
-    panels = [figure for each, figure in found.items() if re.fullmatch(f"{re.escape(name)}[a-z]?", each)]
+    figures = find_figures()
+    panels = [figure for each, figure in figures.items() if re.fullmatch(f"{re.escape(name)}[a-z]?", each)]
     if not panels:
-        raise FigureError(f"{name}: no such figure; allowed: all, {', '.join(found)}")
+        raise FigureError(f"{name}: no such figure; must be all or one of: {', '.join(figures)}")
     return panels

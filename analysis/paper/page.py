@@ -1,16 +1,16 @@
-"""One self-contained page with every figure of the paper: the table of verdicts, then each figure beside its own."""
+"""One self-contained page with every figure: the table of verdicts, then each figure beside its verdict."""
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from analysis.data.sweep import FULL, LAPTOP
-from analysis.paper.picture import STATUS_COLOURS, extent_words, png
-from analysis.paper.results import FigureResult
+from analysis.paper.picture import STATUS_COLOURS, png
+from analysis.paper.results import FigureResult, by_room
 from analysis.paper.verdict import NOT_RUN, STATUSES, Claim
 
-TITLE = "Grokking at the edge of numerical stability: what came out"
+TITLE = "Grokking at the edge of numerical stability: results"
 INTRODUCTION = (
     "Every figure and statement of Prieto et al. (2025, arXiv:2501.04697), run again: drawn from the kept evidence "
     "and judged by one rule. Met: every seed meets the statement, with at least three. Not met: more than half of at "
@@ -39,6 +39,7 @@ td.what { max-width: 26rem; } td.numbers { max-width: 32rem; } td.name { white-s
 .scroll { overflow-x: auto; margin-bottom: 3rem; }
 .status { font-weight: 600; white-space: nowrap; }
 article { display: grid; grid-template-columns: minmax(0, 1.75fr) minmax(20rem, 1fr); gap: .5rem 2.4rem; }
+h2.room { font-size: 1.3rem; margin: 2rem 0 .6rem; }
 article { border-top: 1px solid #c4c4c4; padding: 1.6rem 0 2.4rem; align-items: start; }
 article > header { grid-column: 1 / -1; }
 img { width: 100%; height: auto; display: block; }
@@ -52,14 +53,17 @@ li { margin: 0 0 .6rem; } li .numbers, li .why { display: block; font-size: .85r
 """
 
 
-def write_page(found: Sequence[FigureResult], path: Path) -> None:
+def write_page(shown: Sequence[FigureResult], path: Path) -> None:
     """Write the page as one HTML file."""
-    path.write_text(page(found), encoding="utf-8")
+    path.write_text(page(shown), encoding="utf-8")
 
 
-def page(found: Sequence[FigureResult]) -> str:
+def page(shown: Sequence[FigureResult]) -> str:
     """The page's HTML, pictures included."""
-    articles = "\n".join(_article(each) for each in found)
+    articles = "\n".join(
+        (f'<h2 class="room">{html.escape(room)}</h2>\n' if room else "") + "\n".join(map(_article, members))
+        for room, members in by_room(shown)
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,8 +75,8 @@ def page(found: Sequence[FigureResult]) -> str:
 <body>
 <h1>{html.escape(TITLE)}</h1>
 <p class="subtitle">{html.escape(INTRODUCTION)}</p>
-{_counts(found)}
-<div class="scroll">{_table(found)}</div>
+{_counts(shown)}
+<div class="scroll">{_table(shown)}</div>
 <main>
 {articles}
 </main>
@@ -82,13 +86,13 @@ def page(found: Sequence[FigureResult]) -> str:
 """
 
 
-def best_status(found: FigureResult) -> str:
+def best_status(shown: FigureResult) -> str:
     """The verdict of the size that is shown; "not run" where there is none."""
-    return found.status(found.sizes[0]) if found.sizes else NOT_RUN
+    return shown.status(shown.sizes[0]) if shown.sizes else NOT_RUN
 
 
-def _counts(found: Sequence[FigureResult]) -> str:
-    statuses = [best_status(each) for each in found]
+def _counts(shown: Sequence[FigureResult]) -> str:
+    statuses = [best_status(each) for each in shown]
     counts = "".join(
         f'<span class="count"><b style="color:{STATUS_COLOURS[status]}">{statuses.count(status)}</b>{status}</span>'
         for status in STATUSES
@@ -97,37 +101,40 @@ def _counts(found: Sequence[FigureResult]) -> str:
     return f'<p>{counts}<span class="extent">each figure at the size that is shown first</span></p>'
 
 
-def _table(found: Sequence[FigureResult]) -> str:
-    """A row a figure, and below it a row a claim."""
+def _table(shown: Sequence[FigureResult]) -> str:
+    """A row a figure, and below it a row for each of its claims."""
     head = "".join(f"<th>{title}</th>" for title in ("", "claim", "laptop", "full", "numbers"))
     rows = [f"<tr>{head}</tr>"]
-    for each in found:
-        name, title = html.escape(each.figure.label), html.escape(each.figure.title)
-        told = "".join(f"<td>{_status(each.status(size))}</td>" for size in (LAPTOP, FULL))
-        extents = " · ".join(_extent(each, size) for size in each.sizes)
-        rows.append(
-            f'<tr class="figure"><td class="name"><a href="#{each.figure.name}">{name}</a></td><td class="what">'
-            f'<b>{title}</b></td>{told}<td class="numbers">{html.escape(extents)}</td></tr>'
-        )
-        for text, sizes in each.claims():
-            cells = "".join(
-                f"<td>{_status(sizes[size].status if size in sizes else '')}</td>" for size in (LAPTOP, FULL)
-            )
-            numbers = next(iter(sizes.values())).numbers
-            rows.append(
-                f'<tr><td></td><td class="what">{html.escape(text)}</td>{cells}'
-                f'<td class="numbers">{html.escape(numbers)}</td></tr>'
-            )
+    for room, members in by_room(shown):
+        rows += [f'<tr class="room"><th colspan="5">{html.escape(room)}</th></tr>'] if room else []
+        rows += [row for each in members for row in _rows(each)]
     return f"<table>{''.join(rows)}</table>"
 
 
-def _article(found: FigureResult) -> str:
-    figure = found.figure
-    shown = [_picture(found, size) for size in found.sizes]
-    body = shown[0] if shown else '<div class="none">not run</div>'
-    for size, other in zip(found.sizes[1:], shown[1:], strict=True):
+def _rows(shown: FigureResult) -> Iterator[str]:
+    name, title = html.escape(shown.figure.label), html.escape(shown.figure.title)
+    statuses = "".join(f"<td>{_status(shown.status(size))}</td>" for size in (LAPTOP, FULL))
+    extents = " · ".join(shown.extent(size) for size in shown.sizes)
+    yield (
+        f'<tr class="figure"><td class="name"><a href="#{shown.figure.name}">{name}</a></td><td class="what">'
+        f'<b>{title}</b></td>{statuses}<td class="numbers">{html.escape(extents)}</td></tr>'
+    )
+    for text, sizes in shown.claims():
+        cells = "".join(f"<td>{_status(sizes[size].status if size in sizes else '')}</td>" for size in (LAPTOP, FULL))
+        numbers = next(iter(sizes.values())).numbers
+        yield (
+            f'<tr><td></td><td class="what">{html.escape(text)}</td>{cells}'
+            f'<td class="numbers">{html.escape(numbers)}</td></tr>'
+        )
+
+
+def _article(shown: FigureResult) -> str:
+    figure = shown.figure
+    pictures = [_picture(shown, size) for size in shown.sizes]
+    body = pictures[0] if pictures else '<div class="none">not run</div>'
+    for size, other in zip(shown.sizes[1:], pictures[1:], strict=True):
         body += f"<details><summary>The same at {size} size</summary>{other}</details>"
-    verdicts = "".join(_verdict(found, size) for size in found.sizes)
+    verdicts = "".join(_verdict(shown, size) for size in shown.sizes)
     return f"""<article id="{figure.name}">
 <header><h2>{html.escape(figure.label)} &nbsp; {html.escape(figure.title)}</h2></header>
 <div>{body}</div>
@@ -135,11 +142,11 @@ def _article(found: FigureResult) -> str:
 </article>"""
 
 
-def _verdict(found: FigureResult, size: str) -> str:
-    verdict = found.verdicts[size]
+def _verdict(shown: FigureResult, size: str) -> str:
+    verdict = shown.verdicts[size]
     items = "".join(_claim(claim) for claim in verdict.claims)
     note = f'<p class="extent">{html.escape(verdict.note)}</p>' if verdict.note else ""
-    extent = f'<span class="extent">{html.escape(_extent(found, size))}</span>'
+    extent = f'<span class="extent">{html.escape(shown.extent(size))}</span>'
     return f'<p class="verdict">{_status(verdict.status)}{extent}</p><ul>{items}</ul>{note}'
 
 
@@ -152,18 +159,14 @@ def _claim(claim: Claim) -> str:
     )
 
 
-def _extent(found: FigureResult, size: str) -> str:
-    return extent_words(found.evidence[size], checked=found.figure.check is not None)
-
-
 def _status(status: str) -> str:
     if not status:
         return ""
     return f'<span class="status" style="color:{STATUS_COLOURS[status]}">{status}</span>'
 
 
-def _picture(found: FigureResult, size: str) -> str:
-    data = base64.b64encode(png(found, size, head=False)).decode()
-    words = html.escape(f"{found.figure.label} {_extent(found, size)}")
-    widest = round(PIXELS_AN_INCH * found.figure.size_in[0])
+def _picture(shown: FigureResult, size: str) -> str:
+    data = base64.b64encode(png(shown, size, head=False)).decode()
+    words = html.escape(f"{shown.figure.label} {shown.extent(size)}")
+    widest = round(PIXELS_AN_INCH * shown.figure.size_in[0])
     return f'<img alt="{words}" style="max-width: {widest}px" src="data:image/png;base64,{data}">'

@@ -1,4 +1,4 @@
-"""The picture of a figure: its panels under a head that says what it is, what came out, and from how much."""
+"""The picture of a figure: its panels under a head with its title, its verdict and the extent of its runs."""
 
 import warnings
 from io import BytesIO
@@ -6,7 +6,6 @@ from io import BytesIO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from analysis.data.sweep import Sweep
 from analysis.drawing import style
 from analysis.drawing.style import FAINT, INK
 from analysis.paper.results import FigureResult
@@ -22,7 +21,7 @@ STATUS_COLOURS = {
     REPORTED: "#005b8e",
     NOT_RUN: "#6b6b6b",
 }
-"""Darker than the curves' colours, so that words in them are legible on white."""
+"""Darker than the curves' colours, so that text is legible on white."""
 
 
 def png(result: FigureResult, size: str, *, head: bool = True) -> bytes:
@@ -35,7 +34,7 @@ def png(result: FigureResult, size: str, *, head: bool = True) -> bytes:
     *above, panels = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
     out = BytesIO()
     with warnings.catch_warnings():
-        # A sign that the font lacks is drawn as a box; that is no reason to stop.
+        # A sign that the font lacks is drawn as a box; no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for place in above:
             _draw_head(place, result, size, width)
@@ -49,14 +48,7 @@ def _draw_head(place: SubFigure, result: FigureResult, size: str, width_in: floa
     title = f"{result.figure.label}   {result.figure.title}"
     place.text(left, 0.82, style.safe(title), fontsize=13.5, fontweight="bold", color=INK, va="top")
     status = result.status(size)
-    told = place.text(left, 0.34, status, fontsize=10, fontweight="bold", color=STATUS_COLOURS[status], va="top")
-    room = told.get_window_extent().width / (width_in * DPI)
-    rest = style.safe(extent_words(result.evidence[size], checked=result.figure.check is not None))
+    word = place.text(left, 0.34, status, fontsize=10, fontweight="bold", color=STATUS_COLOURS[status], va="top")
+    room = word.get_window_extent().width / (width_in * DPI)
+    rest = style.safe(result.extent(size))
     place.text(left + room + 0.12 / width_in, 0.34, rest, fontsize=10, color=FAINT, va="top")
-
-
-def extent_words(evidence: Sweep, *, checked: bool) -> str:
-    """``at laptop size: 3 seeds, all 2000 steps``; of a check without training, that it is one."""
-    if checked:
-        return "computed from the definitions, no training"
-    return f"at {evidence.size} size: {evidence.extent()}"

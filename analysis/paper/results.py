@@ -1,13 +1,14 @@
-"""What came out for a figure: its evidence and its verdict at each size, from the kept files or from a ledger."""
+"""The results of a figure: its runs and its verdict at each size, from the kept files or from a ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from analysis.data.kept import collect, read_kept, save
 from analysis.data.sweep import FULL, LAPTOP, Sweep
-from analysis.paper.figure import PaperFigure, paper_figures
+from analysis.paper.figure import FigureSpec, find_figures
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, Claim, Verdict
 from pipeline.ledger import Ledger
 
@@ -18,9 +19,9 @@ DECIDED = (MET, NOT_MET, REPORTED)
 class FigureResult:
     """One figure with all that is known of it."""
 
-    figure: PaperFigure
+    figure: FigureSpec
     evidence: Mapping[str, Sweep]
-    """By size, of those that were looked at; empty where nothing was run."""
+    """Its runs by size, of the sizes that were looked at; empty where nothing was run."""
     verdicts: Mapping[str, Verdict]
     """By size, likewise."""
 
@@ -34,15 +35,21 @@ class FigureResult:
 
         Full comes first where it shows at least as many settings, unless only the laptop's verdict is decided.
         """
-        found = [size for size, evidence in self.evidence.items() if evidence]
-        if len(found) < 2:
-            return tuple(found)
-        settings = {size: len({_key(trial.setting) for trial in self.evidence[size].where()}) for size in found}
+        run = [size for size, evidence in self.evidence.items() if evidence]
+        if len(run) < 2:
+            return tuple(run)
+        settings = {size: len({_key(trial.setting) for trial in self.evidence[size].where()}) for size in run}
         undecided = self.status(FULL) not in DECIDED and self.status(LAPTOP) in DECIDED
         return (LAPTOP, FULL) if settings[FULL] < settings[LAPTOP] or undecided else (FULL, LAPTOP)
 
+    def extent(self, size: str) -> str:
+        """``at laptop size: 3 seeds, all 2000 steps``; of a check without training, that it is one."""
+        if self.figure.check is not None:
+            return "computed from the definitions, no training"
+        return f"at {size} size: {self.evidence[size].extent()}"
+
     def summary(self, size: str) -> str:
-        """``met: 5 seeds, all 1500 steps``; what there is to say of a size in one cell of a table."""
+        """``met: 5 seeds, all 1500 steps``: a size in one cell of a table."""
         if size not in self.verdicts:
             return "–"
         status = self.status(size)
@@ -51,12 +58,12 @@ class FigureResult:
         return f"{status}: {self.evidence[size].extent()}"
 
     def claims(self) -> list[tuple[str, dict[str, Claim]]]:
-        """Every claim's text and what each size says of it; in the statement's order."""
-        found: dict[str, dict[str, Claim]] = {}
+        """Every claim's text and its judgement at each size; in the statement's order."""
+        claims: dict[str, dict[str, Claim]] = {}
         for size in self.sizes:
             for claim in self.verdicts[size].claims:
-                found.setdefault(claim.text, {})[size] = claim
-        return list(found.items())
+                claims.setdefault(claim.text, {})[size] = claim
+        return list(claims.items())
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the curves, as plain JSON."""
@@ -85,79 +92,88 @@ def _key(setting: Mapping[str, Any]) -> tuple:
 
 
 def result(
-    figure: PaperFigure, ledger: Ledger | None = None, sizes: Sequence[str] | None = None, folder: Path | None = None
+    figure: FigureSpec, ledger: Ledger | None = None, sizes: Sequence[str] | None = None, folder: Path | None = None
 ) -> FigureResult:
-    """A figure's evidence and verdicts.
+    """A figure's runs and verdicts.
 
-    :param ledger: read instead of the kept evidence; a figure without training has its own.
+    :param ledger: read instead of the kept files; a figure without training makes its own evidence.
     :param sizes: those to look at; every one by default.
     :raises analysis.data.sweep.SweepError: for a kept file that cannot be read.
     :raises pipeline.ledger.LedgerError: for a ledger that cannot be read.
     """
     wanted = [size for size in figure.sizes if sizes is None or size in sizes]
     evidence = {size: _evidence(figure, size, ledger, folder) for size in wanted}
-    return FigureResult(figure, evidence, {size: figure.judged(found) for size, found in evidence.items()})
+    return FigureResult(figure, evidence, {size: figure.judged(runs) for size, runs in evidence.items()})
 
 
 def results(ledger: Ledger | None = None, sizes: Sequence[str] | None = None) -> list[FigureResult]:
     """Every figure's result, in the page's order."""
-    return [result(figure, ledger, sizes) for figure in paper_figures().values()]
+    return [result(figure, ledger, sizes) for figure in find_figures().values()]
 
 
-def _evidence(figure: PaperFigure, size: str, ledger: Ledger | None, folder: Path | None) -> Sweep:
+def by_room(shown: Iterable[FigureResult]) -> list[tuple[str, list[FigureResult]]]:
+    """The results under their rooms' headings; under one empty heading where there is only one room."""
+    rooms = [(room, list(group)) for room, group in groupby(shown, key=lambda each: each.figure.room)]
+    return rooms if len(rooms) > 1 else [("", results) for _, results in rooms]
+
+
+def _evidence(figure: FigureSpec, size: str, ledger: Ledger | None, folder: Path | None) -> Sweep:
     if figure.check is not None:
         return read_kept(figure.name, folder) or figure.check()
     if ledger is None:
         parts = [read_kept(name, folder) for name in figure.files(size)]
     else:
         parts = [_collected(figure, space, size, ledger, figure.columns) for space in figure.spaces]
-    return Sweep(size=size, trials=tuple(trial for part in parts if part is not None for trial in part.trials))
+    trials = tuple(trial for part in parts if part is not None for trial in part.trials)
+    return Sweep(name=figure.name, size=size, trials=trials)
 
 
-def _collected(figure: PaperFigure, space: str, size: str, ledger: Ledger, columns: Sequence[str]) -> Sweep:
-    found = collect(ledger, space, size, columns, sized=figure.sized)
-    if figure.condense is None or not found:
-        return found
-    return figure.condense(found, lambda trial: ledger.snapshots(trial.trial_id))
+def _collected(figure: FigureSpec, space: str, size: str, ledger: Ledger, columns: Sequence[str]) -> Sweep:
+    sweep = collect(ledger, space, size, columns, sized=figure.sized)
+    if figure.condense is None or not sweep:
+        return sweep
+    return figure.condense(sweep, lambda trial: ledger.snapshots(trial.trial_id))
 
 
-def keep(figure: PaperFigure, ledger: Ledger | None, sizes: Sequence[str], folder: Path | None = None) -> list[str]:
-    """Write a figure's evidence of these sizes into the kept files; a line for each, about what was done.
+def keep(figure: FigureSpec, ledger: Ledger | None, sizes: Sequence[str], folder: Path | None = None) -> list[str]:
+    """Write a figure's runs of these sizes into the kept files; return a line about each.
 
-    A file serves every figure of its space, so it holds the columns of all of them.  Sweep that was followed
-    less far than what is kept does not replace it.
+    A file serves every figure of its space, so it holds the columns of all of them.  Runs that were followed less far
+    than the kept ones do not replace them.
     """
     if figure.check is not None:
         return [f"{save(figure.check(), figure.name, folder)}: written"]
     lines = []
     for size in sizes if ledger is not None else ():
         for space, name in zip(figure.spaces, figure.files(size), strict=True):
-            sharing = [other for other in paper_figures().values() if space in other.spaces]
+            sharing = [other for other in find_figures().values() if space in other.spaces]
             columns = sorted({column for other in (*sharing, figure) for column in other.columns})
             assert ledger is not None
-            found = _collected(figure, space, size, ledger, columns)
-            if not found:
+            sweep = _collected(figure, space, size, ledger, columns)
+            if not sweep:
                 lines.append(f"{name}: nothing to keep, the ledger has no trials of it")
                 continue
             before = read_kept(name, folder)
-            steps, had = _steps(found), _steps(before) if before is not None else 0
-            if steps < had:
-                lines.append(f"{name}: left as it was, because it holds more ({had} steps, the ledger {steps})")
+            steps, kept_steps = _steps(sweep), _steps(before) if before is not None else 0
+            if steps < kept_steps:
+                lines.append(f"{name}: not replaced, it holds more steps ({kept_steps}) than the ledger ({steps})")
                 continue
-            path = save(found, name, folder)
-            lines.append(f"{path}: {found.extent()}, {path.stat().st_size / 1024:.0f} KiB")
+            path = save(sweep, name, folder)
+            lines.append(f"{path}: {sweep.extent()}, {path.stat().st_size / 1024:.0f} KiB")
     return lines
 
 
-def _steps(evidence: Sweep) -> int:
+def _steps(sweep: Sweep) -> int:
     """How many steps all its trials were followed together."""
-    return sum(trial.last_step for trial in evidence.trials)
+    return sum(trial.last_step for trial in sweep.trials)
 
 
-def markdown(found: Sequence[FigureResult]) -> str:
+def markdown(shown: Sequence[FigureResult]) -> str:
     """The README's table of verdicts."""
     rows = ["| | what is claimed | full size | laptop size |", "|---|---|---|---|"]
-    for each in found:
-        cells = (each.summary(size).replace("\u202f", " ").replace("|", "\\|") for size in (FULL, LAPTOP))
-        rows.append(f"| {each.figure.label} | {each.figure.title} | {' | '.join(cells)} |")
+    for room, members in by_room(shown):
+        rows += [f"| **{room}** | | | |"] if room else []
+        for each in members:
+            cells = (each.summary(size).replace("\u202f", " ").replace("|", "\\|") for size in (FULL, LAPTOP))
+            rows.append(f"| {each.figure.label} | {each.figure.title} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"

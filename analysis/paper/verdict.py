@@ -1,16 +1,16 @@
 """Verdicts: what the evidence says of a figure's acceptance statement, by one rule for every figure.
 
-A claim is judged seed by seed: it holds (True), it does not (False), or the run is too short to tell (None).
+A claim is judged seed by seed: it holds (True), it fails (False), or the run is too short to decide it (None).
 
 * met: it holds in every seed, or in as many as the statement itself asks for;
-* not met: at least three seeds can be told, and it fails in more than half of them;
-* undecided: between, or with fewer than three seeds, or where a seed that matters cannot be told yet;
-* reported: the statement names no threshold; the numbers stand for themselves;
+* not met: at least three seeds are decided, and it fails in more than half of them;
+* undecided: between, or with fewer than three seeds, or while a seed that matters is open;
+* reported: the statement names no threshold, and the numbers are given as they are;
 * not run: nothing was measured.
 
 A claim about the difference of two means is decided once, by its interval over the seeds, instead of seed by seed.
 
-A verdict is met when all its claims are, not met when one is not, and else undecided.
+A verdict is met when all its claims are, not met when one is not, and undecided otherwise.
 """
 
 import math
@@ -22,8 +22,8 @@ from analysis.data.sweep import Trial, thousands
 MET, NOT_MET, UNDECIDED, REPORTED, NOT_RUN = STATUSES = ("met", "not met", "undecided", "reported", "not run")
 MIN_SEEDS = 3
 
-Told = bool | None
-"""Whether something holds; None: cannot be told yet."""
+Tristate = bool | None
+"""Whether something holds; None: not decided yet."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Claim:
     """One part of an acceptance statement."""
 
     text: str
-    holds: tuple[Told, ...]
+    holds: tuple[Tristate, ...]
     """One a seed; empty where nothing was run."""
     numbers: str
     """What was measured, in words and numbers."""
     needed: int | None = None
     """How many seeds must hold; every one by default."""
     min_seeds: int = MIN_SEEDS
-    """With fewer that can be told it stays undecided; 1 for what no seed changes."""
+    """With fewer decided seeds it stays undecided; 1 for what no seed changes."""
     reported: bool = False
-    """Told beside the statement and not judged."""
+    """Shown beside the statement, not judged."""
     open_because: str = ""
     """Why it is undecided, where that is not a matter of counting seeds."""
 
@@ -51,11 +51,13 @@ class Claim:
             return REPORTED if self.numbers else NOT_RUN
         if not self.holds:
             return NOT_RUN
-        told = [held for held in self.holds if held is not None]
-        if len(told) >= self.min_seeds and 2 * told.count(False) > len(told):
+        decided = [held for held in self.holds if held is not None]
+        if len(decided) < self.min_seeds:
+            return UNDECIDED
+        if 2 * decided.count(False) > len(decided):
             return NOT_MET
         needed = len(self.holds) if self.needed is None else self.needed
-        return MET if len(told) >= self.min_seeds and told.count(True) >= needed else UNDECIDED
+        return MET if decided.count(True) >= needed else UNDECIDED
 
     @property
     def reason(self) -> str:
@@ -95,7 +97,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """Which claims decide it: those not met, or those that are open; empty where it is met or only reported."""
+        """The claims that decide it: those not met, or those still open; empty where it is met or only reported."""
         status = self.status
         wanted = {NOT_MET: (NOT_MET,), UNDECIDED: (UNDECIDED, NOT_RUN)}.get(status, ())
         return "; ".join(
@@ -110,14 +112,14 @@ NOTHING = Verdict()
 
 
 def judge(*claims: Claim, note: str = "") -> Verdict:
-    """The verdict of these claims; one claim :func:`per_seed`, :class:`Claim` or :func:`report` a part."""
+    """Combine claims into a verdict: make one for each part by :func:`per_seed`, :class:`Claim` or :func:`report`."""
     return Verdict(claims, note)
 
 
 def per_seed(
     text: str,
     trials: Iterable[Trial],
-    test: Callable[[Trial], Told],
+    test: Callable[[Trial], Tristate],
     numbers: str,
     needed: int | None = None,
 ) -> Claim:
@@ -125,9 +127,9 @@ def per_seed(
     return Claim(text, tuple(test(trial) for trial in trials), numbers, needed)
 
 
-def as_a_whole(text: str, told: Told, numbers: str, open_because: str) -> Claim:
-    """A claim that is decided once for all seeds; whoever decides sees to it that there are :data:`MIN_SEEDS`."""
-    return Claim(text, (told,), numbers, min_seeds=1, open_because=open_because)
+def as_a_whole(text: str, holds: Tristate, numbers: str, open_because: str) -> Claim:
+    """A claim that is decided once for all seeds; the caller checks that there are :data:`MIN_SEEDS`."""
+    return Claim(text, (holds,), numbers, min_seeds=1, open_because=open_because)
 
 
 def report(text: str, numbers: str) -> Claim:
@@ -135,17 +137,17 @@ def report(text: str, numbers: str) -> Claim:
     return Claim(text, (), numbers, reported=True)
 
 
-# --- what can be told of one trial --------------------------------------------------------------------------------
+# --- what one trial says --------------------------------------------------------------------------------
 
 
-def reaches(trial: Trial, column: str, value: float, by: float) -> Told:
+def reaches(trial: Trial, column: str, value: float, by: float) -> Tristate:
     """Whether a column is at ``value`` or above at some step up to ``by``; None where it was not followed so far."""
     if trial.first_reaching(column, value) <= by:
         return True
     return False if trial.known_until >= by else None
 
 
-def stays_below(trial: Trial, column: str, value: float, until: float | None = None) -> Told:
+def stays_below(trial: Trial, column: str, value: float, until: float | None = None) -> Tristate:
     """Whether a column is below ``value`` at every measurement up to a step, the trial's horizon by default."""
     until = trial.horizon_steps if until is None else until
     if trial.first_reaching(column, value) <= until:
@@ -153,25 +155,25 @@ def stays_below(trial: Trial, column: str, value: float, until: float | None = N
     return True if trial.known_until >= until else None
 
 
-def between(value: float, low: float, high: float) -> Told:
+def between(value: float, low: float, high: float) -> Tristate:
     """Whether a number lies in [low, high]; None for NaN."""
     return None if math.isnan(value) else low <= value <= high
 
 
-def at_least(value: float, bound: float) -> Told:
+def at_least(value: float, bound: float) -> Tristate:
     """Whether ``value >= bound``; None where either is NaN."""
     return None if math.isnan(value) or math.isnan(bound) else value >= bound
 
 
-def below(value: float, bound: float) -> Told:
+def below(value: float, bound: float) -> Tristate:
     """Whether ``value < bound``; None where either is NaN."""
     return None if math.isnan(value) or math.isnan(bound) else value < bound
 
 
-def every(told: Iterable[Told]) -> Told:
-    """False where one is; None where one cannot be told; else True."""
-    found = list(told)
-    return False if False in found else None if None in found else True
+def every(parts: Iterable[Tristate]) -> Tristate:
+    """False where one is; None where one is open; True otherwise."""
+    answers = list(parts)
+    return False if False in answers else None if None in answers else True
 
 
 # --- numbers in words ---------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.kept import KEPT, read_kept
 from analysis.data.sweep import FULL, SIZES, Sweep
-from analysis.paper.figure import PaperFigure, paper_figures
+from analysis.paper.figure import FigureSpec, find_figures
 from analysis.paper.page import page
 from analysis.paper.picture import png
 from analysis.paper.results import FigureResult, markdown, results
@@ -23,7 +23,7 @@ from tests.synthetic_evidence import SPACES, made_up, planned, space_path
 from trainables.grokking import GrokkingTrial
 
 ROOT = Path(__file__).resolve().parents[2]
-FIGURES = paper_figures()
+FIGURES = find_figures()
 TRAINED = [figure for figure in FIGURES.values() if figure.check is None]
 CHECKED = [figure for figure in FIGURES.values() if figure.check is not None]
 KEPT_BYTES = 120_000
@@ -39,7 +39,7 @@ def kept_results() -> list[FigureResult]:
 
 
 @each_figure
-def test_it_says_what_it_is(figure: PaperFigure) -> None:
+def test_it_says_what_it_is(figure: FigureSpec) -> None:
     assert FIGURES[figure.name] is figure, "its name is its module's"
     assert figure.title
     assert figure.statement.endswith(".")
@@ -49,13 +49,13 @@ def test_it_says_what_it_is(figure: PaperFigure) -> None:
 
 
 @each_figure
-def test_without_evidence_it_was_not_run(figure: PaperFigure) -> None:
+def test_without_evidence_it_was_not_run(figure: FigureSpec) -> None:
     for size in figure.sizes:
         assert figure.judged(Sweep(size=size)).status == NOT_RUN
 
 
 @each_trained
-def test_its_space_has_its_sizes(figure: PaperFigure) -> None:
+def test_its_space_has_its_sizes(figure: FigureSpec) -> None:
     for space in figure.spaces:
         assert [*SPACES.rglob(f"{space}.py")], f"search_spaces has no {space}.py"
         for size in SIZES if figure.sized else (None,):
@@ -63,7 +63,7 @@ def test_its_space_has_its_sizes(figure: PaperFigure) -> None:
 
 
 @each_trained
-def test_its_columns_are_measured(figure: PaperFigure) -> None:
+def test_its_columns_are_measured(figure: FigureSpec) -> None:
     """Each by some trial of each of its sizes; a laptop's smaller p has fewer frequencies."""
     for size in figure.sizes:
         measured: set[str] = set()
@@ -81,7 +81,7 @@ def test_its_columns_are_measured(figure: PaperFigure) -> None:
 @pytest.mark.parametrize(
     ("until", "seeds"), [(1.0, None), (0.1, None), (1.0, 1), (0.001, 2)], ids=["whole", "a tenth", "1 seed", "start"]
 )
-def test_whatever_was_run_can_be_judged_and_drawn(figure: PaperFigure, until: float, seeds: int | None) -> None:
+def test_whatever_was_run_can_be_judged_and_drawn(figure: FigureSpec, until: float, seeds: int | None) -> None:
     for size in figure.sizes:
         evidence = made_up(figure, size, until=until, seeds=seeds)
         verdict = figure.judged(evidence)
@@ -96,7 +96,7 @@ def test_whatever_was_run_can_be_judged_and_drawn(figure: PaperFigure, until: fl
 
 
 @each_trained
-def test_each_trial_alone_can_be_judged_and_drawn(figure: PaperFigure) -> None:
+def test_each_trial_alone_can_be_judged_and_drawn(figure: FigureSpec) -> None:
     """The first of every setting: whatever is missing beside it."""
     whole = made_up(figure, figure.sizes[-1])
     firsts = {str(trial.setting): trial for trial in reversed(whole.trials)}
@@ -108,7 +108,7 @@ def test_each_trial_alone_can_be_judged_and_drawn(figure: PaperFigure) -> None:
         drawn(figure, evidence)
 
 
-def drawn(figure: PaperFigure, evidence: Sweep) -> None:
+def drawn(figure: FigureSpec, evidence: Sweep) -> None:
     canvas = Figure(figsize=figure.size_in)
     FigureCanvasAgg(canvas)
     panels = canvas.subfigures()
@@ -117,14 +117,14 @@ def drawn(figure: PaperFigure, evidence: Sweep) -> None:
 
 
 @each_trained
-def test_its_picture_is_a_picture(figure: PaperFigure) -> None:
+def test_its_picture_is_a_picture(figure: FigureSpec) -> None:
     evidence = made_up(figure, figure.sizes[-1])
     shown = FigureResult(figure, {evidence.size: evidence}, {evidence.size: figure.judged(evidence)})
     assert png(shown, evidence.size).startswith(b"\x89PNG")
 
 
 @each_checked
-def test_what_needs_no_training_is_met_by_the_engine_of_today(figure: PaperFigure) -> None:
+def test_what_needs_no_training_is_met_by_the_engine_of_today(figure: FigureSpec) -> None:
     assert figure.check is not None
     verdict = figure.judged(figure.check())
     assert verdict.status == MET, verdict.reason

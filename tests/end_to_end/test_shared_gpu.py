@@ -36,7 +36,7 @@ TRIALS = [
 ]
 
 
-class Told:
+class Tristate:
     # In each worker: what it got, and a wait until all are there, for which all must run at a time.
     def __init__(self, folder):
         self.folder = folder
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     launch.run_on_ray(
         dispatcher,
         store=ledger,
-        provenance=Told(Path.cwd()),
+        provenance=Tristate(Path.cwd()),
         workers=4,
         cpus_per_cohort=1.0,
         gpus_per_cohort=0.25,

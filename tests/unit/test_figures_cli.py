@@ -1,6 +1,8 @@
 """The command line of the paper's figures: what it prints, writes, keeps and refuses."""
 
+import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from analysis import figures
 from analysis.data import kept
 from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError, Trial
 from analysis.paper import results as figure_results
-from analysis.paper.figure import FigureError, PaperFigure, named, paper_figures
+from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
 from analysis.paper.page import page
 from analysis.paper.results import FigureResult, keep, markdown, result
 from analysis.paper.verdict import Claim, Verdict, at_least, judge, per_seed, percent
@@ -35,7 +37,7 @@ def draw(found: Sweep, figure) -> None:
         axes.plot(*trial.measured("test_accuracy"))
 
 
-MADE_UP = PaperFigure(
+MADE_UP = FigureSpec(
     name="fig99",
     title="A made-up figure",
     statement="The test accuracy ends at .9 or above.",
@@ -52,7 +54,7 @@ def alone(monkeypatch, tmp_path) -> None:
     """The made-up figure is the only one, and what is kept is in a folder of the test's."""
     found = {"fig99": MADE_UP}
     for module in (figures, figure_results):
-        monkeypatch.setattr(module, "paper_figures", lambda: found)
+        monkeypatch.setattr(module, "find_figures", lambda: found)
     monkeypatch.setattr(figures, "named", lambda name: [found[name]])
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
 
@@ -103,13 +105,13 @@ def test_what_holds_more_is_not_replaced(ledger, tmp_path):
     path = kept.save(more, "fig99_made_up_laptop", tmp_path)
     before = path.read_bytes()
     (line,) = keep(MADE_UP, ledger, (LAPTOP,), tmp_path)
-    assert line == "fig99_made_up_laptop: left as it was, because it holds more (27000 steps, the ledger 4500)"
+    assert line == "fig99_made_up_laptop: not replaced, it holds more steps (27000) than the ledger (4500)"
     assert path.read_bytes() == before
 
 
 def test_the_kept_file_serves_every_figure_of_its_space(ledger, tmp_path, monkeypatch):
-    other = PaperFigure(**{**vars(MADE_UP), "name": "fig98", "columns": ("parameter_norm",)})
-    monkeypatch.setattr(figure_results, "paper_figures", lambda: {"fig98": other, "fig99": MADE_UP})
+    other = FigureSpec(**{**vars(MADE_UP), "name": "fig98", "columns": ("parameter_norm",)})
+    monkeypatch.setattr(figure_results, "find_figures", lambda: {"fig98": other, "fig99": MADE_UP})
     keep(MADE_UP, ledger, (LAPTOP,), tmp_path)
     stored = kept.read_kept("fig99_made_up_laptop", tmp_path)
     assert stored is not None
@@ -119,9 +121,7 @@ def test_the_kept_file_serves_every_figure_of_its_space(ledger, tmp_path, monkey
 def test_without_evidence_it_says_how_to_run_it(alone, tmp_path, capsys):
     code, out, _ = run(capsys, "fig99", "--out", str(tmp_path / "out"))
     assert code == 0
-    assert any(
-        line.startswith("NOT RUN  python -m pipeline.sweep search_spaces/paper/fig99_made_up.py;") for line in out
-    )
+    assert any(line.startswith("NOT RUN  python -m pipeline.sweep search_spaces/fig99_made_up.py;") for line in out)
     assert not (tmp_path / "out" / "fig99.png").exists()
 
 
@@ -155,9 +155,9 @@ def test_all_makes_a_page(alone, ledger, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["fig77"], "error: fig77: no such figure; allowed: all, fig01"),
+        (["fig77"], "error: fig77: no such figure; must be all or one of: fig01"),
         (["fig15", "--from", "nowhere"], "error: ledger: there is no ledger at"),
-        (["fig15", "--size", "laptop"], "error: fig15: has no laptop size; --size must be left out"),
+        (["fig15", "--size", "laptop"], "error: fig15: has no laptop size; drop --size"),
         (["fig15", "--keep"], "error: --keep: needs --from LEDGER"),
         (["fig15", "--out", "{file}/x"], "error: --out {file}/x: cannot be written (Not a directory)"),
     ],
@@ -173,9 +173,9 @@ def test_bad_input_is_one_line(arguments, said, tmp_path, capsys):
 
 def test_names_and_labels():
     assert [figure.name for figure in named("fig15")] == ["fig15"]
-    with pytest.raises(FigureError, match="no such figure; allowed: all, "):
+    with pytest.raises(FigureError, match="no such figure; must be all or one of: fig01"):
         named("fig")
-    kinds = [label.split()[0] for label in (figure.label for figure in paper_figures().values())]
+    kinds = [label.split()[0] for label in (figure.label for figure in find_figures().values())]
     assert kinds == sorted(kinds, key=["Fig.", "Table", "Prop.", "App."].index), "the order of the page"
     labels = {
         "fig02": "Fig. 2",
@@ -185,7 +185,63 @@ def test_names_and_labels():
         "appendix_h": "App. H",
     }
     for name, label in labels.items():
-        assert PaperFigure(**{**vars(MADE_UP), "name": name}).label == label
+        assert FigureSpec(**{**vars(MADE_UP), "name": name}).label == label
+
+
+NEIGHBOUR = """
+from analysis.paper.figure import FigureSpec
+from tests.unit.test_figures_cli import MADE_UP, draw, verdict
+
+FIGURE = FigureSpec(name="{name}", title="A neighbour's finding", statement="It ends at .9 or above.",
+                    space="fig99_made_up", columns=("test_accuracy",), verdict=verdict, draw=draw, size_in=(4, 3))
+"""
+
+
+@pytest.fixture
+def neighbour(monkeypatch, tmp_path) -> None:
+    """One figure of the paper, one of a neighbour and one of a dispute, in modules under any name."""
+    for package, name in (
+        ("analysis.neighbours", "slow_circuits"), ("analysis.disputes", "fig"), ("analysis.paper.figures", "fig99")
+    ):  # fmt: skip
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(NEIGHBOUR.format(name=name))
+        monkeypatch.setattr(importlib.import_module(package), "__path__", [str(folder)])
+        monkeypatch.delitem(sys.modules, f"{package}.{name}", raising=False)
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
+    yield
+    for name in ("neighbours.slow_circuits", "disputes.fig", "paper.figures.fig99"):
+        sys.modules.pop(f"analysis.{name}", None)
+
+
+def test_rooms(neighbour, ledger, tmp_path, capsys):
+    labels = {name: (figure.room, figure.label) for name, figure in find_figures().items()}
+    assert labels == {
+        "fig99": ("The paper", "Fig. 99"),
+        "slow_circuits": ("Neighbours", "Slow circuits"),
+        "fig": ("Disputes", "Fig"),
+    }
+    code, out, _ = run(capsys, "slow_circuits", "--from", ledger.uri, "--out", str(tmp_path / "out"))
+    assert (code, out[0]) == (0, "Slow circuits  A neighbour's finding")
+    assert (tmp_path / "out" / "slow_circuits.png").exists()
+    _, out, _ = run(capsys, "--from", ledger.uri)
+    assert [line.split("  ")[0].strip() for line in out[1:]] == [
+        "The paper", "fig99", "Neighbours", "slow_circuits", "Disputes", "fig"
+    ]  # fmt: skip
+    _, out, _ = run(capsys, "--from", ledger.uri, "--markdown")
+    assert out[2::2] == [f"| **{room}** | | | |" for room in ("The paper", "Neighbours", "Disputes")]
+    assert run(capsys, "all", "--from", ledger.uri, "--out", str(tmp_path / "all"))[0] == 0
+    text = (tmp_path / "all" / "figures.html").read_text()
+    assert text.count('<h2 class="room">') == text.count('<tr class="room">') == 3
+    assert text.index(">Neighbours</h2>") < text.index('<article id="slow_circuits">') < text.index(">Disputes</h2>")
+
+
+def test_a_name_in_two_rooms(neighbour, tmp_path, capsys):
+    (tmp_path / "analysis.disputes" / "fig99.py").write_text(NEIGHBOUR.format(name="fig99"))
+    with pytest.raises(
+        FigureError, match=r"analysis\.disputes\.fig99: The paper has a figure of this name; rename one"
+    ):
+        find_figures()
 
 
 # --- which size is shown ------------------------------------------------------------------------------------------
@@ -222,7 +278,7 @@ def test_a_table_says_of_each_size_what_there_is():
     told = of_sizes(1, 3)
     assert told.summary(FULL) == "undecided: 1 seed, all 1\u202f000 steps"
     assert told.summary(LAPTOP) == "met: 3 seeds, all 1\u202f000 steps"
-    unsized = PaperFigure(**{**vars(MADE_UP), "sized": False})
+    unsized = FigureSpec(**{**vars(MADE_UP), "sized": False})
     assert result(unsized, folder=kept.KEPT / "none").summary(LAPTOP) == "–"
     assert markdown([told]).count("\n") == 3
 
@@ -235,7 +291,7 @@ def test_a_figure_without_training_makes_its_own_evidence(tmp_path):
         calls.append(1)
         return made
 
-    figure = PaperFigure(**{**vars(MADE_UP), "space": (), "check": check})
+    figure = FigureSpec(**{**vars(MADE_UP), "space": (), "check": check})
     assert result(figure, folder=tmp_path).status(FULL) == "met"
     assert calls == [1]
     keep(figure, None, (FULL,), tmp_path)
@@ -276,7 +332,7 @@ def test_condensed_evidence_comes_from_snapshots(tmp_path):
 
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "fig99_made_up_laptop", [make_trial("abc", {"seed": 0}, t_gen=300)])
-    figure = PaperFigure(**{**vars(MADE_UP), "condense": condense})
+    figure = FigureSpec(**{**vars(MADE_UP), "condense": condense})
     found = result(figure, Kept(ledger)).evidence[LAPTOP]  # type: ignore[arg-type]
     assert found.trials[0].curves["sizes"] == [3]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.figures import fig01, fig02, fig04, fig05, fig06a, fig06b, fig06c
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, UNDECIDED
 from pipeline.spec.space_file import load_space
@@ -39,7 +39,7 @@ def rises(*points: tuple[float, float]) -> Curve:
 
 
 def made(
-    figure: PaperFigure,
+    figure: FigureSpec,
     size: str,
     curves: Callable[[Any, float], Curves],
     *,
@@ -147,28 +147,28 @@ each_size = pytest.mark.parametrize("size", [FULL, LAPTOP])
 
 @each
 @each_size
-def test_curves_as_the_paper_states_them_are_met(figure: PaperFigure, curves: Any, size: str) -> None:
+def test_curves_as_the_paper_states_them_are_met(figure: FigureSpec, curves: Any, size: str) -> None:
     found = figure.judged(made(figure, size, curves))
     assert found.status == MET, found.reason
 
 
 @each
 @each_size
-def test_one_seed_is_no_verdict(figure: PaperFigure, curves: Any, size: str) -> None:
+def test_one_seed_is_no_verdict(figure: FigureSpec, curves: Any, size: str) -> None:
     assert figure.judged(made(figure, size, curves, seeds=1)).status == UNDECIDED
 
 
 @each
 @each_size
 def test_a_run_that_is_too_short_is_undecided_and_not_held_against_the_statement(
-    figure: PaperFigure, curves: Any, size: str
+    figure: FigureSpec, curves: Any, size: str
 ) -> None:
     found = figure.judged(made(figure, size, curves, until=0.04))
     assert found.status == UNDECIDED, found.reason
 
 
 @each
-def test_nothing_is_not_run(figure: PaperFigure, curves: Any) -> None:
+def test_nothing_is_not_run(figure: FigureSpec, curves: Any) -> None:
     assert figure.judged(made(figure, FULL, curves, seeds=0)).status == NOT_RUN
 
 
@@ -223,7 +223,7 @@ REFUTED = [
     ("figure", "arm", "others", "claim"), REFUTED, ids=[f"{figure.name}-{claim}" for figure, _, _, claim in REFUTED]
 )
 @each_size
-def test_each_claim_can_fail(figure: PaperFigure, arm: str | None, others: Any, claim: str, size: str) -> None:
+def test_each_claim_can_fail(figure: FigureSpec, arm: str | None, others: Any, claim: str, size: str) -> None:
     curves = changed({known.name: stated for known, stated in AS_STATED}[figure.name], arm, **others)
     found = figure.judged(made(figure, size, curves))
     assert found.status == NOT_MET

@@ -6,7 +6,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps
 from trainables.engine.events import GEN_THRESHOLD
 
@@ -74,7 +74,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="appendix_d1",
     title="L1 regularisation, MLP and transformer",
     statement="No threshold is claimed: the time to generalise over the strength of an L1 penalty is reported.",

@@ -7,8 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import DTYPE_COLOURS, draw_band, legend, mark_level, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, below, every, judge, percent, report, spread
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, below, every, judge, percent, report, spread
 
 SINGLE, DOUBLE = DTYPES = "float32", "float64"
 SPIKES, RAW = "loss_spikes_resolved", "loss_spikes"
@@ -21,7 +21,7 @@ def count(trial: Trial, column: str) -> float:
     return trial.final(column) if trial.known_until >= trial.horizon_steps else math.nan
 
 
-def fewer(single: Trial, double: Trial) -> Told:
+def fewer(single: Trial, double: Trial) -> Tristate:
     """Whether the float64 run has fewer spikes than the float32 run of its seed."""
     found = [count(single, SPIKES), count(double, SPIKES)]
     return every([None if math.isnan(number) else True for number in found] + [below(found[1], found[0])])
@@ -72,7 +72,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(right, loc="upper left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="appendix_h",
     title="Loss spikes of Adam in float32 and float64",
     statement="With Adam the training loss spikes (rises tenfold within 50 steps) less often in float64 than in "

@@ -8,8 +8,8 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, not_run, ramp, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, percent, report, spread
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, percent, report, spread
 
 NATIVE, BY_HAND = "native", "by hand"
 COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
@@ -26,7 +26,7 @@ def epsilons(evidence: Sweep) -> list[float]:
     return sorted(float(value) for value in evidence.values("eps"))
 
 
-def frozen(smallest: Trial, larger: Trial) -> Told:
+def frozen(smallest: Trial, larger: Trial) -> Tristate:
     """Whether the larger ε has ended learning before collapse, and the smallest ε shows that there was more to learn.
 
     All of: it has memorised; its test accuracy changes by less than a point over the second half of the run; it ends
@@ -44,7 +44,7 @@ def frozen(smallest: Trial, larger: Trial) -> Told:
     )
 
 
-def some(told: Sequence[Told]) -> Told:
+def some(told: Sequence[Tristate]) -> Tristate:
     """True where one is; None where one cannot be told; else False."""
     return True if True in told else None if None in told or not told else False
 
@@ -115,7 +115,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         legend(axes, loc="upper left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="appendix_i",
     title="Adam's ε, and a log-softmax by hand",
     statement="A larger ε of Adam freezes learning while fewer than a tenth of the training rows are in softmax "

@@ -15,10 +15,10 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import (
     Claim,
-    Told,
+    Tristate,
     Verdict,
     judge,
     per_seed,
@@ -105,7 +105,7 @@ def stablemax_claims(size: str, trials: tuple[Trial, ...]) -> list[Claim]:
     ]
 
 
-def within(trial: Trial, low: float, high: float) -> Told:
+def within(trial: Trial, low: float, high: float) -> Tristate:
     """Whether a test accuracy of .5 is first reached in [low, high] steps."""
     first = trial.first_reaching(TEST, 0.5)
     if first < low:
@@ -113,7 +113,7 @@ def within(trial: Trial, low: float, high: float) -> Told:
     return reaches(trial, TEST, 0.5, high)
 
 
-def delayed(trial: Trial) -> Told:
+def delayed(trial: Trial) -> Tristate:
     """Whether t_gen / t_mem is above 10 wherever in their intervals the two events lie; None: not known so far.
 
     A run that has not generalised after more than 10 times t_mem will do so later than that, if ever.
@@ -170,7 +170,7 @@ def panel(axes: Axes, evidence: Sweep, colours: dict[str, str], title: str, *, l
     legend(axes, loc="center right")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig01",
     title="Delay, and no grokking: ⊥AdamW, StableMax, softmax",
     statement="1a: ⊥AdamW has a test accuracy of .99 by step 150 in 4 of 5 seeds, AdamW without decay is below .05 at "

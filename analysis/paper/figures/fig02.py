@@ -19,10 +19,10 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import (
     Claim,
-    Told,
+    Tristate,
     Verdict,
     at_least,
     every,
@@ -59,7 +59,7 @@ def final(trial: Trial) -> float:
     return trial.at(TEST, trial.horizon_steps)
 
 
-def before(first: Trial, second: Trial) -> Told:
+def before(first: Trial, second: Trial) -> Tristate:
     """Whether half of the rows collapse in the first trial before they do in the second; None: not known yet."""
     one, other = collapse_onset(first, COLLAPSED), collapse_onset(second, COLLAPSED)
     if math.isinf(one):
@@ -82,7 +82,7 @@ def slowing(trial: Trial) -> float:
     return at_onset / onset / later if later > 0 else math.inf
 
 
-def apart(first: Trial, second: Trial) -> Told:
+def apart(first: Trial, second: Trial) -> Tristate:
     """Whether the second ends at least 8 points above the first.
 
     None: not followed to the end, or, in a shortened run, ended before the first one's collapse could part the two.
@@ -92,7 +92,9 @@ def apart(first: Trial, second: Trial) -> Told:
     return at_least(final(second) - final(first), GAP)
 
 
-def in_order(by_dtype: Mapping[str, Mapping[object, Trial]], test: Callable[[Trial, Trial], Told]) -> tuple[Told, ...]:
+def in_order(
+    by_dtype: Mapping[str, Mapping[object, Trial]], test: Callable[[Trial, Trial], Tristate]
+) -> tuple[Tristate, ...]:
     """Seed by seed, whether a test holds of each two neighbouring dtypes; None where one has not that seed."""
     seeds = list(dict.fromkeys(seed for trials in by_dtype.values() for seed in trials))
     return tuple(
@@ -185,7 +187,7 @@ def _draw_panel(above: Axes, below: Axes, evidence: Sweep, panel: str) -> None:
         draw_band(below, group, COLLAPSED, colour=DTYPE_COLOURS[dtype])
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig02",
     title="Training fraction against the dtype of the softmax",
     statement="With 60 and 70 % of the pairs the final test accuracy and the onset of softmax collapse are ordered "

@@ -6,7 +6,7 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, DTYPE_COLOURS, legend, tidy
 from analysis.drawing.style import FAINT
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Verdict, judge
 
 NEAR = np.linspace(-5, 5, 201)
@@ -94,7 +94,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     tidy(right, "Far below: what a class at −x adds", xlabel="−x (log scale)")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig03",
     title="s(x) against the exponential",
     statement="s(x) = x + 1 for x ≥ 0 and 1/(1 − x) below: it touches the exponential at 0, grows linearly, and falls "

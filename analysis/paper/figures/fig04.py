@@ -18,10 +18,10 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import (
     Claim,
-    Told,
+    Tristate,
     Verdict,
     at_least,
     every,
@@ -46,7 +46,7 @@ IN_TANDEM = 0.15
 """How far apart training and test accuracy may end for the two to have increased in tandem."""
 
 
-def grew_throughout(trial: Trial) -> Told:
+def grew_throughout(trial: Trial) -> Tristate:
     """Whether ‖θ‖ is larger after every doubling of the steps; None before the second measurement."""
     steps, norms = trial.measured(NORM)
     pairs = [
@@ -63,7 +63,7 @@ def growth(trial: Trial) -> float:
     return float(norms[-1] / norms[0]) if len(steps) > 1 else math.nan
 
 
-def later(first: Trial, second: Trial) -> Told:
+def later(first: Trial, second: Trial) -> Tristate:
     """Whether the second trial reaches .98 after the first one does; None where that is not known yet."""
     one, other = (trial.first_reaching(TEST, GROKKED) for trial in (first, second))
     if math.isfinite(one):
@@ -71,7 +71,7 @@ def later(first: Trial, second: Trial) -> Told:
     return False if math.isfinite(other) and first.known_until >= other else None
 
 
-def grown_enough(trial: Trial) -> Told:
+def grown_enough(trial: Trial) -> Tristate:
     """Whether ‖θ‖ has reached 100 times its initial value; None: not yet, and the run goes on."""
     if growth(trial) >= HUNDREDFOLD:
         return True
@@ -196,7 +196,7 @@ def _draw_norms(axes: Axes, evidence: Sweep) -> None:
     step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig04",
     title="StableMax on three tasks, the weights' growth, and the inputs' representation",
     statement="Left, middle: with StableMax and no decay addition, multiplication and sparse parity reach .98 by "

@@ -6,8 +6,8 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, mark_level, mark_step, not_run, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread, spread_steps
 
 ARMS = {"5a": "MLP with bias", "5b": "MLP without bias", "5c": "transformer"}
 OUTPUT = {"5a": "weight_2", "5b": "weight_2", "5c": "unembed"}
@@ -35,7 +35,7 @@ def largest_after(trial: Trial, column: str) -> float:
     return float(there.max()) if len(there) else math.nan
 
 
-def aligned(trial: Trial, column: str) -> Told:
+def aligned(trial: Trial, column: str) -> Tristate:
     """Whether a cosine reaches .8 between memorising and 500 steps later; None: not followed so far."""
     if largest_after(trial, column) >= ALIGNED:
         return True
@@ -92,7 +92,7 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig05",
     title="Alignment of the gradient with naive loss minimisation, tensor by tensor",
     statement="In an MLP with and without bias and in a transformer the output layer's alignment with the direction "

@@ -6,8 +6,18 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, mark_level, not_run, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, per_seed, percent, reaches, spread_steps, stays_below
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import (
+    Claim,
+    Tristate,
+    Verdict,
+    judge,
+    per_seed,
+    percent,
+    reaches,
+    spread_steps,
+    stays_below,
+)
 
 ORTHOGONAL, DECAY, PLAIN = ARMS = "⊥AdamW", "AdamW, decay 1.5", "AdamW"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[1], COLOURS[2], COLOURS[0]), strict=True))
@@ -24,7 +34,7 @@ def t95(trial: Trial) -> float:
     return event.high_steps if event.occurred else math.inf
 
 
-def sooner(first: Trial, second: Trial) -> Told:
+def sooner(first: Trial, second: Trial) -> Tristate:
     """Whether the first generalises before the second; None where neither has so far."""
     one, other = t95(first), t95(second)
     if math.isfinite(one) and second.known_until >= one:
@@ -85,7 +95,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         legend(axes, loc=(0.01, 0.62))
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig06a",
     title="⊥AdamW, AdamW with decay and AdamW on a transformer",
     statement="On addition and on subtraction ⊥AdamW reaches a test accuracy of .95 before AdamW with decay 1.5 does, "

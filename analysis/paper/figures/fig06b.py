@@ -4,7 +4,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, mark_level, step_axis, tidy
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge, per_seed, percent, reaches, spread_steps, stays_below
 
 ORTHOGONAL_ADAMW, ORTHOGONAL_SGD, PLAIN = ARMS = "⊥AdamW", "⊥SGD, StableMax", "AdamW"
@@ -50,7 +50,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(axes, loc=(0.7, 0.1))
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig06b",
     title="⊥AdamW, ⊥SGD and AdamW on an MLP, addition mod 113",
     statement="⊥SGD with StableMax has a test accuracy of .99 by step 420, ⊥AdamW .95 by step 250; AdamW without "

@@ -10,8 +10,8 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, between, judge, percent, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, between, judge, percent, spread_steps
 
 NEAR = 0.1
 """How far apart the two turns may be, as a share of the test loss's."""
@@ -41,7 +41,7 @@ def apart(trial: Trial) -> float:
     return (norm - test) / test
 
 
-def happens(step: float) -> Told:
+def happens(step: float) -> Tristate:
     """Whether a turn is there; None where the run is too short to tell."""
     return None if math.isnan(step) else math.isfinite(step)
 
@@ -102,7 +102,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         legend(axes, loc=(0.02, 0.22) if axes is left else "lower left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig06c",
     title="The trade-off between weight decay and cross-entropy, SGD",
     statement="With SGD and weight decay ‖θ‖² rises, then falls; it turns within 10 % of the step at which the test "

@@ -13,8 +13,8 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, not_run, step_axis, tidy
 from analysis.drawing.style import FAINT
-from analysis.paper.figure import PaperFigure, Snapshots
-from analysis.paper.verdict import Told, Verdict, judge, per_seed, percent, report, spread, spread_steps
+from analysis.paper.figure import FigureSpec, Snapshots
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, percent, report, spread, spread_steps
 
 ARMS = SGD, DECAY, ORTHOGONAL = "SGD", "SGD + decay", "⊥SGD"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[5], COLOURS[2]), strict=True))
@@ -37,7 +37,7 @@ def first_rise(trial: Trial) -> float:
     return float(losses.max() / losses[0]) - 1 if len(losses) else math.nan
 
 
-def rose(trial: Trial) -> Told:
+def rose(trial: Trial) -> Tristate:
     """Whether the test loss has risen above its initial value."""
     largest = first_rise(trial)
     if largest >= RISE:
@@ -51,7 +51,7 @@ def relapse(trial: Trial) -> float:
     return float((losses - np.minimum.accumulate(losses)).max() / losses[0]) if len(losses) else math.nan
 
 
-def fell(trial: Trial) -> Told:
+def fell(trial: Trial) -> Tristate:
     """Whether the test loss falls throughout, all the way to the horizon."""
     losses, largest = test_losses(trial), relapse(trial)
     if largest >= RISE:
@@ -202,7 +202,7 @@ def _draw_landscape(axes: Axes, drawn: list[Trial], split: str) -> None:
         legend(axes, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig07",
     title="Trajectories of SGD, SGD with decay and ⊥SGD on loss landscapes",
     statement="On the plane of the trajectories' principal components, SGD and SGD with weight decay first raise the "

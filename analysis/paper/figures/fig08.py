@@ -16,8 +16,8 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, at_least, judge, percent, report, spread
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, at_least, judge, percent, report, spread
 
 CONTROL, ZEROED, LITERAL = ARMS = "control", "true class's gradient zeroed", "true class's logit times 0"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0], COLOURS[1]), strict=True))
@@ -48,7 +48,7 @@ def change(trial: Trial, since: int) -> float:
     return float(abs(later - later[0]).max()) if len(later) else math.nan
 
 
-def stopped(trial: Trial, since: int) -> Told:
+def stopped(trial: Trial, since: int) -> Tristate:
     """Whether the test accuracy stays within a point of what it was at N; None where it may still leave it."""
     largest = change(trial, since)
     if largest >= CHANGE:
@@ -61,7 +61,7 @@ def gain(trial: Trial, since: int) -> float:
     return trial.final(TEST) - at_change(trial, since)
 
 
-def gained(trial: Trial, since: int) -> Told:
+def gained(trial: Trial, since: int) -> Tristate:
     """Whether a control has gained enough since N."""
     told = at_least(gain(trial, since), GAIN)
     return told if told or trial.known_until >= trial.horizon_steps else None
@@ -122,7 +122,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         mark_step(axes, since, "N")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig08",
     title="Softmax collapse by hand in a run that generalises",
     statement="From step N on the gradient with respect to the true class's logit is zero: the test accuracy changes "

@@ -18,8 +18,8 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, percent, report, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, percent, report, spread_steps
 
 DTYPES = "float16", "float32", "float64"
 TEST = "test_accuracy"
@@ -32,7 +32,7 @@ def fractions(evidence: Sweep) -> list[float]:
     return sorted(float(value) for value in evidence.values("train_fraction"))
 
 
-def ordered(values: list[float]) -> Told:
+def ordered(values: list[float]) -> Tristate:
     """Whether numbers ascend strictly; None where one is unknown."""
     if any(math.isnan(value) for value in values):
         return None
@@ -112,7 +112,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(panels[0], loc="upper left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig09",
     title="The dynamics of Fig. 2 under normalised gradient descent",
     statement="With SGD whose learning rate is divided by the norm of the full gradient, the order of Fig. 2 over the "

@@ -6,8 +6,8 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, mark_step, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Told, Verdict, judge, per_seed, report, spread, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report, spread, spread_steps
 from trainables.engine.events import MEM_THRESHOLD
 
 ABSORBED, ZERO = "absorbed_fraction", "zero_gradient_fraction"
@@ -26,7 +26,7 @@ def since_memorising(trial: Trial, column: str) -> float:
     return trial.final(column) / start if start > 0 else math.nan
 
 
-def grew(trial: Trial) -> Told:
+def grew(trial: Trial) -> Tristate:
     """Whether absorption has grown enough; a run that is not at its end may still do so."""
     ratio = since_memorising(trial, ABSORBED)
     if ratio >= GROWTH:
@@ -34,7 +34,7 @@ def grew(trial: Trial) -> Told:
     return False if trial.known_until >= trial.horizon_steps else None
 
 
-def stayed(trial: Trial) -> Told:
+def stayed(trial: Trial) -> Tristate:
     """Whether the exact zeros are about as many at the end of the run as when it had memorised."""
     ratio = since_memorising(trial, ZERO)
     if math.isnan(ratio) or trial.known_until < trial.horizon_steps:
@@ -95,7 +95,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(left, loc="upper right")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig10",
     title="Updates that the weights absorb, under SGD",
     statement="Once an MLP has memorised 30 % of the pairs, the fraction of weights that absorb their SGD update grows "

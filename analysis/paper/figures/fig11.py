@@ -8,8 +8,8 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, per_seed, report, spread, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report, spread, spread_steps
 from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 
 ARMS = STABLEMAX, LOGIT_NORM, TAYLOR = "StableMax", "CE + λ‖z‖", "Taylor softmax"
@@ -33,14 +33,14 @@ def fall(trial: Trial) -> float:
     return float(trial.at(TEST_LOSS, memorised) / later.min()) if len(later) else math.nan
 
 
-def fell(trial: Trial) -> Told:
+def fell(trial: Trial) -> Tristate:
     """Whether the test loss has fallen 10-fold; a run that is not at its end may still do so."""
     if fall(trial) >= FALL:
         return True
     return False if trial.last_step >= trial.horizon_steps or trial.stop_reason is not None else None
 
 
-def fastest(evidence: Sweep, seed: object) -> Told:
+def fastest(evidence: Sweep, seed: object) -> Tristate:
     """Whether Taylor generalises before both others, of one seed."""
     times = []
     for arm in (TAYLOR, STABLEMAX, LOGIT_NORM):
@@ -122,7 +122,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(last, loc="lower right")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig11",
     title="Losses under StableMax, logit-norm regularisation and Taylor softmax",
     statement="With each of StableMax, cross-entropy + λ‖z‖ and Taylor softmax the test loss falls at least 10-fold "

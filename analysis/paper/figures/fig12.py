@@ -6,8 +6,8 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_band, legend, mark_level, not_run, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Told, Verdict, judge, per_seed, percent, report, spread
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, percent, report, spread
 
 LARGEST_P = 113
 POWERS = tuple(f"fourier_output.power_{k}" for k in range(1, LARGEST_P // 2 + 1))
@@ -15,7 +15,7 @@ TOP, GINI, IPR = (f"fourier_output.{name}" for name in ("top10_share", "gini", "
 SHARE = 0.8
 
 
-def concentrated(trial: Trial) -> Told:
+def concentrated(trial: Trial) -> Tristate:
     """Whether a tenth of the frequencies hold enough of the power at the end; None of a run that is not there yet."""
     share = trial.final(TOP)
     if share >= SHARE:
@@ -83,7 +83,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(right, loc="upper left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig12",
     title="Fourier spectrum of the output weights after grokking with StableMax",
     statement="After grokking with StableMax and without weight decay at most 10 % of the frequencies hold at least "

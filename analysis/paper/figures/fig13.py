@@ -9,8 +9,8 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, every, judge, percent, report, spread_steps, stays_below
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, every, judge, percent, report, spread_steps, stays_below
 from trainables.engine.events import PHASE_THRESHOLD
 
 SHALLOW, DEEP, ENTROPY = ARMS = "MSE, 1 hidden layer", "MSE, 2 hidden layers", "CE, 2 hidden layers"
@@ -48,7 +48,7 @@ def delay(trial: Trial) -> tuple[float, bool]:
     return trial.known_until - memorised.high_steps, False
 
 
-def longer(smaller: Trial, larger: Trial) -> Told:
+def longer(smaller: Trial, larger: Trial) -> Tristate:
     """Whether the delay at the larger α is the longer one."""
     (before, before_came), (after, after_came) = delay(smaller), delay(larger)
     if math.isnan(before) or math.isnan(after):
@@ -137,7 +137,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         legend(axes, loc="center right")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig13",
     title="The output scale α",
     statement="With mean squared error and one hidden layer the delay of generalisation grows with α; with two "

@@ -14,8 +14,8 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Told, Verdict, at_least, below, every, judge, per_seed, percent, spread
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Tristate, Verdict, at_least, below, every, judge, per_seed, percent, spread
 
 COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
 ALL_COLLAPSED = 0.99
@@ -37,7 +37,7 @@ def end(trial: Trial, column: str) -> float:
     return trial.final(column) if trial.known_until >= trial.horizon_steps else float("nan")
 
 
-def falls(trial: Trial) -> Told:
+def falls(trial: Trial) -> Tristate:
     """Whether collapse is below .99 at the end, and was not at some time before."""
     return every([trial.largest(COLLAPSE) >= ALL_COLLAPSED or None, below(end(trial, COLLAPSE), ALL_COLLAPSED)])
 
@@ -111,7 +111,7 @@ def _draw_side(axes: Axes, trials: tuple[Trial, ...], name: str) -> None:
     step_axis(axes, log=True, until=max(trial.horizon_steps for trial in trials))
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig14",
     title="MNIST with initial weights times 100",
     statement="Without decay at least .99 of the training rows end in softmax collapse and the test accuracy stays "

@@ -12,8 +12,8 @@ from analysis.data.sweep import Sweep, Trial, thousands
 from analysis.diagram.tables import with_interval
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
-from analysis.paper.figure import PaperFigure
-from analysis.paper.verdict import Claim, Told, Verdict, judge, report, spread_steps
+from analysis.paper.figure import FigureSpec
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread_steps
 from analysis.stats.contrasts import paired_contrast
 from analysis.stats.survival import CensoredTimes
 from trainables.engine.events import GEN_THRESHOLD
@@ -67,7 +67,7 @@ def verdict(evidence: Sweep) -> Verdict:
     )
 
 
-def u_shaped(path: Sequence[float]) -> Told:
+def u_shaped(path: Sequence[float]) -> Tristate:
     """Whether both ends of the times along the decays are later than the soonest between; None where one is open."""
     if any(math.isnan(time) for time in path):
         return None
@@ -145,7 +145,7 @@ def _draw_times(axes: Axes, evidence: Sweep) -> None:
     legend(axes, loc="lower left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig15",
     title="Weight decay against ⊥Grad",
     statement="Over the weight decay the time to generalise is U-shaped, and the largest decay fails. That ⊥AdamW "

@@ -14,10 +14,10 @@ from analysis.drawing.bands import (
     step_axis,
     tidy,
 )
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import (
     Claim,
-    Told,
+    Tristate,
     Verdict,
     judge,
     per_seed,
@@ -37,7 +37,7 @@ ONSET_LEVELS = {FULL: 0.5, LAPTOP: 0.01}
 """Collapse has begun when more than this share of the training rows has collapsed; few have in a laptop's steps."""
 
 
-def delayed(plain: Trial, tempered: Trial, level: float) -> Told:
+def delayed(plain: Trial, tempered: Trial, level: float) -> Tristate:
     """Whether collapse begins later with the temperature."""
     first, second = collapse_onset(plain, COLLAPSE, level), collapse_onset(tempered, COLLAPSE, level)
     if second <= first:
@@ -81,7 +81,7 @@ def verdict(evidence: Sweep) -> Verdict:
     )
 
 
-def no_collapse(trial: Trial) -> Told:
+def no_collapse(trial: Trial) -> Tristate:
     """Whether no row was in collapse at any measurement up to the horizon."""
     if trial.largest(COLLAPSE) > 0:
         return False
@@ -109,7 +109,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(right, loc="center left")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="fig16",
     title="Temperature and label smoothing against StableMax",
     statement="A temperature of 1e5 only delays softmax collapse; label smoothing has none, but its test accuracy "

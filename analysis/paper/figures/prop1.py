@@ -5,7 +5,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, legend, mark_level, tidy
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge, per_seed
 
 SCALES = tuple(10.0**power for power in range(-3, 7))
@@ -89,7 +89,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(axes, loc="lower right")
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="prop1",
     title="StableMax is a softmax",
     statement="StableMax(x) = Softmax(g(x)) with g(x) = sign(x) log(1 + |x|), within 1e-12 in float64.",

@@ -5,7 +5,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, legend, mark_level, tidy
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Verdict, judge
 
 SHAPES = {"weight_0": (200, 226), "weight_1": (200, 200), "weight_2": (113, 200)}
@@ -126,7 +126,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     left.set_ylim(top=30)
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="prop2",
     title="⊥Grad descends, orthogonally to the weights",
     statement="On random draws ⟨−g⊥, g⟩ ≤ 0, and |θ·g⊥| / (‖θ‖‖g⊥‖) < 1e-6 in float32.",

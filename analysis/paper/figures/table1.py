@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from analysis.curves.comparison import Comparison, compare
 from analysis.data.sweep import FULL, Sweep, Trial, thousands
 from analysis.drawing.bands import COLOURS, EPOCH, draw_band, late_range, legend, over_epochs, tidy
 from analysis.drawing.forest import ForestGroup, ForestRow, draw_forest
-from analysis.paper.figure import PaperFigure
+from analysis.paper.figure import FigureSpec
 from analysis.paper.picture import STATUS_COLOURS
 from analysis.paper.verdict import (
     MET,
@@ -27,7 +28,7 @@ from analysis.paper.verdict import (
     REPORTED,
     UNDECIDED,
     Claim,
-    Told,
+    Tristate,
     Verdict,
     as_a_whole,
     judge,
@@ -36,7 +37,7 @@ from analysis.paper.verdict import (
     spread,
 )
 from analysis.stats.contrasts import pairs_needed
-from analysis.stats.paired import Comparison, compare, difference_words, inside, mean_words, signed
+from analysis.stats.paired import inside, mean_words, signed
 
 BASELINE, STABLEMAX, ATTENTION = "softmax CE", "StableMax CE", "StableMax attention"
 INF = math.inf
@@ -162,7 +163,7 @@ def _claim(evidence: Sweep, column: Column, arm: str, region: tuple[float, float
     return as_a_whole(text, _told(found, region), _numbers(evidence, column, arm, found), _why_open(found))
 
 
-def _told(found: Comparison, region: tuple[float, float]) -> Told:
+def _told(found: Comparison, region: tuple[float, float]) -> Tristate:
     """Whether the mean difference lies in a region."""
     if not found.complete or found.diverged or found.difference is None or found.difference.pairs < MIN_SEEDS:
         return None
@@ -190,9 +191,7 @@ def _numbers(evidence: Sweep, column: Column, arm: str, found: Comparison) -> st
     difference = found.difference
     least = f", {difference.p_words()}" if difference.pairs > 1 else ""
     values = f"{seeds_words(found.ours.values())} against {seeds_words(found.theirs.values())}"
-    return "; ".join(
-        [*filter(None, (on, when)), values, f"difference {difference_words(difference)}{least}", published]
-    )
+    return "; ".join([*filter(None, (on, when)), values, f"difference {difference}{least}", published])
 
 
 def _state_words(evidence: Sweep, column: Column) -> str:
@@ -291,12 +290,12 @@ def _row(column: Column, arm: str, found: Comparison | None) -> ForestRow:
         row,
         difference=found.difference.estimate,
         points=found.difference.differences if found.difference.pairs > 1 else (),
-        text=difference_words(found.difference),
+        text=str(found.difference),
         status_colour=STATUS_COLOURS[status],
     )
 
 
-FIGURE = PaperFigure(
+FIGURE = FigureSpec(
     name="table1",
     title="StableMax and ⊥Grad on ResNet-18 and GPT-2 (with Fig. 17)",
     statement="⊥Grad is at least 1.5 points above softmax cross-entropy on CIFAR-100, and within 1 point of it on "
