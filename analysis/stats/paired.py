@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.stats.contrasts import pairs_needed, sign_flip_p
 from analysis.stats.intervals import LEVEL, Estimate
@@ -62,11 +61,13 @@ def paired_difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) ->
 
 def mean_with_t_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Estimate:
     """The mean and Student's interval for it; a single value has no interval (NaN)."""
+    from scipy.stats import sem, t  # half a second to import: only when there is something to compare
+
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(mean, math.nan, math.nan, "single value")
     # Not t.interval, which has no answer where all values agree: the interval is then the mean itself.
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    half = float(t.ppf((1 + level) / 2, len(values) - 1) * sem(values))
     return Estimate(mean, mean - half, mean + half, "Student's t")
 
 
