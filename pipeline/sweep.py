@@ -318,9 +318,11 @@ class Sweep:
         assert self.ledger is not None
         tally = Tally(_points(plan.trials))
         rows = self.ledger.trials(plan.cached | plan.failed)
-        outcomes = outcomes_of(self.ledger, rows)
+        configs = {trial.config.trial_id: trial.config for trial in plan.trials}
+        outcomes = outcomes_of(self.ledger, rows, {trial_id: config.events for trial_id, config in configs.items()})
         for trial_id, row in rows.items():
-            phase = outcomes[trial_id].by(tally.horizons[trial_id]).phase() if trial_id in outcomes else ""
+            phases = configs[trial_id].phases
+            phase = outcomes[trial_id].by(tally.horizons[trial_id]).phase(phases) if trial_id in outcomes else ""
             tally.had(trial_id, row.state, phase, row.last_step)
         return tally
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.ledger import Ledger, SweepRow
 from trainables.engine.config import canonical_json, digest
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -86,6 +87,8 @@ class SampleSweep:
             "horizon_steps": self.horizon_steps,
             "measuring": {"class": "Measuring", "dense_until_steps": 20, "ratio": 1.05},
             "stopping": {"class": "Stopping", "on_success": True, "on_frozen": True},
+            "events": [rule.to_json() for rule in ACCURACY_EVENTS],
+            "phases": [rule.to_json() for rule in ACCURACY_PHASES],
         }
         values = {
             "trial_id": self.trial_ids[index],

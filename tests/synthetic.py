@@ -13,13 +13,15 @@ import numpy as np
 
 from analysis.data.sweep import Sweep, Trial
 from pipeline.ledger import Ledger, SweepRow
-from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, GEN_THRESHOLD, MEM_THRESHOLD
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
 CONFIG = {
     "class": "GrokkingTrial",
     "task": {"class": "ModularAddition", "p": 113, "train_fraction": 0.4},
+    "events": [rule.to_json() for rule in ACCURACY_EVENTS],
+    "phases": [rule.to_json() for rule in ACCURACY_PHASES],
 }
 AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": []}
 

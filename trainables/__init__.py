@@ -9,7 +9,11 @@ from typing import Any
 from trainables.engine.names import import_house
 
 _OTHERS = {
+    "ACCURACY_EVENTS": "trainables.engine.events",
+    "ACCURACY_PHASES": "trainables.engine.events",
     "STANDARD": "trainables.engine.probes",
+    "falls_to": "trainables.engine.events",
+    "rises_to": "trainables.engine.events",
 }
 """Public names that are not components, by their modules."""
 

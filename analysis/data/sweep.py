@@ -20,7 +20,7 @@ from trainables.engine.events import (
     TRAIN_THRESHOLDS,
     Event,
     Outcome,
-    outcome,
+    accuracy_outcome,
 )
 from trainables.runtime.rows import TrialState
 
@@ -120,7 +120,7 @@ class Trial:
         measured = np.all(known, axis=0) if len(known) == len(ACCURACIES) else np.array([False])
         if not measured.any():
             raise SweepError(f"trial {self.trial_id}: has no accuracies to take an event from")
-        return outcome(
+        return accuracy_outcome(
             self.curves[STEP][measured].astype(int),
             *(self.curves[column][measured] for column in ACCURACIES),
             stop_reason=self.stop_reason,

@@ -1,7 +1,6 @@
 """The diagram's numbers as tables with documented columns, and as the few lines that a terminal shows."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ from analysis.diagram.cells import EVENTS, UNFINISHED, ArmContrast, Diagram
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.intervals import LEVEL, Estimate
 from analysis.stats.survival import Summary
-from trainables.engine.events import CENSORED, DIVERGED, FROZEN, GEN_THRESHOLD, MEM_THRESHOLD, PHASES, Event, Outcome
+from trainables.engine.events import CENSORED, DIVERGED, FROZEN, PHASES, Event, Outcome, rises_to
 from trainables.runtime.rows import TrialState
 
 CELL_COLUMNS = {
@@ -104,9 +103,11 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
                     row[f"{name}_{field}"] = getattr(event, field) if event else None
             if placed.t_mem and placed.t_gen:
                 # The headline names lead Outcome to the thresholds that were chosen here.
-                pair = Outcome(
-                    (replace(placed.t_mem, threshold=MEM_THRESHOLD), replace(placed.t_gen, threshold=GEN_THRESHOLD))
+                rules = (
+                    rises_to("train_accuracy", placed.t_mem.threshold, name="t_mem"),
+                    rises_to("test_accuracy", placed.t_gen.threshold, name="t_gen"),
                 )
+                pair = Outcome(rules, (placed.t_mem, placed.t_gen))
                 row["delay_low_steps"], row["delay_high_steps"] = pair.delay()
                 row["delay_ratio_low"], row["delay_ratio_high"] = pair.delay_ratio()
             rows.append(row)

@@ -1,20 +1,21 @@
-"""What became of trials, from the ledger's trajectories: the live view's cached cells, an objective's values."""
+"""When the events of trials came, by the ledger: for the live view's cached cells and an objective's values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.ledger import Ledger
-from trainables.engine.events import Outcome, outcome
+from trainables.engine.events import EventRule, Outcome, outcome
 from trainables.runtime.rows import TrialRow
 
 
-def outcomes_of(ledger: Ledger, rows: Mapping[str, TrialRow]) -> dict[str, Outcome]:
-    """The outcome of each of these trials that has a measurement."""
+def outcomes_of(
+    ledger: Ledger, rows: Mapping[str, TrialRow], events: Mapping[str, Sequence[EventRule]]
+) -> dict[str, Outcome]:
+    """The outcome of each of these trials that has a measurement.
+
+    :param events: what was declared for each trial, by trial id.
+    """
+    names = list(dict.fromkeys(rule.column for trial_id in rows for rule in events[trial_id]))
     return {
-        trial_id: outcome(
-            curves["step"],
-            curves["train_accuracy"],
-            curves["test_accuracy"],
-            stop_reason=rows[trial_id].stop_reason,
-        )
-        for trial_id, curves in ledger.curves(sorted(rows), ["train_accuracy", "test_accuracy"])
+        trial_id: outcome(columns["step"], columns, events[trial_id], stop_reason=rows[trial_id].stop_reason)
+        for trial_id, columns in ledger.curves(sorted(rows), names)
     }

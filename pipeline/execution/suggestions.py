@@ -120,7 +120,7 @@ class Study:
             {
                 "base": space.spec.base.to_json(),
                 "axes": space.spec.axes_json(),
-                "event": objective.event,
+                "event": objective.rule(space.spec.base.events).to_json(),
                 "threshold": objective.threshold,
             }
         )
@@ -202,6 +202,7 @@ class Suggestions:
             # An error is no time: the suggestion counts, and has no value.
             self._searcher.on_trial_complete(suggestion.number, error=True)
             return
-        outcomes = outcomes_of(self._ledger, rows)
+        events = {trial.config.trial_id: trial.config.events for trial in suggestion.trials}
+        outcomes = outcomes_of(self._ledger, rows, events)
         value = self._objective.value(outcomes.values(), float(self._spec.base.horizon_steps))
         self._searcher.on_trial_complete(suggestion.number, result={METRIC: value})

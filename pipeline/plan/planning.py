@@ -16,8 +16,7 @@ from typing import Any, Literal
 from pipeline.spec import PlannedTrial
 from pipeline.spec.space_file import SIZES, LoadedSpace
 from trainables.engine.config import Config, ConfigError, from_json
-from trainables.engine.events import DIVERGED, FROZEN
-from trainables.engine.stopping import SUCCESS
+from trainables.engine.events import StopReason, decides
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -33,6 +32,8 @@ STEP_OVERHEAD_S = 1e-3
 """What a step costs beside its arithmetic, once a cohort: dispatch and launches (0.4 to 1.5 ms, measured on a CPU)."""
 COHORT_WORTH_S = 2.0
 """How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
+DECIDED_APART = ("horizon_steps", "measuring", "stopping", "events", "phases")
+"""Fields of a protocol that :func:`starting_step` compares by itself, or that need no row of their own."""
 LARGEST_COHORT = {"cpu": 64, "cuda": 256}
 
 
@@ -139,20 +140,27 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
 
     Rows cover a protocol when they were measured at every step that it wants, with every probe that it wants, and
     reach its horizon or ended for a reason that holds for it: divergence and freezing always do, success does where
-    the protocol stops on success.  Rows that end too early are continued from the checkpoint, which may be ahead of
-    them; rows that lack measurements are of no use, nor is their checkpoint, nor one that has passed a measurement
-    that it was not asked for, or the horizon.
+    the protocol stops on success and its events are decided by those that have held.  Rows that end too early are
+    continued from the checkpoint, which may be ahead of them; rows that lack measurements are of no use, nor is their
+    checkpoint, nor one that has passed a measurement that it was not asked for, or the horizon.
     """
     if row is None or not _measured_enough(config, row, row.last_step + 1):
         return 0
     if row.last_step >= config.horizon_steps:
         return None
-    holds = {DIVERGED: True, FROZEN: True, SUCCESS: config.stopping.on_success}
-    if row.state == TrialState.STOPPED and holds.get(row.stop_reason or "", False):
+    if row.state == TrialState.STOPPED and _stop_holds(config, row):
         return None
     if checkpoint_step is None or checkpoint_step > config.horizon_steps:
         return 0
     return checkpoint_step if _measured_enough(config, row, checkpoint_step) else 0
+
+
+def _stop_holds(config: TrialConfig, row: TrialRow) -> bool:
+    """Whether the reason for which the row's trial stopped would have stopped one with this protocol too."""
+    if row.stop_reason != StopReason.SUCCESS:
+        return True
+    held = _config(row)
+    return config.stopping.on_success and held is not None and decides(held.events, config.events)
 
 
 def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
@@ -162,7 +170,7 @@ def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bo
         return False
     same_schedule = held.measuring == config.measuring
     for spec in fields(config):
-        if spec.metadata.get("protocol") and spec.name not in ("horizon_steps", "measuring", "stopping"):
+        if spec.metadata.get("protocol") and spec.name not in DECIDED_APART:
             wanted, had = getattr(config, spec.name), getattr(held, spec.name)
             if not _looked_enough(spec.name, wanted, had, same_schedule):
                 return False

@@ -18,13 +18,14 @@ import numpy as np
 
 from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
 from trainables.engine.errors import GrokscapeError
-from trainables.engine.events import GEN_THRESHOLD, TEST_THRESHOLDS, TRAIN_THRESHOLDS, Outcome
+from trainables.engine.events import EventRule, Outcome
 from trainables.engine.trial import Seeds, TrialConfig
 
 __all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]
 
 Scalar: TypeAlias = str | float | int | bool | None
 SEEDS, HORIZON = "seeds", "horizon_steps"
+PROTOCOL = (HORIZON, "events", "phases")
 DRAWS_PER_SAMPLE = 50
 """How often a draw that repeats an earlier one is drawn again before the domain counts as exhausted."""
 
@@ -58,20 +59,32 @@ class Objective:
 
     budget: int
     """How many suggestions are tried."""
-    event: Literal["t_gen", "t_mem"] = "t_gen"
-    threshold: float = GEN_THRESHOLD
-    """One of the standard thresholds of the event's accuracy."""
+    event: str | None = None
+    """One of the events that the base declares; None: the last of them."""
+    threshold: float | None = None
+    """One of the event's thresholds; None: its headline."""
     sampler: Any = None
     """An Optuna sampler; None is Optuna's default, seeded with the space's ``sampling_seed``."""
 
     def __post_init__(self) -> None:
         _whole("objective.budget", self.budget, at_least=1)
-        allowed = {"t_gen": TEST_THRESHOLDS, "t_mem": TRAIN_THRESHOLDS}
-        if self.event not in allowed:
-            raise SpecError(f"objective.event = {self.event!r}: must be one of 't_gen', 't_mem'")
-        if self.threshold not in allowed[self.event]:
-            listed = ", ".join(map(str, allowed[self.event]))
-            raise SpecError(f"objective.threshold = {self.threshold!r}: must be one of {listed} for {self.event}")
+
+    def rule(self, events: Sequence[EventRule]) -> EventRule:
+        """The event whose time is minimised.
+
+        :param events: those that the trials declare.
+        :raises SpecError: when they do not declare it, or not with this threshold.
+        """
+        if not events:
+            raise SpecError("objective: the base declares no event; it must have one, such as events=ACCURACY_EVENTS")
+        names = {rule.name: rule for rule in events}
+        rule = events[-1] if self.event is None else names.get(self.event)
+        if rule is None:
+            raise SpecError(f"objective.event = {self.event!r}: must be one of {', '.join(map(repr, names))}")
+        if self.threshold is not None and self.threshold not in rule.thresholds:
+            listed = ", ".join(f"{threshold:g}" for threshold in rule.thresholds)
+            raise SpecError(f"objective.threshold = {self.threshold!r}: must be one of {listed} for {rule.name}")
+        return rule
 
     def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
         """The mean of min(T, tau) in steps: finite whatever happens, since a seed without the event counts tau.
@@ -81,7 +94,7 @@ class Objective:
         """
         times = []
         for outcome in outcomes:
-            event = outcome.event(self.event, self.threshold).by(tau_steps)
+            event = outcome.event(self.rule(outcome.rules).name, self.threshold).by(tau_steps)
             times.append((event.low_steps + event.high_steps) / 2 if event.occurred else float(tau_steps))
         return math.fsum(times) / len(times)
 
@@ -137,8 +150,12 @@ class SweepSpec:
             probes = self._draws(8, fewer=True)
             _check_suggestable(probes)
             trials = ()
-            _check_distinct(tuple(self._expand(probes)))
+            probing = tuple(self._expand(probes))
+            _check_distinct(probing)
+            self.objective.rule(self.base.events)
+            _check_events(probing)
         _check_distinct(trials)
+        _check_events(trials)
         object.__setattr__(self, "_trials", trials)
 
     def trials(self) -> list[PlannedTrial]:
@@ -188,7 +205,8 @@ class SweepSpec:
     def axes_json(self) -> str:
         """The axes as canonical JSON, for a reader that has the ledger but not the file.
 
-        ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...], "horizon_steps"}, ...], "seeds": [...]}``, where
+        ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...], **protocol}, ...], "seeds": [...], **protocol}``,
+        where the protocol is ``{"horizon_steps", "events": [...], "phases": [...]}``, the base's or the arm's own;
         a grid axis is ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled",
         "domain"}``; the values are those of the trials' coordinates.
         """
@@ -209,13 +227,23 @@ class SweepSpec:
                     {
                         "name": arm.name,
                         "axes": [grid(path, arm.name) for path in arm.axes],
-                        HORIZON: arm.patch.get(HORIZON, self.base.horizon_steps),
+                        **self._protocol(arm),
                     }
                     for arm in self.arms
                 ],
                 "seeds": [] if self.seeds is None else list(self.seeds),
+                **self._protocol(Arm(name="base")),
             }
         )
+
+    def _protocol(self, arm: Arm) -> dict[str, Any]:
+        """What is asked of an arm's trials, as far as the analysis needs it."""
+        config = _changed(self.base, {path: arm.patch[path] for path in PROTOCOL if path in arm.patch}, "")
+        return {
+            HORIZON: config.horizon_steps,
+            "events": [rule.to_json() for rule in config.events],
+            "phases": [rule.to_json() for rule in config.phases],
+        }
 
     def _expand(self, draws: Sequence[Mapping[str, Any]]) -> Iterable[PlannedTrial]:
         """Every trial of these draws, in the order that the module's text promises."""
@@ -392,6 +420,15 @@ def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
             raise SpecError(
                 f"two trials are the same: {_place(other)} and {_place(trial)}; each must differ in what it trains"
             )
+
+
+def _check_events(trials: Sequence[PlannedTrial]) -> None:
+    """Of one trial an arm: what is looked for is part of a protocol, which does not vary within an arm."""
+    for arm, trial in {trial.coordinates.get("arm"): trial for trial in trials}.items():
+        try:
+            trial.config.check_events()
+        except ConfigError as error:
+            raise SpecError(f"arm {arm!r}: {error}" if arm is not None else str(error)) from None
 
 
 def _check_suggestable(draws: Sequence[Mapping[str, Any]]) -> None:

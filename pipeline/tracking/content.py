@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainables.engine.config import CLASS_KEY, canonical_json, digest
-from trainables.engine.events import outcome
+from trainables.engine.config import CLASS_KEY, canonical_json, digest, from_json
+from trainables.engine.events import EventRule, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -270,13 +270,13 @@ def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
     """The outcome at the last step.  An ending is one millisecond later than a passing state at the same step, for
     MLflow calls the latest value the one with the larger step, and then the later timestamp."""
     values = {"last_step": float(row.last_step)}
-    if len(trajectory):
-        values |= outcome(
-            trajectory["step"].to_numpy(),
-            _floats(trajectory["train_accuracy"]),
-            _floats(trajectory["test_accuracy"]),
-            stop_reason=row.stop_reason if row.state == TrialState.STOPPED else None,
-        ).to_metrics()
+    rules = [from_json(rule) for rule in json.loads(row.config_json).get("events", ())]
+    events = [rule for rule in rules if isinstance(rule, EventRule)]
+    if events and len(trajectory):
+        names = {rule.column for rule in events} & {*trajectory.column_names}
+        columns = {name: _floats(trajectory[name]) for name in names}
+        reason = row.stop_reason if row.state == TrialState.STOPPED else None
+        values |= outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason).to_metrics()
     timestamp = 1000 * row.last_step + row.ended
     return [Point(key, value, timestamp, row.last_step) for key, value in values.items()]
 

@@ -96,7 +96,7 @@ def drain(queue, store, fate):
                 store.end(trial)
             queue.reported(
                 cohort,
-                [MemberStatus(trial.trial_id, 10, 1.0, 1.0, "finished", None, "grokking") for trial in cohort.trials],
+                [MemberStatus(trial.trial_id, 10, "finished", None, "grokking") for trial in cohort.trials],
             )
         queue.settle(cohort, error)
     return sizes

@@ -28,7 +28,7 @@ class Clock:
 
 
 def status(trial_id, step, state="running", phase="confusion"):
-    return MemberStatus(trial_id, step, 0.5, 0.1, state, None, phase)
+    return MemberStatus(trial_id, step, state, None, phase)
 
 
 def points(trials, horizon_steps=1000):
@@ -214,7 +214,7 @@ def test_an_objective_s_trials_come_as_they_are_suggested():
 
 
 class TestNotes:
-    REPORT = (MemberStatus("0123456789abcdef", 3, 0.5, 0.1, "running", None, "", ("goes on with 8",)),)
+    REPORT = (MemberStatus("0123456789abcdef", 3, "running", None, "", ("goes on with 8",)),)
 
     def test_a_note_is_a_line_of_its_own_at_once(self):
         tally, stream = Tally(points(ARMS)), io.StringIO()

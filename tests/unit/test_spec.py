@@ -11,7 +11,7 @@ from ray import tune
 
 from pipeline.spec import Arm, Objective, SpecError, SweepSpec
 from trainables.engine.encodings import Tokens
-from trainables.engine.events import outcome
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, accuracy_outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -202,9 +202,9 @@ def test_the_objective_is_the_restricted_mean_and_finite_whatever_happens() -> N
     def curve(reached: float) -> np.ndarray:
         return np.where(steps >= reached, 1.0, 0.0)
 
-    grokked = outcome(steps, curve(0), curve(40))
-    never = outcome(steps, curve(0), curve(1000))
-    diverged = outcome(steps, curve(0), curve(1000), stop_reason="diverged")
+    grokked = accuracy_outcome(steps, curve(0), curve(40))
+    never = accuracy_outcome(steps, curve(0), curve(1000))
+    diverged = accuracy_outcome(steps, curve(0), curve(1000), stop_reason="diverged")
     objective = Objective(budget=1)
     assert objective.value([grokked], 100) == 35.0
     assert objective.value([grokked, never, diverged], 100) == pytest.approx((35 + 100 + 100) / 3)
@@ -245,21 +245,40 @@ def test_axes_json_says_the_axes_in_order() -> None:
         samples=2,
         arms=[
             Arm(name="decay", axes={DECAY: [1, 0]}),
-            Arm(name="⊥", patch={"gradient": OrthogonalGradient(), "horizon_steps": 70}),
+            Arm(
+                name="⊥", patch={"gradient": OrthogonalGradient(), "horizon_steps": 70, "events": (GEN,), "phases": ()}
+            ),
         ],
         seeds=range(2),
     )
-    assert json.loads(space.axes_json()) == {
-        "axes": [
-            {"path": "task.train_fraction", "kind": "grid", "values": [0.4, 0.6]},
-            {"path": RATE, "kind": "sampled", "domain": "LogUniform Float(0.0001, 0.1)"},
-        ],
-        "arms": [
-            {"name": "decay", "axes": [{"path": DECAY, "kind": "grid", "values": [1.0, 0.0]}], "horizon_steps": 100},
-            {"name": "⊥", "axes": [], "horizon_steps": 70},
-        ],
-        "seeds": [0, 1],
-    }
+    declared = {"events": [rule.to_json() for rule in ACCURACY_EVENTS]}
+    declared |= {"phases": [rule.to_json() for rule in ACCURACY_PHASES]}
+    assert (
+        json.loads(space.axes_json())
+        == {
+            "axes": [
+                {"path": "task.train_fraction", "kind": "grid", "values": [0.4, 0.6]},
+                {"path": RATE, "kind": "sampled", "domain": "LogUniform Float(0.0001, 0.1)"},
+            ],
+            "arms": [
+                {"name": "decay", "axes": [{"path": DECAY, "kind": "grid", "values": [1.0, 0.0]}], "horizon_steps": 100}
+                | declared,
+                {"name": "⊥", "axes": [], "horizon_steps": 70, "events": [GEN.to_json()], "phases": []},
+            ],
+            "seeds": [0, 1],
+            "horizon_steps": 100,
+        }
+        | declared
+    )
+
+
+def test_an_events_column_must_be_measured() -> None:
+    odd = {**ORTHOGONAL, "events": (rises_to("sc_fraction", 0.5, name="t_collapse"),), "phases": ()}
+    with pytest.raises(
+        SpecError, match=r"^arm 'b': events: t_collapse looks at column 'sc_fraction', .* one of: train_loss"
+    ):
+        spec(arms=[Arm(name="a"), Arm(name="b", patch=odd)])
+    assert spec(arms=[Arm(name="a"), Arm(name="b", patch=odd | {"events": (COLLAPSE,)})]).trials()
 
 
 def test_the_specification_needs_neither_ray_nor_torch() -> None:
@@ -284,6 +303,8 @@ class Failing:
         raise RuntimeError("no luck")
 
 
+GEN = ACCURACY_EVENTS[1]
+COLLAPSE = rises_to("sc_any_fraction", 0.5, name="t_collapse")
 ORTHOGONAL = {"gradient": OrthogonalGradient()}
 BAD = {
     "unknown field": (
@@ -442,4 +463,4 @@ def test_anything_bad_is_one_line_with_the_place_and_what_is_allowed(case: str) 
 )
 def test_a_bad_objective(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=f"^{message}"):
-        Objective(**changes)
+        spec(axes={RATE: tune.loguniform(1e-4, 1e-1)}, objective=Objective(**changes))

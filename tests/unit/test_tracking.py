@@ -24,7 +24,7 @@ from pipeline.tracking import content as tracking_content
 from pipeline.tracking import mirror as tracking
 from pipeline.tracking.__main__ import main as tracking_main
 from tests.sample_sweep import COLUMNS, SampleSweep
-from trainables.engine.events import outcome, outcome_from_metrics
+from trainables.engine.events import accuracy_outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
 from trainables.grokking import GrokkingTrial
 from trainables.runtime.rows import TrialState
@@ -98,7 +98,7 @@ class TestWhatARunShows:
         table = sample.ledger.trajectories()
         for trial_id, run in trial_runs(uri).items():
             rows = table.filter(pa.compute.equal(table["trial_id"].cast(pa.string()), trial_id))
-            expected = outcome(
+            expected = accuracy_outcome(
                 rows["step"].to_numpy(), rows["train_accuracy"].to_numpy(), rows["test_accuracy"].to_numpy()
             )
             assert outcome_from_metrics(run.data.metrics).to_metrics() == expected.to_metrics()
@@ -274,7 +274,9 @@ class TestIdempotence:
             sample.ledger.commit([row], {"trial_id": [row.trial_id] * 31, "step": steps, **curves})
             sync(sample.ledger, "sample", uri)
             found = outcome_from_metrics(trial_runs(uri)[row.trial_id].data.metrics).t_gen
-            expected = outcome(steps, curves["train_accuracy"], curves["test_accuracy"], stop_reason=reason).t_gen
+            expected = accuracy_outcome(
+                steps, curves["train_accuracy"], curves["test_accuracy"], stop_reason=reason
+            ).t_gen
             assert (found.kind, found.low_steps, found.high_steps) == (
                 expected.kind,
                 expected.low_steps,

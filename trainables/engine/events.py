@@ -1,57 +1,238 @@
-"""A trajectory and a criterion -> when a trial memorised and generalised, as censored intervals.
+"""Events as data: what is declared of a trial, and when it came in one trajectory, as a censored interval.
 
-This is the one definition that stopping, tracking and the analysis share; it needs numpy only.
+An :class:`EventRule` names a column and thresholds, and says which way the column crosses them and how long it must
+stay.  Stopping, tracking and the analysis share the one definition of this module; it needs numpy only.
 
-An event is known to lie in ``(low_steps, high_steps]``: the last measurement below the threshold and the first
-of the run above it.  A run counts when it holds for three measurements in a row and for 5 % of the steps so far.
-A trial that ends first is right-censored at its last measurement below; divergence and certified freezing are
-competing events, which censoring is not: after them the event can no longer happen.
+An event is known to lie in ``(low_steps, high_steps]``: the last measurement short of the threshold and the first of
+the run that holds.  A trial that ends first is right-censored at its last measurement short of it.  Divergence and
+certified freezing compete with the event: after them it can no longer happen.  So does a stop on the success of other
+events: whether this one would have come is not known, and the stop depended on how the trial went.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
-TRAIN_THRESHOLDS = (0.9, 0.99)
-"""Training accuracies whose time is always reported (``t_mem``; .99 is the headline, .9 serves the phases)."""
-TEST_THRESHOLDS = (0.5, 0.9, 0.95, 0.99)
-"""Test accuracies whose time is always reported (``t_gen``; .95 is the headline, .9 serves the phases)."""
-MEM_THRESHOLD = 0.99
-GEN_THRESHOLD = 0.95
-PHASE_THRESHOLD = 0.9
+from trainables.engine.config import Config, ConfigError, option
 
-CENSORED, EVENT, DIVERGED, FROZEN = "censored", "event", "diverged", "frozen"
-KINDS = (CENSORED, EVENT, DIVERGED, FROZEN)
-"""What ended the waiting for an event; the last two are competing events.  Stored by index in MLflow."""
+RISES, FALLS = "rises", "falls"
+SHARES = ("_accuracy", "_fraction")
+"""How the names of columns end that hold shares; their thresholds are named in percent."""
 
-COMPREHENSION, GROKKING, MEMORIZATION, CONFUSION, TEST_ONLY = PHASES = (
-    "comprehension",
-    "grokking",
-    "memorization",
-    "confusion",
-    "test only",
+
+class StopReason(StrEnum):
+    """Why a trial ended before its horizon."""
+
+    SUCCESS = "success"
+    """Every event that was declared for it has held."""
+    DIVERGED = "diverged"
+    """The loss, the gradient or the weights are not finite."""
+    FROZEN = "frozen"
+    """The weights provably never change again."""
+
+
+class EventKind(StrEnum):
+    """What ended the waiting for an event; all but the first two are competing events."""
+
+    CENSORED = "censored"
+    EVENT = "event"
+    DIVERGED = "diverged"
+    FROZEN = "frozen"
+    STOPPED = "stopped"
+    """The trial stopped on the success of the events that were declared for it; this one was not among them."""
+
+
+KINDS = tuple(EventKind)
+"""In the order in which MLflow stores them by index."""
+_ENDED_BY = {
+    StopReason.DIVERGED: EventKind.DIVERGED,
+    StopReason.FROZEN: EventKind.FROZEN,
+    StopReason.SUCCESS: EventKind.STOPPED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRule(Config):
+    """A column that rises or falls to a threshold and stays there.
+
+    A crossing counts when it holds for ``hold_measurements`` measurements in a row and for ``hold_fraction`` of the
+    steps so far.  Make rules by :func:`rises_to` and :func:`falls_to`.
+    """
+
+    name: str = option()
+    """As tables, flags and metrics call it: ``t_gen``."""
+    column: str = option()
+    direction: str = option(choices=(RISES, FALLS))
+    thresholds: tuple[float, ...] = option()
+    """Each is reported."""
+    headline: float | None = option(None)
+    """The threshold that phases, tables and pictures show; None: the last one."""
+    hold_measurements: int = option(3, at_least=1)
+    hold_fraction: float = option(0.05, at_least=0.0, below=1.0)
+    after: str = option("")
+    """The name of an earlier event: only what comes after its headline counts, such as a later fall."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.name.isidentifier():
+            raise ConfigError(f"EventRule.name = {self.name!r}: must be a name of letters, digits and '_'")
+        if not self.thresholds or len(set(self.thresholds)) < len(self.thresholds):
+            raise ConfigError(f"EventRule.thresholds = {self.thresholds!r}: must be different, and at least one")
+        if self.headline is None:
+            object.__setattr__(self, "headline", self.thresholds[-1])
+        if self.headline not in self.thresholds:
+            allowed = ", ".join(f"{threshold:g}" for threshold in self.thresholds)
+            raise ConfigError(f"EventRule.headline = {self.headline!r}: must be one of the thresholds, {allowed}")
+
+    @property
+    def shown(self) -> float:
+        """The headline's threshold."""
+        assert self.headline is not None
+        return self.headline
+
+    @property
+    def hardest(self) -> float:
+        """The threshold that implies all the others."""
+        return max(self.thresholds) if self.direction == RISES else min(self.thresholds)
+
+    def key(self, threshold: float) -> str:
+        """The stem of a threshold's metrics: ``t_gen_95`` for an accuracy of .95, ``t_fit_0p001`` for a loss."""
+        number = 100 * threshold if self.column.endswith(SHARES) else threshold
+        return f"{self.name}_{number:g}".replace(".", "p").replace("-", "m")
+
+    def words(self, threshold: float | None = None) -> str:
+        """``test accuracy ≥ 0.95``, at the headline by default."""
+        sign = "≥" if self.direction == RISES else "≤"
+        return f"{self.column.replace('_', ' ')} {sign} {self.shown if threshold is None else threshold:g}"
+
+    def reached(self, values: np.ndarray, threshold: float) -> np.ndarray:
+        """Where the column is at the threshold or beyond; NaN is not: shape (T,), bool."""
+        return values >= threshold if self.direction == RISES else values <= threshold
+
+    def implies(self, other: "EventRule") -> bool:
+        """Whether every threshold of the other has held where this rule's have; names do not matter."""
+        if self.replace(name=other.name, thresholds=other.thresholds, headline=other.headline) != other:
+            return False
+        return self.hardest >= other.hardest if self.direction == RISES else self.hardest <= other.hardest
+
+
+def rises_to(column: str, *thresholds: float, name: str, **options: object) -> EventRule:
+    """The event that a column rises to each threshold: ``rises_to("sc_any_fraction", .5, name="t_collapse")``.
+
+    :param options: other fields of :class:`EventRule`.
+    """
+    return EventRule(name=name, column=column, direction=RISES, thresholds=thresholds, **options)  # type: ignore[arg-type]
+
+
+def falls_to(column: str, *thresholds: float, name: str, **options: object) -> EventRule:
+    """The event that a column falls to each threshold: ``falls_to("train_loss", .1, .01, name="t_fit")``.
+
+    :param options: other fields of :class:`EventRule`; ``after="t_gen"`` makes it a later fall.
+    """
+    return EventRule(name=name, column=column, direction=FALLS, thresholds=thresholds, **options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRule(Config):
+    """What a run is called by the events that came, at their headlines; the first rule of a list that fits counts."""
+
+    name: str = option()
+    happened: tuple[str, ...] = option(())
+    """Events that came."""
+    not_happened: tuple[str, ...] = option(())
+    """Events that did not come (by the time that is asked about)."""
+    delayed: tuple[str, str] | None = option(None)
+    """Two events: the second came at least ``delay_ratio`` times as late as the first."""
+    prompt: tuple[str, str] | None = option(None)
+    """Two events: it did not."""
+    delay_ratio: float = option(2.0, above=1.0)
+    colour: str = option("")
+    """``#rrggbb``, in every picture; empty: one is chosen."""
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The names of all events that it looks at."""
+        pairs = (*(self.delayed or ()), *(self.prompt or ()))
+        return tuple(dict.fromkeys((*self.happened, *self.not_happened, *pairs)))
+
+    def fits(self, outcome: "Outcome") -> bool:
+        """Whether a run with this outcome is in the phase."""
+        return (
+            all(outcome.event(name).occurred for name in self.happened)
+            and not any(outcome.event(name).occurred for name in self.not_happened)
+            and (self.delayed is None or self._is_late(outcome, *self.delayed))
+            and (self.prompt is None or not self._is_late(outcome, *self.prompt))
+        )
+
+    def _is_late(self, outcome: "Outcome", first: str, second: str) -> bool:
+        early, late = outcome.event(first), outcome.event(second)
+        return early.occurred and late.occurred and late.high_steps >= self.delay_ratio * max(early.high_steps, 1)
+
+
+ACCURACY_EVENTS = (
+    rises_to("train_accuracy", 0.9, 0.99, name="t_mem", headline=0.99),
+    rises_to("test_accuracy", 0.5, 0.9, 0.95, 0.99, name="t_gen", headline=0.95),
 )
-"""The phases of a run (Liu et al. 2022, "Towards understanding grokking"), and the fifth, which they left out."""
+"""The standard events of a classifier: memorization and generalization."""
+ACCURACY_PHASES = (
+    PhaseRule(name="comprehension", happened=("t_mem", "t_gen"), prompt=("t_mem", "t_gen"), colour="#005b8e"),
+    PhaseRule(name="grokking", happened=("t_mem", "t_gen"), delayed=("t_mem", "t_gen"), colour="#56b4e9"),
+    PhaseRule(name="test only", happened=("t_gen",), not_happened=("t_mem",), colour="#cc79a7"),
+    PhaseRule(name="memorization", happened=("t_mem",), not_happened=("t_gen",), colour="#e69f00"),
+    PhaseRule(name="confusion", not_happened=("t_mem", "t_gen"), colour="#b3b3b3"),
+)
+"""The phases of a run after Liu et al. 2022 ("Towards understanding grokking"), and the one that they left out."""
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """What counts as reaching a threshold."""
+def check_declared(events: Sequence[EventRule], phases: Sequence[PhaseRule]) -> None:
+    """Make sure that the events have different names and that whatever refers to one finds it.
 
-    threshold: float
-    hold_measurements: int = 3
-    hold_fraction: float = 0.05
+    :raises ConfigError: naming the first that does not.
+    """
+    names: list[str] = []
+    for rule in events:
+        if rule.name in names:
+            raise ConfigError(f"events: the name {rule.name!r} appears twice; events must have different names")
+        if rule.after and rule.after not in names:
+            raise ConfigError(
+                f"events: {rule.name}.after = {rule.after!r}: must be one of the events before it: {_list(names)}"
+            )
+        names.append(rule.name)
+    seen: list[str] = []
+    for phase in phases:
+        missing = [name for name in phase.events if name not in names]
+        if missing:
+            raise ConfigError(f"phases: {phase.name!r} looks at event {missing[0]!r}; must be one of: {_list(names)}")
+        if phase.name in seen:
+            raise ConfigError(f"phases: the name {phase.name!r} appears twice; phases must have different names")
+        seen.append(phase.name)
+
+
+def decides(held: Sequence[EventRule], asked: Sequence[EventRule]) -> bool:
+    """Whether a trial in which the rules ``held`` have held leaves none of the rules ``asked`` open."""
+    by_name = {rule.name: rule for rule in held}
+    starts = {rule.name: rule for rule in asked}
+    return all(
+        any(rule.implies(other) for rule in held)
+        and (not other.after or by_name.get(other.after) == starts[other.after])
+        for other in asked
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none is declared"
 
 
 @dataclass(frozen=True)
 class Event:
-    """When one threshold was reached: in ``(low_steps, high_steps]`` if ``kind`` is ``event``.
+    """When one threshold was reached: in ``(low_steps, high_steps]`` if it occurred.
 
-    ``censored``: not by ``low_steps`` (``high_steps`` is infinite).  ``diverged`` and ``frozen``: the competing
-    event lies in the interval.  ``first_crossing_steps`` is the first measurement at or above the threshold,
-    whether it held or not; ``relapse_steps`` the first one below it after a run that held; NaN where there is none.
+    Censored: not by ``low_steps`` (``high_steps`` is infinite).  A competing event lies in the interval itself.
+    ``first_crossing_steps`` is the first measurement at the threshold, whether it held or not; ``relapse_steps`` the
+    first one short of it after a run that held; NaN where there is none.
     """
 
     name: str
@@ -63,113 +244,100 @@ class Event:
     relapse_steps: float = math.nan
 
     @property
-    def key(self) -> str:
-        """The stem of the event's metric names: ``t_gen_95`` is the test accuracy reaching .95."""
-        return event_key(self.name, self.threshold)
-
-    @property
     def occurred(self) -> bool:
-        return self.kind == EVENT
+        return self.kind == EventKind.EVENT
 
     def by(self, tau_steps: float) -> "Event":
         """The event as it is known at a time ``tau_steps``: later ones, competing ones too, are censored."""
+        crossing = self.first_crossing_steps if self.first_crossing_steps <= tau_steps else math.nan
+        relapse = self.relapse_steps if self.relapse_steps <= tau_steps else math.nan
         if self.high_steps <= tau_steps:
-            return replace(self, relapse_steps=self.relapse_steps if self.relapse_steps <= tau_steps else math.nan)
-        return replace(
-            self,
-            kind=CENSORED,
-            low_steps=min(self.low_steps, tau_steps),
-            high_steps=math.inf,
-            first_crossing_steps=self.first_crossing_steps if self.first_crossing_steps <= tau_steps else math.nan,
-            relapse_steps=self.relapse_steps if self.relapse_steps <= tau_steps else math.nan,
-        )
+            return replace(self, relapse_steps=relapse)
+        low = min(self.low_steps, tau_steps)
+        return Event(self.name, self.threshold, EventKind.CENSORED, low, math.inf, crossing, relapse)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Every standard event of one trial."""
+    """Every event of one trial: for each rule, in order, one for each of its thresholds."""
 
+    rules: tuple[EventRule, ...]
     events: tuple[Event, ...]
 
-    def event(self, name: str, threshold: float) -> Event:
-        """The event of one name (``t_mem`` or ``t_gen``) and threshold.
+    def event(self, name: str, threshold: float | None = None) -> Event:
+        """The event of one name and threshold, the headline's by default.
 
-        :raises KeyError: when that threshold was not evaluated.
+        :raises KeyError: when it was not evaluated.
         """
-        for event in self.events:
-            if event.name == name and math.isclose(event.threshold, threshold):
+        for rule, event in self._pairs():
+            if rule.name == name and math.isclose(event.threshold, rule.shown if threshold is None else threshold):
                 return event
-        raise KeyError(f"{name} at {threshold}: not among {', '.join(event.key for event in self.events)}")
-
-    @property
-    def t_mem(self) -> Event:
-        return self.event("t_mem", MEM_THRESHOLD)
-
-    @property
-    def t_gen(self) -> Event:
-        return self.event("t_gen", GEN_THRESHOLD)
+        allowed = ", ".join(rule.key(event.threshold) for rule, event in self._pairs())
+        raise KeyError(f"{name} at {threshold or 'its headline'}: must be one of: {allowed}")
 
     def by(self, tau_steps: float) -> "Outcome":
         """The outcome as it is known at a time ``tau_steps``."""
-        return Outcome(tuple(event.by(tau_steps) for event in self.events))
+        return Outcome(self.rules, tuple(event.by(tau_steps) for event in self.events))
 
-    def phase(self, *, delayed_ratio: float = 2.0, delayed_steps: float | None = None) -> str:
-        """The phase by first crossings of .9: delayed means ``t_gen / t_mem >= delayed_ratio``.
+    @property
+    def t_mem(self) -> Event:
+        return self.event("t_mem")
 
-        With ``delayed_steps`` it means ``t_gen - t_mem >= delayed_steps`` instead (Liu et al. take 1000).
+    @property
+    def t_gen(self) -> Event:
+        return self.event("t_gen")
+
+    def phase(self, phases: Iterable[PhaseRule] = ACCURACY_PHASES) -> str:
+        """The name of the first phase that fits; empty where none does."""
+        return next((phase.name for phase in phases if phase.fits(self)), "")
+
+    def delay(self, first: str = "t_mem", second: str = "t_gen") -> tuple[float, float]:
+        """``second - first`` in ``(low, high]``, by the headlines.
+
+        ``high`` is infinite where the second did not occur; both are NaN where the first did not.
         """
-        train = self.event("t_mem", PHASE_THRESHOLD).first_crossing_steps
-        test = self.event("t_gen", PHASE_THRESHOLD).first_crossing_steps
-        if math.isnan(train):
-            return CONFUSION if math.isnan(test) else TEST_ONLY
-        if math.isnan(test):
-            return MEMORIZATION
-        delayed = test - train >= delayed_steps if delayed_steps is not None else test >= delayed_ratio * max(train, 1)
-        return GROKKING if delayed else COMPREHENSION
-
-    def delay(self) -> tuple[float, float]:
-        """``t_gen - t_mem`` in ``(low, high]``: high is infinite where t_gen did not occur; NaN without t_mem."""
-        if not self.t_mem.occurred:
+        early, late = self.event(first), self.event(second)
+        if not early.occurred:
             return math.nan, math.nan
-        high = self.t_gen.high_steps - self.t_mem.low_steps if self.t_gen.occurred else math.inf
-        return self.t_gen.low_steps - self.t_mem.high_steps, high
+        high = late.high_steps - early.low_steps if late.occurred else math.inf
+        return late.low_steps - early.high_steps, high
 
-    def delay_ratio(self) -> tuple[float, float]:
-        """``t_gen / t_mem`` in ``(low, high]``, undefined and open as :meth:`delay` is."""
-        if not self.t_mem.occurred:
+    def delay_ratio(self, first: str = "t_mem", second: str = "t_gen") -> tuple[float, float]:
+        """``second / first`` in ``(low, high]``, undefined and open as :meth:`delay` is."""
+        early, late = self.event(first), self.event(second)
+        if not early.occurred:
             return math.nan, math.nan
-        open_above = not self.t_gen.occurred or self.t_mem.low_steps == 0
-        high = math.inf if open_above else self.t_gen.high_steps / self.t_mem.low_steps
-        return self.t_gen.low_steps / max(self.t_mem.high_steps, 1), high
+        open_above = not late.occurred or early.low_steps == 0
+        high = math.inf if open_above else late.high_steps / early.low_steps
+        return late.low_steps / max(early.high_steps, 1), high
 
     def to_metrics(self) -> dict[str, float]:
         """Finite numbers only, by name; :func:`outcome_from_metrics` is the inverse."""
         metrics: dict[str, float] = {}
-        for event in self.events:
-            metrics[f"{event.key}_kind"] = float(KINDS.index(event.kind))
+        for rule, event in self._pairs():
+            key = rule.key(event.threshold)
+            metrics[f"{key}_kind"] = float(KINDS.index(EventKind(event.kind)))
             for name in ("low_steps", "high_steps", "first_crossing_steps", "relapse_steps"):
                 if math.isfinite(getattr(event, name)):
-                    metrics[f"{event.key}_{name}"] = float(getattr(event, name))
+                    metrics[f"{key}_{name}"] = float(getattr(event, name))
         return metrics
 
-
-def event_key(name: str, threshold: float) -> str:
-    """``t_gen_95`` for the test accuracy reaching .95."""
-    return f"{name}_{threshold * 100:g}".replace(".", "p")
+    def _pairs(self) -> Iterable[tuple[EventRule, Event]]:
+        return zip((rule for rule in self.rules for _ in rule.thresholds), self.events, strict=True)
 
 
-def outcome_from_metrics(metrics: Mapping[str, float]) -> Outcome:
+def outcome_from_metrics(metrics: Mapping[str, float], rules: Sequence[EventRule] = ACCURACY_EVENTS) -> Outcome:
     """The outcome that :meth:`Outcome.to_metrics` wrote.
 
-    :raises KeyError: when a standard event is missing.
+    :raises KeyError: when an event of one of the rules is missing.
     """
     events = []
-    for name, thresholds in (("t_mem", TRAIN_THRESHOLDS), ("t_gen", TEST_THRESHOLDS)):
-        for threshold in thresholds:
-            key = event_key(name, threshold)
+    for rule in rules:
+        for threshold in rule.thresholds:
+            key = rule.key(threshold)
             events.append(
                 Event(
-                    name=name,
+                    name=rule.name,
                     threshold=threshold,
                     kind=KINDS[int(metrics[f"{key}_kind"])],
                     low_steps=metrics[f"{key}_low_steps"],
@@ -178,10 +346,126 @@ def outcome_from_metrics(metrics: Mapping[str, float]) -> Outcome:
                     relapse_steps=metrics.get(f"{key}_relapse_steps", math.nan),
                 )
             )
-    return Outcome(tuple(events))
+    return Outcome(tuple(rules), tuple(events))
 
 
 def outcome(
+    steps: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    rules: Sequence[EventRule],
+    *,
+    stop_reason: str | None = None,
+) -> Outcome:
+    """The outcome of one trajectory.
+
+    :param steps: the measured steps, strictly ascending, shape (T,).
+    :param columns: the columns of the rules at those steps, each (T,); a rule skips the steps at which its column is
+        NaN, that is, was not measured.
+    :param stop_reason: why the trial ended before its horizon; None where it did not.
+    """
+    if len(steps) == 0:
+        raise ValueError("an outcome needs at least one measurement")
+    events: list[Event] = []
+    headlines: dict[str, Event] = {}
+    for rule in rules:
+        watched = _Watched.of(rule, steps, columns, headlines.get(rule.after), stop_reason)
+        found = [watched.event(threshold) for threshold in rule.thresholds]
+        headlines[rule.name] = found[rule.thresholds.index(rule.shown)]
+        events += found
+    return Outcome(tuple(rules), tuple(events))
+
+
+def all_held(steps: np.ndarray, columns: Mapping[str, np.ndarray], rules: Sequence[EventRule]) -> bool:
+    """Whether every event has held, at every threshold, so that none is censored by a stop now.
+
+    :param steps: the measured steps so far, shape (T,); ``columns`` as in :func:`outcome`.
+    """
+    headlines: dict[str, Event] = {}
+    for rule in rules:
+        watched = _Watched.of(rule, steps, columns, headlines.get(rule.after), None)
+        if not watched.event(rule.hardest).occurred:
+            return False
+        headlines[rule.name] = watched.event(rule.shown)
+    return True
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """One rule's column where it was measured, and how the trial ended."""
+
+    rule: EventRule
+    steps: np.ndarray
+    values: np.ndarray
+    last_step: float
+    """Of the whole trajectory."""
+    stop_reason: str | None
+    start: Event | None
+    """What has to come before; None: nothing."""
+
+    @classmethod
+    def of(
+        cls,
+        rule: EventRule,
+        steps: np.ndarray,
+        columns: Mapping[str, np.ndarray],
+        start: Event | None,
+        stop_reason: str | None,
+    ) -> "_Watched":
+        values = np.asarray(columns.get(rule.column, np.full(len(steps), math.nan)), dtype=float)
+        measured = ~np.isnan(values)
+        return cls(rule, np.asarray(steps)[measured], values[measured], float(steps[-1]), stop_reason, start)
+
+    def event(self, threshold: float) -> Event:
+        """When the threshold was reached."""
+        named = (self.rule.name, threshold)
+        if self.start is not None and not self.start.occurred:
+            return Event(*named, self.start.kind, self.start.low_steps, self.start.high_steps)
+        runs = self._runs(threshold)
+        crossing = float(self.steps[runs[0][0]]) if runs else math.nan
+        end = len(self.steps) - 1
+        for first, last in runs:
+            # Frozen weights hold whatever they have reached for ever.
+            if self._held(first, last) or (last == end and self.stop_reason == StopReason.FROZEN):
+                relapse = float(self.steps[last + 1]) if last < end else math.nan
+                reached = float(self.steps[first])
+                return Event(*named, EventKind.EVENT, self._before(reached), reached, crossing, relapse)
+        if self.stop_reason is not None:
+            ended_by = _ENDED_BY[StopReason(self.stop_reason)]
+            return Event(*named, ended_by, self._before(self.last_step), self.last_step, crossing)
+        # A run that was still too short at the end may have been the event: all that is known is "not before it".
+        pending = bool(runs) and runs[-1][1] == end
+        low = self._before(float(self.steps[runs[-1][0]])) if pending else float(self.steps[-1]) if end >= 0 else 0.0
+        return Event(*named, EventKind.CENSORED, low, math.inf, crossing)
+
+    def _runs(self, threshold: float) -> list[tuple[int, int]]:
+        """The maximal runs of measurements at the threshold, as inclusive index pairs."""
+        reached = self.rule.reached(self.values, threshold)
+        if self.start is not None:
+            reached = reached & (self.steps >= self.start.high_steps)
+        inside = np.concatenate(([False], reached, [False]))
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+    def _held(self, first: int, last: int) -> bool:
+        enough = last - first + 1 >= self.rule.hold_measurements
+        return enough and bool(self.steps[last] - self.steps[first] >= self.rule.hold_fraction * self.steps[last])
+
+    def _before(self, step: float) -> float:
+        """The last measurement before a step; 0 without any."""
+        index = int(np.searchsorted(self.steps, step))
+        return float(self.steps[index - 1]) if index else 0.0
+
+
+# --- until the analysis reads the declared rules ------------------------------------------------------------------
+
+TRAIN_THRESHOLDS, TEST_THRESHOLDS = (rule.thresholds for rule in ACCURACY_EVENTS)
+MEM_THRESHOLD, GEN_THRESHOLD = 0.99, 0.95
+PHASE_THRESHOLD = 0.9
+CENSORED, EVENT, DIVERGED, FROZEN = (kind.value for kind in KINDS[:4])
+COMPREHENSION, GROKKING, TEST_ONLY, MEMORIZATION, CONFUSION = PHASES = tuple(phase.name for phase in ACCURACY_PHASES)
+
+
+def accuracy_outcome(
     steps: np.ndarray,
     train_accuracy: np.ndarray,
     test_accuracy: np.ndarray,
@@ -190,65 +474,10 @@ def outcome(
     train_thresholds: tuple[float, ...] = TRAIN_THRESHOLDS,
     test_thresholds: tuple[float, ...] = TEST_THRESHOLDS,
 ) -> Outcome:
-    """The outcome of one trajectory.
-
-    :param steps: the measured steps, strictly ascending, shape (T,).
-    :param train_accuracy: fractions at those steps, shape (T,); NaN counts as below every threshold.
-    :param test_accuracy: likewise.
-    :param stop_reason: ``diverged`` or ``frozen`` make the end a competing event; anything else is censoring.
-    """
-    if len(steps) == 0:
-        raise ValueError("an outcome needs at least one measurement")
-    return Outcome(
-        tuple(
-            _event(name, steps, values, Criterion(threshold), stop_reason)
-            for name, values, thresholds in (
-                ("t_mem", train_accuracy, train_thresholds),
-                ("t_gen", test_accuracy, test_thresholds),
-            )
-            for threshold in thresholds
-        )
+    """The outcome by accuracies alone."""
+    rules = tuple(
+        rule.replace(thresholds=thresholds)
+        for rule, thresholds in zip(ACCURACY_EVENTS, (train_thresholds, test_thresholds), strict=True)
     )
-
-
-def sustained_at(steps: np.ndarray, values: np.ndarray, criterion: Criterion) -> int | None:
-    """The index of the first measurement of the first run at or above the threshold that held, or None."""
-    for first, last in _runs_above(values, criterion.threshold):
-        if _held(steps, first, last, criterion):
-            return first
-    return None
-
-
-def _held(steps: np.ndarray, first: int, last: int, criterion: Criterion) -> bool:
-    enough = last - first + 1 >= criterion.hold_measurements
-    return enough and bool(steps[last] - steps[first] >= criterion.hold_fraction * steps[last])
-
-
-def _runs_above(values: np.ndarray, threshold: float) -> list[tuple[int, int]]:
-    """The maximal runs of measurements at or above the threshold, as inclusive index pairs."""
-    above = np.concatenate(([False], np.asarray(values, dtype=float) >= threshold, [False]))
-    edges = np.flatnonzero(above[1:] != above[:-1])
-    return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _event(name: str, steps: np.ndarray, values: np.ndarray, criterion: Criterion, stop_reason: str | None) -> Event:
-    runs = _runs_above(values, criterion.threshold)
-    crossing = float(steps[runs[0][0]]) if runs else math.nan
-    end = len(steps) - 1
-    for first, last in runs:
-        # Frozen weights hold whatever they have reached for ever.
-        if _held(steps, first, last, criterion) or (last == end and stop_reason == FROZEN):
-            relapse = float(steps[last + 1]) if last < end else math.nan
-            return Event(
-                name, criterion.threshold, EVENT, _before(steps, first), float(steps[first]), crossing, relapse
-            )
-    if stop_reason in (DIVERGED, FROZEN):
-        return Event(name, criterion.threshold, stop_reason, _before(steps, end), float(steps[end]), crossing)
-    # A run that was still too short at the end may have been the event: all that is known is "not before it".
-    pending = runs[-1][0] if runs and runs[-1][1] == end else None
-    low = float(steps[end]) if pending is None else _before(steps, pending)
-    return Event(name, criterion.threshold, CENSORED, low, math.inf, crossing)
-
-
-def _before(steps: np.ndarray, index: int) -> float:
-    return float(steps[index - 1]) if index else 0.0
+    columns = {"train_accuracy": train_accuracy, "test_accuracy": test_accuracy}
+    return outcome(steps, columns, rules, stop_reason=stop_reason)

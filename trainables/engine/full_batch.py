@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainables.engine.config import option
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventRule, PhaseRule
 from trainables.engine.gradients import GradientRule, PlainGradient
 from trainables.engine.interventions import Intervention, NoIntervention
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy
@@ -31,6 +32,8 @@ class FullBatchTrial(TrialConfig):
     schedule: Schedule = option(ConstantSchedule())
     intervention: Intervention = option(NoIntervention())
     probes: tuple[Probe, ...] = option(STANDARD, protocol=True)
+    events: tuple[EventRule, ...] = option(ACCURACY_EVENTS, protocol=True)
+    phases: tuple[PhaseRule, ...] = option(ACCURACY_PHASES, protocol=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

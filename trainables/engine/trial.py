@@ -1,7 +1,8 @@
 """What every trial has, whatever it trains: seeds, a protocol, an identity; and the cohort that it builds.
 
 A *trial* is one training run.  Its identity (:attr:`TrialConfig.trial_id`) hashes what decides the path of its
-weights and nothing else.  Its *protocol* (horizon, measuring, stopping) says how much of that path is asked for.
+weights and nothing else.  Its *protocol* (horizon, measuring, events, stopping) says how much of that path is asked
+for, and what is looked for on it.
 """
 
 from abc import abstractmethod
@@ -12,7 +13,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from trainables.engine.config import Config, digest, option
+from trainables.engine.config import Config, ConfigError, digest, option
+from trainables.engine.events import EventRule, PhaseRule, check_declared
 from trainables.engine.stopping import Stopping
 
 
@@ -129,6 +131,28 @@ class TrialConfig(Config):
     stopping: Stopping = option(Stopping(), protocol=True)
     snapshots_every: int = option(0, at_least=0, protocol=True)
     """The weights are stored at every so many measurements, the first included; 0: never."""
+    events: tuple[EventRule, ...] = option((), protocol=True)
+    """What is waited for.  A trial stops on success when all have held; without any it has final values, no times."""
+    phases: tuple[PhaseRule, ...] = option((), protocol=True)
+    """What a run is called by the events that came: the first that fits."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_declared(self.events, self.phases)
+
+    def check_events(self) -> None:
+        """Make sure that every event's column is measured.
+
+        :raises ConfigError: naming the event, its column and the columns that there are.
+        """
+        # Columns of single tensors are known by the model only.
+        measured = [column for column in self.columns({}) if "." not in column]
+        for rule in self.events:
+            if "." not in rule.column and rule.column not in measured:
+                raise ConfigError(
+                    f"events: {rule.name} looks at column {rule.column!r}, which no probe measures; "
+                    f"must be one of: {', '.join(measured)}"
+                )
 
     def grid(self) -> np.ndarray:
         """The measured steps, ascending, int64."""

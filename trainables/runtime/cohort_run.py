@@ -3,13 +3,14 @@
 The loop goes from measurement to measurement, and in slices of about a second between them, so that a caller gets
 control back in time.  Rows are committed together with checkpoints, ``checkpoint_every_s`` after the last time and
 when members end, at a measurement or between two; members retire by the mask at once and the cohort is compacted at
-commits only.  A checkpoint carries what the stopping rule needs, the accuracies so far, and the rows that were to be
-committed with it: whoever goes on from it commits them, whether or not its writer lived to do so.
+commits only.  A checkpoint carries what the stopping rule needs, the columns of the events so far, and the rows that
+were to be committed with it: whoever goes on from it commits them, whether or not its writer lived to do so.
 """
 
 import io
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from trainables.baselines.devices.memory import is_out_of_memory
 from trainables.baselines.devices.parallel import LostProcessError
 from trainables.engine.config import canonical_json
-from trainables.engine.events import outcome
+from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, TrialRow, TrialState, TrialStore
@@ -76,56 +77,67 @@ class MemberStatus:
 
     trial_id: str
     step: int
-    train_accuracy: float
-    """At the last measurement, as everything that follows."""
-    test_accuracy: float
-    state: str
+    state: TrialState
     """As committed: a member that has ended is ``running`` until its last rows are safe."""
     stop_reason: str | None
     phase: str
-    """The phase (see :mod:`trainables.engine.events`) as far as it is known at this step."""
+    """The phase by the events so far; empty where the trial declares none."""
     notes: tuple[str, ...] = ()
     """What happened to its cohort since the last status, a line each."""
 
 
 @dataclass
 class _Member:
-    """One trial's history (all measurements, for the stopping rule) and its rows that are not committed yet."""
+    """One trial: the columns of its events, which the stopping rule needs, and its rows that are not committed yet."""
 
     trial: TrialConfig
     fingerprint: str
     origin: Origin
     steps: list[int] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    test_accuracy: list[float] = field(default_factory=list)
+    history: dict[str, list[float]] = field(init=False)
+    """The columns of the events at these steps; NaN where not measured."""
     pending: list[dict[str, float]] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     """Not committed yet."""
     train_s: float = 0.0
     state: TrialState = TrialState.RUNNING
-    stop_reason: str | None = None
+    stop_reason: StopReason | None = None
     committed: bool = False
     """Whether the present state is in the ledger."""
+
+    def __post_init__(self) -> None:
+        self.history = {rule.column: [] for rule in self.trial.events}
+
+    def add(self, step: int, row: dict[str, float]) -> None:
+        """Take a measurement."""
+        self.pending.append({"step": step} | row)
+        self.steps.append(step)
+        for column, values in self.history.items():
+            values.append(row.get(column, math.nan))
 
     def measured(self, step: int) -> bool:
         """Whether the member has its row of this step, the largest so far."""
         return bool(self.steps) and self.steps[-1] == step
 
-    def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.array(self.steps), np.array(self.train_accuracy), np.array(self.test_accuracy)
+    def columns(self) -> dict[str, np.ndarray]:
+        return {column: np.array(values) for column, values in self.history.items()}
 
     def status(self, cohort_step: int, notes: tuple[str, ...]) -> MemberStatus:
         ended = self.state != TrialState.RUNNING and self.committed
         return MemberStatus(
             trial_id=self.trial.trial_id,
             step=cohort_step if self.state == TrialState.RUNNING else self.steps[-1],
-            train_accuracy=self.train_accuracy[-1],
-            test_accuracy=self.test_accuracy[-1],
             state=self.state if ended else TrialState.RUNNING,
             stop_reason=self.stop_reason if ended else None,
-            phase=outcome(*self.curves(), stop_reason=self.stop_reason).phase(),
+            phase=self.phase(),
             notes=notes,
         )
+
+    def phase(self) -> str:
+        """The phase by the events so far."""
+        events, phases = self.trial.events, self.trial.phases
+        known = outcome(np.array(self.steps), self.columns(), events, stop_reason=self.stop_reason)
+        return known.phase(phases)
 
     def row(self) -> TrialRow:
         return TrialRow(
@@ -229,12 +241,13 @@ class CohortRun:
                 continue
             if not member.measured(self._cohort.step):
                 row = {column: float(values[slot]) for column, values in columns.items()}
-                member.pending.append({"step": self._cohort.step} | row)
-                member.steps.append(self._cohort.step)
-                member.train_accuracy.append(row["train_accuracy"])
-                member.test_accuracy.append(row["test_accuracy"])
+                member.add(self._cohort.step, row)
             member.stop_reason = member.trial.stopping.reason(
-                *member.curves(), finite=bool(finite[slot]), frozen=bool(frozen[slot])
+                np.array(member.steps),
+                member.columns(),
+                member.trial.events,
+                finite=bool(finite[slot]),
+                frozen=bool(frozen[slot]),
             )
             if member.stop_reason is not None:
                 member.state = TrialState.STOPPED
@@ -278,7 +291,7 @@ class CohortRun:
         checkpoints = [
             self._checkpoint(slot, member)
             for slot, member in enumerate(self._active)
-            if member.state != TrialState.STOPPED
+            if member.stop_reason in (None, StopReason.SUCCESS)
         ]
         snapshots = [snapshot for member in self._active for snapshot in member.snapshots]
         self._store.commit([member.row() for member in self._active], trajectory, checkpoints, snapshots)
@@ -300,8 +313,7 @@ class CohortRun:
             {
                 "cohort": self._cohort.state_dict(slot),
                 "steps": member.steps,
-                "train_accuracy": member.train_accuracy,
-                "test_accuracy": member.test_accuracy,
+                "history": member.history,
                 "train_s": member.train_s,
                 "pending": member.pending,
             },
@@ -332,9 +344,20 @@ class CohortRun:
         if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
             return
         for member, past in zip(self._members, saved, strict=True):
-            member.steps = past["steps"]
-            member.train_accuracy, member.test_accuracy = past["train_accuracy"], past["test_accuracy"]
-            member.train_s = past["train_s"]
-            # Checkpoints of before there were any pending rows in them were committed with their rows.
-            member.pending = past.get("pending", [])
+            member.steps, member.pending, member.train_s = past["steps"], past["pending"], past["train_s"]
+            member.history = self._history(member, past["history"])
         self._cohort.load_state_dict([past["cohort"] for past in saved])
+
+    def _history(self, member: _Member, kept: Mapping[str, list[float]]) -> dict[str, list[float]]:
+        """The columns of the member's events at its steps; those that its checkpoint lacks are the store's.
+
+        The checkpoint may be of a run that waited for other events.
+        """
+        lacking = [column for column in member.history if column not in kept]
+        history = {column: kept[column] for column in member.history if column in kept}
+        stored = self._store.history(member.trial.trial_id, lacking) if lacking else {}
+        for column in lacking:
+            values = dict(zip(stored["step"].tolist(), stored[column].tolist(), strict=True))
+            values |= {row["step"]: row[column] for row in member.pending if column in row}
+            history[column] = [values.get(step, math.nan) for step in member.steps]
+        return history
