@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.engine.events import PhaseRule, falls_to, rises_to
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.stopping import Stopping
@@ -18,7 +19,6 @@ from trainables.grokking import GrokkingTrial
 from trainables.runtime import cohort_run as lockstep
 from trainables.runtime.cohort_run import CohortError, CohortRun, Origin, StaleCheckpointError
 from trainables.runtime.job import CohortJob
-from trainables.runtime.rows import Checkpoint
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),
@@ -60,11 +60,21 @@ class Memory:
             assert checkpoint.trial_id in named
             self.checkpoints[checkpoint.trial_id] = checkpoint
         for row in trials:
-            if row.state == "stopped":
+            if row.stop_reason in ("diverged", "frozen"):
                 self.checkpoints.pop(row.trial_id, None)
 
     def checkpoint(self, trial_id):
         return self.checkpoints.get(trial_id)
+
+    def history(self, trial_id, columns):
+        rows = [
+            dict(zip(table, values, strict=True))
+            for _, table in self.commits
+            for values in zip(*table.values(), strict=True)
+        ]
+        mine = {row["step"]: row for row in rows if row["trial_id"] == trial_id}
+        found = {name: np.array([mine[step].get(name, np.nan) for step in sorted(mine)], float) for name in columns}
+        return {"step": np.array(sorted(mine))} | found
 
     def row(self, trial):
         return [row for rows, _ in self.commits for row in rows if row.trial_id == trial.trial_id][-1]
@@ -112,7 +122,6 @@ def test_every_measurement_is_committed_once_with_the_trial_at_its_end():
         assert row.train_s > 0
         assert writer.checkpoint(trial.trial_id).step == 40
         assert (status.trial_id, status.step, status.state) == (trial.trial_id, 40, "finished")
-        assert repr(status.test_accuracy) == writer.rows(trial)[40]["test_accuracy"]
     assert torch.get_num_threads() == 1
 
 
@@ -292,19 +301,31 @@ def test_rows_that_died_on_their_way_come_with_the_checkpoint(sparse, at):
     assert successor.checkpoint(FAR.trial_id).step == 60
 
 
-def test_a_checkpoint_from_before_there_were_pending_rows_still_loads():
-    writer, undisturbed = Memory(), Memory()
-    longer = BASE.replace(horizon_steps=90)
-    finish([BASE], writer)
-    old = torch.load(io.BytesIO(writer.checkpoint(BASE.trial_id).data), weights_only=True)
-    del old["pending"]
-    assert sorted(old) == ["cohort", "steps", "test_accuracy", "train_accuracy", "train_s"]
-    buffer = io.BytesIO()
-    torch.save(old, buffer)
-    writer.checkpoints[BASE.trial_id] = Checkpoint(trial_id=BASE.trial_id, step=40, data=buffer.getvalue())
-    finish([longer], writer, start_step=40)
+FIT = falls_to("train_loss", 1.0, name="t_fit")
+WATCHED = BASE.replace(events=(FIT,), phases=(), stopping=Stopping(on_frozen=False), measuring=EACH)
+
+
+def test_a_success_is_continued_for_an_event_that_nobody_waited_for():
+    """From its checkpoint, whose history lacks the column of the other event."""
+    store, undisturbed = Memory(), Memory()
+    (status,) = finish([WATCHED], store)
+    row = store.row(WATCHED)
+    assert (row.state, row.stop_reason) == ("stopped", "success")
+    assert row.last_step < 40
+    assert status.phase == ""
+    collapse = rises_to("sc_any_fraction", 0.5, name="t_collapse")
+    longer = WATCHED.replace(events=(FIT, collapse), phases=(PhaseRule(name="fits", happened=("t_fit",)),))
+    assert longer.trial_id == WATCHED.trial_id
+    (status,) = finish([longer], store, start_step=row.last_step)
     finish([longer], undisturbed)
-    assert writer.rows(longer) == undisturbed.rows(longer)
+    assert store.rows(longer) == undisturbed.rows(longer)
+    assert (store.row(longer).state, store.row(longer).last_step, status.phase) == ("finished", 40, "fits")
+
+
+def test_a_trial_without_events_goes_to_its_horizon():
+    store = Memory()
+    (status,) = finish([BASE.replace(events=(), phases=())], store)
+    assert (status.state, status.phase) == ("finished", "")
 
 
 def test_a_checkpoint_that_lacks_a_measurement_or_is_beyond_the_horizon_is_not_gone_on_from(sparse, monkeypatch):

@@ -62,11 +62,11 @@ class EventRule(Config):
     steps so far.  Make rules by :func:`rises_to` and :func:`falls_to`.
     """
 
-    name: str = option()
+    name: str = option(example="t_gen")
     """As tables, flags and metrics call it: ``t_gen``."""
-    column: str = option()
-    direction: str = option(choices=(RISES, FALLS))
-    thresholds: tuple[float, ...] = option()
+    column: str = option(example="test_accuracy")
+    direction: str = option(choices=(RISES, FALLS), example=RISES)
+    thresholds: tuple[float, ...] = option(example=(0.95,))
     """Each is reported."""
     headline: float | None = option(None)
     """The threshold that phases, tables and pictures show; None: the last one."""
@@ -139,7 +139,7 @@ def falls_to(column: str, *thresholds: float, name: str, **options: object) -> E
 class PhaseRule(Config):
     """What a run is called by the events that came, at their headlines; the first rule of a list that fits counts."""
 
-    name: str = option()
+    name: str = option(example="grokking")
     happened: tuple[str, ...] = option(())
     """Events that came."""
     not_happened: tuple[str, ...] = option(())
