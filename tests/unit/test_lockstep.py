@@ -301,7 +301,7 @@ def test_rows_that_died_on_their_way_come_with_the_checkpoint(sparse, at):
     assert successor.checkpoint(FAR.trial_id).step == 60
 
 
-FIT = falls_to("train_loss", 1.0, name="t_fit")
+FIT = falls_to("train_loss", 1.8, name="t_fit")
 WATCHED = BASE.replace(events=(FIT,), phases=(), stopping=Stopping(on_frozen=False), measuring=EACH)
 
 
