@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.execution import ray_environment as ray_settings
 from pipeline.execution.dispatch import Dispatcher, RowOrigin
 from pipeline.execution.provenance import collect, source_hash
 from pipeline.execution.ray_environment import RayAddressError
-from pipeline.ledger import Ledger, LedgerError, SweepRow
+from pipeline.ledger import Ledger, LedgerError, LedgerMissingError, SweepRow
 from pipeline.plan import CohortPlan, Plan, make_plan
 from pipeline.plan.planning import count_of, describe, duration, summary
 from pipeline.spec import PlannedTrial, SpecError
@@ -114,11 +115,8 @@ class Sweep:
         """
         self.space, self.settings = space, settings
         self.ledger: Ledger | None = None
-        try:
+        with suppress(LedgerMissingError):  # a dry run creates none
             self.ledger = Ledger.open(settings.ledger, create=not dry_run)
-        except LedgerError as error:
-            if not (dry_run and "there is no ledger" in str(error)):
-                raise
         self._study: Study | None = None
         if space.spec.objective is not None and self.ledger is not None:
             from pipeline.execution import suggestions as objective

@@ -18,27 +18,27 @@ PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pandas", "pipeline.ledger", "tests.ledger_workers"])
 
 
-def commit_on(uri, trial_id, steps_at_once, told):
-    """Commit one segment after another from where the ledger's rows end, for ever; tell each that was stored."""
+def commit_on(uri, trial_id, steps_at_once, reports):
+    """Commit one segment after another from where the ledger's rows end, forever; report each that was stored."""
     ledger = Ledger.open(uri)
-    told.send(None)
+    reports.send(None)
     row = ledger.trials([trial_id]).get(trial_id)
     start = row.last_step + 1 if row else 0
     while True:
         last = start + steps_at_once - 1
         checkpoint = Checkpoint(trial_id=trial_id, step=last, data=os.urandom(20_000))
         ledger.commit([trial_row(trial_id, last)], trajectory(trial_id, range(start, last + 1)), [checkpoint])
-        told.send(last)
+        reports.send(last)
         start = last + 1
 
 
-def compact_on(uri, told):
-    """Compact for ever; tell each time it was done."""
+def compact_on(uri, reports):
+    """Compact forever; report each compaction."""
     ledger = Ledger.open(uri)
-    told.send(None)
+    reports.send(None)
     while True:
         ledger.compact()
-        told.send(True)
+        reports.send(True)
 
 
 def commit_overlapping(uri, trial_id, end, seed):
@@ -52,7 +52,7 @@ def commit_overlapping(uri, trial_id, end, seed):
 
 
 def compact_until(uri, stop):
-    """Compact until told otherwise; at the end once more, so that everything is in place."""
+    """Compact until stopped, and once more at the end, so that everything is in place."""
     ledger = Ledger.open(uri)
     while not stop.is_set():
         ledger.compact()
@@ -60,7 +60,7 @@ def compact_until(uri, stop):
 
 
 def read_until(uri, stop, complaints):
-    """Read until told otherwise; complain of anything that a reader must never see."""
+    """Read until stopped; complain of anything that a reader must never see."""
     ledger, seen = Ledger.open(uri), 0
     while not stop.is_set():
         promised = {trial_id: row.last_step for trial_id, row in ledger.trials().items()}
@@ -70,15 +70,15 @@ def read_until(uri, stop, complaints):
             complaints.put("rows out of order, or twice")
         if len(keys) < seen:
             complaints.put(f"{seen} rows became {len(keys)}")
-        there = set(keys)
-        if any((trial_id, step) not in there for trial_id, last in promised.items() for step in range(last + 1)):
-            complaints.put("a trial row promised rows that were not there")
+        existing = set(keys)
+        if any((trial_id, step) not in existing for trial_id, last in promised.items() for step in range(last + 1)):
+            complaints.put("a trial row promised rows that did not exist")
         seen = len(keys)
     complaints.put(f"read {seen} rows")
 
 
-def fail_on_a_full_disk(uri, limit_bytes, action, told):
-    """Let no file of this process grow beyond a limit, as a full disk does; tell how the action failed."""
+def fail_on_a_full_disk(uri, limit_bytes, action, messages):
+    """Let no file of this process grow beyond a limit, as a full disk does; report how the action failed."""
     ledger = Ledger.open(uri)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
@@ -91,13 +91,13 @@ def fail_on_a_full_disk(uri, limit_bytes, action, told):
             ledger.commit([trial_row("new", 1)], trajectory("new", range(2)), [checkpoint])
         else:
             ledger.compact()
-        told.put("no error")
+        messages.put("no error")
     except LedgerError as error:
-        told.put(str(error))
+        messages.put(str(error))
 
 
 class Killer:
-    """SIGKILLs processes at random moments, about half of them before they have told anything.
+    """SIGKILLs processes at random moments, about half of them before they have reported anything.
 
     The moments follow the pace of the machine as it is now: later after a kill that was early, and the other way
     round.
@@ -107,16 +107,16 @@ class Killer:
         self._chance = random.Random(seed)
         self._span_s = 0.1
         self.early = 0
-        """How many were killed before they had told anything."""
+        """How many were killed before they had reported anything."""
         self.late = 0
 
     def run(self, target, *arguments):
-        """Start a process, kill it some time after it has begun its work, and return what it had told by then."""
+        """Start a process, kill it some time after it has begun its work, and return what it had reported by then."""
         ours, theirs = PROCESSES.Pipe(duplex=False)
         process = PROCESSES.Process(target=target, args=(*arguments, theirs))
         process.start()
         theirs.close()
-        told = []
+        reports = []
         with ours:
             assert ours.recv() is None
             time.sleep(self._chance.uniform(0, self._span_s))
@@ -124,7 +124,7 @@ class Killer:
             process.join()
             with suppress(EOFError, OSError):
                 while True:
-                    told.append(ours.recv())
-        self._span_s *= 0.85 if told else 1.25
-        self.early, self.late = self.early + (not told), self.late + bool(told)
-        return told
+                    reports.append(ours.recv())
+        self._span_s *= 0.85 if reports else 1.25
+        self.early, self.late = self.early + (not reports), self.late + bool(reports)
+        return reports

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from analysis.data.sweep import MISSING, STEP, Curves, Sweep, SweepError, Trial, arm_horizon
-from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite, shown
+from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite
 from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG
+from trainables.engine.errors import redact
 from trainables.engine.events import TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome_from_metrics
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _read(client: "MlflowClient", uri: str, sweep: str, train_threshold: float, 
         doc=sheet["doc"],
         horizon_steps=sheet["horizon_steps"],
         design=sheet["axes"],
-        source=shown(uri),
+        source=redact(uri),
         reader=lambda trial_ids, columns: _curves(client, uri, {id_: runs[id_] for id_ in trial_ids}, columns),
         **asked,
     )
@@ -105,7 +106,7 @@ def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict
     experiment = call(uri, client.get_experiment_by_name, sweep)
     if experiment is None or experiment.lifecycle_stage == "deleted":
         names = sorted(found.name for found in call(uri, client.search_experiments) if found.name != "Default")
-        raise SweepError(f"{sweep}: no such sweep in MLflow at {shown(uri)}; there: {', '.join(names) or 'none'}")
+        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; there: {', '.join(names) or 'none'}")
     runs: list[Run] = []
     token = None
     while True:
@@ -117,13 +118,13 @@ def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict
     parents = [run for run in runs if run.data.tags.get(KIND_TAG) == "sweep"]
     again = f"python -m pipeline.tracking {sweep} writes it again from the ledger"
     if not parents:
-        raise SweepError(f"{sweep} in MLflow at {shown(uri)}: the sweep's own run is missing; {again}")
+        raise SweepError(f"{sweep} in MLflow at {redact(uri)}: the sweep's own run is missing; {again}")
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = call(uri, client.download_artifacts, parents[0].info.run_id, "sweep.json", folder)
             sheet = json.loads(Path(path).read_text(encoding="utf-8"))
         except (TrackingError, OSError, ValueError) as error:
-            raise SweepError(f"{sweep} in MLflow at {shown(uri)}: sweep.json: {error}; {again}") from None
+            raise SweepError(f"{sweep} in MLflow at {redact(uri)}: sweep.json: {error}; {again}") from None
     return sheet, {
         run.data.tags[TRIAL_ID_TAG]: run
         for run in runs

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.ledger import Ledger, LedgerError, TrialSize
+from trainables.engine.errors import redact
 from trainables.runtime.rows import TrialRow, TrialState
 
 DEFAULT_LEDGER = "results/ledger"
-_UNITS = ("B", "KB", "MB", "GB", "TB")
 _PIPE_WIDTH = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit code is 0 when all is well, 1 when ``verify`` found something, 2 for bad input."""
+    """Run one command; the exit code is 0 on success, 1 when ``verify`` finds a problem, 2 for bad input."""
     options = _parser().parse_args(arguments)
     uri = options.ledger or options.uri or DEFAULT_LEDGER
     try:
         if options.ledger and options.uri:
-            raise LedgerError(f"ledger: {options.uri} and {options.ledger} are given; name one ledger")
-        return options.verb(uri, options)
+            raise LedgerError(f"ledger: got both {redact(options.uri)} and --ledger {redact(options.ledger)}; give one")
+        return options.command(uri, options)
     except LedgerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,7 +64,7 @@ def _list(uri: str, _: argparse.Namespace) -> int:
     total = sum(size.bytes for size in sizes.values())
     console.print(
         f"{ledger.shown}: {_many(len(sweeps), 'sweep')}, {_many(len(trials), 'trial')}, "
-        f"{_many(ledger.files(), 'file')}, {_bytes(total)}",
+        f"{_many(ledger.files(), 'file')}, {decimal(total)}",
         soft_wrap=True,
     )
     return 0
@@ -74,11 +75,11 @@ def _verify(uri: str, _: argparse.Namespace) -> int:
     problems = ledger.verify()
     for problem in problems:
         print(problem)
-    wrong = sum(not problem.harmless for problem in problems)
-    strays = len(problems) - wrong
-    told = _many(wrong, "problem") if wrong else "sound"
-    print(f"{ledger.shown}: {told}" + (f", {_many(strays, 'harmless stray')}" if strays else ""))
-    return 1 if wrong else 0
+    strays = sum(problem.harmless for problem in problems)
+    serious = len(problems) - strays
+    verdict = _many(serious, "problem") if serious else "no problems"
+    print(f"{ledger.shown}: {verdict}" + (f", {_many(strays, 'harmless stray file')}" if strays else ""))
+    return 1 if serious else 0
 
 
 def _compact(uri: str, _: argparse.Namespace) -> int:
@@ -86,7 +87,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
     report = ledger.compact()
     print(
         f"{ledger.shown}: {_many(report.files_before, 'file')} -> {report.files_after}, "
-        f"{_bytes(report.bytes_before)} -> {_bytes(report.bytes_after)}"
+        f"{decimal(report.bytes_before)} -> {decimal(report.bytes_after)}"
     )
     return 0
 
@@ -94,7 +95,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
 def _drop(uri: str, options: argparse.Namespace) -> int:
     ledger = Ledger.open(uri)
     report = ledger.drop(options.sweep)
-    kept = f"; {report.kept} stay, other sweeps have them" if report.kept else ""
+    kept = f"; kept {report.kept} that other sweeps have" if report.kept else ""
     print(f"{ledger.shown}: dropped {options.sweep} and {_many(report.trials, 'trial')}{kept}")
     return 0
 
@@ -104,11 +105,11 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
     ledger = Ledger.open(uri, create=True)
     report = ledger.merge(other)
     print(
-        f"{ledger.shown}: took {_many(report.trials, 'trial')} ({report.new_trials} new), {_many(report.rows, 'row')} "
-        f"and {_many(len(report.sweeps), 'sweep')} from {other.shown}"
+        f"{ledger.shown}: copied {_many(report.trials, 'trial')} ({report.new_trials} new), "
+        f"{_many(report.rows, 'row')} and {_many(len(report.sweeps), 'sweep')} from {other.shown}"
     )
     for name in report.replaced_sweeps:
-        print(f"{ledger.shown}: its older record of sweep {name} was replaced")
+        print(f"{ledger.shown}: replaced its older record of sweep {name}")
     return 0
 
 
@@ -120,17 +121,10 @@ def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str
     rows = sum(size.rows for size in own)
     return [
         *(f"{count:,}" for count in (*counts, rows)),
-        _bytes(sum(size.bytes for size in own)),
-        _bytes(sum(size.checkpoint_bytes for size in own)),
-        _bytes(sum(size.snapshot_bytes for size in own)),
+        decimal(sum(size.bytes for size in own)),
+        decimal(sum(size.checkpoint_bytes for size in own)),
+        decimal(sum(size.snapshot_bytes for size in own)),
     ]
-
-
-def _bytes(count: float) -> str:
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {_UNITS[unit]}"
 
 
 def _many(count: int, what: str) -> str:
@@ -138,40 +132,38 @@ def _many(count: int, what: str) -> str:
 
 
 def _console() -> Console:
-    """In a pipe nothing is cut off."""
+    """Make a console that cuts nothing off in a pipe."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help tells more)\n")
+        self.exit(2, f"error: {message} (see --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m pipeline.ledger",
-        description="Look after a ledger: the Parquet store of every trial's rows.",
-        epilog=f"URI is a folder or an address such as s3://bucket/prefix; {DEFAULT_LEDGER} without it.",
+        description="List, verify, compact, drop from or merge ledgers: the Parquet stores of every trial's rows.",
+        epilog=f"URI is a folder or an address such as s3://bucket/prefix; default: {DEFAULT_LEDGER}.",
     )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, verb: object, help_text: str) -> argparse.ArgumentParser:
-        found = verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
-        found.set_defaults(verb=verb)
-        return found
+    def add(name: str, command: object, help_text: str, argument: tuple[str, str] | None = None) -> None:
+        added = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        added.set_defaults(command=command)
+        if argument is not None:
+            added.add_argument(argument[0], metavar=argument[0].upper(), help=argument[1])
+        added.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
+        added.add_argument("--ledger", metavar="URI", help="the ledger, as in the other commands of the pipeline")
 
-    added = [add("list", _list, "show the sweeps: how far their trials are, and what they take")]
-    added.append(add("verify", _verify, "read everything; tell what is missing, doubled or torn (exit code 1 then)"))
-    added.append(add("compact", _compact, "rewrite many files into few; safe while sweeps run"))
-    added.append(add("drop", _drop, "remove a sweep and the trials that only it has"))
-    added[-1].add_argument("sweep", metavar="SWEEP", help="the sweep's name")
-    added.append(add("merge", _merge, "take over everything that another ledger holds"))
-    added[-1].add_argument("other", metavar="OTHER", help="the other ledger's URI; it stays as it is")
-    for found in added:
-        found.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
-        found.add_argument("--ledger", metavar="URI", help="the ledger, said as other commands say it")
+    add("list", _list, "list the sweeps, the states of their trials, and their sizes")
+    add("verify", _verify, "read every row; report what is missing, damaged or contradictory (exit code 1)")
+    add("compact", _compact, "rewrite many files into few; safe while sweeps run")
+    add("drop", _drop, "delete a sweep and the trials that no other sweep has", ("sweep", "the sweep's name"))
+    add("merge", _merge, "copy everything from another ledger", ("other", "the other ledger's URI; it is only read"))
     return parser
 
 

@@ -1,9 +1,9 @@
-"""Where a ledger's files lie: a local folder or an object store, behind the same five verbs.
+"""Where a ledger keeps its files: a local folder or an object store, behind one interface.
 
-``put`` is atomic and durable: a file is there whole, or not at all, whatever kills the process or the machine.
-Locally that takes a temporary file, ``fsync``, a rename, and ``fsync`` of the folder; an object of a store is
-invisible until it is closed.  A file that is not there raises ``FileNotFoundError`` (readers beside a compaction
-must tell that apart); everything else that goes wrong raises :class:`LedgerError`, in one line.
+``put`` is atomic and durable: a file exists whole or not at all, whatever kills the process or the machine.
+Locally that takes a temporary file, ``fsync``, a rename, and ``fsync`` of the folder; an object store shows an object
+only once it is closed.  Reading a file that does not exist raises :class:`FileGoneError`, because a compaction may
+have deleted it and the reader must try again; any other failure raises :class:`LedgerError`, in one line.
 """
 
 import errno
@@ -16,16 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, one_line, redact
 
 TEMPORARY = ".tmp-"
-"""How the name of a file begins while it is being written; a killed process may leave one behind."""
+"""The prefix of a file's name while it is being written; a killed process may leave one behind."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -35,6 +34,10 @@ class LedgerError(GrokscapeError):
     """What is wrong with a ledger, where, and what is allowed: one line."""
 
 
+class FileGoneError(LedgerError):
+    """A file does not exist, perhaps because a rewrite has replaced it since it was listed."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file, by its path relative to the ledger's root."""
@@ -42,7 +45,7 @@ class Entry:
     path: str
     size: int
     modified_s: float
-    """Seconds since the epoch."""
+    """Since the epoch."""
 
     @property
     def name(self) -> str:
@@ -62,45 +65,54 @@ class Files(ABC):
 
     uri: str
     """The root, normalised: an absolute path, or the address of an object store."""
-    shown: str
-    """The root as messages show it: without credentials."""
     parallel: int
     """How many files are worth reading at once."""
 
+    @property
+    def shown(self) -> str:
+        """The root as messages show it: without credentials."""
+        return redact(self.uri).rstrip("/") or "/"
+
     @abstractmethod
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
-        """Write a whole file, atomically and durably; one that is there is replaced."""
+        """Write a whole file, atomically and durably; replace an existing one."""
 
     @abstractmethod
     def read(self, path: str) -> pa.Buffer:
-        """The content of a file."""
+        """Return the content of a file.
+
+        :raises FileGoneError: when there is no such file.
+        """
 
     @abstractmethod
     def open(self, path: str) -> pa.NativeFile:
-        """A file for reading parts of it."""
+        """Open a file to read parts of it.
+
+        :raises FileGoneError: when there is no such file.
+        """
 
     @abstractmethod
     def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
-        """The files in a folder, temporary ones too; none where there is no such folder."""
+        """List the files in a folder, temporary ones too; none where there is no such folder."""
 
     @abstractmethod
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether a file exists."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove a file; one that is gone already is as good."""
+        """Delete a file, if it exists."""
 
     @abstractmethod
     def create_root(self) -> None:
-        """Make the root, where roots are made."""
+        """Create the root folder, where the file system has folders."""
 
     @abstractmethod
     def root_entries(self) -> list[str] | None:
-        """Names of the files and folders at the root, without temporary ones; None where there is no root."""
+        """Name the files and folders at the root, without temporary ones; None where there is no root."""
 
     def map(self, job: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """``job`` of every item, in order, several at a time where that helps."""
+        """Return ``job(item)`` for every item, in order; several run at a time where that helps."""
         items = list(items)
         if self.parallel == 1 or len(items) < 2:
             return [job(item) for item in items]
@@ -108,10 +120,14 @@ class Files(ABC):
             return list(pool.map(job, items))
 
     def failed(self, action: str, path: str, error: BaseException) -> LedgerError:
-        """The one line for a failed action."""
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()).replace(self.uri, self.shown)
+        """Make the error of a failed action."""
+        reason = getattr(error, "strerror", None) or one_line(error, address=self.uri)
         where = f"{self.shown}/{path}" if path else self.shown
         return LedgerError(f"ledger: cannot {action} {where}: {reason}")
+
+    def gone(self, path: str) -> FileGoneError:
+        """Make the error of a file that does not exist."""
+        return FileGoneError(f"ledger: {self.shown}/{path} does not exist; a rewrite may have replaced it: try again")
 
 
 class LocalFiles(Files):
@@ -121,7 +137,7 @@ class LocalFiles(Files):
 
     def __init__(self, root: str) -> None:
         self._root = Path(os.path.abspath(os.path.expanduser(root)))
-        self.uri = self.shown = str(self._root)
+        self.uri = str(self._root)
 
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
         target = self._root / path
@@ -148,7 +164,7 @@ class LocalFiles(Files):
         try:
             return pa.py_buffer((self._root / path).read_bytes())
         except FileNotFoundError:
-            raise
+            raise self.gone(path) from None
         except OSError as error:
             raise self.failed("read", path, error) from None
 
@@ -156,28 +172,28 @@ class LocalFiles(Files):
         try:
             return pa.OSFile(str(self._root / path), "rb")
         except FileNotFoundError:
-            raise
+            raise self.gone(path) from None
         except OSError as error:
             raise self.failed("read", path, error) from None
 
     def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
-        found = []
+        entries = []
         try:
-            with os.scandir(self._root / folder) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir():
-                        found += self.entries(path, recursive=True) if recursive else []
+            with os.scandir(self._root / folder) as scanned:
+                for item in scanned:
+                    path = f"{folder}/{item.name}" if folder else item.name
+                    if item.is_dir():
+                        entries += self.entries(path, recursive=True) if recursive else []
                         continue
-                    # A file may go between the listing and the look at it.
+                    # Another process may delete the file between the scan and its stat.
                     with suppress(FileNotFoundError):
-                        status = entry.stat()
-                        found.append(Entry(path, status.st_size, status.st_mtime))
+                        status = item.stat()
+                        entries.append(Entry(path, status.st_size, status.st_mtime))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self.failed("list", folder, error) from None
-        return sorted(found, key=lambda entry: entry.path)
+        return sorted(entries, key=lambda entry: entry.path)
 
     def exists(self, path: str) -> bool:
         return (self._root / path).is_file()
@@ -203,7 +219,7 @@ class LocalFiles(Files):
             raise self.failed("open", "", error) from None
 
     def _make_folder(self, folder: Path) -> None:
-        """Make a folder and those above it; each new name is made durable too."""
+        """Create a folder and its parents; each new name is made durable too."""
         if folder.is_dir():
             return
         if folder != folder.parent:
@@ -222,7 +238,6 @@ class RemoteFiles(Files):
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.shown = _without_credentials(uri)
         try:
             self._fs, root = pafs.FileSystem.from_uri(uri)
         except (OSError, pa.ArrowException, ValueError) as error:
@@ -237,14 +252,17 @@ class RemoteFiles(Files):
             raise self.failed("write", path, error) from None
 
     def read(self, path: str) -> pa.Buffer:
-        with self.open(path) as file:
-            return file.read_buffer()
+        try:
+            with self.open(path) as file:
+                return file.read_buffer()
+        except (OSError, pa.ArrowException) as error:
+            raise self.failed("read", path, error) from None
 
     def open(self, path: str) -> pa.NativeFile:
         try:
             return self._fs.open_input_file(self._full(path))
         except FileNotFoundError:
-            raise
+            raise self.gone(path) from None
         except (OSError, pa.ArrowException) as error:
             raise self.failed("read", path, error) from None
 
@@ -278,7 +296,7 @@ class RemoteFiles(Files):
             raise self.failed("delete", path, error) from None
 
     def create_root(self) -> None:
-        """Nothing: prefixes need no making, and buckets are their owner's."""
+        """Do nothing: a prefix needs no creation, and buckets belong to their owner."""
 
     def root_entries(self) -> list[str] | None:
         try:
@@ -293,9 +311,9 @@ class RemoteFiles(Files):
 
 
 def open_files(uri: str) -> Files:
-    """The files under a local path, a ``file://`` address, or the address of an object store.
+    """Open a local path, a ``file://`` address, or the address of an object store.
 
-    :raises LedgerError: when nothing can open such an address.
+    :raises LedgerError: when no file system opens such an address.
     """
     if not uri:
         raise LedgerError("ledger: the address is empty; give a folder, or an address such as s3://bucket/prefix")
@@ -311,9 +329,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

@@ -1,9 +1,9 @@
 """The rows of a ledger as Parquet: their schema, a segment's content and key, and how copies become one row.
 
 A *segment* is one Parquet file with the trajectory rows of one commit; its trial rows are JSON in the file's
-metadata, so that both come or go together.  *Compacted* files hold many trials each: trajectory rows in some, trial
+metadata, so that both are stored or neither.  *Compacted* files hold many trials each: trajectory rows in some, trial
 rows in others.  Trajectory columns: ``trial_id``, ``step`` and one float64 column for each probe, null where that
-probe was not measured and NaN where it was and is not a number; compacted rows also name their ``segment``.
+probe was not measured and NaN where its value is not a number; compacted rows also name their ``segment``.
 
 Probes are float64 with byte-stream split and zstd: float32 would push an accuracy of exactly .95 below .95.
 """
@@ -12,27 +12,29 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.ledger.files import LedgerError
+from trainables.engine.errors import one_line
 from trainables.runtime.rows import TrialRow, TrialState
 
 SCHEMA_VERSION = 2
-"""Of every file in a ledger; a reader refuses any other."""
+"""The version of every file in a ledger; a reader refuses any other."""
 
 ROW_GROUP_ROWS = 1 << 17
 _VERSION_KEY = b"grokscape.schema_version"
 _TRIALS_KEY = b"grokscape.trials"
 _TRIAL_ID = pa.dictionary(pa.int32(), pa.string())
 _TIMES_AND_PLACES = ("train_s", "provenance_json", "committed_at")
+_Key = TypeVar("_Key", bound=Hashable)
 _STEP_BITS = 40
-"""A row's place in the order is ``trial << 40 | step`` in one int64."""
+"""Rows are ordered by ``trial << 40 | step`` in one int64."""
 
 _TRIAL_TYPES = {"last_step": pa.int64(), "train_s": pa.float64()}
 TRIAL_SCHEMA = pa.schema(
@@ -54,7 +56,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Merged:
-    """Trajectory rows, one for each (trial_id, step), in that order; and where copies differed."""
+    """Trajectory rows, one for each (trial_id, step), in that order; and the conflicts between copies."""
 
     table: pa.Table
     conflicts: tuple[Conflict, ...]
@@ -68,37 +70,37 @@ class PlacedRow:
     segment: str
 
     def rank(self) -> tuple[int, int, str, str]:
-        """Orders the rows of one trial; the largest stands for it.
+        """Order the rows of one trial; the one with the largest rank is current.
 
-        The larger last step; at the same one an end beats running, an end that was reached beats a failure, and a
-        stop reason beats the horizon, because it may be a competing event; then the later commit.
+        The larger last step wins; at the same step an ended trial beats a running one, an end that was reached beats a
+        failure, and a stop beats the horizon, because it may be a competing event; then the later commit wins.
         """
         states = (TrialState.RUNNING, TrialState.FAILED, TrialState.FINISHED, TrialState.STOPPED)
         return self.row.last_step, states.index(self.row.state), self.row.committed_at, self.segment
 
 
-def latest(rows: Iterable[PlacedRow]) -> dict[str, PlacedRow]:
-    """The row that stands for each trial."""
-    found: dict[str, PlacedRow] = {}
-    for placed in rows:
-        known = found.get(placed.row.trial_id)
-        if known is None or placed.rank() > known.rank():
-            found[placed.row.trial_id] = placed
-    return found
+def latest_rows(rows: Iterable[PlacedRow]) -> dict[str, PlacedRow]:
+    """Return the current row of each trial."""
+    return _largest(rows, lambda placed: placed.row.trial_id)
 
 
 def latest_by_protocol(rows: Iterable[PlacedRow]) -> list[PlacedRow]:
-    """The furthest row of each trial for each configuration that it was asked for with."""
-    found: dict[tuple[str, str], PlacedRow] = {}
+    """Return the furthest row of each trial for each configuration that it was run with."""
+    return list(_largest(rows, lambda placed: (placed.row.trial_id, placed.row.config_json)).values())
+
+
+def _largest(rows: Iterable[PlacedRow], key_of: Callable[[PlacedRow], _Key]) -> dict[_Key, PlacedRow]:
+    """Return the row with the largest rank for each key."""
+    largest: dict[_Key, PlacedRow] = {}
     for placed in rows:
-        key = placed.row.trial_id, placed.row.config_json
-        if key not in found or placed.rank() > found[key].rank():
-            found[key] = placed
-    return list(found.values())
+        key = key_of(placed)
+        if key not in largest or placed.rank() > largest[key].rank():
+            largest[key] = placed
+    return largest
 
 
 def trial_slices(table: pa.Table) -> dict[str, slice]:
-    """Where the rows of each trial are in a table that is ordered by trial."""
+    """Locate the rows of each trial in a table that is ordered by trial."""
     if not len(table):
         return {}
     column = table["trial_id"].dictionary_encode().unify_dictionaries().combine_chunks()
@@ -110,12 +112,20 @@ def trial_slices(table: pa.Table) -> dict[str, slice]:
 
 
 def float_values(column: pa.ChunkedArray) -> np.ndarray:
-    """A probe as float64, NaN where not measured; (N,)."""
+    """Return a probe as float64, NaN where not measured; (N,)."""
     return column.cast(pa.float64()).to_numpy()
 
 
+def curves_of(table: pa.Table, *, keep_unmeasured: bool) -> dict[str, np.ndarray]:
+    """Return the steps and the probes of one trial's rows as arrays; without those never measured, if so asked."""
+    measured = [
+        name for name in probe_columns(table.column_names) if keep_unmeasured or table[name].null_count < len(table)
+    ]
+    return {"step": table["step"].to_numpy()} | {name: float_values(table[name]) for name in measured}
+
+
 def probe_columns(names: Iterable[str]) -> list[str]:
-    """Those of the column names that belong to probes."""
+    """Select the column names that belong to probes."""
     return [name for name in names if name not in ("trial_id", "step", "segment")]
 
 
@@ -124,14 +134,14 @@ def probe_columns(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Segment:
-    """One commit, ready to be written: its key, which the content without times and places determines."""
+    """One commit, ready to be written; the content without times and places determines its key."""
 
     key: str
     data: pa.Buffer
 
 
 def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> Segment:
-    """The segment of one commit.
+    """Make the segment of one commit.
 
     :raises LedgerError: naming the first row or column that a ledger cannot hold.
     """
@@ -144,31 +154,31 @@ def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> S
 
 
 def segment_key(trials: Sequence[TrialRow], trajectory: pa.Table) -> str:
-    """32 hexadecimal digits of a commit's content: the rows, without the times and places of the trial rows."""
-    found = hashlib.sha256()
+    """Digest a commit's rows, without the times and places of the trial rows; 32 hexadecimal digits."""
+    content = hashlib.sha256()
     for row in trials:
         stable = {name: value for name, value in asdict(row).items() if name not in _TIMES_AND_PLACES}
-        found.update(json.dumps(stable, sort_keys=True).encode())
-    found.update(json.dumps(trajectory["trial_id"].to_pylist()).encode())
-    found.update(trajectory["step"].to_numpy().tobytes())
+        content.update(json.dumps(stable, sort_keys=True).encode())
+    content.update(json.dumps(trajectory["trial_id"].to_pylist()).encode())
+    content.update(trajectory["step"].to_numpy().tobytes())
     for name in sorted(probe_columns(trajectory.column_names)):
         values, valid = _values(trajectory[name])
-        found.update(name.encode() + b"\0" + valid.tobytes() + np.where(np.isnan(values), np.nan, values).tobytes())
-    return found.hexdigest()[:32]
+        content.update(name.encode() + b"\0" + valid.tobytes() + np.where(np.isnan(values), np.nan, values).tobytes())
+    return content.hexdigest()[:32]
 
 
 def read_trial_rows(metadata: Mapping[bytes, bytes] | None) -> list[TrialRow]:
-    """The trial rows in the metadata of a segment.
+    """Read the trial rows in the metadata of a segment.
 
-    :raises ValueError: when they are not there or not readable.
+    :raises ValueError: when there are none, or they cannot be read.
     """
     if not metadata or _TRIALS_KEY not in metadata:
-        raise ValueError("holds no trial rows")
+        raise ValueError("has no trial rows")
     return [_trial_row(row) for row in json.loads(metadata[_TRIALS_KEY])]
 
 
 def trial_table(rows: Iterable[PlacedRow]) -> pa.Table:
-    """Trial rows as a table of :data:`TRIAL_SCHEMA`, ordered by trial."""
+    """Return trial rows as a table of :data:`TRIAL_SCHEMA`, ordered by trial."""
     ordered = sorted(rows, key=lambda placed: placed.row.trial_id)
     return pa.Table.from_pylist(
         [asdict(placed.row) | {"segment": placed.segment} for placed in ordered], schema=TRIAL_SCHEMA
@@ -176,7 +186,7 @@ def trial_table(rows: Iterable[PlacedRow]) -> pa.Table:
 
 
 def placed_rows(table: pa.Table) -> list[PlacedRow]:
-    """The inverse of :func:`trial_table`."""
+    """Invert :func:`trial_table`."""
     return [PlacedRow(_trial_row(row), row["segment"]) for row in table.to_pylist()]
 
 
@@ -190,27 +200,27 @@ def _check_trials(rows: Sequence[TrialRow]) -> None:
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         check_name("trial_id", row.trial_id)
         if following is not None and following.trial_id == row.trial_id:
-            raise LedgerError(f"ledger: trial {row.trial_id} stands twice in one commit")
+            raise LedgerError(f"ledger: trial {row.trial_id} appears twice in one commit")
         if row.state not in list(TrialState):
             raise LedgerError(f"ledger: trial {row.trial_id}: state = {row.state!r}; allowed: {', '.join(TrialState)}")
 
 
 def check_name(what: str, name: str) -> None:
-    """Names become file names: letters, digits, ``_``, ``-`` and inner dots.
+    """Allow only what may be part of a file name: letters, digits, ``_``, ``-`` and inner dots.
 
     :raises LedgerError: when ``name`` is anything else.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]([A-Za-z0-9_.-]{0,198}[A-Za-z0-9_-])?", name):
-        raise LedgerError(f"ledger: {what} = {name!r}: letters, digits, '_', '-' and inner dots only, at most 200")
+        raise LedgerError(f"ledger: {what} = {name!r}: must be at most 200 letters, digits, '_', '-' and inner dots")
 
 
 def _trajectory_table(trajectory: Mapping[str, Any]) -> pa.Table:
-    """Equally long columns as a table, ordered by trial and step."""
+    """Make a table of equally long columns, ordered by trial and step."""
     missing = {"trial_id", "step"} - set(trajectory) if trajectory else set()
     if missing:
         raise LedgerError(f"ledger: the trajectory has no column {min(missing)}")
     if "segment" in trajectory:
-        raise LedgerError("ledger: trajectory column segment: the ledger keeps this name for itself")
+        raise LedgerError("ledger: trajectory column segment: this name is reserved for the ledger")
     columns = {"trial_id": pa.array([], _TRIAL_ID), "step": pa.array([], pa.int64())}
     for name, values in trajectory.items():
         kind = {"trial_id": pa.string(), "step": pa.int64()}.get(name, pa.float64())
@@ -219,7 +229,7 @@ def _trajectory_table(trajectory: Mapping[str, Any]) -> pa.Table:
                 values = values.astype(np.float64, copy=False)
             column = pa.array(values, type=kind, from_pandas=False)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise LedgerError(f"ledger: trajectory column {name}: {' '.join(str(error).split())}") from None
+            raise LedgerError(f"ledger: trajectory column {name}: {one_line(error)}") from None
         columns[name] = column.dictionary_encode() if name == "trial_id" else column
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -240,7 +250,7 @@ def _check_trajectory(rows: Sequence[TrialRow], table: pa.Table) -> None:
     repeated = np.flatnonzero(order.keys[1:] == order.keys[:-1])
     if len(repeated):
         where = f"trial {order.names[order.codes[repeated[0]]]}, step {steps[repeated[0]]}"
-        raise LedgerError(f"ledger: {where} stands twice in one commit")
+        raise LedgerError(f"ledger: {where} appears twice in one commit")
     for code, name in enumerate(order.names):
         own = steps[order.codes == code]
         if name not in last_steps:
@@ -256,12 +266,12 @@ def _check_trajectory(rows: Sequence[TrialRow], table: pa.Table) -> None:
 
 @dataclass(frozen=True)
 class _Order:
-    """Where each row belongs: by trial, then by step."""
+    """The order of rows: by trial, then by step."""
 
     names: list[str]
     """The trials, ascending."""
     codes: np.ndarray
-    """Which of them each row is of; (N,) int64."""
+    """The index in ``names`` of each row's trial; (N,) int64."""
     keys: np.ndarray
     """``code << 40 | step``; (N,) int64."""
 
@@ -282,15 +292,15 @@ def read_trajectory(
     columns: Sequence[str] | None = None,
     trial_ids: Collection[str] | None = None,
 ) -> pa.Table:
-    """The trajectory rows of one file; row groups without any of ``trial_ids`` are not read.
+    """Read the trajectory rows of one file, skipping row groups without any of ``trial_ids``.
 
     :param segment: its key, for a segment; compacted rows name theirs.
-    :param columns: the probes to read, where the file has them; all without.
-    :raises OSError, ValueError: when the file is torn (``pyarrow.ArrowInvalid`` is a ValueError).
+    :param columns: the probes to read, where the file has them; default: all.
+    :raises OSError, ValueError: when the file is damaged (``pyarrow.ArrowInvalid`` is a ValueError).
     """
     source = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
-    coded = ["trial_id"] if segment is not None else ["trial_id", "segment"]
-    with pq.ParquetFile(source, read_dictionary=coded, page_checksum_verification=True, pre_buffer=True) as file:
+    dictionaries = ["trial_id"] if segment is not None else ["trial_id", "segment"]
+    with pq.ParquetFile(source, read_dictionary=dictionaries, page_checksum_verification=True, pre_buffer=True) as file:
         check_version(file.schema_arrow.metadata)
         names = file.schema_arrow.names
         wanted = [
@@ -308,19 +318,19 @@ def read_trajectory(
 
 
 def count_trials(table: pa.Table) -> Counter[str]:
-    """How many rows a table has of each trial."""
-    found = table["trial_id"].value_counts()
-    return Counter({item["values"]: item["counts"] for item in found.to_pylist()})
+    """Count the rows of each trial in a table."""
+    counts = table["trial_id"].value_counts().to_pylist()
+    return Counter({item["values"]: item["counts"] for item in counts})
 
 
 def check_version(metadata: Mapping[bytes, bytes] | None) -> None:
-    """Refuse a file of another schema, and one that is none of ours.
+    """Refuse a file of another schema version, and one that is not a ledger's.
 
     :raises ValueError: saying which.
     """
     version = int((metadata or {}).get(_VERSION_KEY, b"0"))
     if version < 1:
-        raise ValueError("not a file of a ledger")
+        raise ValueError("has no schema version of a ledger")
     if version != SCHEMA_VERSION:
         raise ValueError(f"has schema version {version}; must be {SCHEMA_VERSION}")
 
@@ -333,10 +343,10 @@ def _may_hold(file: pq.ParquetFile, group: int, trial_ids: Collection[str]) -> b
 
 
 def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = None) -> Merged:
-    """All rows of several files as one table, in order, every (trial_id, step) once.
+    """Merge the rows of several files into one ordered table with every (trial_id, step) once.
 
-    Copies that agree become one row; where one has a probe that another has not measured, the row has it.  Where
-    values differ, the first in the order of segment keys is kept, and the conflict is told.
+    Copies that agree become one row, with every probe that any of them measured.  Where values differ, the first in
+    the order of segment keys wins, and the conflict is reported.
     """
     tables = [table for table in tables if len(table)]
     if not tables:
@@ -344,9 +354,9 @@ def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = N
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     order = _Order.of(table)
     if trial_ids is not None:
-        wanted = np.array([name in trial_ids for name in order.names], dtype=bool)[order.codes]
-        if not wanted.all():
-            table = table.filter(pa.array(wanted))
+        selected = np.array([name in trial_ids for name in order.names], dtype=bool)[order.codes]
+        if not selected.all():
+            table = table.filter(pa.array(selected))
             if not len(table):
                 return Merged(_no_rows(), ())
             order = _Order.of(table)
@@ -355,10 +365,10 @@ def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = N
         return Merged(table, ())
     places = np.argsort(keys, kind="stable")
     table, keys, codes = table.take(places), keys[places], order.codes[places]
-    doubled = keys[1:] == keys[:-1]
-    if not doubled.any():
+    repeated = keys[1:] == keys[:-1]
+    if not repeated.any():
         return Merged(table, ())
-    shared = np.append(doubled, False) | np.append(False, doubled)
+    shared = np.append(repeated, False) | np.append(False, repeated)
     resolved, conflicts = _resolve(table.filter(pa.array(shared)), keys[shared], codes[shared], order.names)
     table = pa.concat_tables([table.filter(pa.array(~shared)), resolved]).unify_dictionaries()
     merged_keys = np.concatenate([keys[~shared], np.unique(keys[shared])])
@@ -368,7 +378,7 @@ def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = N
 def _resolve(
     table: pa.Table, keys: np.ndarray, codes: np.ndarray, names: Sequence[str]
 ) -> tuple[pa.Table, tuple[Conflict, ...]]:
-    """One row for each key, of rows that all have copies; ``keys`` ascends."""
+    """Merge rows that all have copies into one row for each key; ``keys`` ascends."""
     segments = np.array(table["segment"].to_pylist(), dtype=str)
     places = np.lexsort((segments, keys))
     table, keys, codes = table.take(places), keys[places], codes[places]
@@ -394,12 +404,30 @@ def _conflicts(
     if not differing:
         return ()
     anywhere = np.logical_or.reduce(list(differing.values()))
-    found = []
+    conflicts = []
     for code in np.unique(codes[anywhere]):
         own = anywhere & (codes == code)
         columns = tuple(name for name, differs in differing.items() if (differs & own).any())
-        found.append(Conflict(names[code], int(own.sum()), int(steps[own].min()), columns))
-    return tuple(found)
+        conflicts.append(Conflict(names[code], int(own.sum()), int(steps[own].min()), columns))
+    return tuple(conflicts)
+
+
+def merge_conflicts(conflicts: Iterable[Conflict]) -> list[Conflict]:
+    """Merge the conflicts of each trial into one, ordered by trial."""
+    merged: dict[str, Conflict] = {}
+    for new in conflicts:
+        old = merged.get(new.trial_id)
+        merged[new.trial_id] = (
+            new
+            if old is None
+            else Conflict(
+                new.trial_id,
+                old.rows + new.rows,
+                min(old.first_step, new.first_step),
+                tuple(sorted({*old.columns, *new.columns})),
+            )
+        )
+    return [merged[trial_id] for trial_id in sorted(merged)]
 
 
 def _no_rows() -> pa.Table:
@@ -408,13 +436,13 @@ def _no_rows() -> pa.Table:
 
 
 def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """A probe as float64 (NaN where null) and whether each row was measured; (N,) each."""
+    """Return a probe as float64 (NaN where null) and whether each row was measured; (N,) each."""
     valid = column.is_valid().to_numpy()
     return float_values(column), valid
 
 
 def to_parquet(table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> pa.Buffer:
-    """A table as Parquet: compact, with a checksum of every page, and the version of its schema."""
+    """Write a table as Parquet: compact, with a checksum of every page, and the version of its schema."""
     names = table.column_names
     probes = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     sink = pa.BufferOutputStream()

@@ -1,11 +1,11 @@
-"""What a ledger knows of a sweep."""
+"""A sweep as a ledger stores it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """Which trials a sweep consists of, and what its space said, so that it is known without its file."""
+    """The trials of a sweep and what its space says, so that a reader needs no space file."""
 
     name: str
     doc: str
@@ -16,6 +16,6 @@ class SweepRow:
     """A JSON list with one object a trial, in the same order."""
     horizon_steps: int
     revision: str
-    """Digest of the text of the space."""
+    """A digest of the space's text."""
     recorded_at: str
     """UTC, ISO 8601."""

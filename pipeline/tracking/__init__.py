@@ -1,4 +1,4 @@
-"""MLflow as a projection of the ledger."""
+"""MLflow as a projection of the ledger: checks of a server, syncs, and a sync in the background."""
 
 from pipeline.tracking.background import BackgroundSync
 from pipeline.tracking.client import TrackingError, check

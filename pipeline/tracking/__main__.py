@@ -1,4 +1,4 @@
-"""The command line: ``python -m pipeline.tracking SWEEP`` brings MLflow to the state of the ledger."""
+"""The command line: ``python -m pipeline.tracking SWEEP`` syncs a sweep from the ledger to MLflow."""
 
 import argparse
 import sys
@@ -12,9 +12,9 @@ DEFAULT_LEDGER = "results/ledger"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the exit code is 0, or 2 for bad input or an MLflow that fails."""
+    """Run the command; the exit code is 0, or 2 for bad input or a failure of MLflow."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.tracking", description="Bring MLflow to the state of the ledger, for one sweep."
+        prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow."
     )
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     parser.add_argument("--ledger", metavar="URI", default=DEFAULT_LEDGER, help="default: %(default)s")

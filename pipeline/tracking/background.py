@@ -1,4 +1,4 @@
-"""A thread that keeps MLflow up to date while a sweep runs: never in the way, never an exception."""
+"""A thread that keeps MLflow up to date while a sweep runs, without delaying it or raising."""
 
 import threading
 import time
@@ -6,17 +6,18 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipeline.ledger import Ledger
-from pipeline.tracking.client import TrackingError, shown
+from pipeline.tracking.client import TrackingError
 from pipeline.tracking.mirror import Mirror, SyncReport, sync
+from trainables.engine.errors import one_line, redact
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 120.0
-"""How long the background thread leaves a failing server alone; doubled with every failure."""
+"""How long the thread waits after a failure of the server; doubled with every failure."""
 
 
 class BackgroundSync:
-    """Keeps MLflow up to date while a sweep runs, from a thread of its own: never in the way, never an exception.
+    """Syncs to MLflow from a thread of its own while a sweep runs, without delaying it or raising.
 
-    After a failure the server is left alone for a while, longer each time; :meth:`close` tries once more.
+    After a failure it waits before the next attempt, longer each time; :meth:`close` tries once more.
     """
 
     def __init__(self, ledger: Ledger, sweep_name: str, uri: str) -> None:
@@ -30,19 +31,19 @@ class BackgroundSync:
         self._thread.start()
 
     def submit(self, trial_ids: Collection[str]) -> None:
-        """Have these trials written soon; returns at once."""
+        """Queue these trials to be written; return at once."""
         with self._changed:
             self._waiting.update(trial_ids)
             self._changed.notify()
 
     def close(self, timeout_s: float, figures: Sequence[Path] = ()) -> SyncReport | TrackingError:
-        """One last sync of the whole sweep, and how it went; an error is returned, not raised."""
+        """Sync the whole sweep a last time and return the report, or the error instead of raising it."""
         with self._changed:
             self._closing, self._figures = True, tuple(figures)
             self._changed.notify()
         self._thread.join(timeout_s)
         if self._result is None:
-            return TrackingError(f"MLflow at {shown(self._uri)}: the last sync did not end within {timeout_s:g} s")
+            return TrackingError(f"MLflow at {redact(self._uri)}: the last sync did not end within {timeout_s:g} s")
         return self._result
 
     def _run(self) -> None:
@@ -51,7 +52,7 @@ class BackgroundSync:
         while True:
             with self._changed:
                 while not self._closing and (not self._waiting or time.monotonic() < quiet_until):
-                    # A failing server is tried again when its pause ends; without work there is nothing to wait for.
+                    # With trials to write, wake up when the pause ends; without, only when some are submitted.
                     self._changed.wait(max(0.0, quiet_until - time.monotonic()) if self._waiting else None)
                 if self._closing:
                     break
@@ -61,7 +62,7 @@ class BackgroundSync:
                     mirror = Mirror(self._ledger, self._ledger.sweep(self._sweep_name), self._uri)
                 mirror.write(batch)
                 pause_s = FIRST_PAUSE_S
-            except Exception:  # whatever it is, it must not reach the training; close() tells if it lasts
+            except Exception:  # must not reach the training; close() reports it if it persists
                 mirror = None
                 quiet_until = time.monotonic() + pause_s
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -72,4 +73,5 @@ class BackgroundSync:
         except TrackingError as error:
             self._result = error
         except Exception as error:
-            self._result = TrackingError(f"MLflow at {shown(self._uri)}: {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {one_line(error, address=self._uri)}"
+            self._result = TrackingError(f"MLflow at {redact(self._uri)}: {reason}")

@@ -1,7 +1,7 @@
-"""The way to an MLflow tracking server or database: its address, bounded waiting, one-line errors, no noise.
+"""Clients of an MLflow tracking server or database: addresses, bounded waits, one-line errors, no log noise.
 
-MLflow is imported on first use (it takes seconds) and is told, unless the environment already says otherwise, to
-give up on a dead server after about ten seconds instead of four minutes, and to keep to itself.
+MLflow is imported on first use (it takes seconds).  Unless the environment says otherwise, it gives up on a dead
+server after about ten seconds instead of four minutes, and sends no telemetry.
 """
 
 import logging
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, one_line, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ DEFAULT_URI = "sqlite:///results/mlflow.db"
 ARTIFACTS_FOLDER = "mlartifacts"
 
 ENVIRONMENT = {
-    # Waits of 0, 2 and 4 s between the attempts: a server that restarts is waited for, a dead one given up.
+    # Waits of 0, 2 and 4 s between the attempts: enough for a server that restarts.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
@@ -40,11 +40,11 @@ NOISY_LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool")
 
 
 class TrackingError(GrokscapeError):
-    """MLflow cannot be used or did not take what was sent: one clear line."""
+    """MLflow cannot be used or refused a request, in one line."""
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the tracking server or database at ``uri``; nothing is sent yet.
+    """Make a client of the tracking server or database at ``uri``; it sends nothing yet.
 
     :raises TrackingError: for an address that can never work.
     """
@@ -54,15 +54,15 @@ def connect(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     for name in NOISY_LOGGERS:
-        # MLflow logs, with a traceback, what it then raises; it is the exception that is reported here.
+        # MLflow logs, with a traceback, what it then raises; we report the exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if is_sqlite(uri):
-        _speaking(uri, lambda: _make_sqlite(_sqlite_path(uri)))
-    return _speaking(uri, lambda: MlflowClient(tracking_uri=uri))
+        _raising(uri, lambda: _make_sqlite(_sqlite_path(uri)))
+    return _raising(uri, lambda: MlflowClient(tracking_uri=uri))
 
 
 def check(uri: str, timeout_s: float = 15) -> None:
-    """Make sure that MLflow answers at ``uri``; a SQLite file is not made, only the room for it is looked at.
+    """Check that MLflow answers at ``uri``; for SQLite, that the file is usable or can be created.
 
     :raises TrackingError: within ``timeout_s`` when it cannot be used.
     """
@@ -77,30 +77,32 @@ def check(uri: str, timeout_s: float = 15) -> None:
     def ask() -> None:
         try:
             if is_database(uri):
-                _speaking(uri, lambda: _connect_database(uri))
+                _raising(uri, lambda: _connect_database(uri))
             else:
                 call(uri, connect(uri).search_experiments, max_results=1)
         except TrackingError as problem:
             error.append(problem)
 
-    # Some drivers wait for minutes and cannot be told not to: the thread is left behind.
-    asking = threading.Thread(target=ask, name="mlflow-check", daemon=True)
-    asking.start()
-    asking.join(deadline - time.monotonic())
-    if asking.is_alive():
-        raise TrackingError(f"MLflow at {shown(uri)}: no answer within {timeout_s:g} s")
+    # Some drivers wait for minutes and have no timeout to set: the thread is abandoned then.
+    thread = threading.Thread(target=ask, name="mlflow-check", daemon=True)
+    thread.start()
+    thread.join(deadline - time.monotonic())
+    if thread.is_alive():
+        raise TrackingError(f"MLflow at {redact(uri)}: no answer within {timeout_s:g} s")
     if error:
         raise error[0]
 
 
 def call(uri: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``function(*args, **kwargs)`` with every failure of MLflow, the network or the database as a TrackingError."""
-    return _speaking(uri, lambda: function(*args, **kwargs))
+    """Call ``function`` and raise every failure of MLflow, the network or the database as a TrackingError."""
+    return _raising(uri, lambda: function(*args, **kwargs))
 
 
 def artifact_location(uri: str) -> str | None:
-    """Where the files of a new experiment go: beside a SQLite file, under ``results`` for another database, and to
-    the server's own choice (None) where there is a server."""
+    """Return where the files of a new experiment go: beside a SQLite file, under ``results`` for another database.
+
+    A server chooses itself: None.
+    """
     if is_sqlite(uri):
         return (_sqlite_path(uri).resolve().parent / ARTIFACTS_FOLDER).as_uri()
     if is_database(uri):
@@ -109,10 +111,11 @@ def artifact_location(uri: str) -> str | None:
 
 
 def browse_hint(uri: str, experiment_id: str) -> str:
-    """How to look at an experiment: a web address where there is a server, the command that starts one elsewhere."""
+    """Say how to see an experiment: the web address at a server, else the command that starts a server."""
+    page = f"/#/experiments/{experiment_id}/runs"
     if is_database(uri):
-        return f"mlflow server --backend-store-uri {shown(uri)}  # http://127.0.0.1:5000/#/experiments/{experiment_id}/runs"
-    return f"{shown(uri).rstrip('/')}/#/experiments/{experiment_id}/runs"
+        return f"mlflow server --backend-store-uri {redact(uri)}  # http://127.0.0.1:5000{page}"
+    return redact(uri).rstrip("/") + page
 
 
 def is_sqlite(uri: str) -> bool:
@@ -120,35 +123,30 @@ def is_sqlite(uri: str) -> bool:
 
 
 def is_database(uri: str) -> bool:
-    """Whether ``uri`` is a database that MLflow writes itself, without a server between."""
+    """Whether ``uri`` is a database that MLflow writes to directly, without a server."""
     return urlsplit(uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
-
-
-def shown(uri: str) -> str:
-    """The address without a password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _check_form(uri: str) -> None:
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
         raise TrackingError(
-            f"MLflow at {uri!r}: MLflow no longer keeps runs in plain files; allowed: http(s)://HOST:PORT, "
+            f"MLflow at {redact(uri)!r}: MLflow no longer keeps runs in plain files; allowed: http(s)://HOST:PORT, "
             "sqlite:///PATH.db, postgresql://..."
         )
     if is_sqlite(uri) and not _sqlite_path(uri).name:
-        raise TrackingError(f"MLflow at {uri!r}: names no file; allowed: sqlite:///PATH.db")
+        raise TrackingError(f"MLflow at {redact(uri)!r}: names no file; allowed: sqlite:///PATH.db")
 
 
 def _sqlite_path(uri: str) -> Path:
-    """``sqlite:///results/mlflow.db`` is a relative path, ``sqlite:////data/mlflow.db`` an absolute one."""
+    """Parse an address: ``sqlite:///results/mlflow.db`` is a relative path, ``sqlite:////data/mlflow.db`` absolute."""
     return Path(re.sub(r"^sqlite(\+\w+)?:(///)?", "", uri).partition("?")[0])
 
 
 def _make_sqlite(path: Path) -> None:
-    """A new file in write-ahead mode: half the waiting for the disk, and a web page never blocks the writer.
+    """Create a file in write-ahead mode: half the waits for the disk, and a web page never blocks the writer.
 
-    A file that is there already is left in the mode that its owner chose.
+    An existing file keeps the mode that its owner chose.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -160,24 +158,26 @@ def _check_sqlite(uri: str) -> None:
     path = _sqlite_path(uri)
     if path.exists():
         if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-            raise TrackingError(f"MLflow at {uri}: {path} is not a file that can be read and written")
+            raise TrackingError(f"MLflow at {redact(uri)}: {path} is not a file that can be read and written")
         try:
             with closing(sqlite3.connect(path, timeout=10)) as database:
                 names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         except sqlite3.Error as error:
-            raise TrackingError(f"MLflow at {uri}: {path} is no SQLite database ({error})") from None
+            raise TrackingError(f"MLflow at {redact(uri)}: {path} is not a SQLite database ({error})") from None
         if names and "experiments" not in names:
-            raise TrackingError(f"MLflow at {uri}: {path} is a database of something else")
+            raise TrackingError(f"MLflow at {redact(uri)}: {path} is a database, but not MLflow's")
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise TrackingError(f"MLflow at {uri}: {folder} is not a folder that can be written")
+        raise TrackingError(f"MLflow at {redact(uri)}: {folder} is not a writable folder")
 
 
 def _connect_database(uri: str) -> None:
-    """Connect without MLflow, which would first make its tables (that takes longer than a check may), and which
-    lets nobody else in this process to any server as long as it waits for one."""
+    """Connect without MLflow, which would first create its tables (slower than a check may be).
+
+    While it waits for one server, it also blocks every other client in this process.
+    """
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
@@ -186,14 +186,15 @@ def _connect_database(uri: str) -> None:
 
 
 def _check_port(uri: str, timeout_s: float) -> None:
-    """Find out in no time, before MLflow is imported and tries again and again, that nobody listens."""
+    """Find out that nobody listens at once, before MLflow is imported and retries."""
     address = urlsplit(uri)
     try:
         port = address.port or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}.get(
             address.scheme.partition("+")[0]
         )
-    except ValueError as error:
-        raise TrackingError(f"MLflow at {shown(uri)}: {error}") from None
+    except ValueError:  # its text may hold a part of the password
+        reason = "the port is not a number; in a password, write / as %2F, @ as %40 and : as %3A"
+        raise TrackingError(f"MLflow at {redact(uri)}: {reason}") from None
     behind_proxy = address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(
         address.hostname or ""
     )
@@ -202,12 +203,14 @@ def _check_port(uri: str, timeout_s: float) -> None:
     try:
         socket.create_connection((address.hostname, port), timeout=timeout_s / 3).close()
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise TrackingError(f"MLflow at {shown(uri)}: cannot be reached ({reason})") from None
+        raise TrackingError(
+            f"MLflow at {redact(uri)}: cannot be reached ({error.strerror or one_line(error)})"
+        ) from None
 
 
-def _speaking(uri: str, function: Callable[[], Any]) -> Any:
-    # Slow only where nobody has imported mlflow yet, and whoever gets here is about to use it.
+def _raising(uri: str, function: Callable[[], Any]) -> Any:
+    """Call ``function`` and raise its failures as a TrackingError."""
+    # Slow only where mlflow is not imported yet, and every caller is about to use it.
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -215,10 +218,10 @@ def _speaking(uri: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
     except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        text = " ".join(str(error).split())
+        text = one_line(error, 400, address=uri.rstrip("/"))
         refused = re.search(r"Connection refused|Connection reset|Connection aborted|Name or service not known", text)
         if refused:
             text = f"cannot be reached ({refused[0].lower()})"
         elif isinstance(error, ImportError) and is_database(uri):
             text = f"needs a driver that is not installed ({text}); for PostgreSQL: pip install 'psycopg[binary]'"
-        raise TrackingError(f"MLflow at {shown(uri)}: {text[:400]}") from None
+        raise TrackingError(f"MLflow at {redact(uri)}: {text}") from None

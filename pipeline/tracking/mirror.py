@@ -1,8 +1,8 @@
-"""MLflow as a projection of the ledger: an experiment a sweep, a run a trial, made again at will.
+"""MLflow as a projection of the ledger: one experiment a sweep and one run a trial, which can be made again.
 
-``python -m pipeline.tracking SWEEP`` brings MLflow to the state of the ledger.  Nothing is asked of MLflow but to
-show: a run is found again by its tag ``grokscape.trial_id``, another tag says what it holds, and only what is
-missing is written, so that a second sync writes nothing and an interrupted one is finished by the next.
+``python -m pipeline.tracking SWEEP`` syncs a sweep from the ledger to MLflow.  MLflow only displays: a sync finds a
+run by its tag ``grokscape.trial_id``, reads from another tag what the run holds, and writes only what is missing, so
+that a second sync writes nothing and the next one completes an interrupted one.
 """
 
 import hashlib
@@ -40,6 +40,7 @@ from pipeline.tracking.content import (
     trial_content,
 )
 from trainables.engine.config import canonical_json, digest
+from trainables.engine.errors import redact
 from trainables.runtime.rows import TrialRow
 
 if TYPE_CHECKING:
@@ -53,17 +54,18 @@ class SyncReport:
     """What one sync did to the experiment."""
 
     uri: str
+    """Without credentials."""
     experiment_id: str
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     removed: int = 0
-    """Runs of trials that the sweep or the ledger no longer has, doubles, and runs that had to be made anew."""
+    """Runs of trials that the sweep or the ledger no longer has, duplicates, and runs that had to be replaced."""
     wall_s: float = 0.0
 
     @property
     def browse(self) -> str:
-        """Where to look at it."""
+        """How to see the experiment."""
         return browse_hint(self.uri, self.experiment_id)
 
     def __str__(self) -> str:
@@ -81,11 +83,11 @@ def sync(
     trial_ids: Collection[str] | None = None,
     figures: Sequence[Path] = (),
 ) -> SyncReport:
-    """Bring the sweep's experiment to the state of the ledger.
+    """Sync a sweep from the ledger to its experiment.
 
-    :param trial_ids: only these trials; all, and the removal of runs that are no longer wanted, by default.
-    :param figures: files to show with the sweep's own run.
-    :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync goes on.
+    :param trial_ids: only these trials; default: all, and the removal of runs that the ledger no longer has.
+    :param figures: files to attach to the sweep's own run.
+    :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync resumes.
     :raises LedgerError: when the ledger has no such sweep or cannot be read.
     """
     started = time.monotonic()
@@ -98,14 +100,14 @@ def sync(
 
 
 def sync_command(sweep_name: str, ledger_uri: str, uri: str) -> str:
-    """The command that does by hand what a failed sync has left undone."""
-    arguments = ["python", "-m", "pipeline.tracking", sweep_name, "--ledger", ledger_uri, "--mlflow-uri", uri]
-    return shlex.join(arguments)
+    """Return the command that completes a failed sync, to be printed: its addresses have no credentials."""
+    ledger = ["--ledger", redact(ledger_uri)]
+    return shlex.join(["python", "-m", "pipeline.tracking", sweep_name, *ledger, "--mlflow-uri", redact(uri)])
 
 
 @dataclass(frozen=True)
 class _KnownRun:
-    """What a run is known to hold."""
+    """A run, and what it is known to hold."""
 
     run_id: str
     name: str
@@ -132,18 +134,20 @@ class Mirror:
         self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
         self._client = connect(uri)
         self._experiment_id = self._find_experiment()
-        self.report = SyncReport(uri, self._experiment_id)
+        self.report = SyncReport(redact(uri), self._experiment_id)
         self._parent, self._runs = self._find_runs()
 
     def write(self, trial_ids: Collection[str] | None) -> None:
-        """Create or update the runs of these trials, or of all, and then remove those that nothing stands for."""
-        wanted = [id_ for id_ in self._sweep.trial_ids if trial_ids is None or id_ in trial_ids]
-        rows = self._ledger.trials(wanted)
+        """Create or update the runs of these trials; default: of all, and remove those that have no trial any more."""
+        selected = [id_ for id_ in self._sweep.trial_ids if trial_ids is None or id_ in trial_ids]
+        rows = self._ledger.trials(selected)
         stale = []
-        for row in (rows[id_] for id_ in wanted if id_ in rows):
+        for row in (rows[id_] for id_ in selected if id_ in rows):
             run = self._runs.get(row.trial_id)
-            held = run.synced if run else None
-            if held is None or held.content != row_digest(row, self._coordinates[row.trial_id], self._parent.run_id):
+            synced = run.synced if run else None
+            if synced is None or synced.content != row_digest(
+                row, self._coordinates[row.trial_id], self._parent.run_id
+            ):
                 stale.append(row.trial_id)
             else:
                 self._count(unchanged=1)
@@ -154,7 +158,7 @@ class Mirror:
                 self._remove(self._runs.pop(trial_id))
 
     def finish(self, figures: Sequence[Path]) -> None:
-        """Bring the sweep's own run up to date: what it is, whether it is done, and its files."""
+        """Update the sweep's own run: its description, whether it is done, and its files."""
         rows = self._ledger.trials(self._sweep.trial_ids)
         done = len(rows) == len(self._sweep.trial_ids) and all(row.ended for row in rows.values())
         sheet = canonical_json(
@@ -162,14 +166,14 @@ class Mirror:
                 "name": self._sweep.name,
                 "doc": self._sweep.doc,
                 "axes": json.loads(self._sweep.axes_json),
-                "trials": [{"trial_id": id_, "coordinates": found} for id_, found in self._coordinates.items()],
+                "trials": [{"trial_id": id_, "coordinates": each} for id_, each in self._coordinates.items()],
                 "horizon_steps": self._sweep.horizon_steps,
                 "revision": self._sweep.revision,
             }
         )
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in figures}
         tags = self._parent.tags
-        shown_files = json.loads(tags.get("grokscape.figures", "{}"))
+        attached = json.loads(tags.get("grokscape.figures", "{}"))
         described = {
             "mlflow.note.content": self._sweep.doc,
             "grokscape.sweep": self._sweep.name,
@@ -178,7 +182,7 @@ class Mirror:
             "grokscape.revision": self._sweep.revision,
             "grokscape.planned_trials": str(len(self._sweep.trial_ids)),
             "grokscape.recorded_at": self._sweep.recorded_at,
-            "grokscape.figures": canonical_json({**shown_files, **files}),
+            "grokscape.figures": canonical_json({**attached, **files}),
         }
         described[SYNCED_TAG] = digest([sheet, described, done])
         if tags.get(SYNCED_TAG) == described[SYNCED_TAG]:
@@ -186,7 +190,7 @@ class Mirror:
         run_id = self._parent.run_id
         self._call(self._client.log_text, run_id, sheet, "sweep.json")
         for path in figures:
-            if shown_files.get(path.name) != files[path.name]:
+            if attached.get(path.name) != files[path.name]:
                 self._call(self._client.log_artifact, run_id, str(path))
         if done:
             end_ms = max((milliseconds(row.committed_at) for row in rows.values()), default=0)
@@ -210,7 +214,7 @@ class Mirror:
             for name in set(run.tags) - set(content.tags):
                 if name.startswith(("grokscape.", COORDINATE_PREFIX)):
                     self._call(self._client.delete_tag, run.run_id, name)
-        # Name and status go before the tag that says that everything is there.
+        # Name and status go before the tag that says that the run is complete.
         if run.name != content.name or (content.end_ms is None and run.status != content.status):
             self._call(self._client.update_run, run.run_id, status=content.status, name=content.name)
         if content.end_ms is not None:
@@ -228,15 +232,15 @@ class Mirror:
 
     def _find_experiment(self) -> str:
         name = self._sweep.name
-        found = self._call(self._client.get_experiment_by_name, name)
-        if found is None:
+        experiment = self._call(self._client.get_experiment_by_name, name)
+        if experiment is None:
             return self._call(self._client.create_experiment, name, artifact_location(self._uri))
-        if found.lifecycle_stage == "deleted":
-            self._call(self._client.restore_experiment, found.experiment_id)
-        return found.experiment_id
+        if experiment.lifecycle_stage == "deleted":
+            self._call(self._client.restore_experiment, experiment.experiment_id)
+        return experiment.experiment_id
 
     def _find_runs(self) -> tuple[_KnownRun, dict[str, _KnownRun]]:
-        """The sweep's own run, made where it is missing, and the trials' runs by trial id."""
+        """Find the sweep's own run, or create it, and the trials' runs by trial id."""
         runs: list[Run] = []
         token: str | None = None
         while True:
@@ -253,7 +257,7 @@ class Mirror:
             tags = run.data.tags
             known = {"sweep": parents, "trial": trials}.get(tags.get(KIND_TAG, ""))
             if known is None:
-                continue  # not ours: somebody's own run beside them
+                continue  # a user's own run in the experiment
             trial_id = tags.get(TRIAL_ID_TAG, "")
             if trial_id in known:  # two syncs at once, or a request whose answer was lost
                 self._remove(_KnownRun.of(run))
@@ -292,8 +296,8 @@ class Mirror:
 
 
 def _can_take(run: _KnownRun, row: TrialRow, trajectory: pa.Table, content: RunContent) -> bool:
-    """Whether the run can be brought to ``content`` by adding to it."""
+    """Whether ``content`` can be reached by adding to the run."""
     if any(content.params.get(name, text) != text for name, text in run.params.items()):
         return False
-    # A run without the tag was interrupted: what it has is part of what is written now.
+    # A run without the tag was interrupted: what it holds is part of what is written now.
     return run.synced is None or can_extend(run.synced, row, trajectory, content, run.metric_keys)

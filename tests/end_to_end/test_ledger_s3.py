@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def server():
-    found = S3Server()
-    found.start()
-    yield found
-    found.stop()
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_whole_life_of_a_ledger(server, uri, tmp_path):
     assert ledger.checkpoint("b1") == Checkpoint(trial_id="b1", step=5, data=b"x" * 10_000)
     assert ledger.verify() == []
     assert ledger.compact().files_after == ledger.files() == 3
-    commit_steps(ledger, "c1", range(9), "stopped", stop_reason="success")
+    commit_steps(ledger, "c1", range(9), "stopped", stop_reason="frozen")
     ends["c1"] = 8
     assert_exactly_once(ledger, ends)
     assert ledger.checkpoint_steps() == {"a1": 7, "b1": 5}
@@ -71,7 +71,7 @@ def test_the_whole_life_of_a_ledger(server, uri, tmp_path):
 
 def test_foreign_and_impossible_places(server, uri):
     RemoteFiles(uri).put("thesis.tex", b"years of work")
-    with pytest.raises(LedgerError, match=r"is not a ledger: .* but holds thesis\.tex"):
+    with pytest.raises(LedgerError, match=r"is not a ledger: .* but contains thesis\.tex"):
         Ledger.open(uri, create=True)
     nowhere = uri.replace("@bucket/", "@no-such-bucket/")
     with pytest.raises(LedgerError, match=r"^ledger: cannot [^\n]* s3://no-such-bucket/[^\n]*$"):
@@ -128,7 +128,7 @@ def test_by_the_command_line(ledger):
     commit_steps(ledger, "a", range(5), "finished")
     record(ledger, "some", ["a"])
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for verb, expected in (("list", "some"), ("compact", "1 file -> 3"), ("verify", "sound")):
+    for verb, expected in (("list", "some"), ("compact", "1 file -> 3"), ("verify", "no problems")):
         command = [sys.executable, "-m", "pipeline.ledger", verb, ledger.uri]
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert (ended.returncode, ended.stderr) == (0, "")

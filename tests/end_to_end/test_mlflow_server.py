@@ -16,8 +16,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.ledger import Ledger
-from pipeline.tracking import TrackingError, check, sync
-from pipeline.tracking import mirror as tracking
+from pipeline.tracking import TrackingError, check, sync, sync_command
+from pipeline.tracking.__main__ import main
 from tests.mlflow_server import MlflowServer, free_port, snapshot
 from tests.sample_sweep import SampleSweep
 from trainables.runtime.rows import TrialState
@@ -41,7 +41,7 @@ def sample(tmp_path: Path, request: pytest.FixtureRequest) -> SampleSweep:
     return SampleSweep(ledger, name=request.node.name)
 
 
-def test_a_server_shows_what_a_file_shows(server: MlflowServer, sample: SampleSweep, tmp_path: Path) -> None:
+def test_a_server_equals_a_file(server: MlflowServer, sample: SampleSweep, tmp_path: Path) -> None:
     sample.commit_all()
     figure = tmp_path / "diagram.png"
     figure.write_bytes(b"a picture")
@@ -60,7 +60,7 @@ def test_a_server_shows_what_a_file_shows(server: MlflowServer, sample: SampleSw
         assert page.status == 200
 
 
-def test_a_second_sync_writes_nothing_and_a_longer_horizon_the_rest(server: MlflowServer, sample: SampleSweep) -> None:
+def test_a_second_sync_and_a_longer_horizon(server: MlflowServer, sample: SampleSweep) -> None:
     sample.commit_all()
     sync(sample.ledger, sample.name, server.uri)
     before = snapshot(server.uri, sample.name)
@@ -92,8 +92,8 @@ def test_large_content_fits_the_servers_calls(server: MlflowServer, tmp_path: Pa
 
 def test_the_command_line(server: MlflowServer, sample: SampleSweep, capfd: pytest.CaptureFixture[str]) -> None:
     sample.commit_all()
-    command = tracking.sync_command(sample.name, sample.ledger.uri, server.uri).split()
-    assert tracking.main(command[3:]) == 0
+    command = sync_command(sample.name, sample.ledger.uri, server.uri).split()
+    assert main(command[3:]) == 0
     output = capfd.readouterr()
     assert output.err == ""
     assert output.out.splitlines()[0].startswith(f"{sample.name}: 4 runs created")

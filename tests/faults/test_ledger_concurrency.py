@@ -8,7 +8,7 @@ TRIALS = {"a": 150, "b": 120}
 WORKERS_A_TRIAL = 3
 
 
-def test_everybody_at_once(tmp_path):
+def test_commits_compactions_and_reads_at_once(tmp_path):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     stop, complaints = PROCESSES.Event(), PROCESSES.Queue()
     others = [PROCESSES.Process(target=compact_until, args=(ledger.uri, stop)) for _ in range(2)]
@@ -23,11 +23,11 @@ def test_everybody_at_once(tmp_path):
     for process in workers:
         process.join(120)
     stop.set()
-    heard = complaints.get(timeout=120)
+    last_word = complaints.get(timeout=120)
     for process in others:
         process.join(120)
     assert [process.exitcode for process in [*others, *workers]] == [0] * (len(others) + len(workers))
-    assert heard.startswith("read ")
+    assert last_word.startswith("read ")
     assert_exactly_once(ledger, TRIALS)
     assert [str(problem) for problem in ledger.verify() if not problem.harmless] == []
     ledger.compact()
@@ -36,7 +36,7 @@ def test_everybody_at_once(tmp_path):
     assert ledger.verify() == []
 
 
-def test_copies_of_a_worker_write_the_same_file(tmp_path):
+def test_copies_of_a_worker(tmp_path):
     """The same pieces from three processes at once: one file a piece, and no error where they meet."""
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     workers = [PROCESSES.Process(target=commit_overlapping, args=(ledger.uri, "a", 200, 7)) for _ in range(3)]

@@ -19,8 +19,8 @@ def ledger(tmp_path):
 def test_killed_while_committing(ledger):
     killer, last_step = Killer(1), -1
     for _ in range(KILLS):
-        told = killer.run(commit_on, ledger.uri, "a", 5)
-        acknowledged = told[-1] if told else last_step
+        reports = killer.run(commit_on, ledger.uri, "a", 5)
+        acknowledged = reports[-1] if reports else last_step
         rows = ledger.trials()
         last_step = rows["a"].last_step if rows else -1
         # What was being committed may have been stored without having been acknowledged: one commit of five steps.
@@ -57,10 +57,10 @@ def test_full_disk(ledger, action):
     for trial_id in ("a", "b"):
         commit_steps(ledger, trial_id, range(300))
     before = sorted(path for path in Path(ledger.uri).rglob("*") if path.is_file())
-    told = PROCESSES.Queue()
-    process = PROCESSES.Process(target=fail_on_a_full_disk, args=(ledger.uri, 4096, action, told))
+    messages = PROCESSES.Queue()
+    process = PROCESSES.Process(target=fail_on_a_full_disk, args=(ledger.uri, 4096, action, messages))
     process.start()
-    message = told.get(timeout=60)
+    message = messages.get(timeout=60)
     process.join()
     assert message.startswith(f"ledger: cannot write {ledger.uri}/")
     assert message.endswith("File too large")

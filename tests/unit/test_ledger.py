@@ -1,4 +1,4 @@
-"""The ledger's promises to workers and readers: open, commit, read, checkpoints, sweeps."""
+"""The ledger: open, commit, read, checkpoints, snapshots, sweeps."""
 
 import json
 import pickle
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ledger import Checkpoint, Ledger, LedgerError, Snapshot, SweepRow
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, LedgerMissingError, Snapshot, SweepRow
 from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, trajectory, trial_row, value
 
 
@@ -32,7 +32,7 @@ def sweep_row(name="some", trial_ids=("a", "b"), **more):
 
 class TestOpen:
     def test_missing(self, tmp_path):
-        with pytest.raises(LedgerError, match=r"there is no ledger at .*/none; running a sweep makes one"):
+        with pytest.raises(LedgerMissingError, match=r"there is no ledger at .*/none; run a sweep to create one"):
             Ledger.open(str(tmp_path / "none"))
         assert not (tmp_path / "none").exists()
 
@@ -44,13 +44,13 @@ class TestOpen:
         for again in (Ledger.open(str(folder)), Ledger.open(f"file://{folder}", create=True)):
             assert_exactly_once(again, {"a": 2})
 
-    def test_an_empty_folder_is_taken_and_a_foreign_one_refused(self, tmp_path):
+    def test_takes_an_empty_folder_and_refuses_a_foreign_one(self, tmp_path):
         Ledger.open(str(tmp_path), create=True)
         foreign = tmp_path / "foreign"
         foreign.mkdir()
         (foreign / "thesis.tex").write_text("years of work")
         for create in (False, True):
-            with pytest.raises(LedgerError, match=r"foreign is not a ledger: .* but holds thesis\.tex"):
+            with pytest.raises(LedgerError, match=r"foreign is not a ledger: .* but contains thesis\.tex"):
                 Ledger.open(str(foreign), create=create)
         assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
 
@@ -59,15 +59,15 @@ class TestOpen:
         [
             (
                 '{"format": "grokscape-ledger", "schema_version": 3}',
-                "by a newer grokscape .schema 3.; this one reads schema 2",
+                "by a newer version of grokscape .schema 3.; this one reads schema 2",
             ),
             (
                 '{"format": "grokscape-ledger", "schema_version": 1}',
-                "by an older grokscape .schema 1.; this one reads schema 2",
+                "by an older version of grokscape .schema 1.; this one reads schema 2",
             ),
             ('{"format": "other", "schema_version": 2}', "format = 'other'; allowed: grokscape-ledger"),
-            ("{", "is not readable as a marker"),
-            ("[]", "is not readable as a marker"),
+            ("{", "is not a ledger marker"),
+            ("[]", "is not a ledger marker"),
         ],
     )
     def test_marker(self, tmp_path, text, message):
@@ -75,14 +75,14 @@ class TestOpen:
         with pytest.raises(LedgerError, match=message):
             Ledger.open(str(tmp_path), create=True)
 
-    def test_a_file_is_no_ledger_and_nothing_can_be_made_below_it(self, tmp_path):
+    def test_a_file_is_not_a_ledger(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(LedgerError, match=r"cannot open .*/file: Not a directory"):
             Ledger.open(str(tmp_path / "file"), create=True)
         with pytest.raises(LedgerError, match=r"cannot \w+ .*/file/below: "):
             Ledger.open(str(tmp_path / "file" / "below"), create=True)
 
-    def test_a_place_that_cannot_be_written(self):
+    def test_a_read_only_place(self):
         with pytest.raises(LedgerError, match=r"cannot create /proc/grokscape: "):
             Ledger.open("/proc/grokscape", create=True)
 
@@ -91,17 +91,32 @@ class TestOpen:
         with pytest.raises(LedgerError, match=r"^ledger: [^\n]+$"):
             Ledger.open(uri)
 
-    def test_credentials_are_not_shown(self):
-        assert "secret" not in repr(Ledger("s3://key:secret@bucket/x?endpoint_override=127.0.0.1:9&scheme=http"))
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "s3://key:secret@bucket/x?endpoint_override=127.0.0.1:9&scheme=http",
+            "http://secret@bucket/x",
+            "s3://key:se/cret@bucket/x",
+            "s3://key:se@cret@bucket/x",
+            "s3://bucket/x?password=secret",
+        ],
+    )
+    def test_credentials_are_not_shown(self, uri):
+        try:
+            shown = repr(Ledger(uri))
+        except LedgerError as error:
+            shown = str(error)
+        assert "s3://bucket/x" in shown or "http://bucket/x" in shown
+        assert "cret" not in shown
 
-    def test_travels_to_other_processes_and_folders(self, ledger, tmp_path, monkeypatch):
+    def test_pickles_with_an_absolute_path(self, ledger, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         relative = Ledger.open("ledger")
         monkeypatch.chdir(Path("/"))
         commit_steps(pickle.loads(pickle.dumps(relative)), "a", range(3))
         assert_exactly_once(ledger, {"a": 2})
 
-    def test_a_ledger_that_was_removed_is_not_made_again_behind_its_owners_back(self, ledger, tmp_path):
+    def test_a_deleted_ledger_is_not_created_again(self, ledger, tmp_path):
         (tmp_path / "ledger").rename(tmp_path / "elsewhere")
         with pytest.raises(LedgerError, match="the ledger's folder is gone"):
             commit_steps(ledger, "a", range(3))
@@ -109,7 +124,7 @@ class TestOpen:
 
 
 class TestRows:
-    def test_values_come_back_to_the_bit(self, ledger):
+    def test_values_are_read_bit_for_bit(self, ledger):
         rows = {
             "trial_id": ["a"] * 4,
             "step": [0, 1, 2, 3],
@@ -126,7 +141,7 @@ class TestRows:
         assert table["margin_q50"].is_null().to_pylist() == [True, False, False, True]
         assert np.isnan(table["margin_q50"][2].as_py())
 
-    def test_what_a_column_may_be(self, ledger):
+    def test_column_types(self, ledger):
         columns = {
             "floats32": np.array([0.5, 0.25], np.float32),
             "integers": np.array([1, 2]),
@@ -143,7 +158,7 @@ class TestRows:
         assert table["unmeasured"].to_pylist() == [None, None]
         assert table["masked"].to_pylist() == [None, 2.0]
 
-    def test_rows_are_sorted_and_the_schema_is_the_union(self, ledger):
+    def test_sorts_rows_and_unites_columns(self, ledger):
         ledger.commit([trial_row("b", 2)], trajectory("b", [2, 0, 1], ("train_loss",)))
         ledger.commit([trial_row("a", 0)], trajectory("a", [0], ("train_loss", "new_probe")))
         table = ledger.trajectories()
@@ -178,10 +193,7 @@ class TestRows:
         assert [trial_id for trial_id, _ in found] == ["c", "a", "b"]
         for trial_id, curves in found:
             assert list(curves) == ["step", "norm", "test_loss", "never_measured"]
-            assert (curves["step"].dtype, {curves[name].dtype for name in curves} - {np.dtype("int64")}) == (
-                np.int64,
-                {np.dtype("float64")},
-            )
+            assert [values.dtype for values in curves.values()] == [np.int64, np.float64, np.float64, np.float64]
             unmeasured = [np.nan, np.nan] if trial_id == "a" else []
             np.testing.assert_array_equal(curves["step"], range(4 + len(unmeasured)))
             np.testing.assert_array_equal(curves["test_loss"], [*value(trial_id, "test_loss", range(4)), *unmeasured])
@@ -206,14 +218,14 @@ class TestRows:
         assert ledger.trajectories().schema.names == ["trial_id", "step"]
         assert (ledger.sweeps(), ledger.verify(), ledger.files()) == ([], [], 0)
 
-    def test_a_trial_may_fail_before_its_first_row(self, ledger):
+    def test_a_failure_before_the_first_row(self, ledger):
         row = trial_row("a", 0, "failed", error="no such file", error_kind="error")
         ledger.commit([row], {})
         assert ledger.trials() == {"a": row}
         assert ledger.trajectories().num_rows == 0
         assert ledger.verify() == []
 
-    def test_the_same_content_is_one_file_whatever_the_time_and_place(self, ledger, tmp_path):
+    def test_the_same_content_is_one_file(self, ledger, tmp_path):
         rows = trajectory("a", range(3))
         ledger.commit([trial_row("a", 2, train_s=1.0)], rows)
         backwards = {name: list(values)[::-1] for name, values in reversed(rows.items())}
@@ -225,7 +237,7 @@ class TestRows:
         ledger.commit([trial_row("a", 2, "finished")], rows)
         assert len(list((tmp_path / "ledger" / "segments").iterdir())) == 2
 
-    def test_a_segment_is_plain_parquet_with_byte_stream_split(self, ledger, tmp_path):
+    def test_segments_are_plain_parquet(self, ledger, tmp_path):
         commit_steps(ledger, "a", range(50))
         (path,) = (tmp_path / "ledger" / "segments").iterdir()
         found = pq.read_metadata(path)
@@ -234,7 +246,7 @@ class TestRows:
         assert "BYTE_STREAM_SPLIT" in column.encodings
         assert pq.read_table(path).num_rows == 50
 
-    def test_overlapping_copies_become_one(self, ledger):
+    def test_merges_overlapping_copies(self, ledger):
         commit_steps(ledger, "a", range(10))
         commit_steps(ledger, "a", range(5, 15))
         commit_steps(ledger, "b", range(3))
@@ -242,7 +254,7 @@ class TestRows:
         assert_exactly_once(ledger, {"a": 14, "b": 2})
         assert ledger.verify() == []
 
-    def test_copies_that_differ_in_what_they_measured_complete_each_other(self, ledger):
+    def test_merges_copies_with_different_probes(self, ledger):
         ledger.commit([trial_row("a", 1)], {"trial_id": ["a"] * 2, "step": [0, 1], "x": [1.0, None], "y": [None, 3.0]})
         ledger.commit([trial_row("a", 2)], {"trial_id": ["a"] * 3, "step": [0, 1, 2], "x": [None, 2.0, 4.0]})
         table = ledger.trajectories()
@@ -250,7 +262,7 @@ class TestRows:
         assert table["y"].to_pylist() == [None, 3.0, None]
         assert [problem.kind for problem in ledger.verify()] == []
 
-    def test_not_a_number_agrees_with_itself(self, ledger):
+    def test_equal_nans_are_no_conflict(self, ledger):
         for last in (1, 2):
             rows = {"trial_id": ["a"] * (last + 1), "step": range(last + 1), "x": [float("nan")] * (last + 1)}
             ledger.commit([trial_row("a", last)], rows)
@@ -258,7 +270,7 @@ class TestRows:
         assert ledger.verify() == []
 
     @pytest.mark.parametrize("compact_between", [False, True])
-    def test_contradictions_are_settled_by_key_order_and_told(self, tmp_path, compact_between):
+    def test_conflicts(self, tmp_path, compact_between):
         rows = {"trial_id": ["a"] * 3, "step": [0, 1, 2]}
         commits = [rows | {"x": [0.0, value, 2.0], "y": [1.0, 1.0, other]} for value, other in ((5.0, 1.0), (6.0, 2.0))]
         seen = []
@@ -270,7 +282,7 @@ class TestRows:
                     ledger.compact()
             seen.append(ledger.trajectories()["x"].to_pylist())
             (problem,) = ledger.verify()
-            assert (problem.kind, problem.where, problem.harmless) == ("doubled", "trial a", False)
+            assert (problem.kind, problem.where, problem.harmless) == ("conflict", "trial a", False)
             assert "2 steps from step 1 on, in x, y" in problem.what
             ledger.compact()
             assert ledger.trajectories()["x"].to_pylist() == seen[-1]
@@ -289,7 +301,7 @@ class TestRows:
             ([("stopped", 9), ("finished", 9)], ("stopped", 9)),
         ],
     )
-    def test_which_row_stands_for_a_trial(self, tmp_path, rows, latest):
+    def test_the_current_row_of_a_trial(self, tmp_path, rows, latest):
         for name, ordered in (("forth", rows), ("back", rows[::-1])):
             ledger = Ledger.open(str(tmp_path / name), create=True)
             for state, last_step in ordered:
@@ -303,9 +315,9 @@ class TestRows:
         ("trials", "rows", "message"),
         [
             ([], {}, "at least one trial row"),
-            ([trial_row("a", 1), trial_row("a", 2)], {}, "trial a stands twice"),
+            ([trial_row("a", 1), trial_row("a", 2)], {}, "trial a appears twice"),
             ([trial_row("a", 1, "pruned")], {}, "state = 'pruned'; allowed: running, finished, stopped, failed"),
-            ([trial_row("../a", 1)], {}, "trial_id = '../a': letters"),
+            ([trial_row("../a", 1)], {}, "trial_id = '../a': must be at most 200 letters"),
             ([trial_row("a", 1)], {"step": [1]}, "no column trial_id"),
             ([trial_row("a", 1)], {"trial_id": ["a"]}, "no column step"),
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [0, 1]}, "differ in length"),
@@ -313,28 +325,28 @@ class TestRows:
             ([trial_row("a", 1)], {"trial_id": ["a", "b"], "step": [0, 0]}, "rows of trial b, which has no trial row"),
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [2]}, r"steps 2 to 2 are outside \[0, last_step = 1\]"),
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [-1]}, "outside"),
-            ([trial_row("a", 1)], {"trial_id": ["a", "a"], "step": [1, 1]}, "trial a, step 1 stands twice"),
+            ([trial_row("a", 1)], {"trial_id": ["a", "a"], "step": [1, 1]}, "trial a, step 1 appears twice"),
             ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "x": ["high"]}, "column x: "),
-            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "segment": [1]}, "keeps this name for itself"),
+            ([trial_row("a", 1)], {"trial_id": ["a"], "step": [1], "segment": [1]}, "this name is reserved"),
         ],
     )
-    def test_rows_that_cannot_be(self, ledger, trials, rows, message):
+    def test_bad_rows(self, ledger, trials, rows, message):
         with pytest.raises(LedgerError, match=rf"^ledger: [^\n]*{message}"):
             ledger.commit(trials, rows)
         assert (ledger.trials(), ledger.files()) == ({}, 0)
 
 
 class TestCheckpoints:
-    def commit(self, ledger, last_step, state="running", step=None, data=b"weights"):
+    def commit(self, ledger, last_step, state="running", step=None, data=b"weights", stop_reason=None):
         step = last_step if step is None else step
         checkpoints = [Checkpoint(trial_id="abc", step=step, data=data)] if data else []
         rows = trajectory("abc", range(last_step + 1))
-        ledger.commit([trial_row("abc", last_step, state)], rows, checkpoints)
+        ledger.commit([trial_row("abc", last_step, state, stop_reason=stop_reason)], rows, checkpoints)
 
     def stored(self, ledger):
         return sorted(path.name for path in Path(ledger.uri, "checkpoints").rglob("*.ckpt"))
 
-    def test_a_newer_one_takes_the_place_of_the_older(self, ledger):
+    def test_a_newer_one_replaces_the_older(self, ledger):
         assert ledger.checkpoint("abc") is None
         self.commit(ledger, 5, data=b"five")
         self.commit(ledger, 9, data=b"nine")
@@ -343,7 +355,7 @@ class TestCheckpoints:
         assert ledger.checkpoint_steps(["other"]) == {}
         assert self.stored(ledger) == ["abc.9.ckpt"]
 
-    def test_a_zombie_does_not_turn_time_back(self, ledger):
+    def test_a_zombie_does_not_replace_a_newer_one(self, ledger):
         self.commit(ledger, 9, data=b"nine")
         self.commit(ledger, 5, data=b"five")
         assert ledger.checkpoint("abc").step == 9
@@ -352,7 +364,7 @@ class TestCheckpoints:
         self.commit(ledger, 12)
         assert self.stored(ledger) == ["abc.12.ckpt"]
 
-    def test_one_ahead_of_the_rows_counts(self, ledger):
+    def test_one_ahead_of_the_rows(self, ledger):
         # Between two measurements, or by a worker that died between its checkpoint and its rows.
         self.commit(ledger, 5, step=7, data=b"seven")
         assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=7, data=b"seven")
@@ -362,25 +374,41 @@ class TestCheckpoints:
         assert ledger.files() == 1  # the same rows again
         assert ledger.verify() == []
 
-    def test_another_of_the_same_step_takes_its_place(self, ledger):
-        self.commit(ledger, 5, data=b"asked for less")
-        self.commit(ledger, 5, data=b"asked for more")
-        assert ledger.checkpoint("abc").data == b"asked for more"
+    def test_replaces_one_of_the_same_step(self, ledger):
+        self.commit(ledger, 5, data=b"fewer probes")
+        self.commit(ledger, 5, data=b"more probes")
+        assert ledger.checkpoint("abc").data == b"more probes"
 
-    def test_that_of_a_failed_trial_goes_wherever_it_is(self, ledger):
+    def test_failure_deletes_even_one_ahead(self, ledger):
         self.commit(ledger, 5, step=9)
         self.commit(ledger, 5, "failed", data=None)
         assert self.stored(ledger) == []
         assert ledger.checkpoint("abc") is None
 
-    @pytest.mark.parametrize(("state", "kept"), [("finished", 1), ("running", 1), ("stopped", 0), ("failed", 0)])
-    def test_who_keeps_one_at_the_end(self, ledger, state, kept):
+    @pytest.mark.parametrize(
+        ("state", "reason", "kept"),
+        [
+            ("running", None, True),
+            ("finished", None, True),
+            ("stopped", "success", True),
+            ("stopped", "diverged", False),
+            ("stopped", "frozen", False),
+            ("failed", None, False),
+        ],
+    )
+    def test_kept_while_the_trial_may_be_continued(self, ledger, state, reason, kept):
         self.commit(ledger, 5)
-        self.commit(ledger, 7, state, data=b"seven" if kept else None)
-        assert len(self.stored(ledger)) == kept
-        assert (ledger.checkpoint("abc") is not None) == bool(kept)
+        self.commit(ledger, 7, state, data=b"seven" if kept else None, stop_reason=reason)
+        assert self.stored(ledger) == (["abc.7.ckpt"] if kept else [])
+        assert ledger.checkpoint_steps() == ({"abc": 7} if kept else {})
+        assert ledger.verify() == []
 
-    def test_it_comes_with_its_trial_row(self, ledger):
+    def test_success_without_a_new_one_keeps_the_last(self, ledger):
+        self.commit(ledger, 5)
+        self.commit(ledger, 7, "stopped", data=None, stop_reason="success")
+        assert ledger.checkpoint_steps() == {"abc": 5}
+
+    def test_needs_a_trial_row(self, ledger):
         six = Checkpoint(trial_id="abc", step=6, data=b"six")
         with pytest.raises(LedgerError, match="checkpoint of trial abc at step 6 has no trial row in its commit"):
             ledger.commit([trial_row("abd", 0)], trajectory("abd", range(1)), [six])
@@ -394,7 +422,7 @@ class TestSnapshots:
         kept = [Snapshot(trial_id=trial_id, step=step, data=data) for step, data in snapshots.items()]
         ledger.commit([row], trajectory(trial_id, steps), snapshots=kept)
 
-    def test_they_stay_as_they_were(self, ledger):
+    def test_never_change(self, ledger):
         assert ledger.snapshots("abc") == {}
         self.commit(ledger, "abc", range(11), {0: b"zero", 10: b"ten"})
         self.commit(ledger, "abc", range(12), {10: b"another", 2: b"two"}, "stopped")
@@ -410,12 +438,12 @@ class TestSnapshots:
         assert ledger.snapshot_steps("abc") == [0, 2, 10]
         assert ledger.verify() == []
 
-    def test_they_come_with_a_trial_row(self, ledger):
+    def test_need_a_trial_row(self, ledger):
         with pytest.raises(LedgerError, match="snapshot of trial abd at step 3 has no trial row in its commit"):
             ledger.commit([trial_row("abc", 0)], {}, snapshots=[Snapshot(trial_id="abd", step=3, data=b"")])
         assert (ledger.snapshots("abd"), ledger.trials()) == ({}, {})
 
-    def test_they_go_with_their_trial_and_come_with_a_merge(self, ledger, tmp_path):
+    def test_dropped_and_merged_with_their_trial(self, ledger, tmp_path):
         self.commit(ledger, "abc", range(3), {0: b"zero", 2: b"two"})
         self.commit(ledger, "abd", range(3), {1: b"one"})
         ledger.record_sweep(sweep_row("first", ("abc",)))
@@ -430,7 +458,7 @@ class TestSnapshots:
         assert ledger.snapshots("abd") == {1: b"one"}
         assert ledger.verify() == []
 
-    def test_one_that_is_missing_is_told_and_one_of_no_trial_is_stray(self, ledger):
+    def test_missing_and_stray_ones(self, ledger):
         self.commit(ledger, "abc", range(8), {0: b"", 3: b"", 6: b"", 7: b""}, "finished", every=3)
         self.commit(ledger, "abd", range(8), {0: b"", 3: b"", 6: b""}, every=3)
         assert ledger.verify() == []
@@ -444,7 +472,7 @@ class TestSnapshots:
 
 
 class TestSweeps:
-    def test_recorded_replaced_and_found(self, ledger):
+    def test_recorded_and_replaced(self, ledger):
         first = sweep_row("first")
         second = sweep_row("second", ("c",), recorded_at="2026-01-02T00:00:00")
         ledger.record_sweep(second)
@@ -456,19 +484,19 @@ class TestSweeps:
         assert ledger.sweep("first") == wider
 
     def test_unknown(self, ledger):
-        with pytest.raises(LedgerError, match="has no sweep 'other'; there are: none yet"):
+        with pytest.raises(LedgerError, match="has no sweep 'other'; its sweeps: none yet"):
             ledger.sweep("other")
         ledger.record_sweep(sweep_row("zeta"))
         ledger.record_sweep(sweep_row("alpha"))
-        with pytest.raises(LedgerError, match="has no sweep 'other'; there are: alpha, zeta"):
+        with pytest.raises(LedgerError, match="has no sweep 'other'; its sweeps: alpha, zeta"):
             ledger.sweep("other")
 
     def test_bad_ones(self, ledger):
         with pytest.raises(LedgerError, match="sweep = 'a/b'"):
             ledger.record_sweep(sweep_row("a/b"))
-        with pytest.raises(LedgerError, match="2 trials, but the coordinates of 1"):
+        with pytest.raises(LedgerError, match="has 2 trials, but coordinates of 1"):
             ledger.record_sweep(sweep_row(coordinates_json="[{}]"))
         Path(ledger.uri, "sweeps").mkdir(exist_ok=True)
         Path(ledger.uri, "sweeps", "torn.json").write_text('{"name": "to')
-        with pytest.raises(LedgerError, match=r"sweeps/torn\.json is torn or foreign"):
+        with pytest.raises(LedgerError, match=r"sweeps/torn\.json is damaged or not a ledger file"):
             ledger.sweeps()

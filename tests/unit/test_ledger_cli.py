@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def ledger(tmp_path):
-    found = Ledger.open(str(tmp_path / "ledger"), create=True)
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     for trial_id, state in (("a", "finished"), ("b", "stopped"), ("c", "running"), ("elsewhere", "finished")):
         reason = "success" if state == "stopped" else None
-        commit_steps(found, trial_id, range(1000), state, stop_reason=reason)
-    found.commit([trial_row("d", 0, "failed", error="it broke", error_kind="error")], {})
-    found.record_sweep(
+        commit_steps(ledger, trial_id, range(1000), state, stop_reason=reason)
+    ledger.commit([trial_row("d", 0, "failed", error="it broke", error_kind="error")], {})
+    ledger.record_sweep(
         SweepRow(
             name="decay_sweep",
             doc="",
@@ -34,7 +34,7 @@ def ledger(tmp_path):
             recorded_at="2026-01-02T03:04:05.678+00:00",
         )
     )
-    return found
+    return ledger
 
 
 def test_list(ledger, capsys):
@@ -52,10 +52,10 @@ def test_list(ledger, capsys):
 def test_list_of_an_empty_ledger(tmp_path, capsys):
     Ledger.open(str(tmp_path), create=True)
     assert main(["list", "--ledger", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}: 0 sweeps, 0 trials, 0 files, 0 B\n"
+    assert capsys.readouterr().out == f"{tmp_path}: 0 sweeps, 0 trials, 0 files, 0 bytes\n"
 
 
-def test_verify_tells_by_its_exit_code(ledger, capsys):
+def test_verify(ledger, capsys):
     assert main(["verify", ledger.uri]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "missing: sweep decay_sweep: 1 of its 5 trials have no row: e",
@@ -64,7 +64,7 @@ def test_verify_tells_by_its_exit_code(ledger, capsys):
     commit_steps(ledger, "e", range(3))
     Path(ledger.uri, "segments", ".tmp-killed").write_bytes(b"")
     assert main(["verify", ledger.uri]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"{ledger.uri}: sound, 1 harmless stray"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{ledger.uri}: no problems, 1 harmless stray file"
 
 
 def test_compact(ledger, capsys):
@@ -81,8 +81,8 @@ def test_drop(ledger, capsys):
 def test_merge_into_a_new_ledger(ledger, tmp_path, capsys):
     target = tmp_path / "new"
     assert main(["merge", ledger.uri, str(target)]) == 0
-    told = capsys.readouterr().out
-    assert told == f"{target}: took 5 trials (5 new), 4,000 rows and 1 sweep from {ledger.uri}\n"
+    output = capsys.readouterr().out
+    assert output == f"{target}: copied 5 trials (5 new), 4,000 rows and 1 sweep from {ledger.uri}\n"
     assert Ledger.open(str(target)).trials() == ledger.trials()
 
 
@@ -90,29 +90,29 @@ def test_merge_into_a_new_ledger(ledger, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["list", "{tmp}/none"], "there is no ledger at {tmp}/none"),
-        (["drop", "other", "{tmp}/ledger"], "has no sweep 'other'; there are: decay_sweep"),
+        (["drop", "other", "{tmp}/ledger"], "has no sweep 'other'; its sweeps: decay_sweep"),
         (["merge", "{tmp}/none", "{tmp}/ledger"], "there is no ledger at {tmp}/none"),
         (["merge", "{tmp}/ledger", "{tmp}/ledger"], "cannot be merged into itself"),
-        (["verify", "a", "--ledger", "b"], "a and b are given; name one ledger"),
+        (["verify", "a", "--ledger", "b"], "got both a and --ledger b; give one"),
     ],
 )
-def test_bad_input_is_one_line(ledger, tmp_path, capsys, arguments, message):
+def test_bad_input(ledger, tmp_path, capsys, arguments, message):
     assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
-    assert told.err.startswith("error: ")
-    assert message.format(tmp=tmp_path) in told.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("error: ")
+    assert message.format(tmp=tmp_path) in output.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["polish"], ["drop"], ["list", "--fast"]])
-def test_a_command_that_there_is_not(capsys, arguments):
+def test_bad_commands(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_as_a_command_in_a_pipe(ledger, tmp_path):
@@ -124,5 +124,5 @@ def test_as_a_command_in_a_pipe(ledger, tmp_path):
     ended = subprocess.run(command[:-1], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert (
-        ended.stderr == f"error: ledger: there is no ledger at {tmp_path}/results/ledger; running a sweep makes one\n"
+        ended.stderr == f"error: ledger: there is no ledger at {tmp_path}/results/ledger; run a sweep to create one\n"
     )

@@ -92,7 +92,7 @@ def whole(uri: str, run: Run) -> dict[str, list[tuple[int, int, str]]]:
 
 
 class TestWhatARunShows:
-    def test_outcome_metrics_give_the_ledgers_outcome_back(self, sample: SampleSweep, uri: str) -> None:
+    def test_outcome_metrics_equal_the_ledgers_outcome(self, sample: SampleSweep, uri: str) -> None:
         sample.commit_all()
         sync(sample.ledger, "sample", uri)
         table = sample.ledger.trajectories()
@@ -105,7 +105,7 @@ class TestWhatARunShows:
             assert expected.t_gen.occurred
             assert run.data.metrics["last_step"] == 1500
 
-    def test_parameters_are_the_identity_and_tags_the_rest(self, sample: SampleSweep, uri: str) -> None:
+    def test_parameters_and_tags(self, sample: SampleSweep, uri: str) -> None:
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
         run = trial_runs(uri)[sample.trial_ids[0]]
@@ -134,7 +134,7 @@ class TestWhatARunShows:
         assert run.info.status == "FINISHED"
         assert run.info.end_time - run.info.start_time == 15_000  # train_s
 
-    def test_curves_are_thinned_and_keep_nan_and_the_last_step(self, sample: SampleSweep, uri: str) -> None:
+    def test_curves_are_thinned(self, sample: SampleSweep, uri: str) -> None:
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
         run = trial_runs(uri)[sample.trial_ids[0]]
@@ -150,7 +150,7 @@ class TestWhatARunShows:
         alignment = curve(uri, run, "alignment_update")
         assert [step for step, value in alignment.items() if math.isnan(value)] == [0]
 
-    def test_an_infinity_is_sent_as_nan_and_an_unmeasured_value_not_at_all(self, sample: SampleSweep, uri: str) -> None:
+    def test_infinities_and_unmeasured_values(self, sample: SampleSweep, uri: str) -> None:
         steps = np.arange(4)
         curves = {"train_accuracy": [0.0] * 4, "test_accuracy": [0.0] * 4}
         curves |= {"train_loss": [1.0, np.inf, -np.inf, 2.0], "margin_q10": [None, 1.0, None, None]}
@@ -165,7 +165,7 @@ class TestWhatARunShows:
         assert curve(uri, run, "margin_q10") == {1: 1.0}
         assert outcome_from_metrics(run.data.metrics).t_gen.kind == "diverged"
 
-    def test_a_column_of_one_tensor_or_frequency_has_its_last_value_only(self, sample: SampleSweep, uri: str) -> None:
+    def test_columns_of_one_tensor_have_their_last_value_only(self, sample: SampleSweep, uri: str) -> None:
         """However many there are, a run takes one value of each, at the measurement that had it."""
         steps = Measuring().steps(1500)
         detail = {f"fourier_output.power_{k}": [float(k + n) for n in range(len(steps))] for k in range(1, 57)}
@@ -180,7 +180,7 @@ class TestWhatARunShows:
         assert len(curve(uri, run, "test_loss")) > 50
         assert set(detail) <= set(run.data.metrics)
 
-    def test_a_trial_that_failed_before_it_was_measured(self, sample: SampleSweep, uri: str) -> None:
+    def test_a_failure_before_the_first_measurement(self, sample: SampleSweep, uri: str) -> None:
         row = sample.row(0, 0, TrialState.FAILED, error="no such file", error_kind="error")
         sample.ledger.commit([row], {"trial_id": [], "step": []})
         sync(sample.ledger, "sample", uri)
@@ -210,7 +210,7 @@ class TestWhatARunShows:
         assert (report.created, report.updated, report.unchanged) == (4, 0, 0)
 
 
-def test_the_demand_is_that_of_every_kind_of_trial() -> None:
+def test_protocol_fields() -> None:
     """Named in part, because the trial kinds import torch; here they may."""
     declared = {
         spec.name for kind in TRIAL_KINDS for spec in dataclasses.fields(kind) if spec.metadata.get("protocol", False)
@@ -242,7 +242,7 @@ class TestIdempotence:
         [parent] = [run for run in all_runs(uri) if run.data.tags["grokscape.kind"] == "sweep"]
         assert (Path(urlsplit(parent.info.artifact_uri).path) / "diagram.png").read_bytes() == b"a better one"
 
-    def test_following_a_running_trial_ends_as_one_sync_at_the_end_would(
+    def test_syncs_during_a_run_equal_one_at_the_end(
         self, sample: SampleSweep, uri: str, empty_database: Path, tmp_path: Path
     ) -> None:
         for until_step in (17, 290, 301):
@@ -265,7 +265,7 @@ class TestIdempotence:
         assert repr(sorted(followed.data.metrics.items())) == repr(sorted(fresh.data.metrics.items()))
         assert followed.data.params == fresh.data.params
 
-    def test_an_ending_at_the_step_that_was_shown_as_running(self, sample: SampleSweep, uri: str) -> None:
+    def test_an_end_at_the_last_synced_step(self, sample: SampleSweep, uri: str) -> None:
         """Freezing lowers the censoring bound at the same step; the later value must win, not the larger one."""
         steps = np.arange(31)
         curves = {"train_accuracy": np.ones(31), "test_accuracy": np.zeros(31)}
@@ -297,7 +297,7 @@ class TestIdempotence:
         assert after.data.tags["grokscape.horizon_steps"] == "3000"
         assert max(curve(uri, after, "test_loss")) == 3000
 
-    def test_another_past_makes_the_run_anew(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
+    def test_another_history_replaces_the_run(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
         """The trial was dropped and trained again with other code: nothing of the first may stay."""
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
@@ -328,7 +328,7 @@ class TestIdempotence:
         assert "coordinate.arm" not in run.data.tags
         assert run.info.run_name == "decay=0.5, seed=0"
 
-    def test_what_the_sweep_no_longer_has_goes_and_what_is_not_ours_stays(self, sample: SampleSweep, uri: str) -> None:
+    def test_removes_old_runs_and_keeps_the_users_own(self, sample: SampleSweep, uri: str) -> None:
         sample.commit_all()
         sync(sample.ledger, "sample", uri)
         client = MlflowClient(tracking_uri=uri)
@@ -361,7 +361,7 @@ class TestIdempotence:
 
 
 class TestLimits:
-    def test_every_call_keeps_them(self) -> None:
+    def test_calls_keep_the_limits(self) -> None:
         content = tracking_content.RunContent(
             name="large",
             params={f"p{i}": "\u221e" * 6000 for i in range(150)},
@@ -389,20 +389,20 @@ class TestLimits:
         assert {key: text for _, _, tags in calls for key, text in tags.items()} == content.tags
         assert list(calls[-1][2])[-1] == "grokscape.synced"
 
-    def test_long_texts_are_cut_and_stay_different(self) -> None:
+    def test_long_texts_stay_different(self) -> None:
         one, two = (tracking_content.fitted_tags({"k" * 300: "x" * 9000 + end}) for end in "ab")
         assert one != two
         for key, text in one.items():
             assert (len(key), len(text)) <= (250, 8000)
 
-    def test_a_long_error_and_doc_are_taken(self, tmp_path: Path, uri: str) -> None:
+    def test_a_long_error(self, tmp_path: Path, uri: str) -> None:
         sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
         row = sample.row(0, 0, TrialState.FAILED, error="x" * 20_000, error_kind="error")
         sample.ledger.commit([row], {"trial_id": [], "step": []})
         sync(sample.ledger, "sample", uri)
         assert len(trial_runs(uri)[row.trial_id].data.tags["grokscape.error"]) == 8000
 
-    def test_more_points_than_a_call_takes(self, tmp_path: Path, uri: str) -> None:
+    def test_more_points_than_one_call_takes(self, tmp_path: Path, uri: str) -> None:
         sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True), horizon_steps=100_000)
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
@@ -412,7 +412,7 @@ class TestLimits:
 
 
 @pytest.mark.parametrize("horizon", [1, 15, 20, 21, 1500, 100_000])
-def test_what_a_curve_shows_is_only_ever_added_to(horizon: int) -> None:
+def test_curves_only_grow(horizon: int) -> None:
     steps = Measuring().steps(horizon)
     chosen = tracking_content.curve_mask(steps)
     assert chosen.sum() <= 100
@@ -441,18 +441,16 @@ class TestBadInput:
         with pytest.raises(TrackingError, match="names no file"):
             check("sqlite://")
 
-    def test_a_folder_that_cannot_be(self, tmp_path: Path) -> None:
+    def test_a_file_instead_of_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(TrackingError, match="file is not a folder that can be written"):
+        with pytest.raises(TrackingError, match="file is not a writable folder"):
             check(f"sqlite:///{tmp_path}/file/mlflow.db")
 
-    def test_a_folder_that_is_not_there_is_made_by_the_sync_not_by_the_check(self, tmp_path: Path) -> None:
+    def test_the_check_creates_no_folder(self, tmp_path: Path) -> None:
         check(f"sqlite:///{tmp_path}/new/mlflow.db")
         assert not (tmp_path / "new").exists()
 
-    def test_a_new_file_is_in_write_ahead_mode_and_an_old_one_left_as_it_is(
-        self, empty_database: Path, uri: str, tmp_path: Path
-    ) -> None:
+    def test_only_a_new_file_gets_write_ahead_mode(self, empty_database: Path, uri: str, tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "mlflow.db")) as old:
             old.execute("PRAGMA journal_mode=DELETE")
         tracking_server.connect(uri).search_experiments(max_results=1)
@@ -462,7 +460,7 @@ class TestBadInput:
 
     def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         (tmp_path / "mlflow.db").write_text("no database at all, but long enough to look at")
-        with pytest.raises(TrackingError, match="is no SQLite database"):
+        with pytest.raises(TrackingError, match="is not a SQLite database"):
             check(f"sqlite:///{tmp_path}/mlflow.db")
 
     def test_a_port_where_nobody_listens(self) -> None:
@@ -473,11 +471,33 @@ class TestBadInput:
             check("http://127.0.0.1:9")
         assert time.monotonic() - started < 5
 
-    def test_the_message_hides_the_password(self) -> None:
-        with pytest.raises(TrackingError) as caught:
-            check("postgresql://someone:s3cr:et@127.0.0.1:9/runs")
-        assert "s3cr" not in str(caught.value)
-        assert "someone:***@127.0.0.1:9" in str(caught.value)
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "http://secret@127.0.0.1:9/runs",
+            "postgresql://user:se:cret@127.0.0.1:9/runs",
+            "postgresql://user:se/cret@127.0.0.1:9/runs",
+            "postgresql://user:se@cret@127.0.0.1:9/runs",
+            "postgresql://127.0.0.1:9/runs?password=secret",
+        ],
+    )
+    def test_messages_hide_credentials(self, sample: SampleSweep, uri: str) -> None:
+        with pytest.raises(TrackingError, match=r"MLflow at \w+://127.0.0.1:9/runs: ") as caught:
+            check(uri)
+        with pytest.raises(TrackingError) as failed:
+            tracking_server.call(uri, lambda: sqlite3.connect("/nowhere").execute(uri))
+        command = sync_command("sample", "s3://KEY:se/cret@bucket/ledger?secret_key=secret", uri)
+        for text in (str(caught.value), str(failed.value), command, tracking_server.browse_hint(uri, "1")):
+            assert "cret" not in text
+            assert "se/" not in text
+        assert "--ledger s3://bucket/ledger --mlflow-uri" in command
+
+    def test_an_mlflow_error_that_names_the_address(self) -> None:
+        def fail() -> None:
+            raise OSError("API request to http://secret@host:5000/api/2.0 failed")
+
+        with pytest.raises(TrackingError, match=r"^MLflow at http://host:5000/: API request to http://host:5000/api"):
+            tracking_server.call("http://secret@host:5000/", fail)
 
     def test_an_unknown_sweep(self, sample: SampleSweep, uri: str) -> None:
         with pytest.raises(LedgerError, match="sample"):
@@ -485,9 +505,7 @@ class TestBadInput:
 
 
 class TestCommandLine:
-    def test_remakes_the_runs_without_noise(
-        self, sample: SampleSweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_syncs_without_noise(self, sample: SampleSweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """A new SQLite file, so that its tables are made here: MLflow would have much to say about that."""
         sample.commit_all()
         uri = f"sqlite:///{tmp_path}/results/mlflow.db"
@@ -520,7 +538,7 @@ class TestCommandLine:
         assert len(output.err.splitlines()) == 1
         assert message in output.err
 
-    def test_the_printed_command_does_it(self, sample: SampleSweep, uri: str) -> None:
+    def test_the_printed_command(self, sample: SampleSweep, uri: str) -> None:
         command = sync_command("sample", sample.ledger.uri, uri).split()
         assert command[:3] == ["python", "-m", "pipeline.tracking"]
         sample.commit_all()
@@ -534,7 +552,7 @@ class TestBackgroundSync:
         yield
         assert not [thread for thread in threading.enumerate() if thread.name == "mlflow-sync"]
 
-    def test_writes_while_the_sweep_runs_and_finishes_at_the_end(self, sample: SampleSweep, uri: str) -> None:
+    def test_writes_while_the_sweep_runs(self, sample: SampleSweep, uri: str) -> None:
         background = BackgroundSync(sample.ledger, "sample", uri)
         sample.commit(0)
         background.submit([sample.trial_ids[0]])
@@ -547,7 +565,7 @@ class TestBackgroundSync:
         assert isinstance(report, SyncReport), report
         assert set(trial_runs(uri)) == set(sample.trial_ids)
 
-    def test_a_dead_server_never_raises_and_is_told_at_the_end(self, sample: SampleSweep) -> None:
+    def test_a_dead_server(self, sample: SampleSweep) -> None:
         background = BackgroundSync(sample.ledger, "sample", "http://127.0.0.1:9")
         sample.commit_all()
         started = time.monotonic()
@@ -558,9 +576,7 @@ class TestBackgroundSync:
         assert isinstance(error, TrackingError)
         assert "cannot be reached" in str(error)
 
-    def test_a_failing_server_is_left_alone_for_longer_each_time(
-        self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_pauses_grow_after_failures(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pipeline.tracking.background.FIRST_PAUSE_S", 0.2)
         tried: list[float] = []
 
@@ -581,9 +597,7 @@ class TestBackgroundSync:
         assert isinstance(report, SyncReport), report
         assert report.created + report.unchanged == 4
 
-    def test_a_last_sync_that_takes_too_long_is_given_up(
-        self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_last_sync_times_out(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         release = threading.Event()
         monkeypatch.setattr(tracking.Mirror, "finish", lambda *args: release.wait(60))
         background = BackgroundSync(sample.ledger, "sample", uri)

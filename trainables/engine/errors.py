@@ -7,9 +7,13 @@ class GrokscapeError(Exception):
     """Base of the errors whose text is meant for the user: one line with what is wrong, where, and what is allowed."""
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """The text of any exception in one line of at most ``limit`` characters; its class where it has no text."""
-    return " ".join(str(error).split())[:limit] or type(error).__name__
+def one_line(error: BaseException, limit: int = 300, *, address: str = "") -> str:
+    """The text of any exception in one line of at most ``limit`` characters; its class where it has no text.
+
+    :param address: is redacted wherever the text contains it.
+    """
+    text = str(error).replace(address, redact(address)) if address else str(error)
+    return " ".join(text.split())[:limit] or type(error).__name__
 
 
 def redact(address: str) -> str:

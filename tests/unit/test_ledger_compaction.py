@@ -1,4 +1,4 @@
-"""Compaction, dropping, merging and verification."""
+"""Compaction, dropping and merging."""
 
 import os
 import time
@@ -9,11 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ledger import Checkpoint, Ledger, LedgerError
-from pipeline.ledger import upkeep as ledger_upkeep
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, compaction, strays
 from pipeline.ledger.files import LocalFiles
 from tests.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, record, trajectory, trial_row, value
-from trainables.engine.trial import Measuring
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def kinds(ledger):
 
 
 class TestCompact:
-    def test_many_files_become_few_and_nothing_else_changes(self, ledger):
+    def test_rewrites_many_files_into_few(self, ledger):
         ends = {f"t{index}": 5 + index for index in range(20)}
         for trial_id, end in ends.items():
             for start in range(0, end, 3):
@@ -46,7 +44,7 @@ class TestCompact:
         assert_exactly_once(ledger, ends)
         assert ledger.verify() == []
 
-    def test_again_does_nothing(self, ledger):
+    def test_a_second_one_does_nothing(self, ledger):
         assert ledger.compact().rows_written == 0
         commit_steps(ledger, "a", range(3))
         ledger.compact()
@@ -54,7 +52,7 @@ class TestCompact:
         assert ledger.compact().rows_written == 0
         assert stored(ledger, "compacted") == files
 
-    def test_other_readers_of_parquet_find_plain_tables(self, ledger):
+    def test_writes_plain_parquet_tables(self, ledger):
         commit_steps(ledger, "a", range(3), "finished")
         commit_steps(ledger, "b", range(2), "finished")
         ledger.compact()
@@ -68,15 +66,15 @@ class TestCompact:
         ]
         assert rows["trial_id"].to_pylist() == ["a", "a", "a", "b", "b"]
 
-    def test_only_when_needed(self, ledger):
+    def test_compact_if_needed(self, ledger):
         for step in range(6):
             commit_steps(ledger, "a", range(step + 1))
         assert ledger.compact_if_needed(max_files=6) is None
         assert ledger.files() == 6
         assert ledger.compact_if_needed(max_files=5).files_after == 3
 
-    def test_full_files_stay_until_one_of_their_trials_goes_on(self, ledger, monkeypatch):
-        monkeypatch.setattr(ledger_upkeep, "FULL_ROWS", 20)
+    def test_full_files_stay_until_a_trial_continues(self, ledger, monkeypatch):
+        monkeypatch.setattr(compaction, "FULL_ROWS", 20)
         ends = dict.fromkeys(("a", "b", "c", "d", "e"), 9)
         for trial_id in ends:
             commit_steps(ledger, trial_id, range(10), "finished")
@@ -90,22 +88,22 @@ class TestCompact:
         commit_steps(ledger, "c", range(10, 15))
         ledger.compact()
         third = {path.name for path in stored(ledger, "compacted") if path.name.startswith("trajectories")}
-        assert (len(third), len(second & third)) == (4, 2)  # cd is split: c runs again
+        assert (len(third), len(second & third)) == (4, 2)  # cd is split: c continues
         assert_exactly_once(ledger, ends | {"f": 9, "c": 14})
         assert ledger.verify() == []
 
-    def test_one_that_dies_before_its_manifest_leaves_copies_only(self, ledger, monkeypatch):
+    def test_killed_before_its_manifest(self, ledger, monkeypatch):
         commit_steps(ledger, "a", range(5))
         commit_steps(ledger, "b", range(3))
         put = LocalFiles.put
 
-        def dying(self, path, data):
+        def die(self, path, data):
             if path.startswith("manifests/"):
                 raise KeyboardInterrupt
             put(self, path, data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(LocalFiles, "put", dying)
+            patch.setattr(LocalFiles, "put", die)
             with pytest.raises(KeyboardInterrupt):
                 ledger.compact()
         assert (len(stored(ledger, "segments")), len(stored(ledger, "compacted"))) == (2, 2)
@@ -114,14 +112,14 @@ class TestCompact:
         assert ledger.compact().files_after == 3
         assert_exactly_once(ledger, {"a": 4, "b": 2})
 
-    def test_one_that_dies_before_it_deletes(self, ledger, monkeypatch):
+    def test_killed_before_it_deletes(self, ledger, monkeypatch):
         commit_steps(ledger, "a", range(5))
 
-        def dying(self, path):
+        def die(self, path):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(LocalFiles, "delete", dying)
+            patch.setattr(LocalFiles, "delete", die)
             with pytest.raises(KeyboardInterrupt):
                 ledger.compact()
         assert kinds(ledger) == ["stray"]
@@ -130,40 +128,40 @@ class TestCompact:
         assert ledger.compact().files_after == 3
         assert ledger.verify() == []
 
-    def test_two_at_once_lose_nothing(self, ledger, monkeypatch):
-        """The second one runs wholly between the first one's files and its manifest, and knows a segment more."""
+    def test_two_at_once(self, ledger, monkeypatch):
+        """The second one runs between the first one's files and its manifest, and reads one segment more."""
         commit_steps(ledger, "a", range(5))
         other = Ledger.open(ledger.uri)
         put, nested = LocalFiles.put, []
 
-        def interrupted(self, path, data):
+        def interrupt(self, path, data):
             put(self, path, data)
             if path.startswith("compacted/trials-") and not nested:
                 nested.append(path)
                 commit_steps(other, "b", range(3))
                 other.compact()
 
-        monkeypatch.setattr(LocalFiles, "put", interrupted)
+        monkeypatch.setattr(LocalFiles, "put", interrupt)
         ledger.compact()
         assert nested
         assert_exactly_once(ledger, {"a": 4, "b": 2})
         assert ledger.verify() == []
         assert ledger.files() == 3
 
-    def test_two_manifests_at_once_count_both(self, ledger, monkeypatch):
-        """The second one ends between the first one's last look and its manifest."""
+    def test_two_manifests_at_once(self, ledger, monkeypatch):
+        """The second one ends between the first one's last check and its manifest."""
         commit_steps(ledger, "a", range(5))
         other = Ledger.open(ledger.uri)
         put, nested = LocalFiles.put, []
 
-        def interrupted(self, path, data):
+        def interrupt(self, path, data):
             if path.startswith("manifests/") and not nested:
                 nested.append(path)
                 commit_steps(other, "b", range(3))
                 other.compact()
             put(self, path, data)
 
-        monkeypatch.setattr(LocalFiles, "put", interrupted)
+        monkeypatch.setattr(LocalFiles, "put", interrupt)
         ledger.compact()
         assert len(stored(ledger, "manifests")) == 2
         for _ in range(2):
@@ -172,42 +170,42 @@ class TestCompact:
             ledger.compact()
         assert ledger.files() == 3
 
-    def test_a_reader_whose_files_go_while_it_reads(self, ledger, monkeypatch):
+    def test_files_deleted_while_a_reader_reads(self, ledger, monkeypatch):
         for trial_id in ("a", "b", "c"):
             commit_steps(ledger, trial_id, range(4))
         reader = Ledger.open(ledger.uri)
         read, done = LocalFiles.read, []
 
-        def interrupted(self, path):
+        def interrupt(self, path):
             if path.startswith("segments/") and not done:
                 done.append(path)
                 ledger.compact()
             return read(self, path)
 
-        monkeypatch.setattr(LocalFiles, "read", interrupted)
+        monkeypatch.setattr(LocalFiles, "read", interrupt)
         assert_exactly_once(reader, {"a": 3, "b": 3, "c": 3})
         assert done
 
-    def test_stale_leavings_go_and_fresh_ones_stay(self, ledger):
+    def test_deletes_stale_strays_and_keeps_fresh_ones(self, ledger):
         commit_steps(ledger, "abc", range(4))
         shard = Path(ledger.uri, "checkpoints", "ab")
         shard.mkdir(parents=True)
-        leavings = [Path(ledger.uri, "segments", ".tmp-1"), Path(ledger.uri, ".tmp-2"), shard / ".tmp-3"]
-        leavings += [shard / "abe.9.ckpt", shard / "abd.3.ckpt"]
-        for path in leavings:
+        stray_files = [Path(ledger.uri, "segments", ".tmp-1"), Path(ledger.uri, ".tmp-2"), shard / ".tmp-3"]
+        stray_files += [shard / "abe.9.ckpt", shard / "abd.3.ckpt"]
+        for path in stray_files:
             path.write_bytes(b"half")
         assert kinds(ledger) == ["stray"] * 5
         ledger.compact()
-        assert all(path.exists() for path in leavings)
-        for path in leavings:
-            os.utime(path, (time.time() - 2 * ledger_upkeep.STALE_S,) * 2)
+        assert all(path.exists() for path in stray_files)
+        for path in stray_files:
+            os.utime(path, (time.time() - 2 * strays.STALE_S,) * 2)
         ledger.compact()
-        assert not any(path.exists() for path in leavings)
+        assert not any(path.exists() for path in stray_files)
         assert ledger.verify() == []
 
 
 class TestDrop:
-    def test_only_trials_that_no_other_sweep_has(self, ledger):
+    def test_keeps_trials_of_other_sweeps(self, ledger):
         for trial_id in ("a1", "b1", "c1"):
             checkpoint = Checkpoint(trial_id=trial_id, step=3, data=b"x")
             ledger.commit([trial_row(trial_id, 3, "finished")], trajectory(trial_id, range(4)), [checkpoint])
@@ -219,17 +217,17 @@ class TestDrop:
         assert_exactly_once(ledger, {"b1": 3, "c1": 3})
         assert list(ledger.trials()) == list(ledger.checkpoint_steps()) == ["b1", "c1"]
         assert ledger.verify() == []
-        with pytest.raises(LedgerError, match="has no sweep 'one'; there are: two"):
+        with pytest.raises(LedgerError, match="has no sweep 'one'; its sweeps: two"):
             ledger.drop("one")
 
-    def test_the_last_one(self, ledger):
+    def test_the_last_sweep(self, ledger):
         commit_steps(ledger, "a", range(3))
         record(ledger, "all", ["a"])
         ledger.drop("all")
         assert (ledger.trials(), ledger.trajectories().num_rows, ledger.verify()) == ({}, 0, [])
 
-    def test_what_was_dropped_can_be_run_again(self, ledger):
-        """To the letter: the same content has the same key, which the drop has superseded."""
+    def test_dropped_trials_can_run_again(self, ledger):
+        """The same content has the same key, which the drop has superseded."""
         for compact in (False, True, False):
             commit_steps(ledger, "a", range(3), "finished")
             commit_steps(ledger, "a", range(3), "finished")
@@ -242,12 +240,12 @@ class TestDrop:
             ledger.drop("all")
             assert ledger.trials() == {}
 
-    def test_its_contradictions_go_with_it(self, ledger):
+    def test_deletes_conflicts(self, ledger):
         for value_of_x in (1.0, 2.0):
             ledger.commit([trial_row("a", 0)], {"trial_id": ["a"], "step": [0], "x": [value_of_x]})
         record(ledger, "all", ["a"])
         ledger.compact()
-        assert kinds(ledger) == ["doubled"]
+        assert kinds(ledger) == ["conflict"]
         ledger.drop("all")
         assert ledger.verify() == []
 
@@ -257,7 +255,7 @@ class TestMerge:
     def other(self, tmp_path):
         return Ledger.open(str(tmp_path / "other"), create=True)
 
-    def test_everything_comes_over_once(self, ledger, other, monkeypatch):
+    def test_copies_everything_once(self, ledger, other, monkeypatch):
         monkeypatch.setattr("pipeline.ledger.ledger.MERGED_TRIALS", 2)
         commit_steps(ledger, "a", range(5))
         commit_steps(ledger, "both", range(8))
@@ -280,7 +278,7 @@ class TestMerge:
         assert_exactly_once(other, {"both": 5, "b1": 3, "b2": 4, "b3": 2})
         assert ledger.verify() == []
 
-    def test_the_later_record_of_a_sweep_stays(self, ledger, other):
+    def test_the_later_record_of_a_sweep_wins(self, ledger, other):
         record(ledger, "older", ["a"], "2026-01-01")
         record(ledger, "newer", ["a"], "2026-03-01")
         record(other, "older", ["b"], "2026-02-01")
@@ -293,104 +291,6 @@ class TestMerge:
     def test_not_into_itself(self, ledger):
         with pytest.raises(LedgerError, match="cannot be merged into itself"):
             ledger.merge(Ledger.open(f"file://{ledger.uri}"))
-
-
-class TestVerify:
-    def only(self, ledger):
-        (problem,) = ledger.verify()
-        return problem
-
-    def test_missing_trials_of_a_sweep(self, ledger):
-        commit_steps(ledger, "a", range(3))
-        record(ledger, "some", ["a", "b", "c"])
-        problem = self.only(ledger)
-        assert str(problem) == "missing: sweep some: 2 of its 3 trials have no row: b, c"
-
-    @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
-    @pytest.mark.parametrize("folder", ["segments", "compacted"])
-    def test_torn_files(self, ledger, damage, folder):
-        commit_steps(ledger, "a", range(200))
-        if folder == "compacted":
-            ledger.compact()
-        path = next(path for path in stored(ledger, folder) if not path.name.startswith("trials"))
-        content = bytearray(path.read_bytes())
-        if damage == "flipped":
-            content[1000] ^= 1
-        path.write_bytes({"cut": content[:-100], "empty": b"", "flipped": content, "foreign": b"PAR1"}[damage])
-        problem = ledger.verify()[0]
-        assert (problem.kind, problem.where) == ("torn", f"{folder}/{path.name}")
-        assert not problem.harmless
-        with pytest.raises(LedgerError, match=rf"^ledger: [^\n]*{path.name} is torn or foreign: [^\n]*$"):
-            Ledger.open(ledger.uri).trajectories()
-
-    def test_a_segment_under_a_name_that_is_not_its_own(self, ledger):
-        commit_steps(ledger, "a", range(3))
-        commit_steps(ledger, "b", range(3))
-        first, second = stored(ledger, "segments")
-        first.write_bytes(second.read_bytes())
-        assert "its content is not what its name says" in ledger.verify()[0].what
-
-    def test_a_compacted_file_that_is_gone(self, ledger):
-        commit_steps(ledger, "a", range(3))
-        ledger.compact()
-        path = next(Path(ledger.uri, "compacted").glob("trajectories-*"))
-        path.unlink()
-        assert ("missing", f"compacted/{path.name}") in [(item.kind, item.where) for item in ledger.verify()]
-        (manifest,) = stored(ledger, "manifests")
-        with pytest.raises(LedgerError, match=rf"{path.name} is missing, though manifests/{manifest.name} names it"):
-            ledger.trials()
-        # The way out that the message tells.
-        record(ledger, "some", ["a"])
-        manifest.unlink()
-        assert kinds(ledger) == ["gap"]
-        ledger.drop("some")
-        assert ledger.verify() == []
-
-    def test_a_torn_manifest(self, ledger):
-        commit_steps(ledger, "a", range(3))
-        ledger.compact()
-        (path,) = stored(ledger, "manifests")
-        path.write_bytes(path.read_bytes()[:-5])
-        with pytest.raises(LedgerError, match=rf"^ledger: [^\n]*{path.name} is torn or foreign"):
-            Ledger.open(ledger.uri).verify()
-
-    def test_a_torn_sweep(self, ledger):
-        record(ledger, "some", [])
-        (path,) = stored(ledger, "sweeps")
-        path.write_text("{}")
-        assert self.only(ledger).kind == "torn"
-
-    def test_gaps_in_the_measured_steps(self, ledger):
-        measuring = Measuring(dense_until_steps=5)
-        steps = measuring.steps(100)
-        kept = np.delete(steps, [3, 17])
-        ledger.commit([trial_row("a", 100, measuring=measuring)], trajectory("a", kept))
-        assert self.only(ledger).what == "2 measured steps are missing, from 3 on"
-        commit_steps(ledger, "b", [0, 4, 9], measuring=None)  # a config that does not say when: nothing to compare
-        assert len(ledger.verify()) == 1
-
-    def test_a_horizon_that_was_raised_is_no_gap(self, ledger):
-        measuring = Measuring(dense_until_steps=5)
-        for horizon in (57, 100):
-            rows = trajectory("a", measuring.steps(horizon))
-            ledger.commit([trial_row("a", horizon, "finished", measuring=measuring)], rows)
-        assert ledger.verify() == []
-
-    def test_rows_that_end_before_their_trial_says(self, ledger):
-        ledger.commit([trial_row("a", 9)], trajectory("a", range(5)))
-        assert self.only(ledger).what == "its rows end at step 4, its trial row says 9"
-        ledger.commit([trial_row("b", 9)], {})
-        assert [item.what for item in ledger.verify()][1] == "its rows are not there, its trial row says 9"
-
-    def test_stray_files(self, ledger):
-        commit_steps(ledger, "a", range(3))
-        Path(ledger.uri, "segments", ".tmp-killed").write_bytes(b"half")
-        Path(ledger.uri, "segments", "notes.txt").write_text("hello")
-        problems = ledger.verify()
-        assert [(item.kind, item.where, item.harmless) for item in problems] == [
-            ("stray", "segments/.tmp-killed", True),
-            ("stray", "segments/notes.txt", True),
-        ]
 
 
 def test_sizes_add_up(ledger):
@@ -406,8 +306,8 @@ def test_sizes_add_up(ledger):
     assert (sizes["a"].checkpoint_bytes, sizes["b1"].checkpoint_bytes) == (0, 77)
 
 
-def test_values_survive_every_road(ledger, tmp_path):
-    """Commit, compact, merge, compact: to the bit, nulls and NaN too."""
+def test_values_are_equal_bit_for_bit_after_compaction_and_merge(ledger, tmp_path):
+    """Nulls and NaN too."""
     rows = trajectory("a", range(30)) | {"rare": [None, float("nan"), 0.95] * 10}
     ledger.commit([trial_row("a", 29)], rows)
     ledger.compact()
@@ -420,7 +320,7 @@ def test_values_survive_every_road(ledger, tmp_path):
     assert np.array(table["train_loss"]).tobytes() == value("a", COLUMNS[0], range(30)).tobytes()
 
 
-def test_what_a_trial_was_asked_for_is_kept_for_each_demand(tmp_path):
+def test_keeps_the_furthest_row_of_each_protocol(tmp_path):
     ledger, other = (Ledger.open(str(tmp_path / name), create=True) for name in ("ledger", "other"))
     far = trial_row("a", 9, "finished", config_json='{"class":"made.up","probes":[]}')
     near = trial_row("a", 3, "stopped", config_json='{"class":"made.up","probes":["norm"]}')

@@ -1,0 +1,196 @@
+"""Verification: read a whole ledger and report what is missing, damaged, contradictory or stray."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ledger.catalogue import SEGMENTS, SNAPSHOTS, SWEEPS, Catalogue, DamagedFileError, Listing, snapshot_name
+from pipeline.ledger.files import Entry, FileGoneError, LedgerError
+from pipeline.ledger.rows import Conflict, PlacedRow, merge_conflicts, segment_key, trial_slices
+from pipeline.ledger.strays import strays
+from pipeline.ledger.sweep_row import SweepRow
+from trainables.engine.config import ConfigError, from_json
+from trainables.engine.trial import Measuring
+from trainables.runtime.rows import TrialRow, TrialState
+
+_ATTEMPTS = 5
+
+
+class ProblemKind(StrEnum):
+    """What is wrong with a ledger."""
+
+    MISSING = "missing"
+    """A file, a row or a snapshot that should exist does not."""
+    DAMAGED = "damaged"
+    """A file cannot be read."""
+    CONFLICT = "conflict"
+    """Different values were committed for one step of a trial."""
+    GAP = "gap"
+    """A trial lacks rows that its own row promises."""
+    STRAY = "stray"
+    """A file that a killed process left behind, or that is not the ledger's; no row is affected."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    kind: ProblemKind
+    where: str
+    what: str
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no row is affected."""
+        return self.kind == ProblemKind.STRAY
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}: {self.what}"
+
+
+def verify(catalogue: Catalogue, sweeps: Callable[[], list[SweepRow]]) -> list[Problem]:
+    """Read every row and report everything that is wrong.
+
+    :raises LedgerError: when the ledger cannot be listed.
+    """
+    for _ in range(_ATTEMPTS):
+        with suppress(FileGoneError):
+            return _Checks(catalogue).run(sweeps)
+    raise LedgerError(f"ledger: other processes keep rewriting {catalogue.files.shown}; try again later")
+
+
+class _Checks:
+    """One pass over a ledger."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._problems: list[Problem] = []
+
+    def run(self, sweeps: Callable[[], list[SweepRow]]) -> list[Problem]:
+        listing = self._catalogue.listing(require_all=False)
+        for path in listing.missing:
+            self._report(ProblemKind.MISSING, path, "a manifest names this file; restore it from a copy")
+        readable = replace(
+            listing,
+            segments=tuple(filter(self._check_file, listing.segments)),
+            trajectories=tuple(filter(self._check_file, listing.trajectories)),
+            trials=tuple(filter(self._check_file, listing.trials)),
+        )
+        latest = self._catalogue.latest_rows(readable)
+        merged = self._catalogue.read(readable)
+        self._check_conflicts(readable, merged.conflicts)
+        self._check_steps(latest, merged.table)
+        self._check_sweeps(sweeps, latest)
+        self._check_strays(listing, latest)
+        return self._problems
+
+    def _report(self, kind: ProblemKind, where: str, what: str) -> None:
+        self._problems.append(Problem(kind, where, what))
+
+    def _check_file(self, entry: Entry) -> bool:
+        """Return whether every page of a file is intact, and a segment's content is what its name says."""
+        try:
+            rows = self._catalogue.rows_of(entry) if not entry.name.startswith("trajectories-") else ()
+            if entry.name.startswith("trials-"):
+                return True
+            table = self._catalogue.table_of(entry)
+            if entry.path.startswith(f"{SEGMENTS}/"):
+                key = segment_key([placed.row for placed in rows], table.drop_columns(["segment"]))
+                if not entry.name.startswith(key):
+                    what = f"its content does not match its name (expected {key})"
+                    self._report(ProblemKind.DAMAGED, entry.path, what)
+                    return False
+        except FileGoneError:
+            raise
+        except LedgerError as error:
+            reason = error.reason if isinstance(error, DamagedFileError) else str(error)
+            what = f"{reason}; restore it from a copy, or delete it and verify again"
+            self._report(ProblemKind.DAMAGED, entry.path, what)
+            return False
+        return True
+
+    def _check_conflicts(self, listing: Listing, conflicts: Sequence[Conflict]) -> None:
+        recorded = [conflict for manifest in listing.manifests.values() for conflict in manifest.conflicts]
+        for conflict in merge_conflicts([*recorded, *conflicts]):
+            columns = ", ".join(conflict.columns)
+            self._report(
+                ProblemKind.CONFLICT,
+                f"trial {conflict.trial_id}",
+                f"different values for {conflict.rows} steps from step {conflict.first_step} on, in {columns}; "
+                "readers get the first in the order of segment keys",
+            )
+
+    def _check_steps(self, latest: dict[str, PlacedRow], table: pa.Table) -> None:
+        """Compare rows and snapshots with each trial's own row: its last step, and when it measures."""
+        all_steps = table["step"].to_numpy()
+        steps_of = {trial_id: all_steps[rows] for trial_id, rows in trial_slices(table).items()}
+        snapshots: dict[str, set[int]] = {}
+        for entry in self._catalogue.files.entries(SNAPSHOTS, recursive=True):
+            trial_id, step = snapshot_name(entry)
+            snapshots.setdefault(trial_id, set()).add(step)
+        for trial_id in sorted(latest.keys() | steps_of.keys()):
+            steps = steps_of.get(trial_id, np.array([], np.int64))
+            if trial_id not in latest:
+                self._report(ProblemKind.MISSING, f"trial {trial_id}", f"{len(steps)} rows, but no trial row")
+                continue
+            row = latest[trial_id].row
+            if row.state == TrialState.FAILED and not len(steps):
+                continue  # it failed before its first measurement
+            if not len(steps) or steps[-1] != row.last_step:
+                rows = f"its rows end at step {steps[-1]}" if len(steps) else "it has no rows"
+                self._report(ProblemKind.GAP, f"trial {trial_id}", f"{rows}, but its trial row says {row.last_step}")
+                continue
+            expected = _measured_steps(row.config_json, row.last_step)
+            gaps = np.setdiff1d(expected, steps)
+            if len(gaps):
+                what = f"{len(gaps)} measured steps are missing, from {gaps[0]} on"
+                self._report(ProblemKind.GAP, f"trial {trial_id}", what)
+            lost = sorted(_snapshot_steps(row, expected) - snapshots.get(trial_id, set()))
+            if lost:
+                what = f"{len(lost)} snapshots, from step {lost[0]} on"
+                self._report(ProblemKind.MISSING, f"trial {trial_id}", what)
+
+    def _check_sweeps(self, sweeps: Callable[[], list[SweepRow]], latest: dict[str, PlacedRow]) -> None:
+        try:
+            rows = sweeps()
+        except LedgerError as error:
+            self._report(ProblemKind.DAMAGED, SWEEPS, str(error))
+            return
+        for sweep in rows:
+            missing = [trial_id for trial_id in sweep.trial_ids if trial_id not in latest]
+            if missing:
+                some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+                what = f"{len(missing)} of its {len(sweep.trial_ids)} trials have no row: {some}"
+                self._report(ProblemKind.MISSING, f"sweep {sweep.name}", what)
+
+    def _check_strays(self, listing: Listing, latest: dict[str, PlacedRow]) -> None:
+        for entry in listing.leftover:
+            self._report(ProblemKind.STRAY, entry.path, "superseded; compact deletes it")
+        for entry in listing.unknown:
+            self._report(ProblemKind.STRAY, entry.path, "not a file of the ledger")
+        for entry, what in strays(self._catalogue, listing, latest):
+            self._report(ProblemKind.STRAY, entry.path, f"{what}; compact deletes it when it is an hour old")
+
+
+def _measured_steps(config_json: str, last_step: int) -> np.ndarray:
+    """Return the steps at which a trial is measured; none for a config that does not say."""
+    try:
+        schedule = from_json(json.loads(config_json)["measuring"])
+    except (ConfigError, ValueError, TypeError, KeyError):
+        schedule = None
+    return schedule.steps(last_step) if isinstance(schedule, Measuring) else np.array([], np.int64)
+
+
+def _snapshot_steps(row: TrialRow, measured: np.ndarray) -> set[int]:
+    """Return the steps at which a trial's weights are kept: every n-th measurement, and its end."""
+    every = json.loads(row.config_json).get("snapshots_every") if len(measured) else None
+    if not every:
+        return set()
+    return set(measured[::every].tolist()) | (
+        {row.last_step} if row.state in (TrialState.FINISHED, TrialState.STOPPED) else set()
+    )
