@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from pipeline.plan import Plan, make_plan
-from pipeline.plan.planning import describe, duration, starting_step, summary
+from pipeline.plan.coverage import starting_step
+from pipeline.plan.planning import describe, duration, summary
 from pipeline.spec import Arm, Objective, PlannedTrial, SweepSpec
 from pipeline.spec.space_file import LoadedSpace
 from trainables.data.mnist import MNISTSubset
 from trainables.engine.config import canonical_json
+from trainables.engine.events import ACCURACY_EVENTS, rises_to
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.models import MLP
 from trainables.engine.probes import STANDARD
@@ -65,6 +67,7 @@ def plan(
 
 LONGER = TRIAL.replace(horizon_steps=2000)
 WATCHING = TRIAL.replace(stopping=Stopping(on_success=False))
+MORE = TRIAL.replace(events=(*ACCURACY_EVENTS, rises_to("sc_any_fraction", 0.5, name="t_collapse")))
 FINER = TRIAL.replace(measuring=Measuring(ratio=1.02))
 DENSER = TRIAL.replace(measuring=Measuring(dense_until_steps=100))
 FEWER_PROBES = TRIAL.replace(probes=STANDARD[:1])
@@ -90,6 +93,10 @@ COVERAGE = {
         None,
         None,
     ),
+    "success, another event waited for": (MORE, row(TRIAL, "stopped", 400, stop_reason="success"), 400, 400),
+    "success, another event, checkpoint lost": (MORE, row(TRIAL, "stopped", 400, stop_reason="success"), None, 0),
+    "success of more than is waited for": (TRIAL, row(MORE, "stopped", 400, stop_reason="success"), 400, None),
+    "finished, another event": (MORE, row(TRIAL, "finished", 1000), 1000, None),
     "watched before, now success would do": (TRIAL, row(WATCHING, "finished", 1000), 1000, None),
     "diverged, horizon raised": (LONGER, row(TRIAL, "stopped", 30, stop_reason="diverged"), None, None),
     "diverged, watched": (WATCHING, row(TRIAL, "stopped", 30, stop_reason="diverged"), None, None),
