@@ -17,11 +17,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/fraction_vs_dtype.py
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import AdamW, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy
 
 SWEEP = SweepSpec(
     base=GrokkingTrial(

@@ -10,11 +10,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/quick.py
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, ModularAddition
 
 SWEEP = SweepSpec(
     base=GrokkingTrial(

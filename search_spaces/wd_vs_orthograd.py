@@ -19,13 +19,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/wd_vs_orthograd.py
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, ModularAddition, OrthogonalGradient, SoftmaxCrossEntropy
 
 SWEEP = SweepSpec(
     base=GrokkingTrial(

@@ -1,4 +1,4 @@
-"""What users import: every trial kind and component by its class name, and what they are put together with.
+"""What users import: every trial kind and component by its class name, and the few other names a space needs.
 
 ``from trainables import MLP, AdamW, GrokkingTrial, ModularAddition``
 """
@@ -6,7 +6,7 @@
 import importlib
 from typing import Any
 
-from trainables.engine.names import import_house
+from trainables.engine.names import find, import_house
 
 _OTHERS = {
     "ACCURACY_EVENTS": "trainables.engine.events",
@@ -15,15 +15,15 @@ _OTHERS = {
     "falls_to": "trainables.engine.events",
     "rises_to": "trainables.engine.events",
 }
-"""Public names that are not components, by their modules."""
+"""The modules of the public names that are not components."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _OTHERS:
         return getattr(importlib.import_module(_OTHERS[name]), name)
-    # Lazily: the engine takes torch along.  Names in lower case are submodules.
-    if name[:1].isupper() and name in (components := import_house()):
-        return components[name]
+    # Lazily, because the engine imports torch.  Names in lower case are submodules.
+    if name[:1].isupper() and (component := find(name)):
+        return component
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,12 +15,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_d1_mlp.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.penalties import L1
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import L1, MLP, AdamW, GrokkingTrial, ModularAddition
 
 AXES = {"penalty.strength": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]}
 

@@ -16,13 +16,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_d1_transformer.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.encodings import Tokens
-from trainables.engine.optimizers import AdamW
-from trainables.engine.penalties import L1
-from trainables.engine.tasks import ModularAddition
-from trainables.engine.transformer import Transformer
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import L1, AdamW, GrokkingTrial, ModularAddition, Tokens, Transformer
 
 SWEEP = {
     "full": SweepSpec(

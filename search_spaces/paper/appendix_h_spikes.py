@@ -18,14 +18,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_h_spikes.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import Adam
-from trainables.engine.probes import STANDARD
-from trainables.engine.spikes import LossSpikes
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, STANDARD, Adam, GrokkingTrial, LossSpikes, ModularAddition, SoftmaxCrossEntropy
 
 ARMS = [
     Arm(name="float32"),

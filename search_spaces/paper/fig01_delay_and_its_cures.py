@@ -23,14 +23,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig01_delay_and_its_cures.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    MLP,
+    AdamW,
+    GrokkingTrial,
+    ModularAddition,
+    OrthogonalGradient,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+    Stopping,
+)
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4),

@@ -28,12 +28,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig02_fraction_vs_dtype.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4),

@@ -26,15 +26,21 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig04_stablemax_tasks.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.encodings import Binary, OneHot, Scalar
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition, ModularMultiplication
-from trainables.engine.tasks_parity import SparseParity
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    MLP,
+    AdamW,
+    Binary,
+    GrokkingTrial,
+    ModularAddition,
+    ModularMultiplication,
+    OneHot,
+    Scalar,
+    SoftmaxCrossEntropy,
+    SparseParity,
+    StableMaxCrossEntropy,
+    Stopping,
+)
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4),

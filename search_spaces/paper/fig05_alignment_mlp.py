@@ -17,14 +17,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig05_alignment_mlp.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.probes import STANDARD
-from trainables.engine.probes_tensors import TensorAlignment
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, STANDARD, AdamW, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy, TensorAlignment
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4),

@@ -16,15 +16,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig05_alignment_transformer.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.encodings import Tokens
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.optimizers import AdamW
-from trainables.engine.probes import STANDARD
-from trainables.engine.probes_tensors import TensorAlignment
-from trainables.engine.tasks import ModularAddition
-from trainables.engine.transformer import Transformer
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    STANDARD,
+    AdamW,
+    GrokkingTrial,
+    ModularAddition,
+    SoftmaxCrossEntropy,
+    TensorAlignment,
+    Tokens,
+    Transformer,
+)
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4, inputs=Tokens()),

@@ -22,14 +22,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig06a_orthograd_transformer.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.encodings import Tokens
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition, ModularSubtraction
-from trainables.engine.transformer import Transformer
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    AdamW,
+    GrokkingTrial,
+    ModularAddition,
+    ModularSubtraction,
+    OrthogonalGradient,
+    SoftmaxCrossEntropy,
+    Tokens,
+    Transformer,
+)
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4, inputs=Tokens()),

@@ -18,13 +18,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig06b_orthograd_mlp.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD, AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    MLP,
+    SGD,
+    AdamW,
+    GrokkingTrial,
+    ModularAddition,
+    OrthogonalGradient,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+)
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=113, train_fraction=0.4),

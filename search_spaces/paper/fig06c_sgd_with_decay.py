@@ -18,13 +18,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig06c_sgd_with_decay.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import MLP, SGD, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy, Stopping
 
 SWEEP = {
     "full": SweepSpec(

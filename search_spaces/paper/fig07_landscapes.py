@@ -23,14 +23,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig07_landscapes.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    MLP,
+    SGD,
+    GrokkingTrial,
+    ModularAddition,
+    OrthogonalGradient,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+    Stopping,
+)
 
 SGD_ARM = Arm(name="SGD")
 TRIAL = {

@@ -23,13 +23,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig08_zeroed_true_class.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.interventions import ZeroTrueClassGradient
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy, ZeroTrueClassGradient
 
 SWEEP = {
     "full": SweepSpec(

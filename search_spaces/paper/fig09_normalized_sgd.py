@@ -19,12 +19,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig09_normalized_sgd.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import NormalizedSGD
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import MLP, GrokkingTrial, ModularAddition, NormalizedSGD, SoftmaxCrossEntropy
 
 DTYPES = ["float16", "float32", "float64"]
 

@@ -19,14 +19,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig10_absorbed_updates.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD
-from trainables.engine.probes import LossAndAccuracy, Norms
-from trainables.engine.probes_tensors import UpdateFractions
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import (
+    MLP,
+    SGD,
+    GrokkingTrial,
+    LossAndAccuracy,
+    ModularAddition,
+    Norms,
+    SoftmaxCrossEntropy,
+    UpdateFractions,
+)
 
 TRIAL = {
     "loss": SoftmaxCrossEntropy(dtype="float32"),

@@ -21,16 +21,20 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig11_losses.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy, TaylorSoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.penalties import LogitNorm
-from trainables.engine.probes import STANDARD
-from trainables.engine.spectra import FourierSpectrum
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import (
+    MLP,
+    STANDARD,
+    AdamW,
+    FourierSpectrum,
+    GrokkingTrial,
+    LogitNorm,
+    ModularAddition,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+    Stopping,
+    TaylorSoftmaxCrossEntropy,
+)
 
 TRIAL = {
     "stopping": Stopping(on_success=False),

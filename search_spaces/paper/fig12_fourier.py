@@ -19,15 +19,17 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig12_fourier.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.engine.losses import StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.probes import STANDARD
-from trainables.engine.spectra import FourierSpectrum
-from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import (
+    MLP,
+    STANDARD,
+    AdamW,
+    FourierSpectrum,
+    GrokkingTrial,
+    ModularAddition,
+    StableMaxCrossEntropy,
+    Stopping,
+)
 
 TRIAL = {
     "loss": StableMaxCrossEntropy(dtype="float64"),

@@ -28,12 +28,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig13_alpha.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import MeanSquaredError, SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import SGD
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, SGD, GrokkingTrial, MeanSquaredError, ModularAddition, SoftmaxCrossEntropy
 
 SHALLOW = {"model": MLP(hidden=(200,)), "loss": MeanSquaredError()}
 DEEP = {"model": MLP(hidden=(200, 200)), "loss": MeanSquaredError()}

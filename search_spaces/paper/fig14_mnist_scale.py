@@ -19,12 +19,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig14_mnist_scale.py --size laptop
 """
 
-from pipeline.spec import SweepSpec
-from trainables.data.mnist import MNISTSubset
-from trainables.engine.losses import SoftmaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.grokking import GrokkingTrial
+from pipeline import SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, MNISTSubset, SoftmaxCrossEntropy
 
 TRIAL = {
     "model": MLP(hidden=(200, 200), bias=False, init_scale=100.0),

@@ -25,12 +25,8 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig16_alternatives.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
+from pipeline import Arm, SweepSpec
+from trainables import MLP, AdamW, GrokkingTrial, ModularAddition, SoftmaxCrossEntropy, StableMaxCrossEntropy
 
 ARMS = [
     Arm(name="softmax"),

@@ -23,18 +23,21 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/table1_cifar10.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.baselines.augmentation import RandomCropFlip
-from trainables.baselines.images import CIFAR10
-from trainables.baselines.resnet import ResNet18
-from trainables.baselines.vision import VisionTrial
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.optimizers import SGD
-from trainables.engine.probes import STANDARD
-from trainables.engine.probes_scale import LogitScale
-from trainables.engine.schedules import StepDecay
-from trainables.engine.trial import EverySteps
+from pipeline import Arm, SweepSpec
+from trainables import (
+    CIFAR10,
+    SGD,
+    STANDARD,
+    EverySteps,
+    LogitScale,
+    OrthogonalGradient,
+    RandomCropFlip,
+    ResNet18,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+    StepDecay,
+    VisionTrial,
+)
 
 TRIAL = {
     "model": ResNet18(stem="imagenet"),

@@ -24,18 +24,25 @@ Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/table1_wikitext103.py --size laptop
 """
 
-from pipeline.spec import Arm, SweepSpec
-from trainables.baselines.gpt2 import GPT2
-from trainables.baselines.language import LanguageTrial
-from trainables.baselines.text import WikiText2, WikiText103
-from trainables.data.tokenizers import GPT2BPE, TrainedBPE
-from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.optimizers import AdamW
-from trainables.engine.probes import STANDARD
-from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
-from trainables.engine.schedules import Cosine
-from trainables.engine.trial import EverySteps
+from pipeline import Arm, SweepSpec
+from trainables import (
+    GPT2,
+    GPT2BPE,
+    STANDARD,
+    AdamW,
+    Cosine,
+    EverySteps,
+    LanguageTrial,
+    LogitScale,
+    OrthogonalGradient,
+    Perplexity,
+    SoftmaxCrossEntropy,
+    StableMaxCrossEntropy,
+    TopAccuracy,
+    TrainedBPE,
+    WikiText2,
+    WikiText103,
+)
 
 TRIAL = {
     "batch_size": 16,
