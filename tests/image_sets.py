@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from trainables.baselines.images import HeldImages
+from trainables.baselines.images import InMemoryImages
 from trainables.data.sets import Images
 
 
@@ -22,7 +22,7 @@ def random_images(rows: int, *shape: int, classes: int = 4, seed: int = 0) -> Im
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patches(HeldImages):
+class Patches(InMemoryImages):
     """90 rows to train on and 30 to test on, of 16×16 pixels and four classes."""
 
     classes: ClassVar[int] = 4

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.small_batches import CLASSES, SmallTrial
 from trainables.baselines.cohort import BatchCohort
 from trainables.engine.config import option
-from trainables.engine.randomness import WEIGHTS_STREAM, torch_chance
+from trainables.engine.randomness import WEIGHTS_STREAM, torch_seeded
 
 
 class ToFloat64(nn.Module):
@@ -50,7 +50,7 @@ class ParallelTrial(SmallTrial):
 
     def network(self) -> nn.Module:
         if self.convolved:
-            with torch_chance(self.seeds.init, WEIGHTS_STREAM):
+            with torch_seeded(self.seeds.init, WEIGHTS_STREAM):
                 convolution = [nn.Unflatten(1, (2, 3)), nn.Conv1d(2, 4, 1), nn.BatchNorm1d(4)]
                 return nn.Sequential(
                     ToFloat64(), *convolution, nn.Flatten(), nn.ReLU(), nn.Linear(12, CLASSES)

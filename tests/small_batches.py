@@ -9,7 +9,7 @@ from torch import nn
 from trainables.baselines.batches import Batch, BatchOrder
 from trainables.baselines.trial import BatchTrial
 from trainables.engine.config import digest, option
-from trainables.engine.randomness import AUGMENTATION_STREAM, WEIGHTS_STREAM, random_bits, signed_uniform, torch_chance
+from trainables.engine.randomness import AUGMENTATION_STREAM, WEIGHTS_STREAM, random_bits, signed_uniform, torch_seeded
 
 ROWS, TEST_ROWS, FEATURES, CLASSES = 50, 21, 6, 3
 
@@ -46,7 +46,7 @@ class SmallTrial(BatchTrial):
     norm: bool = option(False)
 
     def network(self) -> nn.Module:
-        with torch_chance(self.seeds.init, WEIGHTS_STREAM):
+        with torch_seeded(self.seeds.init, WEIGHTS_STREAM):
             norm = [nn.BatchNorm1d(12)] if self.norm else []
             return nn.Sequential(
                 nn.Linear(FEATURES, 12), *norm, nn.ReLU(), nn.Dropout(self.dropout), nn.Linear(12, CLASSES)

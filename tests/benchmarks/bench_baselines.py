@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from trainables.baselines.gpt2 import GPT2
-from trainables.baselines.images import HeldImages
+from trainables.baselines.images import InMemoryImages
 from trainables.baselines.language import LanguageTrial
 from trainables.baselines.resnet import ResNet18
 from trainables.baselines.text import TextSet
@@ -44,7 +44,7 @@ ROWS, TEST_ROWS, TOKENS, VOCABULARY = 4096, 64, 500_000, 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseImages(HeldImages):
+class NoiseImages(InMemoryImages):
     """Random pixels in CIFAR's size."""
 
     classes: int = 10  # type: ignore[misc]
@@ -96,7 +96,7 @@ class Setup:
 
     def network(self, trial: BatchTrial) -> nn.Module:
         """The network that the trial has, for the plain loop."""
-        network = trial.placed(trial.network(), torch.device(self.device))
+        network = trial.to_device(trial.network(), torch.device(self.device))
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
     def wait(self) -> None:

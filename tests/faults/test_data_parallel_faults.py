@@ -43,7 +43,7 @@ def test_no_memory_in_one_process_is_less_at_a_time_in_all():
         for cohort in (alone, together):
             cohort.advance(6)
         assert together.notes() == [
-            "out of memory with 16 rows at a time: goes on with 8, accumulated to the same batch of 16"
+            "out of memory with 16 rows at a time: continuing with 8, accumulated to the same batch of 16"
         ]
         one, two = alone.state_dict(0), together.state_dict(0)
     assert two["micro_batch_size"] == 8

@@ -17,7 +17,7 @@ def test_the_update_that_a_measurement_foresees_is_the_one_that_is_made(name):
     cohort = built(trial)
     for _ in range(20):
         cohort.measure()
-        foreseen = cohort._updates.predicted(cohort._directions(cohort._gradients()))
+        foreseen = cohort._updates.predict(cohort._directions(cohort._gradients()))
         before = cohort.snapshot(0)
         cohort.advance(1)
         for key, value in cohort.snapshot(0).items():

@@ -176,9 +176,9 @@ def test_who_has_which_rows():
     for rows in range(1, 9):
         groups = [Group(rank, 4) for rank in range(4)]
         shares = [group.share(10, 10 + rows) for group in groups]
-        own = [list(range(*share)) for share, group in zip(shares, groups, strict=True) if group.counts]
+        own = [list(range(*share)) for share, group in zip(shares, groups, strict=True) if group.has_rows]
         assert list(itertools.chain(*own)) == list(range(10, 10 + rows))
-        assert all(share == (10, 11) for share, group in zip(shares, groups, strict=True) if not group.counts)
+        assert all(share == (10, 11) for share, group in zip(shares, groups, strict=True) if not group.has_rows)
         assert {group.rows for group in groups} == {groups[0].rows}
 
 

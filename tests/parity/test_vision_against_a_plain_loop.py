@@ -31,8 +31,8 @@ def plain_loop(trial: VisionTrial) -> nn.Module:
         for place, row in enumerate(numbers):
             image = functional.to_pil_image(train.pixels[row])
             if isinstance(trial.augmentation, RandomCropFlip):
-                chance = trial.augmentation.chance(trial.seeds.order, step, len(numbers))
-                top, left, flipped = trial.augmentation.drawn(chance)
+                chance = trial.augmentation.random_words(trial.seeds.order, step, len(numbers))
+                top, left, flipped = trial.augmentation.draw(chance)
                 image = functional.crop(functional.pad(image, 4), int(top[place]), int(left[place]), 16, 16)
                 image = functional.hflip(image) if flipped[place] else image
             images.append(normalise(functional.to_tensor(image)))

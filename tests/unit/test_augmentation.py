@@ -21,10 +21,10 @@ def test_crop_and_flip_are_torchvisions_at_the_same_offsets(channels, padding):
     judge = torchvision().transforms.functional
     augmentation = RandomCropFlip(padding=padding)
     images = torch.from_numpy(pixels(40, 9, 7, channels))
-    chance = augmentation.chance(seed=3, step=5, rows=40)
+    chance = augmentation.random_words(seed=3, step=5, rows=40)
     found = augmentation.apply(images, chance)
     assert found.dtype == torch.uint8
-    top, left, flipped = augmentation.drawn(chance)
+    top, left, flipped = augmentation.draw(chance)
     assert 0 < flipped.sum() < 40
     for row in range(40):
         image = judge.pad(images[row].permute(2, 0, 1), padding)
@@ -34,30 +34,30 @@ def test_crop_and_flip_are_torchvisions_at_the_same_offsets(channels, padding):
 
 
 def test_offsets_are_uniform_and_independent():
-    top, left, flipped = RandomCropFlip().drawn(RandomCropFlip().chance(seed=1, step=0, rows=20_000))
+    top, left, flipped = RandomCropFlip().draw(RandomCropFlip().random_words(seed=1, step=0, rows=20_000))
     counts = np.zeros((9, 9, 2))
     np.add.at(counts, (top, left, flipped.astype(int)), 1)
     assert stats.chisquare(counts.ravel()).pvalue > 0.001
-    assert RandomCropFlip(flip=0.2).drawn(RandomCropFlip().chance(1, 0, 20_000))[2].mean() == pytest.approx(
+    assert RandomCropFlip(flip=0.2).draw(RandomCropFlip().random_words(1, 0, 20_000))[2].mean() == pytest.approx(
         0.2, abs=0.01
     )
 
 
 def test_any_slicing_of_a_batch_gives_the_same_rows():
     augmentation, images = RandomCropFlip(), torch.from_numpy(pixels(16, 8, 8, 3))
-    chance = augmentation.chance(seed=0, step=2, rows=16)
+    chance = augmentation.random_words(seed=0, step=2, rows=16)
     whole = augmentation.apply(images, chance)
     parts = [augmentation.apply(images[low:high], chance[low:high]) for low, high in ((0, 5), (5, 6), (6, 16))]
     assert torch.equal(torch.cat(parts), whole)
     for seed, step in ((0, 3), (1, 2)):
-        assert not torch.equal(augmentation.apply(images, augmentation.chance(seed, step, 16)), whole)
+        assert not torch.equal(augmentation.apply(images, augmentation.random_words(seed, step, 16)), whole)
 
 
 def test_without_augmentation_images_are_as_they_were():
     images = torch.from_numpy(pixels(4, 5, 5, 3))
-    assert NoAugmentation().apply(images, NoAugmentation().chance(0, 0, 4)) is images
+    assert NoAugmentation().apply(images, NoAugmentation().random_words(0, 0, 4)) is images
     still = RandomCropFlip(padding=0, flip=0.0)
-    assert torch.equal(still.apply(images, still.chance(0, 0, 4)), images)
+    assert torch.equal(still.apply(images, still.random_words(0, 0, 4)), images)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (33, 33)])
@@ -65,7 +65,7 @@ def test_a_resized_crop_is_torchvisions_of_the_same_box(height, width):
     judge = torchvision().transforms.functional
     augmentation = RandomResizedCropFlip(size=24, flip=0.0)
     image = Image.fromarray(pixels(height, width, 3))
-    for words in augmentation.chance(seed=0, step=0, rows=20):
+    for words in augmentation.random_words(seed=0, step=0, rows=20):
         left, top, across, down = augmentation.box(width, height, words)
         expected = judge.resized_crop(image, top, left, down, across, [24, 24])
         assert np.array_equal(np.asarray(augmentation.train(image, words)), np.asarray(expected))
@@ -75,7 +75,7 @@ def test_a_resized_crop_is_torchvisions_of_the_same_box(height, width):
 
 def test_boxes_are_distributed_as_torchvisions():
     augmentation = RandomResizedCropFlip()
-    chance = augmentation.chance(seed=0, step=0, rows=3000)
+    chance = augmentation.random_words(seed=0, step=0, rows=3000)
     ours = np.array([augmentation.box(90, 60, words) for words in chance])
     judge, image = torchvision().transforms.RandomResizedCrop, torch.zeros(3, 60, 90)
     with torch.random.fork_rng([]):
@@ -89,7 +89,7 @@ def test_boxes_are_distributed_as_torchvisions():
 @pytest.mark.parametrize(("width", "height"), [(200, 10), (10, 200)])
 def test_where_no_shape_fits_the_crop_is_torchvisions_central_one(width, height):
     augmentation = RandomResizedCropFlip(scale=(1.0, 1.0))
-    left, top, across, down = augmentation.box(width, height, augmentation.chance(0, 0, 1)[0])
+    left, top, across, down = augmentation.box(width, height, augmentation.random_words(0, 0, 1)[0])
     judge = torchvision().transforms.RandomResizedCrop
     expected = judge.get_params(torch.zeros(3, height, width), [1.0, 1.0], [3 / 4, 4 / 3])
     assert (top, left, down, across) == tuple(expected)
@@ -101,7 +101,7 @@ def test_an_evaluated_image_is_torchvisions_resize_and_central_crop(height, widt
     transforms = torchvision().transforms
     image = Image.fromarray(pixels(height, width, 3))
     judge = transforms.Compose([transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)])
-    found = RandomResizedCropFlip(size=size).evaluated(image)
+    found = RandomResizedCropFlip(size=size).evaluate(image)
     assert np.array_equal(np.asarray(found), np.asarray(judge(image)))
 
 

@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_accumulated_to_the_same_batch_and_told():
     assert_equal(cohort.state_dict(0), asked.state_dict(0))
     assert cohort._forward.seen[:3] == [16, 8, 4]
     assert cohort.notes() == [
-        f"out of memory with {size} rows at a time: goes on with {size // 2}, accumulated to the same batch of 16"
+        f"out of memory with {size} rows at a time: continuing with {size // 2}, accumulated to the same batch of 16"
         for size in (16, 8)
     ]
     assert cohort.notes() == []
@@ -267,9 +267,9 @@ def test_the_schedule_is_that_of_the_step():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"optimizer = NormalizedSGD: must be one of Adam, AdamW, SGD"):
         small(optimizer=NormalizedSGD())
-    with pytest.raises(ConfigError, match=r"LossSpikes: looks at every full-batch step"):
+    with pytest.raises(ConfigError, match=r"LossSpikes: reads every full-batch step"):
         small(probes=(*STANDARD, LossSpikes()))
-    with pytest.raises(ConfigError, match=r"a cohort of 2 mini-batch trials: must be of one"):
+    with pytest.raises(ConfigError, match=r"a cohort of 2 mini-batch trials: must have one"):
         SmallTrial.build([small(), small()], "cpu")
     with pytest.raises(ConfigError, match=f"must be at most {ROWS}"):
         built(small(batch_size=ROWS + 1))

@@ -72,7 +72,7 @@ def test_a_checkpoint_loads_in_any_packing():
     regrouped.advance(20)
     torch.testing.assert_close(weights(regrouped, 0), weights(together, 2), rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(weights(regrouped, 1), weights(together, 0), rtol=1e-8, atol=1e-10)
-    with pytest.raises(ValueError, match="one a member, one step"):
+    with pytest.raises(ValueError, match=r"must be one for each of \d+ members, all at one step"):
         regrouped.load_state_dict([together.state_dict(0), regrouped.state_dict(0)][:1])
 
 

@@ -102,7 +102,10 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
         (lambda: MLP(hidden=(0,)), r"MLP.hidden = \(0,\): must be at least 1"),
         (lambda: MLP(dtype="float8"), r"MLP.dtype = 'float8': must be one of 'float32', 'float64'"),
         (lambda: SoftmaxCrossEntropy(dtype="half"), r"SoftmaxCrossEntropy.dtype = 'half': must be one of 'float16'"),
-        (lambda: ModularAddition(p=5, train_fraction=0.01), r"ModularAddition.train_fraction = 0.01: leaves no row"),
+        (
+            lambda: ModularAddition(p=5, train_fraction=0.01),
+            r"ModularAddition.train_fraction = 0.01: leaves no training or no test row",
+        ),
         (lambda: TRIAL.replace(horizon_steps=1.5), r"GrokkingTrial.horizon_steps = 1.5: must be a whole number"),
         (lambda: TRIAL.replace(task="add"), r"GrokkingTrial.task = 'add': must be a Task"),
         (lambda: Measuring(ratio=1.5), r"Measuring.ratio = 1.5: must be at most 1.05"),

@@ -8,7 +8,7 @@ from torch import nn
 
 from trainables.baselines.gpt2 import GPT2, GPT2Network
 from trainables.engine.config import ConfigError
-from trainables.engine.randomness import DROPOUT_STREAM, torch_chance
+from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
 
 SMALL = GPT2(layers=2, heads=2, width=16)
 VOCABULARY, BLOCK = 31, 12
@@ -79,7 +79,7 @@ def test_activation_checkpointing_gives_the_same_bits_with_dropout(attention):
             sizes.append(tensor.numel())
             return tensor
 
-        with torch_chance(0, DROPOUT_STREAM, 5):
+        with torch_seeded(0, DROPOUT_STREAM, 5):
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 logits = network(tokens())
             logits.square().mean().backward()
@@ -94,7 +94,7 @@ def test_dropout_is_that_of_torchs_generator_and_off_in_evaluation(attention):
     network = SMALL.replace(attention=attention, dropout=0.3).network(VOCABULARY, BLOCK, seed=0)
 
     def trained(step: int) -> torch.Tensor:
-        with torch_chance(0, DROPOUT_STREAM, step):
+        with torch_seeded(0, DROPOUT_STREAM, step):
             return network.train()(tokens())
 
     assert torch.equal(trained(1), trained(1))

@@ -77,13 +77,13 @@ def test_rows_are_torchvisions_crops_of_the_chosen_files(streams):
     stream, augmentation = streams(train=files), RandomResizedCropFlip(size=SIZE)
     judge, numbers = torchvision().transforms.functional, stream.order.numbers(6)
     batch = stream.train(6, 0, 16)
-    chance = augmentation.chance(0, 6, 16)
+    chance = augmentation.random_words(0, 6, 16)
     normalise = torchvision().transforms.Normalize(IMAGENET_NORMALISATION.mean, IMAGENET_NORMALISATION.std)
     for place, row in enumerate(numbers):
         image = augmentation.train(Image.fromarray(files.pixels[row]), chance[place])
         assert torch.equal(batch.inputs[place], normalise(judge.to_tensor(image)))
         assert batch.labels[place] == files.labels[row]
-    evaluated = [augmentation.evaluated(Image.fromarray(pixels)) for pixels in files.pixels]
+    evaluated = [augmentation.evaluate(Image.fromarray(pixels)) for pixels in files.pixels]
     expected = {normalise(judge.to_tensor(image)).numpy().tobytes() for image in evaluated}
     found = [image.contiguous().numpy().tobytes() for batch in stream.measured("train", 9, 4) for image in batch.inputs]
     assert len(set(found)) == 9

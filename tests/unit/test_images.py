@@ -40,7 +40,7 @@ def test_inputs_are_torchvisions_of_the_same_rows_and_offsets():
     found, transforms = held(), torchvision().transforms
     normalise = transforms.Normalize(CIFAR10.normalisation.mean, CIFAR10.normalisation.std)
     batch, train = found.train(4, 0, 32), random_images(90, 16, 16, 3, seed=1)
-    top, left, flipped = RandomCropFlip().drawn(RandomCropFlip().chance(0, 4, 32))
+    top, left, flipped = RandomCropFlip().draw(RandomCropFlip().random_words(0, 4, 32))
     assert batch.inputs.dtype == torch.float32
     assert batch.labels.dtype == torch.int64
     for place, row in enumerate(found.order.numbers(4)):
@@ -125,7 +125,7 @@ def test_the_fingerprint_knows_the_content_and_the_chosen_rows(monkeypatch):
 
 
 def test_what_does_not_fit_the_set_is_one_line(monkeypatch):
-    with pytest.raises(ConfigError, match=r"CIFAR10\.train_rows = 50001: must be at most 50000, all there are"):
+    with pytest.raises(ConfigError, match=r"CIFAR10\.train_rows = 50001: must be at most 50000, the training rows"):
         CIFAR10(train_rows=50_001)
     with pytest.raises(ConfigError, match=r"augmentation = RandomResizedCropFlip\(\): is for streamed images"):
         CIFAR100().check(RandomResizedCropFlip())
@@ -140,8 +140,8 @@ def test_what_does_not_fit_the_set_is_one_line(monkeypatch):
     assert batches().order.rows == 90
     for fields, message in (
         ({"classes": 3}, r"ParquetImages: has labels from 0 to 3; must be from 0 to 2"),
-        ({"image_size": (32, 16)}, r"ParquetImages: has images of 16×16 pixels; must be of 32×16"),
-        ({"train_rows": 91}, r"ParquetImages\.train_rows = 91: must be at most 90, all there are"),
+        ({"image_size": (32, 16)}, r"ParquetImages: has images of 16×16 pixels; must be 32×16"),
+        ({"train_rows": 91}, r"ParquetImages\.train_rows = 91: must be at most 90, the training rows"),
     ):
         with pytest.raises(ConfigError, match=message):
             batches(**fields)

@@ -156,5 +156,5 @@ def test_what_makes_no_plane_is_refused_in_one_line():
     other = [*planted(POINTS), {"weight_0": np.ones((14, 5))}]
     with pytest.raises(ValueError, match=r"^snapshot 5 has parameters .* must be those of snapshot 0"):
         plane(other)
-    with pytest.raises(ValueError, match=r"^the plane has parameters .*: the trial's model has"):
+    with pytest.raises(ValueError, match=r"^the plane has parameters .*: must be those of the trial's model"):
         loss_grid(plane(planted(POINTS)), trial(model=MLP(hidden=(6,))).build([trial(model=MLP(hidden=(6,)))]))

@@ -46,7 +46,7 @@ def test_what_is_certified_to_stand_still_does(cls, dtype):
         parameters, state = updated(optimizers, parameters, state, gradients, step)
     nothing, still = {"w": torch.zeros(3, 50, dtype=dtype)}, [None] * 3
     for step in range(6, 700):
-        certified = optimizers[0].stays_put(
+        certified = optimizers[0].certifies_frozen(
             parameters, state, stack_hyper(optimizers, CPU), torch.tensor(step - 1, dtype=torch.float64)
         )
         for member in range(3):
@@ -62,7 +62,7 @@ def test_what_is_certified_to_stand_still_does(cls, dtype):
 def test_weight_decay_is_never_certified(cls):
     parameters = {"w": torch.ones(2, 4)}
     optimizers = [cls(weight_decay=0.0), cls(weight_decay=1e-12)]
-    certified = optimizers[0].stays_put(
+    certified = optimizers[0].certifies_frozen(
         parameters,
         optimizers[0].init_state(parameters),
         stack_hyper(optimizers, CPU),

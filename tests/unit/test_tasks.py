@@ -101,7 +101,7 @@ def test_the_codes_are_what_their_names_say():
 
 def test_too_few_bits_are_refused_in_one_line():
     with pytest.raises(
-        ConfigError, match=r"^RandomBinary\.bits = 6: gives 64 words, fewer than p = 113; .*at least 7$"
+        ConfigError, match=r"^RandomBinary\.bits = 6: gives 64 bit strings, fewer than p = 113; .*at least 7$"
     ):
         ModularAddition(inputs=RandomBinary(bits=6))
     assert ModularAddition(p=64, inputs=RandomBinary(bits=6)).features == 12
@@ -195,7 +195,7 @@ def test_paritys_rows_are_fair_and_by_the_seed():
     [
         ({"bits": 2}, "relevant = 3: must be at most bits = 2"),
         ({"bits": 4, "rows": 17}, r"rows = 17: must be at most 2\*\*bits = 16"),
-        ({"rows": 4, "train_fraction": 0.1}, "train_fraction = 0.1: leaves no row"),
+        ({"rows": 4, "train_fraction": 0.1}, "train_fraction = 0.1: leaves no training or no test row"),
     ],
 )
 def test_an_impossible_parity_is_refused(fields, message):

@@ -55,7 +55,7 @@ def test_a_block_needs_a_label_for_its_last_token(tokens, count):
 
 def test_too_little_text_is_one_clear_line():
     with pytest.raises(
-        ConfigError, match=r"^block_size = 50: must be below 50, the number of tokens of the test text$"
+        ConfigError, match=r"^block_size = 50: must be below 50, the number of tokens in the test text$"
     ):
         blocks(block_size=50)
     with pytest.raises(ConfigError, match=r"^batch_size = 11: must be at most 10, the rows of an epoch$"):

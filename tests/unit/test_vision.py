@@ -32,8 +32,8 @@ def test_what_cannot_be_is_refused_before_any_data_is_read():
         ({"images": ImageNet1k()}, r"must be RandomResizedCropFlip\(\) for ImageNet1k"),
         ({"augmentation": RandomResizedCropFlip()}, r"must be NoAugmentation\(\) or RandomCropFlip\(\) for Patches"),
         ({"batch_size": 91}, r"VisionTrial\.batch_size = 91: must be at most 90, the training rows"),
-        ({"batch_size": 89}, r"VisionTrial\.batch_size = 89: leaves a batch of one row of 90"),
-        ({"batch_size": 1}, r"VisionTrial\.batch_size = 1: leaves a batch of one row"),
+        ({"batch_size": 89}, r"VisionTrial\.batch_size = 89: leaves a batch of one of 90 rows"),
+        ({"batch_size": 1}, r"VisionTrial\.batch_size = 1: leaves a batch of one of "),
     ):
         with pytest.raises(ConfigError, match=message):
             small(**fields)
@@ -43,7 +43,7 @@ def test_what_cannot_be_is_refused_before_any_data_is_read():
 def test_the_layout_in_memory_is_no_part_of_the_identity():
     assert small(channels_last=False).trial_id == small().trial_id
     assert small(augmentation=NoAugmentation()).trial_id != small().trial_id
-    weight = small().placed(small().network(), torch.device("cpu")).conv1.weight
+    weight = small().to_device(small().network(), torch.device("cpu")).conv1.weight
     assert weight.is_contiguous(), "a CPU's update is slow on other weights"
     assert torch.equal(weight, small(channels_last=False, seeds=Seeds(split=1, order=1)).network().conv1.weight)
     assert small().network().fc.out_features == 4

@@ -1,7 +1,7 @@
-"""Mini-batches as pure functions of the step: what a run is given, wherever in an epoch it begins.
+"""Mini-batches as pure functions of the step.
 
-No sampler has a state: the rows of a step, and the chance in them, follow from the seed and the step alone.  A run
-that goes on from the middle of an epoch, in slices of a batch or on several devices sees the same rows.
+Sampling is stateless: the rows of a step and their augmentation follow from the seed and the step alone.  So a run sees
+the same rows when it resumes in the middle of an epoch, splits a batch, or uses several devices.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from trainables.engine.randomness import BATCH_ORDER_STREAM, permutation
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows on the device.  B rows, T positions of a row of text."""
+    """Rows on the device.  B rows, T tokens of a row of text."""
 
     inputs: Tensor
     """(B, channels, height, width), float32, or (B, T), int64."""
     labels: Tensor
-    """(B,) or (B, T), int64: each label is one row of the loss."""
+    """(B,) or (B, T), int64: each label is a row of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOrder:
-    """Which rows make up the batch of a step: a new permutation every epoch; its last batch may be smaller."""
+    """The rows of each step's batch: a new permutation every epoch, whose last batch may be smaller."""
 
     rows: int
     batch_size: int
@@ -43,12 +43,12 @@ class BatchOrder:
         return -(-self.rows // self.batch_size)
 
     def numbers(self, step: int) -> np.ndarray:
-        """The numbers of the rows of the batch of a step (from 0), in order; int64."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return _epoch_order(self.seed, self.rows, epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        """Return the indices of the rows of the batch of a step (from 0), in order; int64."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        return _epoch_order(self.seed, self.rows, epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def size(self, step: int) -> int:
-        """How many rows the batch of a step has."""
+        """Return the number of rows in the batch of a step."""
         last = step % self.steps_per_epoch == self.steps_per_epoch - 1
         return self.rows - (self.steps_per_epoch - 1) * self.batch_size if last else self.batch_size
 
@@ -64,7 +64,7 @@ class Batches(Protocol):
     order: BatchOrder
 
     def train(self, step: int, low: int, high: int) -> Batch:
-        """The rows ``[low, high)`` of the batch of a step, augmented: the same whatever the slicing."""
+        """Return rows ``[low, high)`` of the batch of a step, augmented; a row does not depend on the slice."""
 
     def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:
-        """The first rows (None: all) of a split, "train" or "test", not augmented, at most ``at_once`` a batch."""
+        """Iterate over the first rows (None: all) of a split, "train" or "test", unaugmented, ``at_once`` per batch."""

@@ -1,11 +1,10 @@
-"""One mini-batch trial: advance, measure, checkpoint.  It is a cohort of one, with the engine's losses, gradient rules
-and probes around an ordinary ``torch.nn`` network.
+"""One mini-batch trial as a cohort of one: advance, measure, checkpoint.
 
-Everything random in a step (its rows, their augmentation, dropout) follows from the seeds and the number of the step,
-so that a state is the weights, the network's buffers, the optimizer's, and that number: a run goes on from the middle
-of an epoch, bit for bit on a CPU.
+The engine's losses, gradient rules and probes work around a ``torch.nn`` network.  Everything random in a step (its
+rows, their augmentation, dropout) follows from the seeds and the step number.  So a checkpoint holds the weights, the
+buffers of network and optimizer, and the step number; a run resumes within an epoch, bit for bit on a CPU.
 
-On several devices each process has such a cohort; that of the first leads (see
+On several devices each process has such a cohort, and that of the first process leads (see
 :mod:`trainables.baselines.devices.parallel`).
 """
 
@@ -19,22 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from trainables.baselines.devices.batch_norm import with_global_batch_norm
-from trainables.baselines.devices.group import Group, gradients_stay
+from trainables.baselines.devices.group import Group, no_gradient_sync
 from trainables.baselines.devices.memory import MicroBatches
-from trainables.baselines.devices.parallel import JOIN, MAKE, PROPOSE, WITHDRAW, Followers, devices
+from trainables.baselines.devices.parallel import APPLY, JOIN, PROPOSE, WITHDRAW, Followers, devices
 from trainables.baselines.evaluation import Criterion, evaluate
 from trainables.baselines.settings import OWN_COLUMNS, BatchSettings
 from trainables.baselines.updates import Updates
 from trainables.engine.config import ConfigError
 from trainables.engine.gradients import PlainGradient
 from trainables.engine.probes import Observation, Rows
-from trainables.engine.randomness import DROPOUT_STREAM, torch_chance
+from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
 
 AUTOCAST = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class BatchCohort:
-    """The one trial; implements :class:`trainables.engine.trial.Cohort`."""
+    """The cohort of one mini-batch trial; implements :class:`trainables.engine.trial.Cohort`."""
 
     def __init__(
         self,
@@ -44,16 +43,15 @@ class BatchCohort:
         processes: int | None = None,
         group: Group | None = None,
     ) -> None:
-        """The trial at step 0.
+        """Set up the trial at step 0.
 
-        :param processes: how many train it; None: one for each GPU that is visible where ``device`` is "cuda", else
-            one.  The batch is shared among them, and the result is that of one, up to the order of sums; dropout has
-            other masks.
-        :param group: what a follower is a member of.
-        :raises ConfigError: for more than one trial, and for more processes than rows.
+        :param processes: how many processes share each batch; None: one per visible GPU if ``device`` is "cuda", else
+            one.  The result is that of one process, up to the order of sums and the masks of dropout.
+        :param group: the group of a follower; None for the leader.
+        :raises ConfigError: for more than one trial, or for more processes than rows in a batch.
         """
         if len(trials) != 1:
-            raise ConfigError(f"a cohort of {len(trials)} mini-batch trials: must be of one")
+            raise ConfigError(f"a cohort of {len(trials)} mini-batch trials: must have one")
         self._group = group or Group(size=processes or devices(device))
         if trials[0].batch_size < self._group.size:
             raise ConfigError(f"batch_size = {trials[0].batch_size}: must be at least {self._group.size}, the devices")
@@ -66,7 +64,7 @@ class BatchCohort:
         network = trial.network()
         if self._group.size > 1:
             network = with_global_batch_norm(network, self._group, compiled=trial.compile)
-        self._network = trial.placed(network, self._device)
+        self._network = trial.to_device(network, self._device)
         self._forward: nn.Module = torch.compile(self._network) if trial.compile else self._network  # type: ignore[assignment]
         self._parameters = dict(self._network.named_parameters())
         self._criterion = Criterion.of(trial.loss, self._device)
@@ -81,28 +79,28 @@ class BatchCohort:
         if self._group.size > 1 and group is None:
             self._followers = Followers(self._group, self._device, BatchCohort, trial)
         self._distributed: nn.Module | None = None
-        """The network as all processes train it; None for a single one."""
+        """The network as several processes train it together; None in a single process."""
         self._loss: Tensor | None = None
-        """Of the next step's batch, when its gradient is there: it is in the parameters, before any gradient rule."""
+        """The loss of the next step's batch while its gradient is in the parameters, before any gradient rule."""
         self._buffers_before: dict[str, Tensor] = {}
-        """The network's buffers before that batch went through it."""
+        """The network's buffers from before that batch went through it."""
 
     def advance(self, steps: int) -> None:
-        """Make so many updates."""
+        """Make ``steps`` updates."""
         for _ in range(steps):
             self._propose()
-            self._make()
+            self._apply()
 
     def measure(self) -> dict[str, np.ndarray]:
-        """The columns of the probes that are due at the present step, each of shape (1,), float64.
+        """Return the columns of the probes that are due at the current step, each of shape (1,), float64.
 
-        The gradient is that of the next step's batch, and the update the one that follows; neither is made.
+        Gradient and update are those of the next step's batch; the update is not applied.
         """
         trial = self._trial
         self._withdraw()
         due = [probe for probe in trial.probes if trial.due(self._places.get(self.step), probe.every)]
-        train = self._evaluated("train", trial.measured_train_rows, {name for each in due for name in each.train_facts})
-        test = self._evaluated("test", trial.test_rows, {name for each in due for name in each.test_facts})
+        train = self._evaluate("train", trial.measured_train_rows, {name for each in due for name in each.train_facts})
+        test = self._evaluate("test", trial.test_rows, {name for each in due for name in each.test_facts})
         self._propose()
         gradients = self._gradients()
         with torch.no_grad():
@@ -113,30 +111,30 @@ class BatchCohort:
                 test=test,
                 parameters=self._stacked(),
                 gradients=gradients,
-                updates=self._updates.predicted(self._directions(gradients)),
+                updates=self._updates.predict(self._directions(gradients)),
                 learning_rate_K=torch.tensor([self._learning_rate()], dtype=torch.float64, device=self._device),
                 watched={},
             )
-            found: dict[str, Tensor] = {}
+            columns: dict[str, Tensor] = {}
             for probe in due:
-                found |= probe.measure(seen)
+                columns |= probe.measure(seen)
         own = (self.step / self._batches.order.steps_per_epoch, self._learning_rate(), float(self._micro.size))
         return {name: np.array([value]) for name, value in zip(OWN_COLUMNS, own, strict=True)} | {
-            name: values.double().cpu().numpy() for name, values in found.items()
+            name: values.double().cpu().numpy() for name, values in columns.items()
         }
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
-        """The weights by name, on the host."""
+        """Return the weights by name, on the host."""
         return {name: weight.detach().cpu().numpy().copy() for name, weight in self._parameters.items()}
 
     def notes(self) -> list[str]:
-        """Whatever did not fit in memory since the last call."""
+        """Return a line for each time that a batch did not fit in memory since the last call."""
         return self._micro.notes()
 
     def finite(self) -> np.ndarray:
-        """Whether the loss of the next batch, its gradient and the weights are finite: (1,), bool.
+        """Return whether the loss of the next batch, its gradient and the weights are finite: (1,), bool.
 
-        A gradient that overflows under a scaled loss is skipped, not an end.
+        Ignore gradients under a scaled loss: the optimizer skips those that overflow.
         """
         self._propose()
         assert self._loss is not None
@@ -146,22 +144,22 @@ class BatchCohort:
         return torch.stack([tensor.detach().isfinite().all() for tensor in checked]).all().reshape(1).cpu().numpy()
 
     def frozen(self) -> np.ndarray:
-        """Never certified: another batch may have another gradient."""
+        """Return False: the next batch may have another gradient."""
         return np.zeros(1, dtype=bool)
 
     def retire(self, members: Sequence[int]) -> None:
-        """Nothing to do: whoever retires the one member advances no more."""
+        """Do nothing: callers do not advance a cohort whose only member has retired."""
 
     def compact(self) -> None:
-        """Nothing to drop."""
+        """Do nothing: there is only one member."""
 
     def state_dict(self, member: int) -> dict[str, Any]:
-        """What the trial needs to go on, bit for bit on a CPU: tensors on the host."""
+        """Return what the trial needs to continue, bit for bit on a CPU: tensors on the host."""
         buffers = dict(self._network.named_buffers()) | (self._buffers_before if self._loss is not None else {})
         return {
             "step": self.step,
-            "parameters": _on_the_host(self._parameters),
-            "buffers": _on_the_host(buffers),
+            "parameters": _to_host(self._parameters),
+            "buffers": _to_host(buffers),
             "optimizer": self._updates.state_dict(),
             "scaler": self._scaler.state_dict(),
             "micro_batch_size": self._micro.size,
@@ -170,30 +168,30 @@ class BatchCohort:
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Continue from a state.
 
-        :raises ValueError: for more than one.
+        :raises ValueError: for more than one state.
         """
         (state,) = states
-        self.close()  # They go on from the new state, when there is something to do.
+        self.close()  # The next step starts the other processes again, from the new state.
         self._withdraw()
         self.step = state["step"]
         with torch.no_grad():
-            for held, name in ((self._parameters, "parameters"), (dict(self._network.named_buffers()), "buffers")):
-                for key, value in held.items():
+            for tensors, name in ((self._parameters, "parameters"), (dict(self._network.named_buffers()), "buffers")):
+                for key, value in tensors.items():
                     value.copy_(state[name][key])
         self._updates.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._micro.size = min(self._micro.size, state["micro_batch_size"])
 
     def close(self) -> None:
-        """End the other processes, if there are any; whatever is done next starts them again."""
+        """End the other processes, if any; the next step starts them again."""
         if self._followers is not None:
-            # First what has hooks on the gradients, and holds on to the group.
+            # First free the wrapper, which has hooks on the gradients and references the group.
             self._distributed = None
             gc.collect()
             self._followers.stop()
 
     def follow(self, command: str, *arguments: Any) -> None:
-        """Do as the leader does, in another process."""
+        """Run a command of the leader, in a follower's process."""
         if command == JOIN:
             port, state = arguments
             self._group.join(self._device, port)
@@ -202,67 +200,67 @@ class BatchCohort:
         elif command == PROPOSE:
             (self._micro.size,) = arguments
             self._keep_buffers()
-            self._loss = self._accumulated()
-        elif command == MAKE:
-            self._make()
+            self._loss = self._accumulate()
+        elif command == APPLY:
+            self._apply()
         elif command == WITHDRAW:
             self._withdraw()
 
     def _propose(self) -> None:
-        """The gradient of the next step's batch; computed once, however often it is looked at before it is made."""
+        """Compute the gradient of the next step's batch, unless it is already there."""
         if self._loss is None:
             self._keep_buffers()
-            self._loss = self._micro.fitting(self._by_all, self._withdraw)
+            self._loss = self._micro.retry_smaller(self._accumulate_on_all, self._withdraw)
 
     def _keep_buffers(self) -> None:
         self._buffers_before = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
-    def _by_all(self) -> Tensor:
-        """:meth:`_accumulated`, by every process."""
+    def _accumulate_on_all(self) -> Tensor:
+        """Run :meth:`_accumulate` in every process."""
         if self._followers is None:
-            return self._accumulated()
+            return self._accumulate()
         if not self._followers.running:
             state = io.BytesIO()
             torch.save(self.state_dict(0), state)
-            self.close()  # What is left of those before them.
-            with self._followers.gathered(state.getvalue()):
+            self.close()  # Free what is left of their predecessors.
+            with self._followers.start(state.getvalue()):
                 self._distributed = self._group.distributed(self._forward, self._device)
         with self._followers.together(PROPOSE, self._micro.size):
-            return self._accumulated()
+            return self._accumulate()
 
-    def _accumulated(self) -> Tensor:
-        """The mean loss of the batch, whose gradient is summed up over its parts; the parameters have it then."""
+    def _accumulate(self) -> Tensor:
+        """Accumulate the batch's gradient in the parameters, part by part; return the batch's mean loss."""
         trial, step = self._trial, self.step
         rows = self._batches.order.size(step)
         self._network.train()
         self._updates.torch.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float32, device=self._device)
         network = self._forward if self._distributed is None else self._distributed
-        chance = step + (self._group.rank << 48)  # Each process has dropout of its own.
-        with torch_chance(trial.seeds.order, DROPOUT_STREAM, chance, self._device):
+        block = step + (self._group.rank << 48)  # Each process draws its own dropout masks.
+        with torch_seeded(trial.seeds.order, DROPOUT_STREAM, block, self._device):
             for low, high in self._micro.parts(0, rows):
-                mine_low, mine_high = self._group.share(low, high)
-                batch = self._batches.train(step, mine_low, mine_high)
-                with gradients_stay(self._distributed, stay=high < rows):
+                own_low, own_high = self._group.share(low, high)
+                batch = self._batches.train(step, own_low, own_high)
+                with no_gradient_sync(self._distributed, enabled=high < rows):
                     with self._autocast:
                         logits = network(batch.inputs)
                     losses_KB = self._criterion.rows(logits, batch.labels).losses_KB
-                    # The mean of the whole batch, in float32 at least: a part counts by its share of the labels.
+                    # Average over the whole batch, in float32 at least: a part counts by its share of the labels.
                     precise = torch.promote_types(losses_KB.dtype, torch.float32)
-                    loss = losses_KB.to(precise).sum() / (losses_KB.shape[1] * rows / (mine_high - mine_low))
-                    if not self._group.counts:
+                    loss = losses_KB.to(precise).sum() / (losses_KB.shape[1] * rows / (own_high - own_low))
+                    if not self._group.has_rows:
                         loss = 0.0 * loss
-                    # Its gradient becomes the mean over the processes, and is to be the sum.
+                    # DistributedDataParallel averages gradients over the processes; we need their sum.
                     self._scaler.scale(self._group.size * loss).backward()
                 total = total + loss.detach()
         if self._scaler.is_enabled():
             self._scaler.unscale_(self._updates.torch)
         return self._group.total(total)
 
-    def _make(self) -> None:
-        """The update whose gradient is there."""
+    def _apply(self) -> None:
+        """Make the update from the gradient in the parameters."""
         if self._followers is not None:
-            self._followers.tell(MAKE)
+            self._followers.send(APPLY)
         if not isinstance(self._trial.gradient, PlainGradient):
             with torch.no_grad():
                 for name, direction in self._directions(self._gradients()).items():
@@ -274,44 +272,44 @@ class BatchCohort:
         self._loss, self._buffers_before = None, {}
 
     def _withdraw(self) -> None:
-        """Take back the gradient that is there, and what its batch has left in the network's buffers."""
+        """Discard the gradient in the parameters, and restore the network's buffers from before its batch."""
         if self._followers is not None:
-            self._followers.tell(WITHDRAW)
+            self._followers.send(WITHDRAW)
         for name, buffer in self._network.named_buffers():
             if name in self._buffers_before:
                 buffer.copy_(self._buffers_before[name])
         self._updates.torch.zero_grad(set_to_none=True)
         self._loss = None
 
-    def _evaluated(self, split: str, rows: int | None, facts: Collection[str]) -> Rows:
+    def _evaluate(self, split: str, rows: int | None, facts: Collection[str]) -> Rows:
         def attempt() -> Rows:
             batches = self._batches.measured(split, rows, self._micro.size)
             return evaluate(self._forward, batches, self._criterion, self._autocast, facts)
 
-        return self._micro.fitting(attempt, lambda: None)
+        return self._micro.retry_smaller(attempt, lambda: None)
 
     def _learning_rate(self) -> float:
-        """η of the next update, by the schedule."""
+        """Return η of the next update, by the schedule."""
         factor = self._trial.schedule.factor(torch.tensor(self.step + 1, dtype=torch.float64))
         return self._trial.optimizer.learning_rate * float(factor)
 
     def _stacked(self) -> dict[str, Tensor]:
-        """The weights with the cohort axis, as the engine has them."""
+        """Return the weights with a cohort axis, as the engine expects."""
         return {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
 
     def _gradients(self) -> dict[str, Tensor]:
-        """The gradient with the cohort axis; zero where a weight had no part in the loss."""
+        """Return the gradients with a cohort axis; zero for weights that the loss does not depend on."""
         return {
             name: torch.zeros_like(weight).unsqueeze(0) if weight.grad is None else weight.grad.unsqueeze(0)
             for name, weight in self._parameters.items()
         }
 
     def _directions(self, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the optimizer is given: the gradient as the rule leaves it."""
+        """Apply the gradient rule."""
         if isinstance(self._trial.gradient, PlainGradient):
             return gradients
         return self._trial.gradient(self._stacked(), gradients)
 
 
-def _on_the_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

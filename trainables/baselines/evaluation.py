@@ -1,4 +1,4 @@
-"""A network looked at batch by batch: facts of every row, without ever holding the logits of more than one batch.
+"""Evaluation batch by batch: gather facts about every row while holding the logits of only one batch.
 
 Shape suffixes: K cohort (one), B rows, V classes.
 """
@@ -27,12 +27,12 @@ class Criterion:
 
     @classmethod
     def of(cls, loss: Loss, device: torch.device) -> "Criterion":
-        """The loss with its per-trial values on the device."""
+        """Put the loss's per-trial values on the device."""
         components: list[Config] = [loss]
         return cls(loss, stack_hyper(components, device, varied=True))
 
     def rows(self, logits: Tensor, labels: Tensor) -> LogitRows:
-        """The rows of a batch: of (B, V) and (B,), or (B, T, V) and (B, T), whose every position is a row."""
+        """Return the rows of a batch, from (B, V) and (B,), or (B, T, V) and (B, T), where every token is a row."""
         logits_KBV, labels_KB = logits.reshape(1, -1, logits.shape[-1]), labels.reshape(1, -1)
         if "temperature" in self.hyper:
             logits_KBV = logits_KBV / self.hyper["temperature"].to(logits_KBV.dtype).view(1, 1, 1)
@@ -47,12 +47,12 @@ def evaluate(
     autocast: torch.autocast,
     facts: Collection[str],
 ) -> Rows:
-    """The rows of these batches at the network's weights, in evaluation mode; the network is left as it was.
+    """Evaluate the network on these batches in evaluation mode, then restore its mode.
 
-    :param facts: names of :class:`trainables.engine.probes.Rows`: what is gathered, each of shape (1, rows); for none
-        the network is not asked.
+    :param facts: the attributes of :class:`trainables.engine.probes.Rows` to gather, each of shape (1, rows); without
+        any, skip the network.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in facts}
+    gathered: dict[str, list[Tensor]] = {name: [] for name in facts}
     training = network.training
     network.eval()
     try:
@@ -62,7 +62,7 @@ def evaluate(
                     logits = network(batch.inputs)
                 rows = criterion.rows(logits, batch.labels)
                 for name in facts:
-                    found[name].append(getattr(rows, name))
+                    gathered[name].append(getattr(rows, name))
     finally:
         network.train(training)
-    return cast(Rows, SimpleNamespace(**{name: torch.cat(parts, dim=1) for name, parts in found.items()}))
+    return cast(Rows, SimpleNamespace(**{name: torch.cat(parts, dim=1) for name, parts in gathered.items()}))

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019) of any size, with softmax or StableMax attention, and the family of language models.
+"""GPT-2 (Radford et al. 2019) of any size, with softmax or StableMax attention, and the base of language models.
 
 Shape suffixes: B batch (rows), T tokens of a row, W width, H heads, D width of a head, V vocabulary.
 """
@@ -16,50 +16,50 @@ from torch.utils.checkpoint import checkpoint
 
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.losses import s
-from trainables.engine.randomness import WEIGHTS_STREAM, torch_chance
+from trainables.engine.randomness import WEIGHTS_STREAM, torch_seeded
 
 INITIAL_DEVIATION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel(Config):
-    """Base of the language models: networks that give, at every token of a row, the logits of the next one."""
+    """Base of the language models: networks that map every token of a row to the logits of the next token."""
 
     @abstractmethod
     def network(
         self, vocabulary: int, block_size: int, seed: int, *, activation_checkpointing: bool = False
     ) -> nn.Module:
-        """A network of tokens (B, T <= ``block_size``) to logits (B, T, V): on the CPU, in float32.
+        """Build a network from tokens (B, T <= ``block_size``) to logits (B, T, V), on the CPU, in float32.
 
-        :param seed: the initial weights are drawn from it alone.
-        :param activation_checkpointing: keep the activations between the blocks only, and compute the others again
-            in the backward pass: the same bits, with less memory and about a third more work.
+        :param seed: determines the initial weights.
+        :param activation_checkpointing: keep only the activations between blocks and recompute the others in the
+            backward pass: the same bits, with less memory and about a third more work.
         """
 
     @abstractmethod
     def flops_per_token(self, vocabulary: int, block_size: int) -> float:
-        """Floating-point operations of the forward and backward pass over a full row, for each of its tokens."""
+        """Return the floating-point operations of forward and backward pass over a full row, per token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPT2(LanguageModel):
-    """GPT-2's decoder; the default is "small": 124.4 million parameters with its 50 257 tokens and 1024 places.
+    """GPT-2's decoder; the default is "small": 124.4 million parameters with 50 257 tokens and 1024 positions.
 
-    Learned positions; blocks of causal attention and of four times as wide feed-forward units with GELU (its tanh
-    form), each after a layer norm and added to the residual stream; a last layer norm; and the embedding again as the
-    output layer.  Query, key and value are one weight, as GPT-2 stores them, and so one tensor to per-tensor rules.
+    Learned positions; blocks of causal attention and of a feed-forward layer, four times as wide, with GELU (tanh
+    form), each after a layer norm and added to the residual stream; a final layer norm; and the embedding as the output
+    layer (tied weights).  Query, key and value are one weight, as in GPT-2, and so one tensor to per-tensor rules.
 
-    Initial values: weights and embeddings normal with deviation .02, the two projections of each block into the
-    residual stream with .02/sqrt(2 layers); biases 0; norms 1 and 0.
+    Initial values: weights and embeddings are normal with standard deviation .02, but .02/sqrt(2 layers) for the two
+    projections of each block into the residual stream; biases 0; norm gains 1 and biases 0.
     """
 
     layers: int = option(12, at_least=1)
     heads: int = option(12, at_least=1)
     width: int = option(768, at_least=1)
     dropout: float = option(0.1, at_least=0.0, below=1.0)
-    """Of the embeddings' sum, the attention weights and each sublayer's output, while training."""
+    """Dropout probability of the summed embeddings, the attention weights and each sublayer's output, in training."""
     attention: str = option("softmax", choices=("softmax", "stablemax"))
-    """``stablemax``: s(score) over its sum takes softmax's place (Prieto et al. 2025, Eq. 6), in float32."""
+    """``stablemax`` replaces softmax by s(score) over its sum (Prieto et al. 2025, Eq. 6), in float32."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,17 +69,17 @@ class GPT2(LanguageModel):
     def network(
         self, vocabulary: int, block_size: int, seed: int, *, activation_checkpointing: bool = False
     ) -> "GPT2Network":
-        with torch.device("meta"):  # torch's own initial values would be drawn only to be drawn again
+        with torch.device("meta"):  # Skip torch's own initial values, which draw_weights replaces.
             network = GPT2Network(self, vocabulary, block_size, activation_checkpointing=activation_checkpointing)
         network.to_empty(device="cpu")
-        with torch_chance(seed, WEIGHTS_STREAM), torch.no_grad():
+        with torch_seeded(seed, WEIGHTS_STREAM), torch.no_grad():
             network.draw_weights()
         return network
 
     def flops_per_token(self, vocabulary: int, block_size: int) -> float:
-        """6 for each weight that multiplies, and 12 W for each layer and token attended to (Chowdhery et al. 2022, B).
+        """Count 6 per weight in a product, and 12 W per layer and attended token (Chowdhery et al. 2022, App. B).
 
-        The causal mask is not counted on, as it is nowhere in published figures.
+        As in published figures, the causal mask does not reduce the count.
         """
         weights = 12 * self.layers * self.width**2 + vocabulary * self.width
         return 6.0 * weights + 12.0 * self.layers * self.width * block_size
@@ -100,7 +100,7 @@ class GPT2Network(nn.Module):
         self.norm = nn.LayerNorm(model.width)
 
     def draw_weights(self) -> None:
-        """Fill every parameter, in the modules' order, from torch's global generator."""
+        """Draw every parameter, in the modules' order, from torch's global generator."""
         residual = INITIAL_DEVIATION / math.sqrt(2 * len(self.blocks))
         for name, module in self.named_modules():
             match module:
@@ -114,12 +114,12 @@ class GPT2Network(nn.Module):
                     module.bias.zero_()
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits (B, T, V)."""
+        """Return the logits: (B, T, V)."""
         positions_TW = self.position_embedding.weight[: tokens_BT.shape[1]]
         stream_BTW = self.dropout(self.token_embedding(tokens_BT) + positions_TW)
         for block in self.blocks:
             if self.activation_checkpointing and torch.is_grad_enabled():
-                # It sets the generators back for the second pass, so that dropout drops the same units.
+                # Checkpointing restores the generators for the second pass, so dropout drops the same units.
                 stream_BTW = checkpoint(block, stream_BTW, use_reentrant=False)
             else:
                 stream_BTW = block(stream_BTW)
@@ -127,7 +127,7 @@ class GPT2Network(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention, then feed-forward, each of the normed stream and added to it."""
+    """One layer: attention, then feed-forward, each after a layer norm and added to the residual stream."""
 
     def __init__(self, model: GPT2) -> None:
         super().__init__()
@@ -162,10 +162,10 @@ class Block(nn.Module):
 
 
 def stablemax_shares(query_BHTD: Tensor, key_BHTD: Tensor) -> Tensor:
-    """What each token takes from itself and those before it: s(score) over its sum, 0 from later ones.
+    """Compute causal attention weights by StableMax: s(score) over its sum, 0 for later tokens.
 
-    :returns: (B, H, T, T) in float32, or in float64 for float64 queries; the scores are computed in it too, whatever
-        autocast says, as fused attention does with softmax's.
+    :returns: (B, H, T, T) in float32, or in float64 for float64 queries.  The scores are computed in that dtype too,
+        whatever autocast says, as fused softmax attention does.
     """
     dtype = torch.promote_types(query_BHTD.dtype, torch.float32)
     with torch.autocast(query_BHTD.device.type, enabled=False):
@@ -174,7 +174,7 @@ def stablemax_shares(query_BHTD: Tensor, key_BHTD: Tensor) -> Tensor:
 
 
 class _CausalShares(torch.autograd.Function):
-    """One operation that keeps its result and the sums alone, where autograd would keep five tensors of T² scores."""
+    """One operation that saves only its result and the sums, where autograd would save five tensors of T² scores."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor) -> Tensor:
@@ -189,5 +189,5 @@ class _CausalShares(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         shares, sums = ctx.saved_tensors
         inner = (gradient * shares).sum(-1, keepdim=True)
-        slope = (shares * sums).clamp_(max=1).square_()  # s' is 1 above 0 and s² below; 0 where masked
+        slope = (shares * sums).clamp_(max=1).square_()  # s' is 1 above 0, s² below, and 0 where masked.
         return slope.mul_(gradient - inner).div_(sums)

@@ -1,8 +1,8 @@
-"""Images that do not fit in memory: read from disk in an order that disks like, and decoded ahead of their step.
+"""Images that do not fit in memory: read from disk group by group, and decoded ahead of their step.
 
-The order of an epoch follows from the seed and the epoch alone.  Rows that lie together in a file (a group) are read
-together, so an epoch visits the groups in random order, several at a time (a window), and the rows of a window in
-random order.  Where every group is one row (plain files), and in a set of one window, that is a plain permutation.
+The order of an epoch follows from the seed and the epoch alone.  Rows that are stored together (a group) are read
+together: an epoch visits the groups in random order, several at a time (a window), and the rows of a window in random
+order.  If every group is one row (plain files), or the whole set is one window, this is a plain permutation.
 """
 
 import os
@@ -22,6 +22,7 @@ from torch import Tensor
 from trainables.baselines.augmentation import ImageAugmentation, Normalisation
 from trainables.baselines.batches import Batch, BatchOrder
 from trainables.data.sets import DataMissingError, ImageFiles
+from trainables.engine.errors import one_line
 from trainables.engine.randomness import BATCH_ORDER_STREAM, MEASURED_STREAM, SPLIT_STREAM, random_bits
 from trainables.engine.trial import Seeds
 
@@ -29,25 +30,25 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WINDOW_ROWS = 1024
-"""Rows of a window, or a group more: two windows of ImageNet are what its files' readers keep at hand."""
+"""Rows per window, rounded up to whole groups: the readers of ImageNet's files keep two windows in memory."""
 TASK_ROWS = 8
-"""Rows that a thread reads and decodes in one go."""
+"""Rows that a thread reads and decodes per task."""
 STEPS_AHEAD = 2
-"""How many batches are being decoded while one is used."""
-DECODERS_AT_MOST = 16
-"""Threads: decoding leaves Python's lock to the others, what is around it does not."""
+"""How many batches to decode ahead of the current one."""
+MAX_DECODERS = 16
+"""Most decoding threads: decoding releases Python's lock, but the code around it does not."""
 
 
 def group_of_rows(files: ImageFiles) -> np.ndarray:
-    """The number of each row's group, (rows,), int64."""
+    """Return the index of each row's group: (rows,), int64."""
     return np.repeat(np.arange(len(files.groups)), [len(group) for group in files.groups])
 
 
 def in_windows(rows: np.ndarray, groups: np.ndarray, seed: int, stream: int, block: int = 0) -> np.ndarray:
-    """The rows in the random order of an epoch: groups, then rows within windows of groups.
+    """Shuffle the rows for an epoch: first the groups, then the rows within windows of groups.
 
     :param rows: ascending, int64 (rows,).
-    :param groups: the number of each one's group.
+    :param groups: the index of each row's group.
     """
     _, sizes = np.unique(groups, return_counts=True)
     bits = random_bits(seed, stream, len(sizes) + len(rows), block)
@@ -61,18 +62,18 @@ def in_windows(rows: np.ndarray, groups: np.ndarray, seed: int, stream: int, blo
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamOrder(BatchOrder):
-    """Which rows of the files make up the batch of a step; see :func:`in_windows`."""
+    """The rows of each step's batch; see :func:`in_windows`."""
 
     chosen: np.ndarray
     """The rows to train on, ascending."""
     groups: np.ndarray
-    """The number of each one's group."""
+    """The index of each row's group."""
 
     def numbers(self, step: int) -> np.ndarray:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return self._epoch(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        return self._epoch(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    @lru_cache(maxsize=2)  # noqa: B019  # an order lives as long as its trial
+    @lru_cache(maxsize=2)  # noqa: B019  # An order lives as long as its trial.
     def _epoch(self, epoch: int) -> np.ndarray:
         return in_windows(self.chosen, self.groups, self.seed, BATCH_ORDER_STREAM, epoch)
 
@@ -94,7 +95,7 @@ class StreamedImages:
         channels_last: bool,
     ) -> None:
         """
-        :param train_rows: so many rows of ``train``, of few groups, drawn from ``seeds.split``; None: all.
+        :param train_rows: train on this many rows, from few groups, drawn from ``seeds.split``; None: on all.
         """
         self._augmentation, self._normalisation = augmentation, normalisation
         self._device, self._channels_last = torch.device(device), channels_last
@@ -111,13 +112,13 @@ class StreamedImages:
             "test": in_windows(np.arange(len(test.labels)), test_groups, seeds.split, MEASURED_STREAM, block=1),
         }
         self._files = {"train": train, "test": test}
-        self._threads = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), DECODERS_AT_MOST))
+        self._threads = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MAX_DECODERS))
         self._ahead: dict[tuple[int, int, int], _Decoding] = {}
         self.close = weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
-        """Ends the threads; what they have begun they end first.  Also called when the object is no longer used."""
+        """End the threads after their current tasks.  Also called when the object is garbage-collected."""
 
     def train(self, step: int, low: int, high: int) -> Batch:
-        """See :meth:`trainables.baselines.batches.Batches.train`; the same slice of the next steps is begun as well."""
+        """See :meth:`trainables.baselines.batches.Batches.train`; also start decoding this slice of the next steps."""
         for key in [key for key in self._ahead if not step <= key[0] <= step + STEPS_AHEAD]:
             self._ahead.pop(key).cancel()
         for later in range(step, step + STEPS_AHEAD + 1):
@@ -130,24 +131,24 @@ class StreamedImages:
     def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:
         """See :meth:`trainables.baselines.batches.Batches.measured`."""
         numbers = self._measured[split][:rows]
-        begun: deque[_Decoding] = deque()
+        queue: deque[_Decoding] = deque()
         try:
             for low in range(0, len(numbers), at_once):
-                begun.append(self._begin(split, numbers[low : low + at_once], None))
-                if len(begun) > STEPS_AHEAD:
-                    yield self._batch(begun.popleft())
-            while begun:
-                yield self._batch(begun.popleft())
+                queue.append(self._begin(split, numbers[low : low + at_once], None))
+                if len(queue) > STEPS_AHEAD:
+                    yield self._batch(queue.popleft())
+            while queue:
+                yield self._batch(queue.popleft())
         finally:
-            for decoding in begun:
+            for decoding in queue:
                 decoding.cancel()
 
     def _begin_training(self, step: int, low: int, high: int) -> "_Decoding":
-        chance = self._augmentation.chance(self.order.seed, step, self.order.size(step))
-        return self._begin("train", self.order.numbers(step)[low:high], chance[low:high])
+        words = self._augmentation.random_words(self.order.seed, step, self.order.size(step))
+        return self._begin("train", self.order.numbers(step)[low:high], words[low:high])
 
-    def _begin(self, split: str, rows: np.ndarray, chance: np.ndarray | None) -> "_Decoding":
-        return _Decoding(self._threads, self._files[split], rows, chance, self._augmentation, self._device)
+    def _begin(self, split: str, rows: np.ndarray, words: np.ndarray | None) -> "_Decoding":
+        return _Decoding(self._threads, self._files[split], rows, words, self._augmentation, self._device)
 
     def _batch(self, decoding: "_Decoding") -> Batch:
         pixels_BHWC = decoding.pixels().to(self._device, non_blocking=True)
@@ -158,33 +159,36 @@ class StreamedImages:
 
 
 class _Decoding:
-    """Rows on their way from the disk to a tensor, in tasks of a few."""
+    """A batch that threads read, decode and augment into one tensor, a few rows per task."""
 
     def __init__(
         self,
         threads: ThreadPoolExecutor,
         files: ImageFiles,
         rows: np.ndarray,
-        chance: np.ndarray | None,
+        words: np.ndarray | None,
         augmentation: ImageAugmentation,
         device: torch.device,
     ) -> None:
+        """
+        :param words: the rows' random words for training, (B, words); None to evaluate.
+        """
         size = augmentation.size
         self._pixels = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=device.type == "cuda")
         self.labels = torch.from_numpy(files.labels[rows])
-        into = self._pixels.numpy()
+        pixels = self._pixels.numpy()
 
         def fill(low: int) -> None:
             task = [int(row) for row in rows[low : low + TASK_ROWS]]
-            for place, (row, encoded) in enumerate(zip(task, files.read(task), strict=True), start=low):
-                image = _decoded(files, row, encoded)
-                made = augmentation.evaluated(image) if chance is None else augmentation.train(image, chance[place])
-                into[place] = np.asarray(made)
+            for index, (row, encoded) in enumerate(zip(task, files.read(task), strict=True), start=low):
+                image = _decode(files, row, encoded)
+                cropped = augmentation.evaluate(image) if words is None else augmentation.train(image, words[index])
+                pixels[index] = np.asarray(cropped)
 
         self._tasks = [threads.submit(fill, low) for low in range(0, len(rows), TASK_ROWS)]
 
     def pixels(self) -> Tensor:
-        """(B, size, size, 3), uint8, on the host.
+        """Wait for the pixels: (B, size, size, 3), uint8, on the host.
 
         :raises DataMissingError: when a row cannot be read or decoded.
         """
@@ -193,13 +197,13 @@ class _Decoding:
         return self._pixels
 
     def cancel(self) -> None:
-        """Do not begin what has not begun."""
+        """Cancel the tasks that have not started."""
         for task in self._tasks:
             task.cancel()
 
 
-def _decoded(files: ImageFiles, row: int, encoded: bytes) -> "Image":
-    """A row in colour.
+def _decode(files: ImageFiles, row: int, encoded: bytes) -> "Image":
+    """Decode a row as RGB.
 
     :raises DataMissingError: when it cannot be decoded.
     """
@@ -208,7 +212,7 @@ def _decoded(files: ImageFiles, row: int, encoded: bytes) -> "Image":
     try:
         return Image.open(BytesIO(encoded)).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split()).partition(" <_io")[0]
+        reason = one_line(error).partition(" <_io")[0]
         raise DataMissingError(
             f"streamed images: row {row} of {len(files.labels)} is not an image that can be decoded ({reason})"
         ) from None

@@ -1,7 +1,7 @@
-"""Sets of images as parts of a trial, and the batches of those that fit in memory.
+"""Image sets as components of a trial, and the batches of those that fit in memory.
 
-Those live on the device as one tensor of bytes: a batch is selected, augmented and normalised there, and nothing but
-the numbers of its rows comes from the host.
+A set in memory is one tensor of bytes on the device: each batch is selected, augmented and normalised there, and only
+the indices of its rows come from the host.
 """
 
 from abc import abstractmethod
@@ -32,18 +32,18 @@ from trainables.engine.randomness import MEASURED_STREAM, SPLIT_STREAM, permutat
 from trainables.engine.trial import Seeds
 
 IMAGENET_NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Of ImageNet's training images, as torchvision's reference has it."""
+"""Normalisation by ImageNet's training images, as in torchvision's reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet(Config):
-    """Base of the sets of images; what is known of a set without reading it is said by its class or its fields."""
+    """Base of the image sets; class and fields say what is known about a set without reading it."""
 
     train_rows: int | None = option(None, at_least=1)
-    """Train on so many rows, drawn from ``seeds.split``; None: on all."""
+    """Train on this many rows, drawn from ``seeds.split``; None: on all."""
     classes: ClassVar[int]
     published_rows: ClassVar[int | None] = None
-    """Training rows of the set as published."""
+    """The number of training rows of the published set."""
     normalisation: ClassVar[Normalisation] = IMAGENET_NORMALISATION
 
     def __post_init__(self) -> None:
@@ -53,26 +53,26 @@ class ImageSet(Config):
 
     @property
     def known_rows(self) -> int | None:
-        """How many rows an epoch has, where that is known without reading."""
+        """The number of rows in an epoch, if known without reading the set."""
         return self.train_rows or self.published_rows
 
     @abstractmethod
     def check(self, augmentation: Augmentation) -> None:
-        """Refuse an augmentation that these images cannot have.
+        """Refuse an augmentation that does not work on these images.
 
-        :raises ConfigError: saying what is allowed.
+        :raises ConfigError: with what is allowed.
         """
 
     @abstractmethod
     def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
-        """Height and width of the network's inputs."""
+        """Return height and width of the network's inputs."""
 
     @abstractmethod
     def read(self) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:
-        """The set for training and testing."""
+        """Read the training and the test set."""
 
     def fingerprint(self, seeds: Seeds) -> str:
-        """A digest of the set and of the choice of its rows."""
+        """Return a digest of the set and of the selection of training rows."""
         train, test = self.read()
         chosen = None if self.train_rows is None else [self.train_rows, seeds.split]
         return digest([train.digest, test.digest, chosen])
@@ -81,16 +81,16 @@ class ImageSet(Config):
     def batches(
         self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
     ) -> Batches:
-        """The set's batches on a device.
+        """Load the set's batches onto a device.
 
-        :raises DataMissingError: when it cannot be read, or is not what it should be.
+        :raises DataMissingError: when the set is missing, unreadable or not as expected.
         :raises ConfigError: when it has too few rows.
         """
 
     def _check_content(self, train_labels: np.ndarray, test_labels: np.ndarray) -> None:
         for labels in (train_labels, test_labels):
             if not len(labels):
-                raise DataMissingError(f"{type(self).__name__}: has no rows; must have some for training and testing")
+                raise DataMissingError(f"{type(self).__name__}: has no rows; must have training and test rows")
             if labels.min() < 0 or labels.max() >= self.classes:
                 raise DataMissingError(
                     f"{type(self).__name__}: has labels from {labels.min()} to {labels.max()}; "
@@ -101,20 +101,20 @@ class ImageSet(Config):
     def _check_rows(self, available: int) -> None:
         if self.train_rows is not None and self.train_rows > available:
             raise ConfigError(
-                f"{type(self).__name__}.train_rows = {self.train_rows}: must be at most {available}, all there are"
+                f"{type(self).__name__}.train_rows = {self.train_rows}: must be at most {available}, the training rows"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldImages(ImageSet):
-    """Base of the sets that fit in memory, of one size and augmented a batch at once."""
+class InMemoryImages(ImageSet):
+    """Base of the sets that fit in memory: images of one size, augmented a batch at a time."""
 
     image_size: ClassVar[tuple[int, int]] = (32, 32)
     """Height and width of every image."""
 
     @abstractmethod
     def read(self) -> tuple[Images, Images]:
-        """The set for training and testing."""
+        """Read the training and the test set."""
 
     def check(self, augmentation: Augmentation) -> None:
         if not isinstance(augmentation, BatchAugmentation):
@@ -134,8 +134,8 @@ class HeldImages(ImageSet):
         self._check_content(train.labels, test.labels)
         for half in (train, test):
             if half.pixels.shape[1:3] != self.image_size:
-                found, wanted = ("×".join(map(str, size)) for size in (half.pixels.shape[1:3], self.image_size))
-                raise DataMissingError(f"{type(self).__name__}: has images of {found} pixels; must be of {wanted}")
+                actual, expected = ("×".join(map(str, size)) for size in (half.pixels.shape[1:3], self.image_size))
+                raise DataMissingError(f"{type(self).__name__}: has images of {actual} pixels; must be {expected}")
         return TensorImages(
             train,
             test,
@@ -150,8 +150,11 @@ class HeldImages(ImageSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(HeldImages):
-    """CIFAR-10 (Krizhevsky 2009): 50 000 and 10 000 images of 32×32 pixels, normalised by all training pixels."""
+class CIFAR10(InMemoryImages):
+    """CIFAR-10 (Krizhevsky 2009): 50 000 training and 10 000 test images of 32×32 pixels.
+
+    Normalised by all training pixels.
+    """
 
     classes: ClassVar[int] = 10
     published_rows: ClassVar[int | None] = 50_000
@@ -162,8 +165,8 @@ class CIFAR10(HeldImages):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR100(HeldImages):
-    """CIFAR-100 by its 100 fine classes, otherwise like :class:`CIFAR10`."""
+class CIFAR100(InMemoryImages):
+    """CIFAR-100 with its 100 fine classes; otherwise like :class:`CIFAR10`."""
 
     classes: ClassVar[int] = 100
     published_rows: ClassVar[int | None] = 50_000
@@ -174,8 +177,8 @@ class CIFAR100(HeldImages):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNISTImages(HeldImages):
-    """MNIST (Deng 2012): 60 000 and 10 000 images of 28×28 pixels, grey, in three equal channels."""
+class MNISTImages(InMemoryImages):
+    """MNIST (Deng 2012): 60 000 training and 10 000 test images of 28×28 pixels, grey in three equal channels."""
 
     classes: ClassVar[int] = 10
     published_rows: ClassVar[int | None] = 60_000
@@ -187,13 +190,14 @@ class MNISTImages(HeldImages):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParquetImages(HeldImages):
-    """Images of one size in Parquet files of the Hugging Face layout; ImageNet's normalisation."""
+class ParquetImages(InMemoryImages):
+    """Images of one size in Parquet files of the Hugging Face layout, with ImageNet's normalisation."""
 
     train: str = option(example="train.parquet")
-    """Where the training rows are: an address of any ``pyarrow.fs``, or a path below the data folder."""
+    """The training rows: an address that ``pyarrow.fs`` can open, or a path below the data folder."""
     test: str = option(example="test.parquet")
-    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # said by the class, elsewhere
+    """The test rows, likewise."""
+    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # a class variable in the base
     image_size: tuple[int, int] = option((32, 32), at_least=1)  # type: ignore[misc]
     """Height and width."""
 
@@ -203,16 +207,16 @@ class ParquetImages(HeldImages):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedSet(ImageSet):
-    """Base of the sets that are streamed from disk, of images of any size that are augmented one by one."""
+    """Base of the sets streamed from disk: images of any size, augmented one by one."""
 
     @abstractmethod
     def read(self) -> tuple[ImageFiles, ImageFiles]:
-        """The files for training and testing."""
+        """Open the training and the test files."""
 
     def check(self, augmentation: Augmentation) -> None:
         if not isinstance(augmentation, ImageAugmentation):
             raise ConfigError(
-                f"augmentation = {type(augmentation).__name__}(): is for images of one size, held in memory; "
+                f"augmentation = {type(augmentation).__name__}(): is for images of one size in memory; "
                 f"must be RandomResizedCropFlip() for {type(self).__name__}"
             )
 
@@ -241,7 +245,7 @@ class StreamedSet(ImageSet):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet1k(StreamedSet):
-    """ImageNet-1k (Russakovsky et al. 2015), tested on its validation images, as image folders or Parquet."""
+    """ImageNet-1k (Russakovsky et al. 2015), from image folders or Parquet; the test set is its validation set."""
 
     classes: ClassVar[int] = 1000
     published_rows: ClassVar[int | None] = 1_281_167
@@ -252,11 +256,11 @@ class ImageNet1k(StreamedSet):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(StreamedSet):
-    """A folder with a folder of images for each class, in ``train`` and ``val``; ImageNet's normalisation."""
+    """Folders ``train`` and ``val`` with one folder of images per class; ImageNet's normalisation."""
 
     name: str = option(example="birds")
-    """Of the folder in the data folder."""
-    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # said by the class, elsewhere
+    """The folder's name in the data folder."""
+    classes: int = option(at_least=2, example=3)  # type: ignore[misc]  # a class variable in the base
 
     def read(self) -> tuple[ImageFiles, ImageFiles]:
         return image_folder(self.name)
@@ -279,7 +283,7 @@ class TensorImages:
         channels_last: bool,
     ) -> None:
         """
-        :param train_rows: so many rows of ``train``, drawn from ``seeds.split``; None: all.
+        :param train_rows: train on this many rows, drawn from ``seeds.split``; None: on all.
         """
         self._augmentation, self._normalisation = augmentation, normalisation
         self._device, self._channels_last = torch.device(device), channels_last
@@ -287,7 +291,7 @@ class TensorImages:
         if train_rows is not None:
             chosen = permutation(seeds.split, SPLIT_STREAM, len(train.labels))[:train_rows]
         self._held = {"train": self._hold(train, chosen), "test": self._hold(test, None)}
-        # A set may be sorted by class: the first rows of a random order are a sample.
+        # A set may be sorted by class, so measure the first rows of a random order.
         self._measured = {
             split: permutation(seeds.split, MEASURED_STREAM, len(labels), block)
             for block, (split, (_, labels)) in enumerate(self._held.items())
@@ -296,9 +300,9 @@ class TensorImages:
 
     def train(self, step: int, low: int, high: int) -> Batch:
         """See :meth:`trainables.baselines.batches.Batches.train`."""
-        chance = self._augmentation.chance(self.order.seed, step, self.order.size(step))[low:high]
+        words = self._augmentation.random_words(self.order.seed, step, self.order.size(step))[low:high]
         pixels_BHWC, labels = self._selected("train", self.order.numbers(step)[low:high])
-        return self._batch(self._augmentation.apply(pixels_BHWC, chance), labels)
+        return self._batch(self._augmentation.apply(pixels_BHWC, words), labels)
 
     def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:
         """See :meth:`trainables.baselines.batches.Batches.measured`."""
@@ -307,7 +311,7 @@ class TensorImages:
             yield self._batch(*self._selected(split, numbers[low : low + at_once]))
 
     def _hold(self, half: Images, chosen: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        """Pixels, (rows, height, width, channels), and labels; on a CPU the very arrays that were read, if all rows."""
+        """Put pixels, (rows, height, width, channels), and labels on the device; on a CPU share memory if possible."""
         pixels = half.pixels if half.pixels.ndim == 4 else half.pixels[..., None]
         arrays = (pixels, half.labels) if chosen is None else (pixels[chosen], half.labels[chosen])
         held, labels = (torch.from_numpy(array).to(self._device) for array in arrays)

@@ -1,4 +1,4 @@
-"""The language trial: a corpus, its tokens, and the model that learns to say the next one."""
+"""The language trial: a corpus, a tokenizer, and a model that learns to predict the next token."""
 
 from dataclasses import dataclass
 
@@ -21,21 +21,21 @@ class LanguageTrial(BatchTrial):
     """Next-token prediction in blocks of a text (Prieto et al. 2025, Fig. 17, with its settings as the defaults).
 
     A row of a batch is a block of ``block_size`` tokens; each of its tokens is a row of the loss and of the measured
-    fractions.  :meth:`steps_per_epoch` says what to set ``horizon_steps`` and ``Cosine.total_steps`` to; the column
-    ``epoch`` says how many epochs were made of them.
+    fractions.  Choose ``horizon_steps`` and ``Cosine.total_steps`` by :meth:`steps_per_epoch`; the column ``epoch``
+    reports the epochs actually made.
     """
 
     text: TextSet = option(example=WikiText2())
     tokenizer: Tokenizer = option(example=Bytes())
     model: LanguageModel = option(GPT2())
     block_size: int = option(512, at_least=1)
-    """Tokens that the model sees at once."""
+    """The length of a block, in tokens."""
     batch_size: int = option(16, at_least=1)
     optimizer: Optimizer = option(AdamW(learning_rate=5e-4, weight_decay=0.01))
     activation_checkpointing: bool = option(False, execution=True)
-    """Whether activations are computed again in the backward pass: less memory, a third more work, the same bits."""
+    """Whether to recompute activations in the backward pass: less memory, a third more work, the same bits."""
     measured_train_rows: int = option(64, at_least=1, protocol=True)
-    """How many blocks of the training text, its first ones, a measurement looks at."""
+    """How many blocks of the training text, from its beginning, a measurement evaluates."""
     probes: tuple[Probe, ...] = option((*STANDARD, TopAccuracy(k=5), Perplexity(), LogitScale()), protocol=True)
 
     def network(self) -> nn.Module:
@@ -58,30 +58,30 @@ class LanguageTrial(BatchTrial):
         )
 
     def steps_per_epoch(self) -> int:
-        """How many updates see every training block once.
+        """Return the number of updates that see every training block once.
 
-        :raises ConfigError: when the text is missing, or too short.
+        :raises ConfigError: when the text is missing or too short.
         """
         blocks = block_count(len(self._streams()[0]), self.block_size)
         return BatchOrder(rows=blocks, batch_size=self.batch_size, seed=0).steps_per_epoch
 
     def flops_per_step(self) -> float:
-        """One forward and one backward pass over a batch, and another forward pass for what was not kept."""
+        """Count forward and backward pass over a batch, plus a forward pass with activation checkpointing."""
         passes = 4 / 3 if self.activation_checkpointing else 1.0
         per_token = self.model.flops_per_token(self.tokenizer.vocabulary, self.block_size)
         return passes * per_token * self.block_size * self.batch_size
 
     def data_fingerprint(self) -> str:
-        """A digest of both texts and of what the tokenizer is made of."""
+        """Return a digest of both texts and of the tokenizer."""
         train, test = self.text.texts()
         return digest([train.digest, test.digest, self.tokenizer.fingerprint()])
 
     def _streams(self) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens to train on and to test on."""
+        """Return the training and the test tokens."""
         train, test = self.text.texts()
-        tokens, wanted = self.tokenizer.tokens(train, train), self.text.train_tokens
-        if wanted is not None and wanted > len(tokens):
+        tokens, limit = self.tokenizer.tokens(train, train), self.text.train_tokens
+        if limit is not None and limit > len(tokens):
             raise ConfigError(
-                f"{type(self.text).__name__}.train_tokens = {wanted}: must be at most {len(tokens)}, all there are"
+                f"{type(self.text).__name__}.train_tokens = {limit}: must be at most {len(tokens)}, the training tokens"
             )
-        return tokens[:wanted], self.tokenizer.tokens(test, train)
+        return tokens[:limit], self.tokenizer.tokens(test, train)

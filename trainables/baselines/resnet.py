@@ -1,4 +1,4 @@
-"""Models of images: ``torch.nn`` modules, and ResNet-18 as the first of them."""
+"""Models of images as ``torch.nn`` modules: the base, and ResNet-18."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from torch import nn
 
 from trainables.data.torchvision_guard import torchvision
 from trainables.engine.config import Config, option
-from trainables.engine.randomness import WEIGHTS_STREAM, torch_chance
+from trainables.engine.randomness import WEIGHTS_STREAM, torch_seeded
 
 CHANNELS = 3
-"""Of every image: a grey one is given three times."""
+"""Channels of every image; grey images are repeated in all three."""
 WIDTHS = (64, 128, 256, 512)
 """Channels of ResNet-18's four stages, of two blocks each (He et al. 2016, Table 1)."""
 
@@ -21,30 +21,31 @@ class ImageModel(Config):
 
     @abstractmethod
     def network(self, classes: int, seed: int) -> nn.Module:
-        """The module on the CPU, float32, with initial weights from the seed alone."""
+        """Build the module on the CPU, float32, with initial weights that depend only on the seed."""
 
     @abstractmethod
     def flops_per_image(self, height: int, width: int, classes: int) -> float:
-        """Floating-point operations of one image's forward pass: two for each product of a weight and a value."""
+        """Return the floating-point operations of one image's forward pass, two per multiplication by a weight."""
 
     def values_per_channel(self, height: int, width: int) -> int:
-        """Of one image where its map is smallest before a batch normalisation, which needs two in a batch."""
+        """Return how many values per channel one image has at the smallest batch normalisation, which needs two."""
         return height * width
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet18(ImageModel):
-    """ResNet-18 (He et al. 2016) as torchvision builds and initialises it, of the paper's Fig. 17 and Table 1.
+    """ResNet-18 (He et al. 2016) as torchvision builds and initialises it, for the paper's Fig. 17 and Table 1.
 
-    ``stem="imagenet"`` (the default, and the paper's by the accuracies of its Table 1) begins with a 7×7 convolution of
-    stride 2 and pooling, which leave 1×1 of a 32×32 image to the last stage; ``stem="cifar"`` begins with a 3×3
-    convolution of stride 1 and does not pool (He et al. 2016, Sec. 4.2, for small images), at 15 times the cost.
+    ``stem="imagenet"`` (the default, and the paper's, judging by the accuracies in its Table 1) begins with a 7×7
+    convolution of stride 2 and pooling, which reduce a 32×32 image to 1×1 in the last stage.  ``stem="cifar"`` begins
+    with a 3×3 convolution of stride 1 without pooling (He et al. 2016, Sec. 4.2, for small images), at 15 times the
+    cost.
     """
 
     stem: str = option("imagenet", choices=("imagenet", "cifar"))
 
     def network(self, classes: int, seed: int) -> nn.Module:
-        with torch_chance(seed, WEIGHTS_STREAM):
+        with torch_seeded(seed, WEIGHTS_STREAM):
             network = torchvision().models.resnet18(num_classes=classes)
             if self.stem == "cifar":
                 network.conv1 = nn.Conv2d(CHANNELS, WIDTHS[0], kernel_size=3, padding=1, bias=False)
@@ -67,10 +68,10 @@ class ResNet18(ImageModel):
         return self._maps(height, width)[-1]
 
     def _maps(self, height: int, width: int) -> list[int]:
-        """Places of the map after the first convolution, and of those of the four stages."""
+        """Return the number of positions in the map after the first convolution and in those of the four stages."""
 
         def halved(side: int) -> int:
-            return (side + 1) // 2  # by any of the strides of 2, with their paddings
+            return (side + 1) // 2  # Every layer of stride 2 does this, with its padding.
 
         sides = [(height, width)]
         if self.stem == "imagenet":

@@ -1,4 +1,4 @@
-"""Corpora, and the blocks of tokens that a language model trains on."""
+"""Corpora, and the blocks of tokens on which a language model trains."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -18,13 +18,15 @@ class TextSet(Config):
     """Base of the corpora."""
 
     train_tokens: int | None = option(None, at_least=2)
-    """Train on the first so many tokens of the training text only; a trained vocabulary still is all of the text's."""
+    """Train on this many tokens from the beginning of the training text; None: on all.
+
+    A trained vocabulary still comes from the whole text."""
 
     @abstractmethod
     def texts(self) -> tuple[Text, Text]:
-        """The text to train on, and the one that is measured as the test split.
+        """Open the training text and the test text.
 
-        :raises DataMissingError: when it is not there or cannot be read.
+        :raises DataMissingError: when one is missing or unreadable.
         """
 
 
@@ -38,7 +40,7 @@ class WikiText2(TextSet):
 
 @dataclass(frozen=True, kw_only=True)
 class WikiText103(TextSet):
-    """WikiText-103 (Merity et al. 2017): 103 million words, tested on its test split, which is WikiText-2's."""
+    """WikiText-103 (Merity et al. 2017): 103 million words, tested on its test split, which equals WikiText-2's."""
 
     def texts(self) -> tuple[Text, Text]:
         return wikitext103()
@@ -46,7 +48,7 @@ class WikiText103(TextSet):
 
 @dataclass(frozen=True, kw_only=True)
 class TextFiles(TextSet):
-    """Any text: addresses of Parquet files with a column ``text``, or of plain text in UTF-8, for either split."""
+    """Any text: for each split the address of Parquet files with a column ``text``, or of plain UTF-8 text."""
 
     train: str = option(example="train.txt")
     test: str = option(example="test.txt")
@@ -56,18 +58,18 @@ class TextFiles(TextSet):
 
 
 class TokenBlocks:
-    """Two streams of tokens on a device, cut into blocks; implements :class:`trainables.baselines.batches.Batches`.
+    """Two token streams on a device, cut into blocks; implements :class:`trainables.baselines.batches.Batches`.
 
-    The label of a token is the next one.  The blocks do not overlap, but that the last label of one is the first
-    token of the next; what is left over at the end of a stream, less than a block, is not used.
+    The label of a token is the next token.  Blocks do not overlap, except that the last label of one is the first token
+    of the next; an incomplete block at the end of a stream is dropped.
     """
 
     def __init__(
         self, train: np.ndarray, test: np.ndarray, *, block_size: int, batch_size: int, seed: int, device: str
     ) -> None:
         """
-        :param train, test: tokens, shape (tokens,), of any whole dtype.
-        :raises ConfigError: when a stream has no block, or the training stream no batch.
+        :param train, test: tokens, shape (tokens,), of any integer dtype.
+        :raises ConfigError: when a stream is shorter than a block, or the training stream shorter than a batch.
         """
         self._blocks = {
             split: _blocks(split, tokens, block_size).to(device) for split, tokens in (("train", train), ("test", test))
@@ -75,27 +77,27 @@ class TokenBlocks:
         self.order = BatchOrder(rows=block_count(len(train), block_size), batch_size=batch_size, seed=seed)
 
     def train(self, step: int, low: int, high: int) -> Batch:
-        """Blocks ``[low, high)`` of the batch of a step; tokens and labels (B, T), int64."""
+        """Return blocks ``[low, high)`` of the batch of a step: tokens and labels (B, T), int64."""
         blocks = self._blocks["train"]
         numbers = torch.from_numpy(self.order.numbers(step)[low:high]).to(blocks.device)
         return _batch(blocks[numbers])
 
     def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:
-        """The first so many blocks of a split, in the order of the text."""
+        """Iterate over the first blocks of a split, in the order of the text."""
         for blocks in self._blocks[split][:rows].split(at_once):
             yield _batch(blocks)
 
 
 def block_count(tokens: int, block_size: int) -> int:
-    """How many blocks a stream has; its last token has no label."""
+    """Return the number of blocks of a stream, whose last token has no label."""
     return (tokens - 1) // block_size
 
 
 def _blocks(split: str, tokens: np.ndarray, block_size: int) -> Tensor:
-    """A view of the stream: (blocks, block_size + 1), int32."""
+    """View the stream as overlapping blocks: (blocks, block_size + 1), int32."""
     if not block_count(len(tokens), block_size):
         raise ConfigError(
-            f"block_size = {block_size}: must be below {len(tokens)}, the number of tokens of the {split} text"
+            f"block_size = {block_size}: must be below {len(tokens)}, the number of tokens in the {split} text"
         )
     return torch.from_numpy(tokens.astype(np.int32)).unfold(0, block_size + 1, block_size)
 

@@ -1,7 +1,7 @@
-"""The engine's optimizers, made by torch's: the same configuration, in place and fused, for networks of many tensors.
+"""The engine's optimizers run by ``torch.optim``: the same configuration, in place and fused, for many tensors.
 
-The engine's own functional update stays the reference: the tests hold one against the other, and a measurement asks
-it what the next update will be, which changes nothing.
+The engine's functional update remains the reference: tests compare the two, and measurements use it to predict the next
+update without changing anything.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,9 @@ BUFFERS[Adam] = BUFFERS[AdamW]
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """
-    :raises ConfigError: for an optimizer that torch does not have.
+    """Refuse an optimizer that ``torch.optim`` does not have.
+
+    :raises ConfigError: with the allowed ones.
     """
     if type(optimizer) not in BUFFERS:
         allowed = ", ".join(sorted(cls.__name__ for cls in BUFFERS))
@@ -28,11 +29,11 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 
 class Updates:
-    """The updates of one network's weights; the gradients are taken from its parameters."""
+    """Updates one network's weights by the gradients in its parameters."""
 
     def __init__(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], *, fused: bool) -> None:
         """
-        :param fused: one kernel for all; not together with a scaled loss, whose overflows skip an update.
+        :param fused: update all tensors in one kernel; not for a scaled loss, whose overflows skip an update.
         """
         self._config, self._parameters = optimizer, dict(parameters)
         common: dict[str, Any] = {"lr": optimizer.learning_rate, "fused": fused}
@@ -58,7 +59,7 @@ class Updates:
 
     @property
     def learning_rate(self) -> float:
-        """η of the next update; to be set before it."""
+        """η of the next update; set it before each update."""
         return self.torch.param_groups[0]["lr"]
 
     @learning_rate.setter
@@ -67,25 +68,25 @@ class Updates:
 
     @property
     def made(self) -> int:
-        """How many updates were made; an overflow of a scaled loss makes none.  0 for SGD, which does not count."""
+        """The number of updates made, without those skipped by overflow; always 0 for SGD, which does not count."""
         for state in self.torch.state.values():
             if "step" in state:
                 return int(state["step"])
         return 0
 
     def buffers(self) -> dict[str, dict[str, Tensor]]:
-        """The optimizer's buffers by the engine's names, as they are: zeros before the first update."""
-        found: dict[str, dict[str, Tensor]] = {}
+        """Return the optimizer's buffers by the engine's names, without copying; zeros before the first update."""
+        buffers: dict[str, dict[str, Tensor]] = {}
         for ours, theirs in BUFFERS[type(self._config)].items():
             held = {name: self.torch.state.get(weight, {}).get(theirs) for name, weight in self._parameters.items()}
-            found[ours] = {
+            buffers[ours] = {
                 name: torch.zeros_like(self._parameters[name]) if value is None else value
                 for name, value in held.items()
             }
-        return found
+        return buffers
 
-    def predicted(self, directions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the next update adds to each weight, by the engine's own rule; each with the cohort axis of one."""
+    def predict(self, directions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the next change of each weight by the engine's own update, with a cohort axis of one."""
         parameters = {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
         state = {
             buffer: {name: value.unsqueeze(0) for name, value in tensors.items()}
@@ -97,7 +98,7 @@ class Updates:
         return {name: moved[name] - parameters[name] for name in parameters}
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies on the host, by names: what the updates go on from."""
+        """Copy the state to the host."""
         copies = {
             buffer: {name: value.detach().cpu().clone() for name, value in tensors.items()}
             for buffer, tensors in self.buffers().items()
@@ -105,7 +106,7 @@ class Updates:
         return {"made": self.made, "buffers": copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         names = BUFFERS[type(self._config)]
         for name, weight in self._parameters.items():
             mine: dict[str, Any] = {

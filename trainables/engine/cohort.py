@@ -1,7 +1,7 @@
 """K grokking trials of one shape in lock-step: advance, measure, retire, checkpoint.
 
-A step is a pure tensor program: fixed shapes, hyper-parameters and the step count as device tensors, nothing read
-back to the host between measurements, so that a GPU can replay it as a graph.  A solo trial is a cohort of one.
+A step is a pure tensor program (fixed shapes, hyper-parameters and step count on the device, no reads back to the host
+between measurements), so that a GPU can replay it as a graph.  A solo trial is a cohort of one.
 
 Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a row, V classes.
 """
@@ -26,12 +26,12 @@ from trainables.engine.probes import LogitRows, Observation, Watcher
 from trainables.engine.schedules import ConstantSchedule
 
 FLAT = "flat"
-"""All parameters of a member side by side: optimizers work element by element, so one tensor does for all of them."""
+"""The name of the tensor that joins all parameters of a member; optimizers work element-wise, so one is enough."""
 
 
 @dataclass(frozen=True)
 class _Proposal:
-    """The next step, computed but not made: what a measurement looks at and what ``advance`` then adopts."""
+    """The next step, computed but not applied: a measurement reads it, and ``advance`` applies it."""
 
     logits_KBV: Tensor
     losses_KB: Tensor
@@ -45,16 +45,16 @@ class GrokkingCohort:
     """The full-batch cohort; implements :class:`trainables.engine.trial.Cohort`."""
 
     def __init__(self, trials: Sequence[FullBatchTrial], device: str = "cpu") -> None:
-        """The trials at step 0.
+        """Set up the trials at step 0.
 
         :raises ConfigError: when they differ in more than per-trial values.
         """
         if len({trial.cohort_key for trial in trials}) != 1:
-            raise ConfigError(f"a cohort of {len(trials)} trials: they must differ in per-trial values only")
+            raise ConfigError(f"a cohort of {len(trials)} trials: must differ in per-trial values only")
         self.trials: Sequence[FullBatchTrial] = tuple(trials)
         self.step = 0
         self.device = torch.device(device)
-        # What all members share; the per-trial values among it are the first member's, and are not looked at.
+        # All members share this configuration; its per-trial values are the first member's and stay unused.
         self._shared = trials[0]
         self._intervenes = not isinstance(self._shared.intervention, NoIntervention)
         self._places = {int(step): place for place, step in enumerate(self._shared.grid())}
@@ -74,15 +74,15 @@ class GrokkingCohort:
         self._begin(switched=False)
 
     def _begin(self, *, switched: bool) -> None:
-        """Set up the loss, the gradient rule and the optimizer of one side of the intervention.
+        """Set up loss, gradient rule and optimizer for the steps before or after the intervention.
 
-        The optimizer's buffers and its count of updates start anew, unless it goes on through the intervention.
+        Reset the optimizer's buffers and its count of updates, unless the optimizer continues through the intervention.
         """
         shared, self._switched = self._shared, switched
         self._rule, losses = shared.gradient, [trial.loss for trial in self.trials]
         optimizers = [trial.optimizer for trial in self.trials]
         if switched:
-            # Each member's own: what an intervention brings in has per-trial values too.
+            # Ask each member: the new loss and optimizer have per-trial values too.
             self._rule = shared.intervention.gradient(self._rule)
             losses = [trial.intervention.loss(trial.loss) for trial in self.trials]
             optimizers = [trial.intervention.optimizer(trial.optimizer) for trial in self.trials]
@@ -91,7 +91,7 @@ class GrokkingCohort:
             self._state = self._optimizer.init_state({FLAT: self._weights_KP})
             self._updates = torch.zeros((), dtype=torch.float64, device=self.device)
             self._updates_before = self.step
-        # Apart from the optimizer's, only values that do something cost anything.
+        # Except for the optimizer, stack only the values that differ from the default, to save the operations.
         self._hyper: dict[str, dict[str, Tensor]] = {
             "optimizer": stack_hyper(optimizers, self.device),
             "loss": stack_hyper(losses, self.device, varied=True),
@@ -111,16 +111,16 @@ class GrokkingCohort:
             self._adopt(self._propose())
 
     def measure(self) -> dict[str, np.ndarray]:
-        """The columns of the probes that are due at the present step, each of shape (K,), float64.
+        """Return the columns of the probes that are due at the current step, each of shape (K,), float64.
 
-        The gradient and the update that it looks at are those of the next step, which then need not be computed
-        again: a measurement costs the test rows' forward pass and the probes, and changes nothing.
+        Gradient and update are those of the next step, which ``advance`` then reuses: a measurement costs the test
+        rows' forward pass and the probes, and changes nothing.
         """
         next_step, parameters = self._propose(), self._split(self._weights_KP)
         with torch.no_grad():
             seen = Observation(
                 task=self._shared.task,
-                # Of a stochastic model the step has seen a noisy network, and the rows are of the whole one.
+                # The step of a stochastic model ran with noise; measure the rows without it.
                 train=self.evaluate(parameters, "train")
                 if self._shared.model.stochastic
                 else LogitRows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB, self._loss),
@@ -131,25 +131,25 @@ class GrokkingCohort:
                 learning_rate_K=next_step.learning_rate_K,
                 watched=self._watched,
             )
-            found: dict[str, Tensor] = {}
+            columns: dict[str, Tensor] = {}
             for probe in self._shared.probes:
                 if self._shared.due(self._places.get(self.step), probe.every):
-                    found |= probe.measure(seen)
-            return {column: values.double().cpu().numpy() for column, values in found.items()}
+                    columns |= probe.measure(seen)
+            return {column: values.double().cpu().numpy() for column, values in columns.items()}
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
-        """One member's weights by name, on the host."""
+        """Return one member's weights by name, on the host."""
         return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
 
     def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> LogitRows:
-        """The rows of a split, "train" or "test", at these weights (each with the cohort axis), without noise."""
+        """Evaluate a split, "train" or "test", at the given weights (with cohort axis), without noise."""
         labels_KB = self._rows[f"{split}_labels"]
         logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
         losses_KB = self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"])
         return LogitRows(logits_KBV, labels_KB, losses_KB, self._loss)
 
     def _logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Noise | None) -> Tensor:
-        """The logits as the loss sees them: times α and over the temperature."""
+        """Return the logits as passed to the loss: times α, divided by the temperature."""
         logits_KBV = self._shared.model.forward(parameters, inputs, noise)
         if "alpha" in self._hyper["trial"]:
             logits_KBV = logits_KBV * per_member(self._hyper["trial"]["alpha"], logits_KBV).to(logits_KBV.dtype)
@@ -158,14 +158,14 @@ class GrokkingCohort:
         return logits_KBV
 
     def notes(self) -> list[str]:
-        """Nothing: whatever happens to a grokking trial is in its rows."""
+        """Return no notes: the rows say all about a full-batch trial."""
         return []
 
     def close(self) -> None:
-        """Nothing to free but memory."""
+        """Do nothing: there is only memory to free."""
 
     def finite(self) -> np.ndarray:
-        """Whether each member's loss, gradient and weights, now and after the next step, are finite: (K,), bool."""
+        """Return whether each member's loss, gradient and weights, now and after the next step, are finite: (K,)."""
         next_step = self._propose()
         finite_K = next_step.losses_KB.isfinite().all(1)
         for tensor in (*next_step.gradients.values(), self._weights_KP, next_step.weights_KP):
@@ -173,16 +173,16 @@ class GrokkingCohort:
         return finite_K.cpu().numpy()
 
     def frozen(self) -> np.ndarray:
-        """Whether each member's weights provably never change again: shape (K,), bool.
+        """Return whether each member's weights provably never change again: shape (K,), bool.
 
-        The gradient is exactly 0, so that it stays 0 as long as the weights do, and the optimizer certifies that
-        what is pending in its buffers is absorbed by every weight and only shrinks.  Noise, or an intervention that
-        is still to come, may move them again.
+        The gradient is exactly 0, so it stays 0 while the weights do not change, and the optimizer certifies that every
+        weight absorbs the updates pending in its buffers.  False under noise or before an intervention, either of
+        which may move the weights again.
         """
         if self._shared.model.stochastic or (self._intervenes and not self._switched):
             return np.zeros(len(self.trials), dtype=bool)
-        # A schedule's factor is 1 at most, so that the unscheduled learning rate is a bound.
-        frozen_K = self._optimizer.stays_put(
+        # A schedule's factor is at most 1, so the unscheduled learning rate is an upper bound.
+        frozen_K = self._optimizer.certifies_frozen(
             {FLAT: self._weights_KP}, self._state, self._hyper["optimizer"], self._updates
         )
         for gradient in self._propose().gradients.values():
@@ -190,11 +190,11 @@ class GrokkingCohort:
         return frozen_K.cpu().numpy()
 
     def retire(self, members: Sequence[int]) -> None:
-        """Stop updating these members; the shapes stay until :meth:`compact`."""
+        """Stop updating these members; shapes do not change until :meth:`compact`."""
         self._active_K[list(members)] = False
 
     def compact(self) -> None:
-        """Drop the retired members; the others keep their order."""
+        """Drop the retired members; keep the others in order."""
         kept = self._active_K.nonzero().flatten()
         if len(kept) == len(self.trials):
             return
@@ -209,7 +209,7 @@ class GrokkingCohort:
         self._active_K, self._proposal = self._active_K[kept], None
 
     def state_dict(self, member: int) -> dict[str, Any]:
-        """What one member needs to go on, bit for bit, in any packing: CPU tensors without a cohort axis."""
+        """Return what one member needs to continue bit for bit, in any cohort: CPU tensors without a cohort axis."""
 
         def pick(joined_KP: Tensor) -> dict[str, Tensor]:
             return {name: tensor[member].cpu().clone() for name, tensor in self._split(joined_KP).items()}
@@ -222,13 +222,14 @@ class GrokkingCohort:
         }
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue from one state a member.
+        """Continue from one state per member.
 
-        :raises ValueError: when the states are not one a member, or not all at one step.
+        :raises ValueError: when there is not one state per member, or when they are at different steps.
         """
         if len(states) != len(self.trials) or len({state["step"] for state in states}) != 1:
             raise ValueError(
-                f"{len(states)} states at steps {sorted({s['step'] for s in states})}: one a member, one step"
+                f"{len(states)} states at steps {sorted({s['step'] for s in states})}: "
+                f"must be one for each of {len(self.trials)} members, all at one step"
             )
 
         def stack(tensors: Sequence[Mapping[str, Tensor]]) -> Tensor:
@@ -242,13 +243,13 @@ class GrokkingCohort:
             self._begin(switched=True)
         self.step = step
         self._updates.fill_(step - self._updates_before)
-        # At the very step of a start buffers are empty; a state taken there may have those of the optimizer before.
+        # At the step where an optimizer starts, its buffers are empty; a state saved there may hold its predecessor's.
         if step > self._updates_before:
             self._state = {
                 buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])}
                 for buffer in states[0]["optimizer"]
             }
-        # What nobody watched from step 0 is unknown, not 0: the probe was asked for after the checkpoint was made.
+        # A watcher that was added after the checkpoint missed the steps before: its state is unknown (NaN), not 0.
         self._watched = {
             name: torch.stack(
                 [
@@ -260,11 +261,11 @@ class GrokkingCohort:
         }
 
     def _joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Parameters (or gradients) side by side: shape (K, P), on the cohort's device."""
+        """Join parameters (or gradients) along one axis: shape (K, P), on the cohort's device."""
         return torch.cat([tensors[name].flatten(1) for name in self._shapes], dim=1).to(self.device)
 
     def _split(self, joined_KP: Tensor) -> dict[str, Tensor]:
-        """The inverse of :meth:`_joined`, as views."""
+        """Invert :meth:`_joined`; return views."""
         sizes = [math.prod(shape) for shape in self._shapes.values()]
         parts = joined_KP.split(sizes, dim=1)
         return {
@@ -272,7 +273,7 @@ class GrokkingCohort:
         }
 
     def _propose(self) -> _Proposal:
-        """The next step; computed once, however often it is looked at before it is made."""
+        """Return the next step; compute it only once, however often it is read before it is applied."""
         if self._proposal is None:
             shared, labels_KB = self._shared, self._rows["train_labels"]
             intervening = self._intervenes and self.step >= shared.intervention.at_step
@@ -287,7 +288,7 @@ class GrokkingCohort:
                 logits_KBV = self._logits(leaves, self._rows["train_inputs"], noise)
                 trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV
                 losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
-                # The mean in float32 at least; members do not touch, so the gradient of the sum is each one's own.
+                # Average in float32 at least.  Members do not interact, so each gets its own gradient from the sum.
                 precise = torch.promote_types(losses_KB.dtype, torch.float32)
                 total = losses_KB.to(precise).mean(1).sum()
                 if not isinstance(shared.penalty, NoPenalty):
@@ -308,7 +309,7 @@ class GrokkingCohort:
         return self._proposal
 
     def _adopt(self, proposal: _Proposal) -> None:
-        """Make the step, in place, for the active members."""
+        """Apply the step, in place, to the active members."""
         with torch.no_grad():
             self._overwrite(self._weights_KP, proposal.weights_KP)
             for buffer, tensors in proposal.state.items():

@@ -1,6 +1,6 @@
 """Encodings: how a pair of numbers below p becomes one row of a model's input.
 
-The representation decides how easily the pairs are memorised, and so whether there is any delay to study
+The encoding decides how easily the pairs are memorised, and so whether there is any delay to study
 (Prieto et al. 2025, Sec. 4.1, Fig. 4 right).
 """
 
@@ -15,7 +15,7 @@ from trainables.engine.randomness import ENCODING_STREAM, permutation
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding(Config):
-    """Base of the encodings."""
+    """Base of the encodings of a pair (a, b)."""
 
     @property
     @abstractmethod
@@ -27,24 +27,24 @@ class Encoding(Config):
         """The width of the one-hot or dense input, or the size of the vocabulary."""
 
     def active_features(self, p: int) -> int:
-        """The length of a row; here two: one for each number."""
+        """The length of a row: two, one entry for each number, unless a subclass overrides it."""
         return 2
 
     @abstractmethod
     def rows(self, a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-        """The rows of the pairs (a, b), in order: shape (pairs, active features)."""
+        """Return the rows of the pairs (a, b), in order: shape (pairs, active features)."""
 
     def check(self, p: int) -> None:
-        """Refuse a p whose numbers this encoding cannot tell apart.
+        """Refuse a p whose numbers this encoding cannot tell apart; by default, accept every p.
 
-        :raises ConfigError: saying what is allowed.
+        :raises ConfigError: with the allowed values.
         """
         return
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneHot(Encoding):
-    """Two one-hot vectors of length p side by side, given by the places of their ones: a and p + b."""
+    """Two one-hot vectors of length p, concatenated and stored as the indices of their ones: a and p + b."""
 
     @property
     def input_kind(self) -> str:
@@ -59,7 +59,7 @@ class OneHot(Encoding):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Encoding):
-    """The two tokens (a, b), in this order, of one vocabulary of p: the transformer's input, without an "=" token."""
+    """The two tokens (a, b), in this order, from one vocabulary of size p, without an "=" token: for transformers."""
 
     @property
     def input_kind(self) -> str:
@@ -74,7 +74,7 @@ class Tokens(Encoding):
 
 @dataclass(frozen=True, kw_only=True)
 class DenseEncoding(Encoding):
-    """Base of those that give each number a vector of its own; a pair is the two vectors side by side, float32."""
+    """Base of the encodings that map each number to a vector; a pair is the two vectors concatenated, float32."""
 
     @property
     def input_kind(self) -> str:
@@ -82,7 +82,7 @@ class DenseEncoding(Encoding):
 
     @abstractmethod
     def codes(self, p: int) -> np.ndarray:
-        """The vector of each number below p: shape (p, width)."""
+        """Return the vector of each number below p: shape (p, width)."""
 
     def features(self, p: int) -> int:
         return 2 * self.codes(p).shape[1]
@@ -97,7 +97,7 @@ class DenseEncoding(Encoding):
 
 @dataclass(frozen=True, kw_only=True)
 class Binary(DenseEncoding):
-    """The number in binary, most significant bit first, as 0 and 1: 7 bits a number at p = 113 (released code)."""
+    """Each number in binary, most significant bit first, as 0 and 1: 7 bits per number at p = 113 (released code)."""
 
     def codes(self, p: int) -> np.ndarray:
         return _binary(np.arange(p), (p - 1).bit_length())
@@ -105,14 +105,14 @@ class Binary(DenseEncoding):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomBinary(DenseEncoding):
-    """A distinct random word of bits for each number: "dimension 14" in the paper's text (Sec. 4.1).
+    """A distinct random bit string for each number: "dimension 14" in the paper's text (Sec. 4.1).
 
-    The words depend on nothing but these two fields and p, so that every trial reads the same code.  (The released
+    The bit strings depend only on the two fields below and on p, so every trial uses the same code.  (The released
     code shuffles the 7-bit numbers below p instead.)
     """
 
     bits: int = option(14, at_least=1, at_most=20)
-    """Bits a number; at least log2 p."""
+    """Bits per number; at least log2 p."""
     seed: int = option(0, at_least=0)
 
     def codes(self, p: int) -> np.ndarray:
@@ -121,16 +121,16 @@ class RandomBinary(DenseEncoding):
     def check(self, p: int) -> None:
         if 2**self.bits < p:
             raise ConfigError(
-                f"RandomBinary.bits = {self.bits}: gives {2**self.bits} words, fewer than p = {p}; "
+                f"RandomBinary.bits = {self.bits}: gives {2**self.bits} bit strings, fewer than p = {p}; "
                 f"must be at least {(p - 1).bit_length()}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scalar(DenseEncoding):
-    """One real number for each number: standardised, (a - mean) / std over 0, ..., p - 1.
+    """Each number as one standardised real number: (a - mean) / std over 0, ..., p - 1.
 
-    The paper does not say which; zero mean and unit variance suit the layers' initial values.
+    The paper does not say how it scales the numbers; zero mean and unit variance suit the layers' initial values.
     """
 
     def codes(self, p: int) -> np.ndarray:
@@ -139,5 +139,5 @@ class Scalar(DenseEncoding):
 
 
 def _binary(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """The lowest ``bits`` bits of each number, most significant first: shape (numbers, bits)."""
+    """Return the lowest ``bits`` bits of each number, most significant first: shape (numbers, bits)."""
     return numbers[:, None] >> np.arange(bits - 1, -1, -1) & 1

@@ -1,6 +1,6 @@
-"""Gradient rules: what is done to the gradient before the optimizer sees it.
+"""Gradient rules: transformations of the gradient before the optimizer sees it.
 
-Every tensor has the cohort axis K first; reductions run over all the others.
+Every tensor has the cohort axis K first; reductions run over all other axes.
 """
 
 from abc import abstractmethod
@@ -19,12 +19,12 @@ class GradientRule(Config):
 
     @abstractmethod
     def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients to descend along, by the parameters' names."""
+        """Return the gradients to descend along, by parameter name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlainGradient(GradientRule):
-    """The gradient as it is."""
+    """The gradient, unchanged."""
 
     def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(gradients)
@@ -34,9 +34,9 @@ class PlainGradient(GradientRule):
 class OrthogonalGradient(GradientRule):
     """⊥Grad: g⊥ = g - (θᵀg / θᵀθ) θ (Prieto et al. 2025, Eq. 12).
 
-    The paper projects all of θ at once (``scope="global"``); the released code projects tensor by tensor and then
-    rescales g⊥ to the norm of g, which is the default here.  θ = 0 leaves g as it is; a g⊥ at rounding level, which
-    has no direction but noise, is not rescaled.
+    The paper projects all of θ at once (``scope="global"``).  The released code projects tensor by tensor and then
+    rescales g⊥ to the norm of g; this is the default here.  Where θ = 0, g stays unchanged.  A g⊥ at rounding level,
+    whose direction is only noise, is not rescaled.
     """
 
     scope: str = option("tensor", choices=("tensor", "global"))
@@ -44,13 +44,13 @@ class OrthogonalGradient(GradientRule):
 
     def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.scope == "tensor":
-            found: dict[str, Tensor] = {}
+            directions: dict[str, Tensor] = {}
             for name, gradient in gradients.items():
-                # Widened here, once for all sums: most of the cost of a large tensor is the memory it goes through.
+                # Cast to float64 once for all sums: for large tensors memory traffic dominates the cost.
                 theta, wide = parameters[name].double(), gradient.double()
                 projected = self._project({name: theta}, {name: wide}, torch.finfo(gradient.dtype).eps)
-                found[name] = projected[name].to(gradient.dtype)
-            return found
+                directions[name] = projected[name].to(gradient.dtype)
+            return directions
         eps = max(torch.finfo(gradient.dtype).eps for gradient in gradients.values())
         together = self._project(parameters, gradients, eps)
         return {name: projected.to(gradients[name].dtype) for name, projected in together.items()}
@@ -58,9 +58,9 @@ class OrthogonalGradient(GradientRule):
     def _project(
         self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], eps: float
     ) -> dict[str, Tensor]:
-        """In float64, because g⊥ can be a small difference of large numbers.
+        """Compute g⊥ in float64, because it can be a small difference of large numbers.
 
-        :param eps: of the dtype in which the gradients were computed.
+        :param eps: machine epsilon of the dtype in which the gradients were computed.
         """
         theta_theta_K = inner(parameters, parameters)
         zero_K = theta_theta_K == 0
@@ -79,11 +79,11 @@ class OrthogonalGradient(GradientRule):
 
 
 def inner(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
-    """The inner product of two sets of tensors of the same names, a value a member: shape (K,), float64."""
+    """Return each member's inner product of two sets of tensors with the same names: shape (K,), float64."""
     products = [(tensor.double() * right[name].double()).flatten(1).sum(1) for name, tensor in left.items()]
     return torch.stack(products).sum(0)
 
 
 def per_member(values_K: Tensor, like: Tensor) -> Tensor:
-    """One value a member, shaped to broadcast against a tensor with the cohort axis first."""
+    """Reshape one value per member to broadcast against a tensor with the cohort axis first."""
     return values_K.view(-1, *[1] * (like.dim() - 1))

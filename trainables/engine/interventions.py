@@ -1,4 +1,4 @@
-"""Interventions: what is changed in the middle of a run, from a given step on."""
+"""Interventions: changes to a run from a given step on."""
 
 from dataclasses import dataclass
 
@@ -13,48 +13,48 @@ from trainables.engine.optimizers import SGD, Optimizer
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention(Config):
-    """Base of the interventions.  Whatever a method does not change it returns as it is."""
+    """Base of the interventions.  By default, every method returns its argument unchanged."""
 
     at_step: int = option(at_least=0, example=3)
-    """The first step whose update is made in the new way; the weights up to this step are those of the control."""
+    """The first step whose update uses the change; up to this step the weights equal those of the control."""
 
     def loss(self, loss: Loss) -> Loss:
-        """The loss from :attr:`at_step` on."""
+        """Return the loss to use from :attr:`at_step` on."""
         return loss
 
     def gradient(self, rule: GradientRule) -> GradientRule:
-        """The gradient rule from :attr:`at_step` on."""
+        """Return the gradient rule to use from :attr:`at_step` on."""
         return rule
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """The optimizer from :attr:`at_step` on."""
+        """Return the optimizer to use from :attr:`at_step` on."""
         return optimizer
 
     @property
     def restarts_optimizer(self) -> bool:
-        """Whether the optimizer begins anew at :attr:`at_step`: empty buffers, and a step count of its own."""
+        """Whether the optimizer restarts at :attr:`at_step`, with empty buffers and a step count from 0."""
         return False
 
     def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
-        """The logits that the loss is computed from at training, from :attr:`at_step` on."""
+        """Return the logits from which to compute the training loss from :attr:`at_step` on."""
         return logits_KBV
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoIntervention(Intervention):
-    """Nothing is changed."""
+    """No intervention."""
 
     at_step: int = option(0, choices=(0,))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroTrueClassGradient(Intervention):
-    """The gradient with respect to the true class's logit is exactly zero: the collapse of every row by hand.
+    """Set the gradient of the true class's logit to exactly zero, as softmax collapse does, in every row.
 
-    Prieto et al. 2025, App. B.1 and Fig. 8, in two readings.  ``logit="kept"``: the forward pass is what it was, and
-    nothing but this gradient changes ("setting the gradients from the correct classes to zero", which is what it is
-    for).  ``logit="zeroed"``: the text's "multiplying the logits for the right classes by 0", which changes the loss
-    and the other classes' gradients too.
+    Prieto et al. 2025, App. B.1 and Fig. 8, in two readings.  ``logit="kept"``: the forward pass does not change, only
+    this gradient does (the stated aim: "setting the gradients from the correct classes to zero").
+    ``logit="zeroed"``: the stated means, "multiplying the logits for the right classes by 0", which also changes the
+    loss and the other classes' gradients.
     """
 
     logit: str = option("kept", choices=("kept", "zeroed"))
@@ -67,7 +67,7 @@ class ZeroTrueClassGradient(Intervention):
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchLoss(Intervention):
-    """Another loss from :attr:`at_step` on; the optimizer goes on with its buffers."""
+    """Use another loss from :attr:`at_step` on; the optimizer keeps its buffers."""
 
     to: Loss = option(example=MeanSquaredError(dtype="float64"))
 
@@ -77,7 +77,7 @@ class SwitchLoss(Intervention):
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchOptimizer(Intervention):
-    """Another optimizer from :attr:`at_step` on, which begins anew, and another gradient rule if one is given."""
+    """Start another optimizer at :attr:`at_step`, and use another gradient rule if one is given."""
 
     to: Optimizer = option(example=SGD(momentum=0.5))
     to_gradient: GradientRule | None = option(None, example=OrthogonalGradient())

@@ -1,7 +1,7 @@
-"""Loss landscapes on the plane in which trajectories of weights mostly lie (Prieto et al. 2025, Fig. 7).
+"""Loss landscapes on the plane that best contains trajectories of weights (Prieto et al. 2025, Fig. 7).
 
-The plane is that of the two largest principal components of the snapshots of one or several runs (Li et al. 2018,
-Sec. 7); the losses on it are computed by the cohort that trains, so with the trial's own model, loss, α and rows.
+The plane is spanned by the two largest principal components of the snapshots of one or several runs (Li et al. 2018,
+Sec. 7).  The training cohort computes the losses on it, so model, loss, α and rows are the trial's own.
 
 Shape suffixes: N snapshots, P weights of all tensors, M points, R grid points along an axis.
 """
@@ -15,29 +15,29 @@ import torch
 from trainables.engine.cohort import GrokkingCohort
 
 Snapshot = Mapping[str, np.ndarray]
-"""The weights of one network by name, as :meth:`trainables.engine.cohort.GrokkingCohort.snapshot` gives them."""
+"""The weights of one network by name, as :meth:`trainables.engine.cohort.GrokkingCohort.snapshot` returns them."""
 
-LINE = 1e-13
-"""Where the second component has less than this share of the first's variance it is rounding."""
+COLLINEAR = 1e-13
+"""Below this share of the first component's variance, the second component is rounding error."""
 MARGIN = 0.15
-"""How much of a grid lies beyond the snapshots on each side, as a share of their extent."""
+"""The margin of a grid beyond the snapshots on each side, as a share of their extent."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """A plane in the space of the weights; lengths on it are Euclidean distances between weights."""
+    """A plane in weight space; lengths on it are Euclidean distances between weights."""
 
     origin: dict[str, np.ndarray]
     """The mean of the snapshots, float64."""
     directions: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-    """Two orthonormal vectors (over all tensors together), the one of the larger variance first; float64."""
+    """Two orthonormal vectors (over all tensors together), that of the larger variance first; float64."""
     coordinates: np.ndarray
-    """Of every snapshot's projection: (N, 2), in the order in which they were given."""
+    """The coordinates of every snapshot's projection: (N, 2), in the order of the snapshots."""
     explained_variance: np.ndarray
     """Each direction's share of the variance of the snapshots: (2,), their sum at most 1."""
 
     def weights(self, points: np.ndarray) -> dict[str, np.ndarray]:
-        """The weights at points of the plane.
+        """Return the weights at points of the plane.
 
         :param points: coordinates, shape (M, 2).
         :returns: by name, shape (M, *shape of the parameter), float64.
@@ -58,30 +58,30 @@ class LossGrid:
     y: np.ndarray
     """Second coordinates: (R,)."""
     train: np.ndarray
-    """The mean loss of the training rows at (x[j], y[i]): shape (R, R), indexed [i, j] as a contour plot wants it."""
+    """The mean loss of the training rows at (x[j], y[i]): shape (R, R), indexed [i, j] as contour plots expect."""
     test: np.ndarray
     """The mean loss of the test rows, likewise."""
 
 
 def plane(snapshots: Sequence[Snapshot]) -> Plane:
-    """The plane of the two largest principal components of snapshots with the same names and shapes.
+    """Fit the plane of the two largest principal components of snapshots with the same names and shapes.
 
-    The sign of a direction is such that the snapshot that is farthest out along it has a positive coordinate.
+    Each direction's sign makes the largest coordinate along it (in absolute value) positive.
 
-    :raises ValueError: when they do not have the same names and shapes, or lie on a line.
+    :raises ValueError: when names or shapes differ, or when the snapshots lie on a line.
     """
     shapes = [{name: np.shape(value) for name, value in snapshot.items()} for snapshot in snapshots]
-    for place, found in enumerate(shapes):
-        if found != shapes[0]:
-            raise ValueError(f"snapshot {place} has parameters {found}: they must be those of snapshot 0, {shapes[0]}")
+    for index, other in enumerate(shapes):
+        if other != shapes[0]:
+            raise ValueError(f"snapshot {index} has parameters {other}: must be those of snapshot 0, {shapes[0]}")
     count = len(snapshots)
     gram_NN = np.zeros((count, count))
     for name in shapes[0] if shapes else ():
         rows_NP, _ = _centred(snapshots, name)
         gram_NN += rows_NP @ rows_NP.T
     variances, vectors_NN = np.linalg.eigh(gram_NN)  # ascending
-    if count < 3 or variances[-2] <= LINE * variances[-1]:
-        raise ValueError(f"{count} snapshots on a line: a plane needs at least 3 that are not")
+    if count < 3 or variances[-2] <= COLLINEAR * variances[-1]:
+        raise ValueError(f"{count} snapshots on a line: a plane needs at least 3 that are not on a line")
     coordinates = vectors_NN[:, [-1, -2]] * np.sqrt(variances[[-1, -2]])
     farthest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(0, keepdims=True), axis=0)
     coordinates = coordinates * np.sign(farthest)
@@ -103,46 +103,46 @@ def loss_grid(
     resolution: int = 25,
     extent: tuple[float, float, float, float] | None = None,
 ) -> LossGrid:
-    """The losses of a trial's rows at a grid of weights on a plane.
+    """Compute the losses of a trial's rows on a grid of weights in a plane.
 
-    An intervention does not count: the loss is the one that the trial begins with.
+    The loss is the one with which the trial begins, before any intervention.
 
-    :param cohort: copies of one trial, whose model must have the parameters of the plane and whose task and seeds say
-        which rows there are; as many points are computed at once, more is faster on a GPU and takes more memory.
-    :param resolution: grid points along each axis.
-    :param extent: the smallest and largest x, the smallest and largest y; without, the snapshots and 15 % around.
+    :param cohort: copies of one trial, which gives the model (with the parameters of the plane), the loss and the rows.
+        Each pass computes one point per member: more members are faster on a GPU and take more memory.
+    :param resolution: the number of grid points along each axis.
+    :param extent: smallest and largest x, smallest and largest y; None: the snapshots plus a margin of 15 %.
     :raises ValueError: when the model has other parameters.
     """
     members, device = len(cohort.trials), cohort.device
     example = cohort.snapshot(0)
-    wanted, there = ({name: value.shape for name, value in weights.items()} for weights in (example, plane.origin))
-    if wanted != there:
-        raise ValueError(f"the plane has parameters {there}: the trial's model has {wanted}")
+    of_model, of_plane = ({name: value.shape for name, value in w.items()} for w in (example, plane.origin))
+    if of_model != of_plane:
+        raise ValueError(f"the plane has parameters {of_plane}: must be those of the trial's model, {of_model}")
     if extent is None:
         low, high = plane.coordinates.min(0), plane.coordinates.max(0)
-        around = MARGIN * (high - low)
-        extent = (low[0] - around[0], high[0] + around[0], low[1] - around[1], high[1] + around[1])
+        margin = MARGIN * (high - low)
+        extent = (low[0] - margin[0], high[0] + margin[0], low[1] - margin[1], high[1] + margin[1])
     x, y = np.linspace(*extent[:2], resolution), np.linspace(*extent[2:], resolution)
     points = np.stack([grid.ravel() for grid in np.meshgrid(x, y)], axis=1)
     losses = {"train": np.empty(len(points)), "test": np.empty(len(points))}
     for start in range(0, len(points), members):
-        here = points[start : start + members]
-        # The last few points are filled up to a cohort with copies of the last one.
-        filled = here[np.minimum(np.arange(members), len(here) - 1)]
+        chunk = points[start : start + members]
+        # Pad the last chunk to the cohort's size with copies of its last point.
+        padded = chunk[np.minimum(np.arange(members), len(chunk) - 1)]
         parameters = {
             name: torch.from_numpy(values.astype(example[name].dtype)).to(device)
-            for name, values in plane.weights(filled).items()
+            for name, values in plane.weights(padded).items()
         }
         for split, values in losses.items():
             with torch.no_grad():
                 rows = cohort.evaluate(parameters, split)
-            values[start : start + members] = rows.losses_KB.double().mean(1).cpu().numpy()[: len(here)]
+            values[start : start + members] = rows.losses_KB.double().mean(1).cpu().numpy()[: len(chunk)]
     shape = (resolution, resolution)
     return LossGrid(x, y, losses["train"].reshape(shape), losses["test"].reshape(shape))
 
 
 def _centred(snapshots: Sequence[Snapshot], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """One tensor of all snapshots about its mean: (N, P of this tensor) and (P of this tensor,), float64."""
+    """Center one tensor over the snapshots: return (N, P of this tensor) and its mean (P of this tensor,), float64."""
     rows_NP = np.stack([np.ravel(snapshot[name]) for snapshot in snapshots]).astype(np.float64)
     mean_P = rows_NP.mean(0)
     return rows_NP - mean_P, mean_P

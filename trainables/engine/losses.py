@@ -1,4 +1,4 @@
-"""Losses: one value a row, in the dtype in which the loss is computed, because that dtype is what collapses.
+"""Losses: one value per row, in the dtype in which the loss is computed, because collapse depends on that dtype.
 
 Shape suffixes: K cohort, B batch (rows), V classes.  Every operation after the logits is rounded in that dtype.
 """
@@ -26,39 +26,39 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Config):
-    """Base of the losses.  The logits that a loss is given are already multiplied by α and divided by T."""
+    """Base of the losses.  The logits passed to a loss are already multiplied by α and divided by T."""
 
     dtype: str = option("float32", choices=tuple(DTYPES))
     """The dtype of everything after the logits."""
     temperature: float = option(1.0, above=0.0, per_trial=True)
-    """T: the loss, its collapse and the margins are those of the logits over T."""
+    """T: loss, collapse and margins are computed from the logits divided by T."""
 
     @abstractmethod
     def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
-        """The loss of every row, shape (K, B), in :attr:`dtype`.
+        """Return the loss of every row, shape (K, B), in :attr:`dtype`.
 
-        :param hyper: those per-trial fields that are not at their default in every member: shape (K,), float64.
+        :param hyper: the per-trial fields that some member sets to other than the default, by name: (K,), float64.
         """
 
     @abstractmethod
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        """Whether the loss's own normaliser has absorbed all classes but the largest; shape (K, B), bool."""
+        """Return whether the loss's own normaliser equals its largest term in :attr:`dtype`; shape (K, B), bool."""
 
     def cast(self, logits_KBV: Tensor) -> Tensor:
-        """The logits as the loss computes with them."""
+        """Cast the logits to :attr:`dtype`."""
         return logits_KBV.to(DTYPES[self.dtype])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Loss):
-    """Base of the cross-entropies: -log p_y, and what they have in common whichever way p is made of the logits."""
+    """Base of the cross-entropies, -log p_y, which differ in how p follows from the logits."""
 
     label_smoothing: float = option(0.0, at_least=0.0, at_most=1.0, per_trial=True)
-    """ε: the loss is (1 - ε) (-log p_y) + ε mean_k(-log p_k), as ``torch.nn.CrossEntropyLoss`` has it."""
+    """ε: the loss is (1 - ε) (-log p_y) + ε mean_k(-log p_k), as in ``torch.nn.CrossEntropyLoss``."""
 
     @abstractmethod
     def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
-        """log p of every class, of logits that are cast already; same shape and dtype."""
+        """Return log p of every class from logits in :attr:`dtype`; same shape and dtype."""
 
     def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
         log_p_KBV = self.log_probabilities(self.cast(logits_KBV))
@@ -74,7 +74,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     """-log softmax(z)_y, the softmax taken in ``dtype`` (Prieto et al. 2025, Sec. 3.3)."""
 
     log_softmax: str = option("native", choices=("native", "by_hand"))
-    """``by_hand`` is the plain formula of :func:`log_softmax_by_hand` (App. I)."""
+    """``native`` is torch's; ``by_hand`` is the plain formula of :func:`log_softmax_by_hand` (App. I)."""
 
     def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
         if self.log_softmax == "by_hand":
@@ -98,7 +98,7 @@ class StableMaxCrossEntropy(CrossEntropy):
         return functional.log_softmax(log_s(logits_KBV), dim=-1)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        return _absorbs_all_but_the_largest(s(self.cast(logits_KBV)))
+        return _largest_absorbs_rest(s(self.cast(logits_KBV)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,23 +106,24 @@ class TaylorSoftmaxCrossEntropy(CrossEntropy):
     """-log t(z)_y / sum_k t(z)_k with t(z) = 1 + x + x²/2 and x = z - min z (Prieto et al. 2025, App. C.1).
 
     The gradient flows through the subtraction of the row's minimum, as in the paper.  Eq. 20 misprints t as
-    (1 + x + x²)/2!, and the text speaks of the mean once.  The dtype is not given: float64, like StableMax.
+    (1 + x + x²)/2!, and the text once says mean for minimum.  The paper does not give the dtype; we use float64, as
+    for StableMax.
     """
 
     dtype: str = option("float64", choices=tuple(DTYPES))
 
     def log_probabilities(self, logits_KBV: Tensor) -> Tensor:
-        x_KBV = _above_the_smallest(logits_KBV)
+        x_KBV = _minus_minimum(logits_KBV)
         return functional.log_softmax(torch.log1p(x_KBV * (1 + x_KBV / 2)), dim=-1)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        x_KBV = _above_the_smallest(self.cast(logits_KBV))
-        return _absorbs_all_but_the_largest(1 + x_KBV * (1 + x_KBV / 2))
+        x_KBV = _minus_minimum(self.cast(logits_KBV))
+        return _largest_absorbs_rest(1 + x_KBV * (1 + x_KBV / 2))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanSquaredError(Loss):
-    """The mean over the classes of (z_k - [k = y])²: over a batch, ``torch.nn.MSELoss`` against the one-hot labels."""
+    """The mean over the classes of (z_k - [k = y])²; over a batch, ``torch.nn.MSELoss`` against one-hot labels."""
 
     def row_losses(self, logits_KBV: Tensor, labels_KB: Tensor, hyper: Mapping[str, Tensor]) -> Tensor:
         logits_KBV = self.cast(logits_KBV)
@@ -131,22 +132,22 @@ class MeanSquaredError(Loss):
         return (logits_KBV - targets_KBV).square().mean(-1)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        """Never: there is no normaliser."""
+        """Return False for every row: this loss has no normaliser."""
         return torch.zeros(logits_KBV.shape[:-1], dtype=torch.bool, device=logits_KBV.device)
 
 
 def s(x: Tensor) -> Tensor:
-    """s(x) of Eq. 6, in the dtype of ``x``; any shape."""
+    """Compute s(x) of Eq. 6 in the dtype of ``x``; any shape."""
     return torch.where(x >= 0, x.clamp(min=0) + 1, 1 / (1 - x.clamp(max=0)))
 
 
 def log_s(x: Tensor) -> Tensor:
-    """log s(x) = sign(x) log(1 + |x|); any shape.  Its derivative is 1/(1 + |x|), at 0 as well."""
+    """Compute log s(x) = sign(x) log(1 + |x|); any shape.  Its derivative is 1/(1 + |x|), also at 0."""
     return _LogS.apply(x)
 
 
 class _LogS(torch.autograd.Function):
-    """One operation, with the bits of what autograd makes of the two branches in a quarter of the time."""
+    """One operation; bit for bit equal to autograd through both branches, in a quarter of the time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ class _LogS(torch.autograd.Function):
 
 
 def softmax_collapsed(logits: Tensor) -> Tensor:
-    """Softmax collapse (Def. 3): sum_k exp(z_k - max z) is exactly 1 in the dtype of ``logits``.
+    """Return whether rows are in softmax collapse (Def. 3): sum_k exp(z_k - max z) is exactly 1 in their dtype.
 
     :param logits: shape (..., V).
     :returns: bool, shape (...).
@@ -172,19 +173,19 @@ def softmax_collapsed(logits: Tensor) -> Tensor:
 
 
 def log_softmax_by_hand(logits: Tensor) -> Tensor:
-    """x - log(sum_k exp(x_k)) with x = z - max z, differentiated operation by operation; shape (..., V).
+    """Compute x - log(sum_k exp(x_k)) with x = z - max z, differentiated operation by operation; shape (..., V).
 
-    The gradient flows through the maximum too.  Its share is the sum of the other classes' gradients, so that the
-    largest class of a collapsed row still gets one, where the native function's is exactly 0: the loss is 0 and
-    learning goes on (App. I).
+    The gradient flows through the maximum too and adds the sum of the other classes' gradients there.  So the largest
+    class of a collapsed row still gets a gradient, where the native function's is exactly 0: the loss is 0 and learning
+    continues (App. I).
     """
     shifted = logits - logits.amax(dim=-1, keepdim=True)
     return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
 
 
-def _above_the_smallest(logits: Tensor) -> Tensor:
+def _minus_minimum(logits: Tensor) -> Tensor:
     return logits - logits.amin(dim=-1, keepdim=True)
 
 
-def _absorbs_all_but_the_largest(terms: Tensor) -> Tensor:
+def _largest_absorbs_rest(terms: Tensor) -> Tensor:
     return terms.sum(dim=-1) == terms.amax(dim=-1)

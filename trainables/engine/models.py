@@ -1,4 +1,4 @@
-"""Models: named parameters with a leading cohort axis, and a forward pass that carries it.
+"""Models: named parameters with a leading cohort axis, and a forward pass over all members at once.
 
 Shape suffixes: K cohort, B batch (rows), A active features of a row, I inputs, H hidden units, O outputs, V classes.
 """
@@ -23,7 +23,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Config):
-    """Base of the models.  A parameter's name says its place; its shape says nothing of the cohort but axis 0."""
+    """Base of the models.  Every parameter has a name; in a cohort, axis 0 of its tensor runs over the members."""
 
     @property
     def stochastic(self) -> bool:
@@ -34,48 +34,48 @@ class Model(Config):
     def check(self, task: Task) -> None:
         """Refuse a task whose rows the model cannot take.
 
-        :raises ConfigError: saying what is allowed.
+        :raises ConfigError: with what is allowed.
         """
 
     @abstractmethod
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
-        """The initial parameters of one member, on the CPU, without a cohort axis."""
+        """Draw the initial parameters of one member: on the CPU, without a cohort axis."""
 
     @abstractmethod
     def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
-        """The logits, shape (K, B, V), of rows as the task gives them.
+        """Return the logits, shape (K, B, V), of rows in the task's format.
 
-        :param noise: the chance of this step, for a stochastic model at training; None evaluates.
+        :param noise: the random draws of this training step, for a stochastic model; None to evaluate.
         """
 
     @abstractmethod
     def flops_per_row(self, task: Task) -> float:
-        """Floating-point operations of one row's forward pass."""
+        """Return the floating-point operations of one row's forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(Model):
     """ReLU layers on a one-hot or dense input; weights are stored as (inputs, outputs).
 
-    The default is the paper's (Sec. 2.2): two hidden layers of 200, no bias, initial values (of a bias too) uniform
-    in ±1/sqrt(inputs), as ``torch.nn.Linear`` draws them.  No hidden layer at all is a linear classifier.
+    The default is the paper's (Sec. 2.2): two hidden layers of 200 units without bias.  Initial values, biases
+    included, are uniform in ±1/sqrt(inputs), as in ``torch.nn.Linear``.  ``hidden=()`` is a linear classifier.
     """
 
     hidden: tuple[int, ...] = option((200, 200), at_least=1, example=(16,))
     bias: bool = option(False, example=True)
     dtype: str = option("float32", choices=tuple(DTYPES), example="float64")
     init_scale: float = option(1.0, above=0.0, per_trial=True)
-    """What every initial value is multiplied by: 100 in Fig. 14 (Liu et al. 2023b)."""
+    """The factor on every initial value: 100 in Fig. 14 (Liu et al. 2023b)."""
 
     def widths(self, task: Task) -> list[int]:
-        """Units of every layer, from the input to the logits."""
+        """Return the number of units of every layer, from the input to the logits."""
         return [task.features, *self.hidden, task.classes]
 
     def check(self, task: Task) -> None:
         if task.input_kind == "tokens":
             raise ConfigError(
-                f"MLP: cannot read tokens, the inputs of this {type(task).__name__}; must be one-hot or dense rows, "
-                "such as inputs=OneHot()"
+                f"MLP: cannot read tokens, the inputs of this {type(task).__name__}; "
+                "must be one-hot or dense rows, such as inputs=OneHot()"
             )
 
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ class MLP(Model):
         if inputs_KBA.is_floating_point():
             hidden_KBH = torch.bmm(inputs_KBA.to(weight_KIH.dtype), weight_KIH)
         else:
-            # The one-hot product is a sum of rows of the weights; gathering them is the same mathematics for less.
+            # The product with one-hot rows is a sum of weight rows; gathering them costs less.
             members, rows, _ = inputs_KBA.shape
             offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
             flat_KBxA = (inputs_KBA + offset_K11).flatten(0, 1)
@@ -114,6 +114,6 @@ class MLP(Model):
 
     def flops_per_row(self, task: Task) -> float:
         widths = self.widths(task)
-        # A gathered row of weights is only added; a dense input is multiplied as well.
+        # Gathered weight rows are only added; dense inputs are multiplied as well.
         first = task.active_features * widths[1] * (2.0 if task.input_kind == "dense" else 1.0)
         return first + sum(2.0 * i * o for i, o in pairwise(widths[1:]))

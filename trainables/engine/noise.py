@@ -1,4 +1,4 @@
-"""Chance during training (dropout) that needs no state: every draw is a function of the member's seed and the step."""
+"""Stateless randomness during training (dropout): every draw is a function of the member's seed and the step."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from trainables.engine.randomness import NOISE_STREAM, random_bits
 
 
 class Noise:
-    """The draws of one step.  A member's are the same in any packing; they may differ between kinds of device."""
+    """The random draws of one step.  A member's draws do not depend on its cohort, but may differ on CPU and GPU."""
 
     def __init__(self, seeds: Sequence[int], step: int, device: torch.device) -> None:
-        """The draws that the members with these seeds make at ``step``; call number by call number."""
+        """Seed one generator per member for ``step``; repeating the same calls repeats the draws."""
         self._generators = []
         for seed in seeds:
-            # Two hashes, so that neither seeds nor steps that follow each other give related generators.
+            # Hash seed and step separately, so that neither consecutive seeds nor steps give related generators.
             key = int(random_bits(seed, NOISE_STREAM, 1)[0]) ^ int(random_bits(step, NOISE_STREAM + 1, 1)[0])
             self._generators.append(torch.Generator(device).manual_seed(key))
         self._device = device
 
     def keep(self, shape: Sequence[int], dropped: float) -> Tensor:
-        """Which units are kept, times 1/(1 - dropped): shape (K, *shape), float32 (Srivastava et al. 2014).
+        """Draw a dropout mask, scaled by 1/(1 - dropped): shape (K, *shape), float32 (Srivastava et al. 2014).
 
         :param dropped: the probability that a unit is dropped.
         """

@@ -1,7 +1,7 @@
-"""Optimizers: pure functions from parameters, gradients and state to the next ones, a member's values each its own.
+"""Optimizers: pure functions from parameters, gradients and state to the next parameters and state, per member.
 
-Hyper-parameters arrive as float64 tensors of shape (K,), the step count as one of shape (), all on the device, so
-that a step reads nothing back to the host.  Every value given is honoured.
+Hyper-parameters are float64 tensors of shape (K,) and the step count one of shape (), all on the device, so that a
+step reads nothing back to the host.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from trainables.engine.gradients import inner, per_member
 
 Tensors = Mapping[str, Tensor]
 State = Mapping[str, Tensors]
-"""The optimizer's buffers: for each buffer one tensor a parameter, shaped like it."""
+"""The optimizer's buffers: for each buffer one tensor per parameter, of its shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,43 +27,45 @@ class Optimizer(Config):
 
     @abstractmethod
     def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
-        """The buffers at step 0."""
+        """Return the buffers at step 0."""
 
     @abstractmethod
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
-        """The parameters and the buffers after one more update.
+        """Return the parameters and the buffers after one more update.
 
         :param hyper: the per-trial fields by name: shape (K,), or (K, n) for a tuple; float64.
         :param step: the number of this update, from 1; shape (), float64.
         """
 
     @abstractmethod
-    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
-        """Whether no weight ever changes again if every later gradient is exactly zero: shape (K,), bool.
+    def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        """Return whether no weight ever changes again if all later gradients are exactly zero: shape (K,), bool.
 
-        A proof, not a guess: True only where every pending and future update is absorbed.
+        True is a proof: every pending and future update is absorbed by its weight in the weight's dtype.
+
+        :param step: the number of updates made so far; shape (), float64.
         """
 
 
 def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: bool = False) -> dict[str, Tensor]:
-    """The per-trial fields of K components of one class, by name: shape (K,), or (K, n) for a tuple; float64.
+    """Stack the per-trial fields of K components of one class, by name: shape (K,), or (K, n) for a tuple; float64.
 
-    :param varied: only those that are not at their default in every member.
+    :param varied: leave out the fields that are at their default in every member.
     """
     default = type(components[0])() if varied else None
-    found = {}
+    hyper = {}
     for path in per_trial_paths(components[0]):
         values = [value_at(component, path) for component in components]
         if default is None or any(value != value_at(default, path) for value in values):
-            found[path] = torch.tensor(values, dtype=torch.float64, device=device)
-    return found
+            hyper[path] = torch.tensor(values, dtype=torch.float64, device=device)
+    return hyper
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveMoments(Optimizer):
-    """Base of the Adams (Kingma and Ba 2015), which differ in what the weight decay is added to."""
+    """Base of Adam (Kingma and Ba 2015) and AdamW, which differ in where they apply weight decay."""
 
     learning_rate: float = option(0.001, above=0.0, per_trial=True)
     betas: tuple[float, float] = option((0.9, 0.999), at_least=0.0, below=1.0, per_trial=True)
@@ -72,9 +74,9 @@ class AdaptiveMoments(Optimizer):
 
     @abstractmethod
     def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameter and the gradient as the weight decay leaves them.
+        """Apply the weight decay; return the parameter and the gradient.
 
-        :param decay_K: the weight decay; shape (K,), float64, as the learning rate ``rate_K``.
+        :param decay_K: the weight decay; shape (K,), float64, like the learning rate ``rate_K``.
         """
 
     def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
@@ -107,11 +109,11 @@ class AdaptiveMoments(Optimizer):
             moved[name] = parameter - cast(step_size_K) * (mean[name] / root)
         return moved, {"mean": mean, "square": square}
 
-    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
-        # With zero gradients the mean shrinks by beta1 and the root of the square by sqrt(beta2) a step, so for
-        # beta1 < sqrt(beta2) the update only shrinks, but for the bias corrections: the mean's, 1/(1 - beta1^t),
-        # shrinks too, and the root's is bounded by leaving it out.  A mean that has underflowed to a few subnormals
-        # no longer shrinks while its square still may, so it is held against eps alone.
+    def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        # With zero gradients each step multiplies the mean by beta1 and the root of the square by sqrt(beta2), so for
+        # beta1 < sqrt(beta2) the update shrinks, apart from the bias corrections: the mean's, 1/(1 - beta1^t), shrinks
+        # too, and leaving out the root's gives an upper bound.  A mean that has underflowed to a few subnormals no
+        # longer shrinks while its square still may, so its bound uses eps alone as the denominator.
         beta1_K, beta2_K = hyper["betas"].unbind(1)
         quiet_K = (hyper["weight_decay"] == 0) & (beta1_K < beta2_K.sqrt())
         for name, value in parameters.items():
@@ -127,7 +129,7 @@ class AdaptiveMoments(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(AdaptiveMoments):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` computes it."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in ``torch.optim.AdamW``."""
 
     def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
         return parameter * per_member(1 - rate_K * decay_K, parameter).to(parameter.dtype), gradient
@@ -135,7 +137,7 @@ class AdamW(AdaptiveMoments):
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(AdaptiveMoments):
-    """Adam with the weight decay in the gradient (L2), as ``torch.optim.Adam`` computes it."""
+    """Adam with weight decay added to the gradient (L2), as in ``torch.optim.Adam``."""
 
     def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
         return parameter, gradient + per_member(decay_K, gradient).to(gradient.dtype) * parameter
@@ -143,7 +145,7 @@ class Adam(AdaptiveMoments):
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """Gradient descent with momentum and L2 weight decay, as ``torch.optim.SGD`` computes it."""
+    """Gradient descent with momentum and L2 weight decay, as in ``torch.optim.SGD``."""
 
     learning_rate: float = option(0.1, above=0.0, per_trial=True)
     momentum: float = option(0.0, at_least=0.0, below=1.0, per_trial=True)
@@ -168,8 +170,8 @@ class SGD(Optimizer):
             moved[name] = parameters[name] - rate * direction
         return moved, {"velocity": velocity}
 
-    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
-        # With zero gradients the velocity only shrinks, by the momentum, which is below one.
+    def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+        # With zero gradients each step multiplies the velocity by the momentum, which is below 1.
         quiet_K = hyper["weight_decay"] == 0
         for name, value in parameters.items():
             velocity = state["velocity"][name].double()
@@ -183,8 +185,8 @@ class NormalizedSGD(Optimizer):
     """Gradient descent whose learning rate is divided at each step by the norm of the full gradient.
 
     Prieto et al. 2025, App. B.2 and Fig. 9; after Lyu and Li 2020, who divide by the loss.  The full gradient is that
-    of all parameters together, after the gradient rule, so that ‖Δθ‖ is the learning rate.  A zero gradient moves
-    nothing.
+    of all parameters together, after the gradient rule, so ‖Δθ‖ equals the learning rate.  A zero gradient leaves the
+    weights unchanged.
     """
 
     learning_rate: float = option(0.1, above=0.0, per_trial=True)
@@ -195,8 +197,8 @@ class NormalizedSGD(Optimizer):
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
-        # Scaled to a largest entry of 1 before the squares, which would underflow near collapse; in float64, because
-        # the rate over the norm may be more than the weights' dtype can hold.
+        # Scale the largest entry to 1 before squaring, because squares underflow near collapse; use float64, because
+        # the rate over the norm may exceed the range of the weights' dtype.
         largest_K = torch.stack([gradient.abs().flatten(1).amax(1) for gradient in gradients.values()]).amax(0).double()
         largest_K = torch.where(largest_K == 0, 1.0, largest_K)
         scaled = {name: value.double() / per_member(largest_K, value) for name, value in gradients.items()}
@@ -208,13 +210,13 @@ class NormalizedSGD(Optimizer):
         }
         return moved, {}
 
-    def stays_put(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
+    def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
         return torch.ones_like(hyper["learning_rate"], dtype=torch.bool)
 
 
 def _absorbed(value: Tensor, largest_update: Tensor) -> Tensor:
-    """Whether ``value`` minus or plus an update of at most this size is ``value`` in its dtype, for all: (K,), bool."""
+    """Return whether adding or subtracting ``largest_update`` leaves every weight equal in its dtype: (K,), bool."""
     update = largest_update.to(value.dtype)
-    # A nonzero update that underflows in the weights' dtype is computed as zero there as well.
+    # A nonzero update that underflows in the weights' dtype is zero in the real update too.
     same = (value - update == value) & (value + update == value)
     return same.flatten(1).all(1)

@@ -1,4 +1,4 @@
-"""Penalties: what is added to the mean loss of the training rows.
+"""Penalties: terms added to the mean loss of the training rows.
 
 Shape suffixes: K cohort, B batch (rows), V classes.
 """
@@ -19,19 +19,19 @@ class Penalty(Config):
     """Base of the penalties."""
 
     strength: float = option(0.0, at_least=0.0, per_trial=True, example=0.01)
-    """λ, the factor before the penalty."""
+    """λ, the factor of the penalty."""
 
     @abstractmethod
     def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
-        """The penalty of each member, λ included: shape (K,).
+        """Return the penalty of each member, λ included: shape (K,).
 
-        :param logits_KBV: as the loss sees them, α and temperature included.
+        :param logits_KBV: as passed to the loss, with α and temperature applied.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoPenalty(Penalty):
-    """Nothing is added."""
+    """No penalty."""
 
     strength: float = option(0.0, choices=(0.0,))
 
@@ -43,8 +43,8 @@ class NoPenalty(Penalty):
 class LogitNorm(Penalty):
     """λ times the mean over the training rows of ‖z‖, the Euclidean norm of a row's logits.
 
-    The norm of the logits added to the loss (Prieto et al. 2025, App. C.1), which names neither λ nor which norm:
-    the norm of a row, not squared, and its mean as the loss takes it are our choice.
+    Prieto et al. 2025, App. C.1, add "the norm of the logits" to the loss and give neither λ nor the norm.  Our choice:
+    the norm of each row, not squared, averaged over the rows like the loss.
     """
 
     def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class L1(Penalty):
 
 @dataclass(frozen=True, kw_only=True)
 class L2(Penalty):
-    """½ λ ‖θ‖² over all parameters (Fig. 6c): its gradient is λθ, the weight decay of SGD but not that of AdamW."""
+    """½ λ ‖θ‖² over all parameters (Fig. 6c).  Its gradient λθ equals SGD's weight decay, but not AdamW's."""
 
     def value(self, logits_KBV: Tensor, parameters: Mapping[str, Tensor], strength_K: Tensor) -> Tensor:
         return strength_K / 2 * inner(parameters, parameters)

@@ -1,8 +1,8 @@
-"""Probes: what is measured, and under which columns.
+"""Probes: the measured quantities and their columns.
 
-A probe sees an :class:`Observation` (the rows' logits and losses at the present weights, the gradient there and the
-update that is about to be made) and changes nothing.  All columns are float64, one value a member; accuracies and
-other shares are fractions.  Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
+A probe reads an :class:`Observation` (the rows' logits and losses at the current weights, their gradient, and the next
+update) and changes nothing.  All columns are float64, one value per member; accuracies and other shares are fractions.
+Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
 """
 
 from abc import abstractmethod
@@ -23,15 +23,15 @@ MARGIN_QUANTILES = (0.1, 0.5, 0.9)
 
 
 class Rows(Protocol):
-    """One split's rows at the present weights, as facts of each row.  K cohort, B rows."""
+    """The facts about each row of one split at the current weights.  K cohort, B rows."""
 
     @property
     def losses_KB(self) -> Tensor:
-        """In the dtype of the loss."""
+        """The losses, in the dtype of the loss."""
 
     @property
     def correct_KB(self) -> Tensor:
-        """Whether the largest logit is the true class's; bool."""
+        """Whether the true class has the largest logit; bool."""
 
     @property
     def margins_KB(self) -> Tensor:
@@ -39,7 +39,7 @@ class Rows(Protocol):
 
     @property
     def rank_KB(self) -> Tensor:
-        """How many classes have a larger logit than the true one; int64."""
+        """The number of classes with a larger logit than the true one; int64."""
 
     @property
     def scale_KB(self) -> Tensor:
@@ -47,7 +47,7 @@ class Rows(Protocol):
 
     @property
     def collapsed_KB(self) -> Tensor:
-        """Softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
+        """Whether the row is in softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
 
     @property
     def loss_collapsed_KB(self) -> Tensor:
@@ -55,11 +55,11 @@ class Rows(Protocol):
 
 
 class LogitRows:
-    """The facts of rows whose logits are at hand, each computed when it is asked for.  V classes."""
+    """The facts about rows, computed from their logits on first use.  V classes."""
 
     def __init__(self, logits_KBV: Tensor, labels_KB: Tensor, losses_KB: Tensor, loss: Loss) -> None:
         """
-        :param logits_KBV: as the loss sees them, times α and over the temperature.
+        :param logits_KBV: as passed to the loss: times α, divided by the temperature.
         :param losses_KB: in the dtype of the loss.
         """
         self._logits_KBV, self._labels_KB, self._loss = logits_KBV, labels_KB, loss
@@ -97,21 +97,21 @@ class LogitRows:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that there is to see at one step."""
+    """What probes can read at one step."""
 
     task: Task | None
-    """None where the trial is not one of the engine's tasks."""
+    """None for a trial without one of the engine's tasks."""
     train: Rows
     test: Rows
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
-    """Of the loss, before any gradient rule."""
+    """The gradients of the loss, before the gradient rule."""
     updates: Mapping[str, Tensor]
-    """What the next step adds to the parameters."""
+    """The changes of the parameters in the next step."""
     learning_rate_K: Tensor
     """η of the next step, schedule and α included; float64."""
     watched: Mapping[str, Tensor]
-    """What the watchers among the probes have gathered since step 0."""
+    """The state of the watchers since step 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,70 +121,71 @@ class Probe(Config):
     columns: ClassVar[tuple[str, ...]] = ()
     """The columns that do not depend on the model."""
     train_facts: ClassVar[tuple[str, ...]] = ()
-    """What it looks at of the training rows, by the names of :class:`Rows`; nothing else is there for it."""
+    """The attributes of :class:`Rows` that the probe reads of training rows; mini-batch trials compute only these."""
     test_facts: ClassVar[tuple[str, ...]] = ()
-    """The same of the test rows."""
+    """The same for the test rows."""
     every: int = option(1, at_least=1)
-    """Looked at every so many measurements of the trial's schedule, the first included; costly probes look rarely."""
+    """Measure at every ``every``-th measurement of the trial's schedule, beginning with the first."""
 
     def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
-        """Every column.
+        """Return the names of all columns.
 
-        :param shapes: of the model's parameters by name, without the cohort axis.
+        :param shapes: the shapes of the model's parameters by name, without the cohort axis.
         """
         return self.columns
 
     def check(self, task: Task | None) -> None:  # most probes fit every trial
-        """Refuse a task that has nothing of what the probe looks at.
+        """Refuse a task that the probe cannot measure.
 
-        :raises ConfigError: saying what is allowed.
+        :raises ConfigError: with what is allowed.
         """
 
     @abstractmethod
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        """A tensor of shape (K,) for each of :meth:`names`."""
+        """Return a tensor of shape (K,) for each of :meth:`names`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watcher(Probe):
-    """Base of the probes that look at every step, and so have a state, which is part of a checkpoint."""
+    """Base of the probes that read every step; their state is part of checkpoints."""
 
     @abstractmethod
     def start(self, members: int, device: torch.device) -> dict[str, Tensor]:
-        """The state at step 0: tensors with the cohort axis first, by names that no other watcher uses."""
+        """Return the state at step 0: tensors with the cohort axis first, by names that no other watcher uses."""
 
     @abstractmethod
     def watch(self, state: Mapping[str, Tensor], losses_K: Tensor, updates: Tensor) -> dict[str, Tensor]:
-        """The state after one more step; a pure tensor program.
+        """Return the state after one more step; a pure tensor program.
 
         :param losses_K: the mean training loss before the update, float64.
-        :param updates: how many updates were made before it; shape (), float64.
+        :param updates: the number of updates before this one; shape (), float64.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossAndAccuracy(Probe):
-    """Mean loss and fraction of rows whose largest logit is the true class's, on both splits."""
+    """Mean loss, and fraction of rows whose true class has the largest logit, on both splits."""
 
     columns: ClassVar[tuple[str, ...]] = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
     train_facts: ClassVar[tuple[str, ...]] = ("losses_KB", "correct_KB")
     test_facts: ClassVar[tuple[str, ...]] = ("losses_KB", "correct_KB")
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        found = {}
-        for name, rows in (("train", seen.train), ("test", seen.test)):
-            found[f"{name}_loss"] = rows.losses_KB.double().mean(1)
-            found[f"{name}_accuracy"] = rows.correct_KB.double().mean(1)
-        return found
+        columns = {}
+        for split, rows in (("train", seen.train), ("test", seen.test)):
+            columns[f"{split}_loss"] = rows.losses_KB.double().mean(1)
+            columns[f"{split}_accuracy"] = rows.correct_KB.double().mean(1)
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxCollapse(Probe):
     """Fractions of the training rows that have collapsed (Def. 3) in the dtype of the loss.
 
-    ``sc_any``: sum_k exp(z_k - max z) is exactly 1, whichever class is the maximum (the released code);
-    ``sc_true``: and the true class is the maximum (Eq. 2); ``sc_loss``: the loss's own normaliser (StableMax's sum of
-    s) equals its largest term; ``zero_loss``: the row's loss is exactly 0.
+    * ``sc_any_fraction``: sum_k exp(z_k - max z) is exactly 1, whichever class is the maximum (the released code);
+    * ``sc_true_fraction``: the same, and the true class is the maximum (Eq. 2);
+    * ``sc_loss_fraction``: the loss's own normaliser (StableMax's sum of s) equals its largest term;
+    * ``zero_loss_fraction``: the row's loss is exactly 0.
     """
 
     columns: ClassVar[tuple[str, ...]] = (
@@ -207,7 +208,7 @@ class SoftmaxCollapse(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class Margins(Probe):
-    """Quantiles over the training rows of the margin z_y - max_{k != y} z_k: how far collapse is."""
+    """Quantiles over the training rows of the margin z_y - max_{k != y} z_k, which grows towards collapse."""
 
     columns: ClassVar[tuple[str, ...]] = tuple(f"margin_q{100 * q:.0f}" for q in MARGIN_QUANTILES)
     train_facts: ClassVar[tuple[str, ...]] = ("margins_KB",)
@@ -220,7 +221,7 @@ class Margins(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class Norms(Probe):
-    """Euclidean norms of all parameters and of the loss's whole gradient."""
+    """Euclidean norms of all parameters together and of the loss's gradient with respect to all of them."""
 
     columns: ClassVar[tuple[str, ...]] = ("parameter_norm", "gradient_norm")
 
@@ -233,9 +234,9 @@ class Norms(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment(Probe):
-    """Naive loss minimisation (Def. 5): the cosine of all parameters with -g, and with the update that follows.
+    """Naive loss minimisation (Def. 5): the cosine of all parameters with -g, and with the next update.
 
-    Where one of the two vectors is zero there is no angle, and the value is NaN.
+    NaN where one of the two vectors is zero.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
@@ -248,9 +249,9 @@ class Alignment(Probe):
 
 
 def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> Tensor:
-    """The cosine of the angle between two sets of tensors of the same names, NaN where one is zero: (K,), float64.
+    """Return the cosine of the angle between two sets of tensors with the same names: shape (K,), float64.
 
-    The second may be so small that its square underflows, as a gradient near collapse is.
+    NaN if one of them is zero.  The second may be so small that its square underflows, as gradients are near collapse.
     """
     largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
     scaled = {name: vector.double() / per_member(largest_K, vector) for name, vector in vectors.items()}
@@ -259,6 +260,6 @@ def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> T
 
 
 STANDARD: tuple[Probe, ...] = (LossAndAccuracy(), SoftmaxCollapse(), Margins(), Norms(), Alignment())
-"""What every trial measures unless it asks for something else."""
+"""The default probes of every trial."""
 
 COLUMNS: tuple[str, ...] = tuple(column for probe in STANDARD for column in probe.columns)

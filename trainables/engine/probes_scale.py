@@ -1,4 +1,4 @@
-"""Probes for many classes: top-k accuracy, perplexity, and how large the logits have grown."""
+"""Probes for many classes: top-k accuracy, perplexity, and the scale of the logits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from trainables.engine.tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class TopAccuracy(Probe):
-    """``train_top<k>_accuracy`` and ``test_top<k>_accuracy``: for how many rows fewer than k classes beat the true one.
+    """``train_top<k>_accuracy`` and ``test_top<k>_accuracy``: the fraction of rows whose true class is in the top k.
 
-    A class beats it with a larger logit; one that is equal, as happens among rounded logits, does not.
+    That is, fewer than k classes have a larger logit; ties, which occur among rounded logits, count as correct.
     """
 
     train_facts: ClassVar[tuple[str, ...]] = ("rank_KB",)
@@ -36,8 +36,8 @@ class TopAccuracy(Probe):
 class Perplexity(Probe):
     """exp of the mean loss, on both splits.
 
-    That is the perplexity of the loss's own probabilities: under StableMax, StableMax's.  Label smoothing, where there
-    is some, counts as it does in the loss.
+    It is the perplexity of the loss's own probabilities: StableMax's under StableMax, and with label smoothing
+    included.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("train_perplexity", "test_perplexity")
@@ -53,7 +53,7 @@ class Perplexity(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class LogitScale(Probe):
-    """The standard deviation over the classes of a row's logits, its mean over the rows of each split."""
+    """The standard deviation over the classes of a row's logits, averaged over the rows of each split."""
 
     columns: ClassVar[tuple[str, ...]] = ("train_logit_scale", "test_logit_scale")
     train_facts: ClassVar[tuple[str, ...]] = ("scale_KB",)

@@ -1,6 +1,6 @@
-"""Probes of single parameter tensors: norms, alignments, and which weights an update leaves as they are.
+"""Probes of single parameter tensors: norms, alignments, and the fraction of weights that an update leaves unchanged.
 
-Their columns are named ``<quantity>.<parameter>``, for whatever parameters the model has.
+Their columns are named ``<quantity>.<parameter>``, for every parameter of the model.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class TensorAlignment(Probe):
     """Naive loss minimisation tensor by tensor (Prieto et al. 2025, Def. 5 and Fig. 5).
 
     ``alignment_gradient.<parameter>``: the cosine of the tensor with its own -g; ``alignment_update.<parameter>``:
-    with the update that follows.  NaN where the tensor or the other vector is zero.
+    with its next update.  NaN where one of the two vectors is zero.
     """
 
     quantities: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
@@ -40,21 +40,23 @@ class TensorAlignment(Probe):
         return tuple(f"{quantity}.{name}" for quantity in self.quantities for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        found = {}
+        columns = {}
         for name, value in seen.parameters.items():
-            found[f"alignment_gradient.{name}"] = -cosine({name: value}, {name: seen.gradients[name]})
-            found[f"alignment_update.{name}"] = cosine({name: value}, {name: seen.updates[name]})
-        return found
+            columns[f"alignment_gradient.{name}"] = -cosine({name: value}, {name: seen.gradients[name]})
+            columns[f"alignment_update.{name}"] = cosine({name: value}, {name: seen.updates[name]})
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateFractions(Probe):
-    """Fractions of the weights that a step does not reach (Prieto et al. 2025, App. C and Fig. 10).
+    """Fractions of the weights that a step does not change (Prieto et al. 2025, App. C and Fig. 10).
 
-    ``absorbed_fraction``: w - ηg is w in the dtype of the weights, g = 0 included.  This is the paper's reading,
-    plain gradient descent, with the gradient of the loss and the η of the trial whatever its optimizer is.
-    ``zero_gradient_fraction``: g is exactly 0.  ``zero_update_fraction``: the step that the trial's own optimizer
-    makes next leaves the weight as it is.  Each over all weights, and ``.<parameter>`` over those of one tensor.
+    * ``absorbed_fraction``: w - ηg equals w in the dtype of the weights, g = 0 included.  As in the paper, this assumes
+      plain gradient descent, with the gradient of the loss and the trial's η, whatever the trial's optimizer;
+    * ``zero_gradient_fraction``: g is exactly 0;
+    * ``zero_update_fraction``: the next step of the trial's own optimizer leaves the weight unchanged.
+
+    Each is measured over all weights, and with the suffix ``.<parameter>`` over those of one tensor.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("absorbed_fraction", "zero_gradient_fraction", "zero_update_fraction")
@@ -63,17 +65,17 @@ class UpdateFractions(Probe):
         return self.columns + tuple(f"{quantity}.{name}" for quantity in self.columns for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        found, counts = {}, dict.fromkeys(self.columns, torch.zeros_like(seen.learning_rate_K))
+        by_tensor, counts = {}, dict.fromkeys(self.columns, torch.zeros_like(seen.learning_rate_K))
         for name, weights in seen.parameters.items():
             gradient = seen.gradients[name]
             rate = per_member(seen.learning_rate_K, weights).to(weights.dtype)
-            for quantity, untouched in (
+            for quantity, unchanged in (
                 ("absorbed_fraction", weights - rate * gradient == weights),
                 ("zero_gradient_fraction", gradient == 0),
                 ("zero_update_fraction", seen.updates[name] == 0),
             ):
-                count_K = untouched.flatten(1).sum(1).double()
-                found[f"{quantity}.{name}"] = count_K / weights[0].numel()
+                count_K = unchanged.flatten(1).sum(1).double()
+                by_tensor[f"{quantity}.{name}"] = count_K / weights[0].numel()
                 counts[quantity] = counts[quantity] + count_K
-        weights_in_all = sum(weights[0].numel() for weights in seen.parameters.values())
-        return {quantity: count_K / weights_in_all for quantity, count_K in counts.items()} | found
+        total = sum(weights[0].numel() for weights in seen.parameters.values())
+        return {quantity: count_K / total for quantity, count_K in counts.items()} | by_tensor

@@ -1,6 +1,6 @@
-"""Chance from counter-based bits: the same permutations and initial values on any device and in any release of numpy.
+"""Counter-based randomness: the same permutations and initial values on any device and in any release of numpy.
 
-Each use of chance has a stream of its own, so that no two share bits, whatever the seeds are.
+Each use has a stream of its own, so that no two uses share bits, whatever the seeds.
 """
 
 from collections.abc import Iterator
@@ -16,26 +16,26 @@ BATCH_ORDER_STREAM, AUGMENTATION_STREAM, DROPOUT_STREAM, WEIGHTS_STREAM, MEASURE
 
 
 def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
-    """``count`` raw 64-bit words of Philox (Salmon et al. 2011), keyed by a seed and a stream.
+    """Return ``count`` raw 64-bit words of Philox (Salmon et al. 2011), keyed by a seed and a stream.
 
     Raw bits, unlike the distributions built on them, are the same in every release of numpy.
 
-    :param block: an epoch or a step: each has words of its own, as if it were another stream.
+    :param block: an epoch or a step; each block has its own words, as if it were another stream.
     """
     key, counter = np.array([seed, stream], dtype=np.uint64), np.array([0, 0, 0, block], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
 def permutation(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
-    """A permutation of ``range(count)``, shape (count,), int64."""
+    """Return a random permutation of ``range(count)``: shape (count,), int64."""
     return np.argsort(random_bits(seed, stream, count, block), kind="stable")
 
 
 @contextmanager
-def torch_chance(seed: int, stream: int, block: int = 0, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Inside, torch's global generators (the CPU's and the device's) go on from this seed, stream and block.
+def torch_seeded(seed: int, stream: int, block: int = 0, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed torch's global generators (the CPU's and the device's) from seed, stream and block; restore them on exit.
 
-    For what takes no generator: initial weights of ``torch.nn`` modules, dropout.  They are as they were afterwards.
+    For operations that take no generator: initial weights of ``torch.nn`` modules, dropout.
     """
     device = torch.device(device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -44,14 +44,14 @@ def torch_chance(seed: int, stream: int, block: int = 0, device: torch.device | 
 
 
 def signed_uniform(bits: np.ndarray) -> np.ndarray:
-    """One value in [-1, 1) for each word, from its upper 53 bits; float64, the shape of ``bits``."""
+    """Map each word to [-1, 1) by its upper 53 bits; float64, the shape of ``bits``."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
 
 
 def standard_normal(bits: np.ndarray) -> np.ndarray:
-    """Half as many standard normal values as there are words, float64 (Box and Muller 1958).
+    """Map each pair of words to one standard normal value, float64 (Box and Muller 1958).
 
-    :param bits: shape (even,); a word of the first half gives the radius, one of the second half the angle.
+    :param bits: shape (2n,): the first half gives the radii, the second half the angles of the n values.
     """
     radius_bits, angle_bits = np.split(bits, 2)
     above_zero = ((radius_bits >> np.uint64(11)).astype(np.float64) + 1.0) * 2.0**-53  # (0, 1]: its logarithm is finite

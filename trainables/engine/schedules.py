@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: a factor in [0, 1] for every update, part of what decides the path of the weights."""
+"""Learning-rate schedules: a factor in [0, 1] for every update.  They are part of a trial's identity."""
 
 import math
 from abc import abstractmethod
@@ -16,7 +16,7 @@ class Schedule(Config):
 
     @abstractmethod
     def factor(self, updates: Tensor) -> Tensor:
-        """What the learning rate is multiplied by, in [0, 1].
+        """Return the factor of the learning rate, in [0, 1].
 
         :param updates: the number of the update, from 1; shape (), float64, on the device.
         :returns: shape (), float64.
@@ -25,7 +25,7 @@ class Schedule(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantSchedule(Schedule):
-    """The learning rate as it is."""
+    """A constant learning rate."""
 
     def factor(self, updates: Tensor) -> Tensor:
         return torch.ones_like(updates)
@@ -33,7 +33,7 @@ class ConstantSchedule(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Warmup(Schedule):
-    """Linear from 1/``warmup_steps`` at the first update to 1 at update number ``warmup_steps``; then constant."""
+    """Rise linearly from 1/``warmup_steps`` at update 1 to 1 at update ``warmup_steps``; then stay constant."""
 
     warmup_steps: int = option(at_least=1, example=5)
 
@@ -43,7 +43,7 @@ class Warmup(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay(Schedule):
-    """Times ``gamma`` after every ``every_steps`` updates, as ``torch.optim.lr_scheduler.StepLR`` has it.
+    """Multiply by ``gamma`` after every ``every_steps`` updates, as in ``torch.optim.lr_scheduler.StepLR``.
 
     The ResNets of Prieto et al. 2025, Fig. 17, divide by 10 every 30 epochs.
     """
@@ -57,10 +57,10 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 down to ``final_fraction`` at update number ``total_steps`` (Loshchilov and Hutter 2017).
+    """Fall along half a cosine from 1 to ``final_fraction`` at update ``total_steps`` (Loshchilov and Hutter 2017).
 
-    Before it, a linear warm-up as :class:`Warmup` has it; after it, ``final_fraction`` for ever.  ``total_steps`` is
-    part of the trial's identity: another length is another path, unlike another horizon.
+    A linear warm-up comes first, as in :class:`Warmup`; after ``total_steps`` the factor stays at ``final_fraction``.
+    ``total_steps``, unlike the horizon, is part of the trial's identity, because it changes the path of the weights.
     """
 
     total_steps: int = option(at_least=1, example=80)

@@ -1,4 +1,4 @@
-"""Loss spikes: sudden rises of the training loss, as adaptive optimizers make them (Prieto et al. 2025, App. H)."""
+"""Loss spikes: sudden rises of the training loss, typical of adaptive optimizers (Prieto et al. 2025, App. H)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from trainables.engine.probes import Observation, Watcher
 WINDOW_STEPS = 50
 RISE = 10.0
 FLOORS: Mapping[str, float] = {"loss_spikes": 0.0, "loss_spikes_resolved": 2.0**-23}
-"""Below its floor a column takes every loss for the same."""
+"""The floor of each column: losses below it count as equal to it."""
 
 RECENT, HIGH, COUNT = "spikes_recent", "spikes_high", "spikes_count"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpikes(Watcher):
-    """How often the training loss has spiked before the present step.
+    """The number of spikes of the training loss before the current step.
 
-    A spike begins when the mean loss of the training rows is at least 10 times its minimum of the last 50 steps (and
-    above it: 0 is no spike over 0), and is one spike until the loss is below 10 times that minimum again.
+    A spike begins when the mean loss of the training rows is at least 10 times its minimum over the last 50 steps (and
+    above that minimum: 0 is no spike over 0), and lasts until the loss is below 10 times that minimum again.
 
-    ``loss_spikes`` counts this of the loss as it is; any loss over 50 steps with an exact 0 among them is then a
-    spike.  ``loss_spikes_resolved`` takes losses below 2⁻²³, the least that a single row can have in float32 short of
-    0, for the same, so that the flicker of a float32 loss around 0 does not count and runs in other dtypes are
-    counted alike.  Both are NaN in a run that was continued from a checkpoint of unwatched steps.
+    ``loss_spikes`` uses the loss unchanged; after an exact 0, any positive loss within 50 steps is a spike.
+    ``loss_spikes_resolved`` raises losses to at least 2⁻²³, the smallest positive float32 loss of a single row, so that
+    the flicker of a float32 loss around 0 does not count and runs in different dtypes are comparable.  Both are NaN in
+    a run continued from a checkpoint whose earlier steps were not watched.
     """
 
     columns: ClassVar[tuple[str, ...]] = tuple(FLOORS)
@@ -48,10 +48,10 @@ class LossSpikes(Watcher):
             dim=1,
         ).double()
         begins_KC = high_KC * (1 - state[HIGH])
-        # The oldest loss makes room for this one.
-        here = torch.arange(WINDOW_STEPS, device=updates.device) == updates % WINDOW_STEPS
+        # Overwrite the oldest loss with this one.
+        oldest = torch.arange(WINDOW_STEPS, device=updates.device) == updates % WINDOW_STEPS
         return {
-            RECENT: torch.where(here, losses_K1, state[RECENT]),
+            RECENT: torch.where(oldest, losses_K1, state[RECENT]),
             HIGH: high_KC,
             COUNT: state[COUNT] + begins_KC,
         }

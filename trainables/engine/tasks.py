@@ -1,7 +1,7 @@
-"""Tasks: which rows there are, what their labels are, and which of them are for training.
+"""Tasks: the rows of a data set, their labels, and the split into training and test rows.
 
-A task is configuration and builder at once.  Its rows do not depend on the device, the number of workers or the
-version of a library: permutations are drawn from the raw bits of a counter-based generator.
+A task is configuration and builder in one class.  Its rows do not depend on the device, the number of workers or
+library versions: permutations are drawn from the raw bits of a counter-based generator.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ class Split:
     """The rows of one trial."""
 
     train_inputs: np.ndarray
-    """(train rows, active features): by the task's kind of input the places of the ones in a one-hot row, int64 in
-    ``[0, features)``; tokens, int64 in ``[0, features)``; or the row itself, float32."""
+    """(train rows, active features).  Depending on the task's ``input_kind``: the indices of the ones in a one-hot row,
+    int64 in ``[0, features)``; tokens, int64 in ``[0, features)``; or the dense row itself, float32."""
     train_labels: np.ndarray
     """(train rows,), int64."""
     test_inputs: np.ndarray
@@ -43,7 +43,7 @@ class Task(Config):
 
     @property
     def input_kind(self) -> str:
-        """``one_hot`` (rows of active features), ``tokens`` (rows of tokens) or ``dense`` (rows of numbers)."""
+        """``one_hot`` (rows of active features), ``tokens`` (rows of tokens) or ``dense`` (rows of real numbers)."""
         return "one_hot"
 
     @property
@@ -54,12 +54,12 @@ class Task(Config):
     @property
     @abstractmethod
     def active_features(self) -> int:
-        """The length of a row: its active features, its tokens, or :attr:`features` where it is dense."""
+        """The length of a row: the number of active features, of tokens, or :attr:`features` for dense rows."""
 
     @property
     @abstractmethod
     def classes(self) -> int:
-        """The number of labels."""
+        """The number of classes."""
 
     @property
     @abstractmethod
@@ -73,14 +73,14 @@ class Task(Config):
 
     @abstractmethod
     def split(self, seeds: Seeds) -> Split:
-        """The rows of a trial: which ones by ``seeds.split``, their order in the batch by ``seeds.order``."""
+        """Return the rows of a trial: ``seeds.split`` chooses them, ``seeds.order`` orders them in the batch."""
 
     def fingerprint(self, seeds: Seeds) -> str:
-        """A digest of exactly the rows of :meth:`split`."""
+        """Return a digest of exactly the rows of :meth:`split`."""
         return _fingerprint(self, seeds)
 
 
-@lru_cache(maxsize=4096)  # a plan asks for each trial's, and the arms share their splits
+@lru_cache(maxsize=4096)  # A plan asks for every trial's fingerprint, and arms share splits.
 def _fingerprint(task: Task, seeds: Seeds) -> str:
     split = task.split(seeds)
     content = hashlib.sha256()
@@ -91,10 +91,10 @@ def _fingerprint(task: Task, seeds: Seeds) -> str:
 
 
 def with_wrong_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
-    """A copy of ``labels`` (in the order of the split) in which ``floor(share * rows)`` are another class.
+    """Return a copy of ``labels`` (in the order of the split) with ``floor(share * rows)`` moved to another class.
 
-    Which ones, and which class each gets, are drawn from the split's seed.  A larger share corrupts the same rows in
-    the same way, and more.
+    The rows and their new classes are drawn from the split's seed.  A larger share corrupts the same rows in the same
+    way, plus further rows.
     """
     count = math.floor(share * len(labels) + 1e-9)
     order_bits, shift_bits = np.split(random_bits(seed, CORRUPTION_STREAM, 2 * len(labels)), 2)
@@ -107,39 +107,39 @@ def with_wrong_labels(labels: np.ndarray, share: float, classes: int, seed: int)
 
 @dataclass(frozen=True, kw_only=True)
 class ModularArithmetic(Task):
-    """All pairs (a, b) with a, b < p, by default as two one-hot vectors side by side (Prieto et al. 2025, Sec. 2.1).
+    """All pairs (a, b) with a, b < p, by default as two concatenated one-hot vectors (Prieto et al. 2025, Sec. 2.1).
 
-    The released code leaves out 0 in its transformer runs; here all p² pairs are used.
+    The released code leaves out 0 in its transformer runs; we use all p² pairs.
     """
 
     p: int = option(113, at_least=2, at_most=2039, example=7)
     train_fraction: float = option(0.4, above=0.0, below=1.0, example=0.6)
-    """The fraction of all pairs that is for training; the rest is for testing."""
+    """The fraction of all pairs used for training; the rest is for testing."""
     inputs: Encoding = option(OneHot())
-    """What the model is given of a pair."""
+    """The encoding of a pair as the model's input."""
     label_corruption: float = option(0.0, at_least=0.0, at_most=1.0, per_trial=True)
-    """The share of the training rows whose label is replaced by another class; the test labels stay true."""
+    """The share of training rows whose label is replaced by another class; test labels stay true."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.train_rows < self.pairs:
             raise ConfigError(
-                f"{type(self).__name__}.train_fraction = {self.train_fraction}: leaves no row for training or for "
-                f"testing; with p = {self.p} it must be between {1 / self.pairs:.2g} and {1 - 1 / self.pairs:.6g}"
+                f"{type(self).__name__}.train_fraction = {self.train_fraction}: leaves no training or no test row; "
+                f"with p = {self.p} it must be between {1 / self.pairs:.2g} and {1 - 1 / self.pairs:.6g}"
             )
         self.inputs.check(self.p)
 
     @abstractmethod
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The label of each pair before it is taken mod p."""
+        """Return the label of each pair before reduction mod p."""
 
     @property
     def pairs(self) -> int:
-        """How many pairs there are, for training and testing together."""
+        """The number of pairs, training and test together."""
         return self.p**2
 
     def pair(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(a, b) of the pairs with these numbers in ``range(pairs)``."""
+        """Return (a, b) for each pair index in ``range(pairs)``."""
         a, b = np.divmod(numbers, self.p)
         return a, b
 
@@ -210,15 +210,15 @@ class ModularSumOfSquares(ModularArithmetic):
 
 @dataclass(frozen=True, kw_only=True)
 class ModularDivision(ModularArithmetic):
-    """a / b mod p, the c with b * c = a, for a prime p and b != 0: p (p - 1) pairs (Power et al. 2022, Sec. A.1.1)."""
+    """a / b mod p: the c with b * c = a, for prime p and b != 0; p (p - 1) pairs (Power et al. 2022, Sec. A.1.1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         divisor = next((number for number in range(2, math.isqrt(self.p) + 1) if self.p % number == 0), None)
         if divisor is not None:
             raise ConfigError(
-                f"ModularDivision.p = {self.p}: is {divisor} * {self.p // divisor}; must be prime, so that every b has "
-                "an inverse"
+                f"ModularDivision.p = {self.p}: is {divisor} * {self.p // divisor}; "
+                "must be prime, so that every b has an inverse"
             )
 
     @property

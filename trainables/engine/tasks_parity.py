@@ -1,4 +1,4 @@
-"""Sparse parity: a few bits decide, the others are noise that makes the rows easy to memorise."""
+"""Sparse parity: a few bits decide the label; the others are noise that makes the rows easy to memorise."""
 
 import math
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from trainables.engine.tasks import Split, Task
 from trainables.engine.trial import Seeds
 
 FEW_BITS = 16
-"""Up to here all words are listed and shuffled; beyond, words drawn at random rarely repeat."""
+"""Up to this many bits, list all words and shuffle them; above it, randomly drawn words rarely repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseParity(Task):
     """The parity of the first ``relevant`` of ``bits`` random bits (Barak et al. 2022; Prieto et al. 2025, Sec. 2.1).
 
-    As in the released code the inputs are 0 and 1 (Barak et al. have ±1), the rows are distinct, and the relevant
-    bits are the first ones: to a network whose initial weights favour no input, that is any choice of them.  The
-    rows themselves are drawn from ``seeds.split``.  Chance is an accuracy of one half.
+    As in the released code, the inputs are 0 and 1 (Barak et al. use ±1), the rows are distinct, and the relevant bits
+    come first: a network whose initial weights favour no input cannot tell this from any other choice.  The rows
+    themselves are drawn from ``seeds.split``.  Chance level is an accuracy of one half.
     """
 
     bits: int = option(43, at_least=1, at_most=64, example=10)
     relevant: int = option(3, at_least=1)
     rows: int = option(2000, at_least=2, at_most=50_000, example=100)
-    """For training and testing together."""
+    """Training and test rows together."""
     train_fraction: float = option(0.5, above=0.0, below=1.0)
 
     def __post_init__(self) -> None:
@@ -37,8 +37,8 @@ class SparseParity(Task):
             raise ConfigError(f"SparseParity.rows = {self.rows}: must be at most 2**bits = {2**self.bits}")
         if not 0 < self.train_rows < self.rows:
             raise ConfigError(
-                f"SparseParity.train_fraction = {self.train_fraction}: leaves no row for training or for testing; with "
-                f"rows = {self.rows} it must be between {1 / self.rows:.2g} and {1 - 1 / self.rows:.6g}"
+                f"SparseParity.train_fraction = {self.train_fraction}: leaves no training or no test row; "
+                f"with rows = {self.rows} it must be between {1 / self.rows:.2g} and {1 - 1 / self.rows:.6g}"
             )
 
     @property
@@ -73,10 +73,10 @@ class SparseParity(Task):
         return Split(inputs[train][order], labels[train][order], inputs[test], labels[test])
 
     def _words(self, seed: int) -> np.ndarray:
-        """Distinct words of ``bits`` bits, one a row, in random order; uint64."""
+        """Return distinct words of ``bits`` bits, one per row, in random order; uint64."""
         if self.bits <= FEW_BITS:
             return permutation(seed, ROWS_STREAM, 2**self.bits)[: self.rows].astype(np.uint64)
-        # Twice as many draws as rows: even 100 000 draws of the 2**17 shortest words give some 70 000 distinct ones.
+        # Draw twice as many words as rows: even 100 000 draws from 2**17 words give some 70 000 distinct ones.
         words = random_bits(seed, ROWS_STREAM, 2 * self.rows) >> np.uint64(64 - self.bits)
         _, first = np.unique(words, return_index=True)
         return words[np.sort(first)[: self.rows]]

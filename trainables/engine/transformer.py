@@ -1,10 +1,10 @@
-"""The one-layer transformer (Prieto et al. 2025, Sec. 2.2, Fig. 6a), with the cohort axis carried through everything.
+"""The one-layer transformer (Prieto et al. 2025, Sec. 2.2, Fig. 6a), with a cohort axis on every tensor.
 
-The logits are read at the last token.  Without positional embedding that is also what makes the order of the tokens
-matter: attention treats the tokens as a set, and only the query and the residual stream of the last one say which of
-the two is b, so that subtraction can be learned.  As nothing else reads the other positions, their queries,
-feed-forward pass and norms are not computed; and what comes before attention depends on a token and its position
-alone, so it is computed once for each token of the vocabulary and gathered.  Both are the same mathematics.
+The logits are read at the last token.  Without positional embeddings, only this makes the order of the tokens matter:
+attention treats the tokens as a set, and only the query and the residual stream of the last token say which of the
+two is b, so the model can learn subtraction.  Two shortcuts leave the result unchanged.  Nothing reads the other
+positions, so their queries, feed-forward pass and norms are not computed.  And everything before attention depends
+only on a token and its position, so it is computed once per token of the vocabulary and gathered.
 
 Shape suffixes: K cohort, B batch (rows), A tokens of a row, T vocabulary, N vocabulary at every position, W width,
 H heads, D width of a head, F feed-forward units, V classes.
@@ -28,7 +28,7 @@ from trainables.engine.tasks import Task
 
 NORM_EPS = 1e-5
 FEED_ROWS = 1024
-"""The rows of a member that the feed-forward sublayer takes at a time: what they need stays near the cache."""
+"""Rows of a member that the feed-forward sublayer processes at a time, so that its activations stay near the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +36,27 @@ class Transformer(Model):
     """One layer of attention and feed-forward with ReLU, as ``torch.nn.TransformerEncoderLayer`` computes it.
 
     The default is the released model without its dropout of .1: norms after each sublayer, 2048 feed-forward units,
-    biases, no positions.  Weights are stored as (inputs, outputs), and query, key and value are three tensors, where
-    torch (and so the released per-tensor ⊥Grad) joins them in one.
+    biases, no positions.  Weights are stored as (inputs, outputs).  Query, key and value are three tensors; torch (and
+    so the released per-tensor ⊥Grad) joins them in one.
 
-    Initial values are drawn as torch draws them: standard normal embeddings; query, key and value by Xavier's rule
-    for the joined tensor, uniform in ±sqrt(6 / (4 width)); the other weights, and the biases of the feed-forward
-    layers and of ``unembed``, uniform in ±1/sqrt(inputs); the biases of attention 0; norms 1 and 0.  The weights'
-    values do not depend on the options.
+    Initial values follow torch: standard normal embeddings; query, key and value by Xavier's rule for the joined
+    tensor, uniform in ±sqrt(6 / (4 width)); the other weights, and the biases of the feed-forward layers and of
+    ``unembed``, uniform in ±1/sqrt(inputs); attention biases 0; norm gains 1 and biases 0.  The initial weights do not
+    depend on the options.
     """
 
     width: int = option(128, at_least=1, example=8)
     heads: int = option(4, at_least=1, example=2)
     feed_forward: int = option(2048, at_least=1, example=12)
     norm: str = option("post", choices=("none", "pre", "post"))
-    """Layer norm: after each sublayer's sum, before each sublayer, or not at all; none before ``unembed``."""
+    """Layer norm: after each residual sum, before each sublayer, or none; never an extra one before ``unembed``."""
     positions: bool = option(False, example=True)
-    """Whether a learned vector for each position is added to the embedding."""
+    """Whether to add a learned vector for each position to the embedding."""
     dropout: float = option(0.0, at_least=0.0, below=1.0, example=0.1)
-    """Of the attention weights, the feed-forward units and each sublayer's output, while training."""
+    """Dropout probability of the attention weights, the feed-forward units and each sublayer's output, in training."""
     attention: str = option("softmax", choices=("softmax", "stablemax"))
     bias: bool = option(True)
-    """Bias terms everywhere: in attention, feed-forward, norms and ``unembed``."""
+    """Whether attention, feed-forward, norms and ``unembed`` have biases."""
     dtype: str = option("float32", choices=tuple(DTYPES), example="float64")
 
     def __post_init__(self) -> None:
@@ -71,14 +71,14 @@ class Transformer(Model):
     def check(self, task: Task) -> None:
         if task.input_kind != "tokens":
             raise ConfigError(
-                f"Transformer: cannot read {task.input_kind} rows, the inputs of this {type(task).__name__}; must be "
-                "tokens, such as inputs=Tokens()"
+                f"Transformer: cannot read {task.input_kind} rows, the inputs of this {type(task).__name__}; "
+                "must be tokens, such as inputs=Tokens()"
             )
 
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         width, units, classes = self.width, self.feed_forward, task.classes
         projection = math.sqrt(6 / (4 * width))
-        # Shape and bound of the uniform values; no bound: standard normal.
+        # Shape, and bound of the uniform values; None: standard normal values.
         drawn: dict[str, tuple[tuple[int, ...], float | None]] = {
             "embed": ((task.features, width), None),
             "query": ((width, width), projection),
@@ -154,26 +154,26 @@ class Transformer(Model):
         return once + attention + 4.0 * width * self.feed_forward + 2.0 * width * task.classes
 
     def _feed(self, parameters: Mapping[str, Tensor], read_KBW: Tensor, noise: Noise | None) -> Tensor:
-        """The feed-forward sublayer: shape (K, B, W)."""
-        # Dropping units before the ReLU is dropping them after it, and leaves the ReLU to work in place.
+        """Apply the feed-forward sublayer: shape (K, B, W)."""
+        # Dropout before the ReLU equals dropout after it, and lets the ReLU work in place.
         units_KBF = self._dropped(_linear(parameters, "feed_in", read_KBW), noise).relu_()
         return _linear(parameters, "feed_out", units_KBF)
 
     def _norm(self, parameters: Mapping[str, Tensor], name: str, stream_KBW: Tensor) -> Tensor:
-        """Layer norm (Ba et al. 2016) of every row, with each member's own gain."""
+        """Apply layer norm (Ba et al. 2016) to every row, with each member's own gain."""
         normed_KBW = functional.layer_norm(stream_KBW, (self.width,), eps=NORM_EPS)
         normed_KBW = normed_KBW * parameters[f"{name}_gain"].unsqueeze(1)
         return normed_KBW + parameters[f"{name}_bias"].unsqueeze(1) if self.bias else normed_KBW
 
     def _dropped(self, values: Tensor, noise: Noise | None) -> Tensor:
-        """``values`` (K, ...) with units dropped and the others scaled up while training, else as they are."""
+        """Apply inverted dropout to ``values`` (K, ...) in training; return them unchanged in evaluation."""
         if noise is None or not self.stochastic:
             return values
         return values * noise.keep(values.shape[1:], self.dropout).to(values.dtype)
 
 
 def _linear(parameters: Mapping[str, Tensor], name: str, rows_KBI: Tensor) -> Tensor:
-    """(K, B, O): the rows times the weight ``name``, plus its bias where there is one."""
+    """Multiply the rows by the weight ``name`` and add its bias, if any: shape (K, B, O)."""
     weight_KIO, bias_KO = parameters[name], parameters.get(f"{name}_bias")
     if bias_KO is None:
         return torch.bmm(rows_KBI, weight_KIO)
@@ -181,7 +181,7 @@ def _linear(parameters: Mapping[str, Tensor], name: str, rows_KBI: Tensor) -> Te
 
 
 def _gathered(table_KNW: Tensor, index_KBA: Tensor) -> Tensor:
-    """(K, B, A, W): for each member the rows of its own table."""
+    """Look the indices up in each member's own table: shape (K, B, A, W)."""
     members, length, _ = table_KNW.shape
     offset_K11 = torch.arange(members, device=index_KBA.device).view(-1, 1, 1) * length
     return functional.embedding(index_KBA + offset_K11, table_KNW.flatten(0, 1))

@@ -1,6 +1,6 @@
-"""Batch normalisation over the rows of all processes: the same statistics as those of one device with the whole batch.
+"""Batch normalisation over the rows of all processes, with the statistics of one device that has the whole batch.
 
-On any device and with any backend, where ``torch.nn.SyncBatchNorm`` is for GPUs only.
+Works on any device and backend, unlike ``torch.nn.SyncBatchNorm``, which needs GPUs.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Takes the place of a batch normalisation, with its parameters and buffers.  Inputs: (B, C, ...)."""
+    """Replaces a batch normalisation and takes over its parameters and buffers.  Inputs: (B, C, ...)."""
 
     def __init__(self, replaced: nn.modules.batchnorm._BatchNorm, group: Group) -> None:
         super().__init__(
@@ -28,37 +28,36 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._group = group
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Evaluated by the leader alone, trained by all."""
+        """Normalise; only the leader calls this in evaluation, every process in training."""
         if not self.training:
             return super().forward(inputs)
         mean, variance, count = self._statistics(inputs)
         if self.running_mean is not None:
-            self._remember(mean, variance * (count / (count - 1)))
+            self._update_running(mean, variance * (count / (count - 1)))
         return _Normalized.apply(
             inputs, self.weight, self.bias, mean, (variance + self.eps).rsqrt(), count, self._group
         )
 
     @torch.no_grad()
     def _statistics(self, inputs: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Each channel's mean and (biased) variance, and over how many values: those of every process, by how many
-        it has (Chan et al. 1983)."""
+        """Compute each channel's mean, (biased) variance and number of values over all processes (Chan et al. 1983)."""
         group, dims = self._group, _all_but_channels(inputs)
         values_per_row = inputs[0, 0].numel()
         count = sum(group.rows) * values_per_row
         if count == 1:
             raise ValueError(f"batch normalisation: 1 value per channel in a batch of shape {tuple(inputs.shape)}")
-        found = torch.zeros(group.size, 2, inputs.shape[1], dtype=_precise(inputs), device=inputs.device)
-        if group.counts:
-            variance, mean = torch.var_mean(inputs.to(found.dtype), dims, correction=0)
-            found[group.rank] = torch.stack([mean, variance])
-        means, variances = group.total(found).unbind(1)
-        shares = torch.tensor(group.rows, dtype=found.dtype, device=found.device).div(sum(group.rows)).unsqueeze(1)
+        moments = torch.zeros(group.size, 2, inputs.shape[1], dtype=_precise(inputs), device=inputs.device)
+        if group.has_rows:
+            variance, mean = torch.var_mean(inputs.to(moments.dtype), dims, correction=0)
+            moments[group.rank] = torch.stack([mean, variance])
+        means, variances = group.total(moments).unbind(1)
+        shares = torch.tensor(group.rows, dtype=moments.dtype, device=moments.device).div(sum(group.rows)).unsqueeze(1)
         mean = (shares * means).sum(0)
         return mean, (shares * (variances + (means - mean).square())).sum(0), count
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, as torch does."""
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics, as torch does."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -68,7 +67,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """What it replaces took its inputs."""
+        """Accept any input: the replaced module did."""
 
 
 class _Normalized(torch.autograd.Function):
@@ -105,16 +104,16 @@ class _Normalized(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             scale = inverse_deviation if weight is None else inverse_deviation * weight
             centered = precise - _channels(mean_gradient, inputs) - normal * _channels(mean_product, inputs)
-            # A row that only goes along was in no statistics.
-            to_inputs = (centered * _channels(scale, inputs) * float(ctx.group.counts)).to(inputs.dtype)
+            # The placeholder row of a process without rows is in no statistics.
+            to_inputs = (centered * _channels(scale, inputs) * float(ctx.group.has_rows)).to(inputs.dtype)
         affine = (None, None) if weight is None else (to_weight.to(weight.dtype), to_bias.to(weight.dtype))
         return (to_inputs, *affine, None, None, None, None)
 
 
 def with_global_batch_norm(network: nn.Module, group: Group, *, compiled: bool) -> nn.Module:
-    """The network with every batch normalisation in it replaced, in place.
+    """Replace every batch normalisation in the network, in place, and return the network.
 
-    :param compiled: for ``torch.compile``, which leaves what the processes tell each other out of its graphs.
+    :param compiled: keep the replacements out of ``torch.compile``'s graphs, which cannot hold communication.
     """
     if isinstance(network, KINDS):
         replaced = GlobalBatchNorm(network, group)
@@ -135,5 +134,5 @@ def _all_but_channels(inputs: Tensor) -> list[int]:
 
 
 def _channels(values: Tensor, inputs: Tensor) -> Tensor:
-    """(C,) as (1, C, 1, ...)."""
+    """Reshape (C,) to (1, C, 1, ...)."""
     return values.view(1, -1, *[1] * (inputs.dim() - 2))

@@ -1,11 +1,11 @@
-"""One trial on several devices: a process for each, with torch's DistributedDataParallel among them.
+"""One trial on several devices: one process per device, connected by torch's DistributedDataParallel.
 
-The process that has the cohort leads.  It starts the others, which build the same trial from its JSON, hands them its
-state and tells them what to do, command by command; each takes its share of every batch.  The leader alone measures
-and writes checkpoints, so that the others have nothing to lose: after a lack of memory in any of them all are ended,
-and started again from the leader's state with fewer rows at a time.
+The process that holds the cohort leads.  It starts the others (the followers), which build the same trial from its
+JSON, sends them its state, and then sends commands; each process trains on its share of every batch.  Only the leader
+measures and writes checkpoints, so followers can be ended at any time: when one runs out of memory, the leader ends all
+and starts them again from its own state, with fewer rows at a time.
 
-No process outlives the leader, and the leader does not wait for one that is gone.
+No process outlives the leader, and the leader does not wait for a process that has ended.
 """
 
 import multiprocessing
@@ -23,40 +23,41 @@ from typing import Any, Protocol
 import torch
 from torch.distributed import ProcessGroup
 
-from trainables.baselines.devices.group import PATIENCE, Group, world
+from trainables.baselines.devices.group import TIMEOUT, Group, world
 from trainables.baselines.devices.memory import is_out_of_memory
 from trainables.engine.config import Config, from_json
+from trainables.engine.errors import one_line
 
-JOIN, PROPOSE, MAKE, WITHDRAW = "join", "propose", "make", "withdraw"
-"""The commands.  The first two are answered when they are done."""
+JOIN, PROPOSE, APPLY, WITHDRAW = "join", "propose", "apply", "withdraw"
+"""The commands.  Followers answer the first two when they are done."""
 DONE, OUT_OF_MEMORY, GONE, FAILED, SILENT = "done", "out of memory", "gone", "failed", "silent"
-"""The answers; when several went wrong, the first of these is the cause of the others."""
+"""The answers.  When several processes fail, the failure that comes first here is the cause of the others."""
 GRACE_S = 5.0
-"""How long the others get to say what went wrong, once something did, or to end when they are told to."""
+"""How long followers may take to report a failure after another one failed, or to exit when the leader ends them."""
 
 
 class LostProcessError(RuntimeError):
-    """A process of the trial is gone: whoever has the trial's checkpoint goes on from it."""
+    """A process of the trial has ended unexpectedly; the trial can resume from its checkpoint."""
 
 
 class Member(Protocol):
-    """What a follower's cohort does."""
+    """The cohort of a follower."""
 
     def follow(self, command: str, *arguments: Any) -> None:
-        """One of the commands."""
+        """Run a command of the leader."""
 
 
 def devices(device: str) -> int:
-    """How many devices a trial on ``device`` is spread over: every GPU that is visible for "cuda", else one."""
+    """Return the number of devices that a trial on ``device`` uses: all visible GPUs for "cuda", else one."""
     return max(1, torch.cuda.device_count()) if device == "cuda" else 1
 
 
 class Followers:
-    """The other processes of a trial, as its leader has them."""
+    """The followers of a trial, as its leader controls them."""
 
     def __init__(self, group: Group, device: torch.device, member: Callable[..., Member], trial: Config) -> None:
         """
-        :param member: makes a follower's cohort: ``member([trial], device, group=group)``.  Picklable.
+        :param member: builds a follower's cohort, ``member([trial], device, group=group)``; must be picklable.
         """
         self._group, self._device, self._member, self._trial = group, device, member, trial.to_json()
         self._processes: list[BaseProcess] = []
@@ -65,16 +66,16 @@ class Followers:
 
     @property
     def running(self) -> bool:
-        """Whether they are there."""
+        """Whether the followers have been started."""
         return bool(self._processes)
 
     @contextmanager
-    def gathered(self, state: bytes) -> Iterator[None]:
-        """Start them, and have all meet and go on from a state; inside, the leader's part of that.
+    def start(self, state: bytes) -> Iterator[None]:
+        """Start the followers, join the group and send them a state; the leader does its part in the ``with`` block.
 
         :raises: as :meth:`together`.
         """
-        self._start()
+        self._spawn()
         store = self._group.open()
         with self.together(JOIN, store.port, state):
             self._group.join(self._device, store)
@@ -83,7 +84,7 @@ class Followers:
                 threading.Thread(target=_abort_when_one_ends, args=(sentinels, world()), daemon=True).start()
             yield
 
-    def _start(self) -> None:
+    def _spawn(self) -> None:
         context = multiprocessing.get_context("spawn")
         for rank in range(1, self._group.size):
             ours, theirs = context.Pipe()
@@ -100,10 +101,10 @@ class Followers:
             self._connections.append(ours)
         self._raise(self._answers(None))
 
-    def tell(self, command: str, *arguments: Any) -> None:
-        """Give a command that is not answered, if they are there.
+    def send(self, command: str, *arguments: Any) -> None:
+        """Send a command without waiting for an answer; do nothing without followers.
 
-        :raises LostProcessError: when one of them is not.
+        :raises LostProcessError: when a follower is gone.
         """
         try:
             for connection in self._connections:
@@ -113,56 +114,56 @@ class Followers:
 
     @contextmanager
     def together(self, command: str, *arguments: Any) -> Iterator[None]:
-        """Give a command that is answered, and do the leader's part of it inside.
+        """Send a command, do the leader's part of it in the ``with`` block, then wait for the answers.
 
-        :raises LostProcessError, RuntimeError, torch.OutOfMemoryError: what went wrong in any process; none is left
-            but the leader then.
+        :raises LostProcessError, RuntimeError, torch.OutOfMemoryError: the failure of any process, after ending all
+            followers.
         """
-        self.tell(command, *arguments)
+        self.send(command, *arguments)
         try:
             yield
         except Exception as error:
-            # An error here may be the echo of one there.
+            # An error in the leader may be a consequence of one in a follower: let the followers answer first.
             answers = [] if is_out_of_memory(error) else self._answers(GRACE_S)
             self._raise([answer for answer in answers if answer[0] != SILENT])
             self.stop(at_once=True)
             raise
-        self._raise(self._answers(PATIENCE.total_seconds()))
+        self._raise(self._answers(TIMEOUT.total_seconds()))
 
     def stop(self, *, at_once: bool = False) -> None:
-        """End them, and free what they had.
+        """End the followers and free their resources.
 
-        :param at_once: they may be waiting for one that is gone.
+        :param at_once: kill them, because they may be waiting for a process that is gone.
         """
         _end(self._group, self._processes, self._connections, at_once=at_once)
 
     def _answers(self, at_most_s: float | None) -> list[tuple[str, str]]:
-        """One answer of each, with what it says; after one that is bad the others get ``GRACE_S``."""
+        """Collect one answer per follower, with its text; after a failure the others have ``GRACE_S`` left."""
         ranks = {connection: rank for rank, connection in enumerate(self._connections, start=1)}
         until = None if at_most_s is None else time.monotonic() + at_most_s
-        found: list[tuple[str, str]] = []
+        answers: list[tuple[str, str]] = []
         while ranks:
             ready = wait(list(ranks), None if until is None else max(0.0, until - time.monotonic()))
             if not ready:
-                return found + [(SILENT, f"process {rank}: did not answer") for rank in ranks.values()]
+                return answers + [(SILENT, f"process {rank}: did not answer") for rank in ranks.values()]
             for connection in ready:
                 assert isinstance(connection, Connection)
                 rank = ranks.pop(connection)
                 try:
                     kind, text = connection.recv()
                 except (EOFError, OSError):
-                    kind, text = GONE, _how_it_ended(self._processes[rank - 1])
-                found.append((kind, f"process {rank} of the trial's {self._group.size}: {text}"))
+                    kind, text = GONE, _exit_reason(self._processes[rank - 1])
+                answers.append((kind, f"process {rank} of the trial's {self._group.size}: {text}"))
                 if kind != DONE:
                     soon = time.monotonic() + GRACE_S
                     until = soon if until is None else min(until, soon)
-        return found
+        return answers
 
     def _raise(self, answers: list[tuple[str, str]]) -> None:
-        """Raise the cause of what went wrong, if anything did, and end all."""
-        for wrong in (OUT_OF_MEMORY, GONE, FAILED, SILENT):
+        """If any process failed, end all followers and raise the cause."""
+        for failure in (OUT_OF_MEMORY, GONE, FAILED, SILENT):
             for kind, text in answers:
-                if kind == wrong:
+                if kind == failure:
                     self.stop(at_once=True)
                     if kind == OUT_OF_MEMORY:
                         raise torch.OutOfMemoryError(text)
@@ -192,7 +193,7 @@ def _end(group: Group, processes: list[BaseProcess], connections: list[Connectio
     connections.clear()
 
 
-def _how_it_ended(process: BaseProcess) -> str:
+def _exit_reason(process: BaseProcess) -> str:
     process.join(GRACE_S)
     code = process.exitcode
     if code is None:
@@ -201,7 +202,7 @@ def _how_it_ended(process: BaseProcess) -> str:
 
 
 def _abort_when_one_ends(sentinels: list[int], joined: ProcessGroup | None) -> None:
-    """End what waits for a process that is gone, in every thread: NCCL does not notice by itself."""
+    """Abort the group's communication, in every thread, when a process ends: NCCL does not notice by itself."""
     wait(sentinels)
     if joined is not None and joined is world():
         joined.abort()
@@ -210,9 +211,9 @@ def _abort_when_one_ends(sentinels: list[int], joined: ProcessGroup | None) -> N
 def _follow(
     connection: Connection, member: Callable[..., Member], trial: dict[str, Any], rank: int, size: int, device: str
 ) -> None:
-    """A follower, from its beginning to its end."""
-    threading.Thread(target=_end_with_the_leader, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The leader hears it too, and ends all.
+    """Run a follower's process."""
+    threading.Thread(target=_exit_with_leader, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The leader receives it too, and ends the followers.
     torch.set_num_threads(1)
     try:
         if device != "cpu":
@@ -227,14 +228,14 @@ def _follow(
     except EOFError:
         os._exit(1)
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        text = f"{type(error).__name__}: {one_line(error, 500)}"
         connection.send((OUT_OF_MEMORY if is_out_of_memory(error) else FAILED, text))
-        # At once: the others may be waiting for this one.
+        # Exit at once, because other processes may be waiting for this one.
         os._exit(1)
     group.leave(at_once=False)
 
 
-def _end_with_the_leader() -> None:
+def _exit_with_leader() -> None:
     leader = multiprocessing.parent_process()
     assert leader is not None
     leader.join()
