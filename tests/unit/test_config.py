@@ -106,7 +106,7 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
             lambda: ModularAddition(p=5, train_fraction=0.01),
             r"ModularAddition.train_fraction = 0.01: leaves no training or no test row",
         ),
-        (lambda: TRIAL.replace(horizon_steps=1.5), r"GrokkingTrial.horizon_steps = 1.5: must be a whole number"),
+        (lambda: TRIAL.replace(horizon_steps=1.5), r"GrokkingTrial.horizon_steps = 1.5: must be an integer"),
         (lambda: TRIAL.replace(task="add"), r"GrokkingTrial.task = 'add': must be a Task"),
         (lambda: Measuring(ratio=1.5), r"Measuring.ratio = 1.5: must be at most 1.05"),
         (lambda: replace_at(TRIAL, "optimizer.lr", 1), r"optimizer.lr: AdamW \(at 'optimizer'\) has no field 'lr'; al"),

@@ -317,7 +317,7 @@ BAD = {
         {"axes": {RATE: [0.1, 0.2], DECAY: [0, 1, -1]}},
         r"axis optimizer.weight_decay: AdamW.weight_decay = -1.0: must be at least 0",
     ),
-    "wrong type": ({"axes": {"task.p": [7.5]}}, "axis task.p: .*p = 7.5: must be a whole number"),
+    "wrong type": ({"axes": {"task.p": [7.5]}}, "axis task.p: .*p = 7.5: must be an integer"),
     "wrong component": ({"axes": {"gradient": [AdamW()]}}, "axis gradient: .*gradient = AdamW.*must be a GradientRule"),
     "infinite": ({"axes": {DECAY: [float("inf")]}}, "axis optimizer.weight_decay: .*must be finite"),
     "empty axis": ({"axes": {DECAY: []}}, r"axis optimizer.weight_decay = \[\]: must have at least one value"),

@@ -5,10 +5,10 @@ Every component (a task, a model, a loss, ...) is one frozen, keyword-only datac
 and what it means for the machinery around it:
 
 * ``per_trial``: the field may differ between the members of one cohort; it is stacked into a tensor.
-* ``protocol``: the field says how much is asked of a trial (horizon, measuring, stopping), not which path its
-  weights take; it is left out of the trial's identity.
-* ``execution``: the field says how a trial is run (memory format, compilation, micro-batches), which changes nothing
-  but rounding; it is left out of the identity too, and rows count whichever way they were run.
+* ``protocol``: the field sets how a trial is measured (horizon, schedule, probes, events, stopping), not which path
+  its weights take; it is left out of the trial's identity.
+* ``execution``: the field sets how a trial runs (memory format, compilation, micro-batches), which changes nothing but
+  rounding; it is left out of the identity too, and rows count whichever way they were made.
 
 A bad value raises :class:`ConfigError` when the object is made, so that a search space with a bad value
 anywhere in it fails before anything starts.
@@ -31,7 +31,7 @@ CLASS_KEY = "class"
 
 
 class ConfigError(GrokscapeError, ValueError):
-    """A configuration that cannot be: the message names the field, the value and what is allowed."""
+    """An invalid configuration: the message names the field, the value and what is allowed."""
 
 
 def option(
@@ -92,15 +92,15 @@ class Config:
 
         Leaving defaults out keeps every old identity valid when a class gains a field.
         """
-        found: dict[str, Any] = {CLASS_KEY: component_name(type(self))}
+        identity: dict[str, Any] = {CLASS_KEY: component_name(type(self))}
         for spec, _ in _fields(type(self)):
             value = getattr(self, spec.name)
             if spec.metadata.get("protocol") or spec.metadata.get("execution"):
                 continue
             if spec.default is not MISSING and value == spec.default:
                 continue
-            found[spec.name] = value.identity() if isinstance(value, Config) else _to_json(value)
-        return found
+            identity[spec.name] = value.identity() if isinstance(value, Config) else _to_json(value)
+        return identity
 
     def shared_identity(self) -> dict[str, Any]:
         """What the members of a cohort must have in common: everything but the per-trial fields, protocol included."""
@@ -126,7 +126,7 @@ class Config:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, shortest round-tripping floats, no NaN."""
+    """One string per value: sorted keys, no spaces, shortest round-tripping floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -249,8 +249,9 @@ def _described(annotation: Any) -> str:
         count = "any number" if Ellipsis in typing.get_args(annotation) else str(len(kinds))
         return f"{count} of {_described(kinds[0])}"
     if isinstance(annotation, type):
-        named = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
-        return named.get(annotation, f"a {annotation.__name__}")
+        named = {int: "an integer", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+        article = "an" if annotation.__name__[0] in "AEIO" else "a"
+        return named.get(annotation, f"{article} {annotation.__name__}")
     return " or ".join(_described(choice) for choice in typing.get_args(annotation))
 
 

@@ -1,8 +1,8 @@
-"""What every trial has, whatever it trains: seeds, a protocol, an identity; and the cohort that it builds.
+"""What every trial has, whatever it trains: seeds, a protocol, an identity, and the cohort that it builds.
 
 A *trial* is one training run.  Its identity (:attr:`TrialConfig.trial_id`) hashes what decides the path of its
-weights and nothing else.  Its *protocol* (horizon, measuring, events, stopping) says how much of that path is asked
-for, and what is looked for on it.
+weights and nothing else.  Its *protocol* (horizon, schedule, probes, events, stopping) sets how far that path is
+followed, what is measured on it, and what is waited for.
 """
 
 from abc import abstractmethod
@@ -20,14 +20,14 @@ from trainables.engine.stopping import Stopping
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds(Config):
-    """One seed for each source of chance, so that they can vary together or separately."""
+    """One seed for each source of randomness, so that they can vary together or separately."""
 
     split: int = option(0, at_least=0, per_trial=True)
     """Which rows are for training."""
     init: int = option(0, at_least=0, per_trial=True)
     """The initial weights."""
     order: int = option(0, at_least=0, per_trial=True)
-    """The order of the training rows (of the batches, where there are batches), and any chance during training."""
+    """The order of the training rows (or of the batches), and every random draw during training."""
 
     @classmethod
     def all(cls, seed: int) -> Self:
@@ -46,7 +46,7 @@ class MeasuringTimes(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EverySteps(MeasuringTimes):
-    """At step 0, after every so many steps, and at the last: for curves, where no time of an event is estimated."""
+    """Measure at step 0, every ``every_steps`` steps, and at the last: for curves, where no time is estimated."""
 
     every_steps: int = option(at_least=1, example=10)
 
@@ -56,7 +56,7 @@ class EverySteps(MeasuringTimes):
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring(MeasuringTimes):
-    """When to look: every step up to ``dense_until_steps``, then geometrically, and at the last step.
+    """Measure every step up to ``dense_until_steps``, then geometrically, and at the last step.
 
     The ratio of at most 1.05 bounds how wide the interval of an event can be, relative to its time.
     """
@@ -86,13 +86,13 @@ class Cohort(Protocol):
         """Make ``steps`` updates of every active member."""
 
     def measure(self) -> dict[str, np.ndarray]:
-        """The columns of the probes that are due at the present step, each (K,); the weights are left as they are."""
+        """Measure at the present step: the columns of the probes that are due, each (K,); change nothing."""
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """One member's weights by name."""
 
     def notes(self) -> list[str]:
-        """What a user should be told of since the last call, a line each: a smaller batch after a lack of memory."""
+        """Messages for the user since the last call, one line each: a smaller batch after running out of memory."""
 
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights are finite at the present step: shape (K,), bool."""
@@ -107,18 +107,18 @@ class Cohort(Protocol):
         """Drop the retired members; the others keep their order."""
 
     def state_dict(self, member: int) -> dict[str, Any]:
-        """What one member needs to go on, bit for bit, in any packing."""
+        """What one member needs to continue bit for bit, in any packing."""
 
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Continue from one state a member; all must be at the same step."""
 
     def close(self) -> None:
-        """Free what does not go with the object itself: processes on other devices."""
+        """Free what outlives the object: processes on other devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig(Config):
-    """Base of the trial kinds (one in ``grokking.py``, and later one for each baseline)."""
+    """Base of the trial kinds."""
 
     largest_cohort: ClassVar[int | None] = None
     """How many trials of the kind may train in one cohort at most; None: as many as fit."""
@@ -130,7 +130,7 @@ class TrialConfig(Config):
     measuring: MeasuringTimes = option(Measuring(), protocol=True)
     stopping: Stopping = option(Stopping(), protocol=True)
     snapshots_every: int = option(0, at_least=0, protocol=True)
-    """The weights are stored at every so many measurements, the first included; 0: never."""
+    """Store the weights at every n-th measurement, the first included; 0: never."""
     events: tuple[EventRule, ...] = option((), protocol=True)
     """What is waited for.  A trial stops on success when all have held; without any it has final values, no times."""
     phases: tuple[PhaseRule, ...] = option((), protocol=True)
@@ -159,16 +159,15 @@ class TrialConfig(Config):
         return self.measuring.steps(self.horizon_steps)
 
     def due(self, place: int | None, every: int) -> bool:
-        """Whether what is done at every so many measurements is done at the one with this number, from 0.
+        """Whether what happens at every n-th measurement happens at the measurement number ``place`` (from 0).
 
-        It also is at the horizon, so that the end of a run is known; None is a step outside the schedule, at which
-        everything is looked at.
+        It also happens at the horizon, so that the end of a run is known, and at a step outside the schedule (None).
         """
         return place is None or place % every == 0 or place == len(self.grid()) - 1
 
     @cached_property
     def trial_id(self) -> str:
-        """20 hexadecimal digits that name the path of the weights: the same content, the same id, anywhere."""
+        """20 hexadecimal digits that name the path of the weights: the same content has the same id anywhere."""
         return digest(self.identity())
 
     @cached_property
@@ -183,7 +182,7 @@ class TrialConfig(Config):
 
     @abstractmethod
     def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-        """Every column that it measures.
+        """The columns that the trial measures.
 
         :param shapes: of the weights by name, without the cohort axis.
         """

@@ -4,7 +4,7 @@ The loop goes from measurement to measurement, and in slices of about a second b
 control back in time.  Rows are committed together with checkpoints, ``checkpoint_every_s`` after the last time and
 when members end, at a measurement or between two; members retire by the mask at once and the cohort is compacted at
 commits only.  A checkpoint carries what the stopping rule needs, the columns of the events so far, and the rows that
-were to be committed with it: whoever goes on from it commits them, whether or not its writer lived to do so.
+were to be committed with it: a run that continues from it commits them, whether or not its writer survived.
 """
 
 import io
@@ -34,11 +34,11 @@ CHECKPOINT_AT_LEAST_EVERY_S = 60.0
 
 
 class StaleCheckpointError(RuntimeError):
-    """The checkpoints moved after the plan was made."""
+    """The checkpoints have moved since the plan was made."""
 
 
 class CohortError(Exception):
-    """What went wrong with a cohort: a kind (see :mod:`trainables.runtime.rows`) and one line.  Picklable."""
+    """What went wrong with a cohort: an :class:`ErrorKind` and one line.  Picklable."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)
@@ -210,11 +210,11 @@ class CohortRun:
         return [member.status(self._cohort.step, notes) for member in self._members if member.steps]
 
     def close(self) -> None:
-        """Free what the cohort has beside its memory; to be called at the end, whatever end it is."""
+        """Free what the cohort holds beside memory; call it at the end, also after an error."""
         self._cohort.close()
 
     def _advance(self) -> None:
-        """Towards the next measurement, for at most about ``SLICE_S``."""
+        """Advance towards the next measurement, for at most about ``SLICE_S``."""
         left = self._grid[0] - self._cohort.step
         if left == 0:
             return
@@ -262,7 +262,7 @@ class CohortRun:
                 self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
 
     def _commit_if_due(self) -> None:
-        """Also between two measurements: a crash costs the time since the last commit, however far apart they are."""
+        """Commit between measurements too, which may be far apart: a crash costs the time since the last commit."""
         late = self._job.deadline is not None and time.time() >= self._job.deadline
         if late or not self._running() or time.monotonic() >= self._next_commit:
             self._commit()
@@ -270,7 +270,7 @@ class CohortRun:
                 self._active = []
 
     def _charge(self, elapsed_s: float) -> None:
-        """Share the time among the members that it was spent on."""
+        """Share the time among the running members."""
         running = self._running()
         for member in running:
             member.train_s += elapsed_s / len(running)
@@ -332,14 +332,16 @@ class CohortRun:
         A checkpoint that is beyond the horizon, or whose past lacks a measurement of ``schedule``, is of no use: then
         the cohort stays at step 0.
         """
-        found = [self._store.checkpoint(member.trial.trial_id) for member in self._members]
-        steps = {None if checkpoint is None else checkpoint.step for checkpoint in found}
+        checkpoints = [self._store.checkpoint(member.trial.trial_id) for member in self._members]
+        steps = {None if checkpoint is None else checkpoint.step for checkpoint in checkpoints}
         if len(steps) != 1 or None in steps:
             raise StaleCheckpointError(
                 f"checkpoints at steps {', '.join(sorted(map(str, steps)))}: a cohort continues from one step"
             )
-        step = max(checkpoint.step for checkpoint in found if checkpoint)
-        saved = [torch.load(io.BytesIO(each.data), map_location="cpu", weights_only=True) for each in found if each]
+        step = max(checkpoint.step for checkpoint in checkpoints if checkpoint)
+        saved = [
+            torch.load(io.BytesIO(each.data), map_location="cpu", weights_only=True) for each in checkpoints if each
+        ]
         wanted = {measured for measured in schedule if measured < step}
         if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
             return
