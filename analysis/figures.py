@@ -137,8 +137,9 @@ def verdict_lines(shown: FigureResult, width: int = 100) -> Iterator[Text]:
 
 def _claim_lines(claim: Claim, width: int) -> Iterator[Text]:
     status = claim.status
-    held = f" ({claim.holds.count(True)} of {len(claim.holds)} seeds)" if len(claim.holds) > 1 else ""
-    yield Text(f"  {SIGNS[status]} {status}{held}", style=STYLES[status]).append(f": {claim.text}", style="default")
+    yield Text(f"  {SIGNS[status]} {status}{claim.seeds}", style=STYLES[status]).append(
+        f": {claim.text}", style="default"
+    )
     for text in (claim.numbers, claim.reason):
         for line in textwrap.wrap(text, width - 4):
             yield Text(f"    {line}")

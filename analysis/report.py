@@ -94,18 +94,18 @@ def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
     return figures
 
 
-def _draw_curves(found: finals.Finals, folder: Path) -> Figures:
+def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
     figures = Figures(
         png=folder / "curves.png",
         html=None,
         cells=folder / "cells.csv",
         outcomes=folder / "finals.csv",
-        summary=tuple(finals.summary_lines(found)),
+        summary=tuple(finals.summary_lines(results)),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    finals.cells_table(found).to_csv(figures.cells, index=False)
-    finals.trials_table(found).to_csv(figures.outcomes, index=False)
-    draw_curves(found, figures.png)
+    finals.cells_table(results).to_csv(figures.cells, index=False)
+    finals.trials_table(results).to_csv(figures.outcomes, index=False)
+    draw_curves(results, figures.png)
     return figures
 
 

@@ -1,12 +1,12 @@
-"""The numbers of a sweep whose trials are measured for their curves: where each setting ends, and how settings differ.
+"""The final values of a sweep without events: where each setting ends, and how settings differ.
 
-A setting's accuracy is that at the last step of its runs, and each setting is compared with the first one seed by
-seed, as :mod:`analysis.stats.paired` does it.  A run that is not at its end is told apart from those that are, and one
-that diverged has no final value: it is counted instead.
+A setting's value is that at the last step of its runs, and each setting is compared with the first one seed by seed,
+as :mod:`analysis.curves.comparison` does it.  Runs that have not reached their end are listed apart, and one that
+diverged has no final value: it is counted instead.  Which columns are shown follows from what was measured.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.curves.comparison import Comparison, compare
-from analysis.data.sweep import ARM, Sweep, SweepError, Trial, is_replicate, thousands
+from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial, is_replicate, is_share, thousands
 from analysis.diagram.cells import seeds_a_cell
 from analysis.diagram.layout import setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
@@ -22,9 +22,8 @@ from analysis.stats.paired import mean_words
 from trainables.engine.events import DIVERGED
 from trainables.runtime.rows import TrialState
 
-ACCURACY, LOSS = "test_accuracy", "test_loss"
-COLUMNS = ("train_loss", LOSS, "train_accuracy", ACCURACY)
-"""What the tables tell the last values of."""
+MOST_COLUMNS = 4
+"""So many columns are in the tables where nothing that was measured is an accuracy or a loss."""
 
 CELL_COLUMNS = {
     "cell": "the cell in words",
@@ -32,12 +31,12 @@ CELL_COLUMNS = {
     "trials": "trials of the sweep in the cell",
     "not_begun, diverged, failed, unfinished": "of these, how many have no value at the end, and why",
     "n": "seeds that the means are of",
-    "step, horizon_steps": "the means are of this step: the horizon, or, where no seed is there yet, the last step "
-    "that all that were begun have reached",
-    "test_accuracy_mean_percent, test_accuracy_sd_percent": "over these seeds",
-    "test_loss_mean, test_loss_sd": "likewise, of each trial's own loss",
-    "difference_points": "test accuracy minus that of the first cell: the mean over the pairs, in points",
-    "difference_low_points, difference_high_points": "its 95 % interval, Student's",
+    "step, horizon_steps": "the means are of this step: the horizon, or, where no seed has reached it, the last step "
+    "that all begun seeds have reached",
+    "<headline>_mean, <headline>_sd": "over these seeds: the column that is compared; _percent where it is a share",
+    "<second>_mean, <second>_sd": "likewise, the column below it in the picture",
+    "difference": "the headline minus that of the first cell: the mean over the pairs; _points where it is a share",
+    "difference_low, difference_high": "its 95 % interval, Student's",
     "pairs": "seeds that both have",
     "sign_flip_p": "of the differences, two-sided; 2^(1 - pairs) at the least",
     "compared_at_step": "the step at which the two are compared",
@@ -48,12 +47,64 @@ TRIAL_COLUMNS = {
     "trial_id": "the trial's name in the ledger and in MLflow",
     "cell": "the cell in words",
     "<axis>": "the trial's coordinates; empty where it does not have the axis",
-    "state, stop_reason, last_step": "its life so far; 'missing' is a trial that was not begun",
+    "state, stop_reason, last_step": "how far it got, and how it ended; 'missing' is a trial that was not begun",
     "horizon_steps": "where it ends",
     "epoch": "how often it has seen the training rows",
-    "<column>": "the last finite value of each loss (its own) and accuracy (a fraction)",
+    "<column>": "the last finite value of each column; shares are fractions",
 }
 """What the columns of finals.csv mean."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column as tables and pictures show it."""
+
+    column: str
+
+    @property
+    def share(self) -> bool:
+        """Whether it is shown in percent."""
+        return is_share(self.column)
+
+    @property
+    def larger_is_better(self) -> bool | None:
+        """True for accuracies, False for losses, None where it is not known."""
+        return {"accuracy": True, "loss": False}.get(self.column.rpartition("_")[2])
+
+    @property
+    def words(self) -> str:
+        return self.column.replace("_", " ").replace(".", " ")
+
+    @property
+    def title(self) -> str:
+        """``test accuracy, %``"""
+        return f"{self.words}, %" if self.share else self.words
+
+    @property
+    def style(self) -> str:
+        """How a value is written."""
+        return ".2f" if self.share else ".3f" if self.column.endswith("_loss") else ".4g"
+
+    def named(self, stem: str) -> str:
+        """The name of a table's column with the unit: ``test_accuracy_mean_percent``."""
+        return f"{self.column}_{stem}_percent" if self.share else f"{self.column}_{stem}"
+
+
+def choose(columns: Iterable[str]) -> tuple[tuple[Quantity, ...], tuple[str, ...]]:
+    """The one or two quantities to show, and the columns to list, from what was measured.
+
+    Accuracies and losses come first, those of the test rows before others; without any, the first columns.
+    """
+    measured = [column for column in columns if column != EPOCH]
+
+    def kind(ending: str) -> list[str]:
+        ended = [column for column in measured if column.endswith(ending)]
+        return sorted(ended, key=lambda column: (column != f"test{ending}", not column.startswith("test_")))
+
+    accuracies, losses = kind("_accuracy"), kind("_loss")
+    listed = [column for column in measured if column in {*accuracies, *losses}] or measured[:MOST_COLUMNS]
+    shown = [accuracies[0], *losses[:1]] if accuracies else losses[:2] or listed[:2]
+    return tuple(Quantity(column) for column in shown), tuple(listed)
 
 
 @dataclass(frozen=True)
@@ -81,16 +132,12 @@ class CurveCell:
         """The begun trials that may yet change, or failed before their end."""
         return [trial for trial in self.alive() if trial.known_until < trial.horizon_steps]
 
-    def accuracies(self) -> list[float]:
-        """The final test accuracies, in %."""
-        return [] if self.own is None else [*self.own.ours.values()]
-
-    def losses(self) -> list[float]:
-        """The test losses at the same step."""
+    def values(self, quantity: Quantity) -> list[float]:
+        """A quantity's final values, one a seed, as it is shown."""
         if self.own is None:
             return []
-        found = (trial.at(LOSS, self.own.step) for trial in self.trials if trial.seed in self.own.ours)
-        return [loss for loss in found if math.isfinite(loss)]
+        at_end = (trial.at(quantity.column, self.own.step) for trial in self.trials if trial.seed in self.own.ours)
+        return [100 * value if quantity.share else value for value in at_end if math.isfinite(value)]
 
     def remark(self) -> str:
         """Which of its trials are not, or not yet, at their end: ``1 of 3 diverged, 1 at step 237 of 474``."""
@@ -113,23 +160,33 @@ class CurveCell:
 class Finals:
     """Everything that is drawn and written of one sweep."""
 
-    frame: Sweep
+    sweep: Sweep
     cells: tuple[CurveCell, ...]
     """In the sweep's order; the others are compared with the first."""
+    shown: tuple[Quantity, ...]
+    """The headline, by which cells are compared, and mostly a second quantity."""
+    columns: tuple[str, ...]
+    """Those whose final values are listed."""
     in_epochs: bool
     """Whether the curves can be drawn over epochs, of which the trials are then in :meth:`over`."""
 
     @property
+    def headline(self) -> Quantity:
+        """The quantity by which cells are compared."""
+        return self.shown[0]
+
+    @property
     def title(self) -> str:
         """The question: the space's own where its docstring opens with one."""
-        return self.frame.question or "How do the test accuracy and loss develop?"
+        names = [f"the {quantity.words}" for quantity in self.shown]
+        return self.sweep.question or f"How {'do' if len(names) > 1 else 'does'} {' and '.join(names)} develop?"
 
     @property
     def subtitle(self) -> str:
         """The data and the model, how long it is trained, and how many trials a cell holds."""
         begun = [trial for cell in self.cells for trial in cell.trials if trial.begun]
         longest = max(begun, key=lambda trial: trial.horizon_steps)
-        words = [self.frame.task, f"{thousands(longest.horizon_steps)} steps"]
+        words = [self.sweep.task, f"{thousands(longest.horizon_steps)} steps"]
         if self.in_epochs:
             epochs = longest.horizon_steps * longest.final(EPOCH) / longest.last_step
             words[1] += f" ({epochs:.3g} epochs)"
@@ -140,49 +197,57 @@ class Finals:
         """The trials as they are drawn: over epochs, or over steps."""
         return [over_epochs(trial) for trial in trials] if self.in_epochs else [*trials]
 
+    def against_first(self, cell: CurveCell) -> str:
+        """``+0.12 [−1.03, +1.27]``, with the step where that is not the end; a dash where no seed has both."""
+        if cell.to_first is None or cell.to_first.difference is None:
+            return "–"
+        step = "" if cell.to_first.complete else f" at step {thousands(cell.to_first.step)}"
+        return f"{cell.to_first.difference.words(self.headline.style)}{step}"
 
-def finals(frame: Sweep, *, tau_steps: int | None = None) -> Finals:
+
+def finals(sweep: Sweep, *, tau_steps: int | None = None) -> Finals:
     """The final values of every setting.
 
     :param tau_steps: everything is told as of this step; each trial's horizon by default.
     :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
-    tau = frame.horizon_steps if tau_steps is None else tau_steps
-    if not 0 < tau <= frame.horizon_steps:
-        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
-    frame = frame.with_curves([*COLUMNS, EPOCH]).truncated_at(tau)
-    if not any(len(trial.measured(ACCURACY)[0]) for trial in frame.trials):
-        raise SweepError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
+    tau = sweep.horizon_steps if tau_steps is None else tau_steps
+    if not 0 < tau <= sweep.horizon_steps:
+        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {sweep.horizon_steps} steps")
+    measured = dict.fromkeys(name for _, curves in sweep.curves() for name in curves if name != STEP)
+    shown, columns = choose(measured)
+    if not shown:
+        raise SweepError(f"{sweep.name} in {sweep.source}: nothing was measured yet; run the sweep first")
+    sweep = sweep.with_curves([*columns, *(quantity.column for quantity in shown), EPOCH]).truncated_at(tau)
     members: dict[tuple, list[Trial]] = {}
-    for trial in frame.trials:
+    for trial in sweep.trials:
         members.setdefault(tuple(trial.setting.items()), []).append(trial)
-    begun = [trial for trials in members.values() for trial in trials if trial.begun]
     varying = [
         name
-        for name in sorted(frame.axes(), key=lambda name: name != ARM)
+        for name in sorted(sweep.axes(), key=lambda name: name != ARM)
         if not is_replicate(name) and len({dict(setting).get(name) for setting in members}) > 1
     ]
-    first = next(iter(members.values()))
+    first, headline = next(iter(members.values())), shown[0].column
     cells = []
     for key, trials in members.items():
         setting = dict(key)
         label = setting_words({name: setting[name] for name in varying if name in setting})
-        beside = compare(trials, first, ACCURACY)
-        cells.append(
-            CurveCell(label or "all trials", setting, tuple(trials), compare(trials, trials, ACCURACY), beside)
-        )
+        own, to_first = (compare(trials, others, headline) for others in (trials, first))
+        cells.append(CurveCell(label or "all trials", setting, tuple(trials), own, to_first))
+    begun = [trial for trial in sweep.trials if trial.begun]
     in_epochs = all(np.isfinite(trial.curves[EPOCH]).all() for trial in begun)
-    return Finals(frame, tuple(cells), in_epochs and any(trial.final(EPOCH) > 0 for trial in begun))
+    return Finals(sweep, tuple(cells), shown, columns, in_epochs and any(trial.final(EPOCH) > 0 for trial in begun))
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
-def cells_table(found: Finals) -> pd.DataFrame:
+def cells_table(results: Finals) -> pd.DataFrame:
     """One row a cell, with the columns that :data:`CELL_COLUMNS` explains."""
     rows = []
-    axes = [axis for axis in found.frame.axes() if not is_replicate(axis)]
-    for cell in found.cells:
+    axes = [axis for axis in results.sweep.axes() if not is_replicate(axis)]
+    unit = "_points" if results.headline.share else ""
+    for cell in results.cells:
         row: dict[str, Any] = {"cell": cell.label} | {axis: cell.setting.get(axis) for axis in axes}
         row |= {
             "trials": len(cell.trials),
@@ -190,19 +255,20 @@ def cells_table(found: Finals) -> pd.DataFrame:
             "diverged": len(cell.diverged()),
             "failed": sum(trial.state == TrialState.FAILED for trial in cell.trials),
             "unfinished": len(cell.unfinished()),
-            "n": len(cell.accuracies()),
+            "n": len(cell.values(results.headline)),
             "step": cell.own.step if cell.own else None,
             "horizon_steps": cell.trials[0].horizon_steps,
         }
-        for name, values in (("test_accuracy_{}_percent", cell.accuracies()), ("test_loss_{}", cell.losses())):
-            row[name.format("mean")] = np.mean(values) if values else None
-            row[name.format("sd")] = np.std(values, ddof=1) if len(values) > 1 else None
-        if cell is not found.cells[0] and cell.to_first is not None and cell.to_first.difference is not None:
+        for quantity in results.shown:
+            values = cell.values(quantity)
+            row[quantity.named("mean")] = np.mean(values) if values else None
+            row[quantity.named("sd")] = np.std(values, ddof=1) if len(values) > 1 else None
+        if cell is not results.cells[0] and cell.to_first is not None and cell.to_first.difference is not None:
             difference = cell.to_first.difference
             row |= {
-                "difference_points": difference.estimate.value,
-                "difference_low_points": difference.estimate.low,
-                "difference_high_points": difference.estimate.high,
+                f"difference{unit}": difference.estimate.value,
+                f"difference_low{unit}": difference.estimate.low,
+                f"difference_high{unit}": difference.estimate.high,
                 "pairs": difference.pairs,
                 "sign_flip_p": difference.p,
                 "compared_at_step": cell.to_first.step,
@@ -211,46 +277,31 @@ def cells_table(found: Finals) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trials_table(found: Finals) -> pd.DataFrame:
+def trials_table(results: Finals) -> pd.DataFrame:
     """One row a trial, in the sweep's order within each cell, with the columns of :data:`TRIAL_COLUMNS`."""
     rows = []
-    for cell in found.cells:
+    for cell in results.cells:
         for trial in cell.trials:
             row: dict[str, Any] = {"trial_id": trial.trial_id, "cell": cell.label}
-            row |= {axis: trial.coordinates.get(axis) for axis in found.frame.axes()}
+            row |= {axis: trial.coordinates.get(axis) for axis in results.sweep.axes()}
             row |= {"state": trial.state, "stop_reason": trial.stop_reason, "last_step": trial.last_step}
             row["horizon_steps"] = trial.horizon_steps
-            row |= {EPOCH: trial.final(EPOCH)} if found.in_epochs and trial.begun else {}
-            row |= {name: trial.final(name) for name in COLUMNS}
+            row |= {EPOCH: trial.final(EPOCH)} if results.in_epochs and trial.begun else {}
+            row |= {name: trial.final(name) for name in results.columns}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def summary_lines(found: Finals) -> list[str]:
+def summary_lines(results: Finals) -> list[str]:
     """A line a cell: its final values, the difference to the first, and which of its trials are not at their end."""
-    rows: list[tuple[str, ...]] = [
-        ("cell", "n", "test accuracy, %", "test loss", f"minus {found.cells[0].label}, points [95 %]", "")
-    ]
-    for cell in found.cells:
-        rows.append(
-            (
-                cell.label,
-                str(len(cell.accuracies())),
-                mean_words(cell.accuracies()),
-                mean_words(cell.losses(), ".3f"),
-                "" if cell is found.cells[0] else against_first(cell),
-                cell.remark(),
-            )
-        )
+    titles = [quantity.title for quantity in results.shown]
+    points = ", points" if results.headline.share else ""
+    rows: list[list[str]] = [["cell", "n", *titles, f"minus {results.cells[0].label}{points} [95 %]", ""]]
+    for cell in results.cells:
+        values = [mean_words(cell.values(quantity), quantity.style) for quantity in results.shown]
+        difference = "" if cell is results.cells[0] else results.against_first(cell)
+        rows.append([cell.label, str(len(cell.values(results.headline))), *values, difference, cell.remark()])
     if len(rows) == 2:
-        rows = [(*row[:4], row[5]) for row in rows]
+        rows = [[*row[:-2], row[-1]] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def against_first(cell: CurveCell) -> str:
-    """``+0.12 [−1.03, +1.27]``, with the step where that is not the end; a dash where no seed has both."""
-    if cell.to_first is None or cell.to_first.difference is None:
-        return "–"
-    step = "" if cell.to_first.complete else f" at step {thousands(cell.to_first.step)}"
-    return f"{cell.to_first.difference}{step}"

@@ -1,12 +1,9 @@
 """A sweep from a ledger: the rows of its trials, and their curves."""
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
-import numpy as np
-
-from analysis.data.sweep import ACCURACIES, STEP, Curves, Sweep, Trial, arm_horizon
+from analysis.data.sweep import ACCURACIES, Sweep, Trial, arm_horizon
 from pipeline.ledger import Ledger
 
 
@@ -18,7 +15,7 @@ def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] = ACCURACIES) 
     sweep = ledger.sweep(name)
     rows = ledger.trials(sweep.trial_ids)
     design = json.loads(sweep.axes_json)
-    curves = dict(_curves(ledger, [*rows], columns))
+    curves = dict(ledger.curves(rows, columns))
     trials = []
     for trial_id, coordinates in zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True):
         row = rows.get(trial_id)
@@ -38,15 +35,5 @@ def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] = ACCURACIES) 
         horizon_steps=sweep.horizon_steps,
         design=design,
         source=ledger.shown,
-        reader=lambda trial_ids, columns: _curves(ledger, trial_ids, columns),
+        reader=ledger.curves,
     )
-
-
-def _curves(ledger: Ledger, trial_ids: Sequence[str], columns: Sequence[str] | None) -> Iterator[tuple[str, Curves]]:
-    table = ledger.trajectories(trial_ids, columns)
-    ids = table["trial_id"].to_numpy(zero_copy_only=False)
-    names = [name for name in table.column_names if name not in ("trial_id", STEP)]
-    edges = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)] if len(ids) else []
-    for start, end in pairwise(edges):
-        part = table.slice(start, end - start)
-        yield str(ids[start]), {name: part[name].to_numpy().astype(float) for name in (STEP, *names)}

@@ -60,6 +60,11 @@ class Claim:
         return MET if decided.count(True) >= needed else UNDECIDED
 
     @property
+    def seeds(self) -> str:
+        """`` (4 of 5 seeds)``; empty where it is decided once."""
+        return f" ({self.holds.count(True)} of {len(self.holds)} seeds)" if len(self.holds) > 1 else ""
+
+    @property
     def reason(self) -> str:
         """Why it is undecided: ``holds in 1 of 1 seed; 3 are needed``; empty otherwise."""
         if self.status != UNDECIDED:

@@ -40,12 +40,11 @@ class PairedDifference:
             return words
         return f"{words}, at least {2.0 ** (1 - self.pairs):.3g} with {self.pairs} pairs"
 
-    def __str__(self) -> str:
+    def words(self, style: str = ".2f") -> str:
         """``+0.12 [−1.03, +1.27]``; a single pair has no interval."""
         estimate = self.estimate
-        if math.isnan(estimate.low):
-            return signed(estimate.value, 2)
-        return f"{signed(estimate.value, 2)} [{signed(estimate.low, 2)}, {signed(estimate.high, 2)}]"
+        value, low, high = (signed(number, style) for number in (estimate.value, estimate.low, estimate.high))
+        return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
 
 def paired_difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> PairedDifference | None:
@@ -92,6 +91,6 @@ def mean_words(values: Iterable[float], style: str = ".2f") -> str:
     return f"{np.mean(known):{style}}{deviation}"
 
 
-def signed(value: float | None, digits: int) -> str:
-    """A number with its sign, a real minus."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+def signed(value: float | None, style: str = ".2f") -> str:
+    """A number with its sign, a real minus; a dash for None."""
+    return "–" if value is None else f"{value:+{style}}".replace("-", "−")

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis import phase_diagram
-from analysis.curves.finals import CELL_COLUMNS, TRIAL_COLUMNS, cells_table, finals, summary_lines, trials_table
+from analysis.curves.finals import (
+    CELL_COLUMNS,
+    TRIAL_COLUMNS,
+    Quantity,
+    cells_table,
+    choose,
+    finals,
+    summary_lines,
+    trials_table,
+)
 from analysis.curves.picture import _colours, _draw, spread
 from analysis.data.source import open_sweep
 from analysis.data.sweep import Sweep, SweepError, Trial
@@ -25,8 +35,10 @@ from tests.synthetic import CONFIG as GROKKING
 from tests.synthetic import MadeTrial, fill_ledger, wd_vs_orthograd
 from tests.synthetic_baselines import CONFIG, HORIZON, make_baseline, three_methods
 
+ACCURACY, LOSS = Quantity("test_accuracy"), Quantity("test_loss")
 
-def found_of(folder, trials, tau_steps=None, **options):
+
+def results_of(folder, trials, tau_steps=None, **options):
     ledger = Ledger.open(str(folder / "ledger"), create=True)
     fill_ledger(ledger, "made", trials, horizon_steps=HORIZON, config=CONFIG, **options)
     return finals(open_sweep("made", ledger.uri), tau_steps=tau_steps)
@@ -34,7 +46,7 @@ def found_of(folder, trials, tau_steps=None, **options):
 
 @pytest.fixture(scope="module")
 def methods(tmp_path_factory):
-    return found_of(tmp_path_factory.mktemp("methods"), three_methods())
+    return results_of(tmp_path_factory.mktemp("methods"), three_methods())
 
 
 def texts_of(found):
@@ -59,8 +71,8 @@ def test_only_sweeps_of_which_all_are_measured_every_so_many_steps_are_for_curve
 def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_seed(methods):
     first, second, _ = methods.cells
     assert [cell.label for cell in methods.cells] == ["softmax CE", "StableMax CE", "⊥SGD"]
-    assert first.accuracies() == pytest.approx([50, 60, 55])
-    assert second.losses() == pytest.approx([1.3, 1.3, 1.3])
+    assert first.values(ACCURACY) == pytest.approx([50, 60, 55])
+    assert second.values(LOSS) == pytest.approx([1.3, 1.3, 1.3])
     judge = stats.ttest_rel([51.5, 62, 57.5], [50, 60, 55]).confidence_interval(0.95)
     estimate = second.to_first.difference.estimate
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2, judge.low, judge.high))
@@ -70,7 +82,7 @@ def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_see
 
 def test_what_diverged_or_is_not_at_its_end_is_said_and_not_averaged(methods):
     cell = methods.cells[2]
-    assert cell.accuracies() == pytest.approx([70])
+    assert cell.values(ACCURACY) == pytest.approx([70])
     assert cell.to_first.difference.pairs == 1
     assert cell.remark() == "1 of 3 diverged, 1 of 3 at step 200 of 400"
     lines = summary_lines(methods)
@@ -86,12 +98,12 @@ def test_a_cell_of_which_nothing_is_at_its_end_is_told_at_the_step_that_all_have
         make_baseline({"arm": "b", "seed": 1}, accuracy=0.9, until_steps=300),
         MadeTrial("later", {"arm": "c", "seed": 0}),
     ]
-    _, second, third = found_of(tmp_path, trials).cells
-    assert second.accuracies() == pytest.approx([30, 30])  # a quarter of the way from 10 % to 90 %
+    _, second, third = results_of(tmp_path, trials).cells
+    assert second.values(ACCURACY) == pytest.approx([30, 30])  # a quarter of the way from 10 % to 90 %
     assert second.to_first.difference.estimate.value == pytest.approx(30 - 20)
     assert second.remark() == "at step 100 to 300 of 400"
-    assert (third.accuracies(), third.to_first, third.remark()) == ([], None, "1 of 1 not begun")
-    lines = summary_lines(found_of(tmp_path, trials))
+    assert (third.values(ACCURACY), third.to_first, third.remark()) == ([], None, "1 of 1 not begun")
+    lines = summary_lines(results_of(tmp_path, trials))
     assert "+10.00 [+10.00, +10.00] at step 100" in lines[2]
     assert " ".join(lines[3].split()) == "c 0 – – – 1 of 1 not begun"
 
@@ -101,9 +113,9 @@ def test_one_that_diverged_does_not_hide_those_that_are_under_way(tmp_path):
         make_baseline({"seed": 0}, accuracy=0.5, until_steps=50, diverged=True),
         make_baseline({"seed": 1}, accuracy=0.5, until_steps=200),
     ]
-    cell = found_of(tmp_path, trials).cells[0]
-    assert (cell.label, cell.accuracies(), cell.own.step) == ("all trials", pytest.approx([30]), 200)
-    alone = found_of(tmp_path, trials[:1])
+    cell = results_of(tmp_path, trials).cells[0]
+    assert (cell.label, cell.values(ACCURACY), cell.own.step) == ("all trials", pytest.approx([30]), 200)
+    alone = results_of(tmp_path, trials[:1])
     assert alone.cells[0].remark() == "1 of 1 diverged"
     assert "no final value" not in " ".join(texts_of(alone)[0])  # without a line there is nothing to label
 
@@ -111,21 +123,22 @@ def test_one_that_diverged_does_not_hide_those_that_are_under_way(tmp_path):
 def test_arms_end_at_their_own_horizon_and_everything_at_tau(tmp_path):
     trials = [make_baseline({"arm": arm, "seed": 0}, accuracy=0.5) for arm in "ab"]
     axes = {"axes": [], "arms": [{"name": "a", "horizon_steps": 400}, {"name": "b", "horizon_steps": 200}]}
-    _, second = found_of(tmp_path, trials, axes=axes).cells
-    assert second.accuracies() == pytest.approx([30])
+    _, second = results_of(tmp_path, trials, axes=axes).cells
+    assert second.values(ACCURACY) == pytest.approx([30])
     assert (second.trials[0].last_step, second.remark()) == (200, "")
     assert second.to_first.difference.estimate.value == pytest.approx(0)
-    told = found_of(tmp_path, trials, tau_steps=100).cells
-    assert [cell.accuracies() for cell in told] == [pytest.approx([20])] * 2
+    told = results_of(tmp_path, trials, tau_steps=100).cells
+    assert [cell.values(ACCURACY) for cell in told] == [pytest.approx([20])] * 2
     for tau in (0, 401):
         with pytest.raises(SweepError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 400"):
-            found_of(tmp_path, trials, tau_steps=tau)
+            results_of(tmp_path, trials, tau_steps=tau)
 
 
 def test_the_tables_have_the_columns_that_are_explained(methods):
     cells, trials = cells_table(methods), trials_table(methods)
-    explained = {name for names in CELL_COLUMNS for name in names.split(", ")}
-    assert set(cells.columns) == explained - {"<axis>"} | {"arm"}
+    explained = {name for names in CELL_COLUMNS for name in names.split(", ")} - {"<axis>"} | {"arm"}
+    explained = {name.replace("<headline>", "test_accuracy").replace("<second>", "test_loss") for name in explained}
+    assert {re.sub("_(percent|points)$", "", name) for name in cells.columns} == explained
     explained = {name for names in TRIAL_COLUMNS for name in names.split(", ")}
     losses = {"train_loss", "test_loss", "train_accuracy", "test_accuracy"}
     assert set(trials.columns) == explained - {"<axis>", "<column>"} | {"arm", "seed"} | losses
@@ -142,7 +155,7 @@ def test_the_picture_has_each_cells_curve_band_and_numbers(methods):
     for text in ("StableMax CE", "57.00 ± 5.27   +2.00 [+0.76, +3.24]", "55.00 ± 5.00", "70.00   +20.00"):
         assert text in texts
     notes = " ".join(" ".join(texts).split())
-    assert "A cross: there a run diverged. ⊥SGD: 1 of 3 diverged, 1 of 3 at step 200 of 400." in notes
+    assert "A cross: a run diverged there. ⊥SGD: 1 of 3 diverged, 1 of 3 at step 200 of 400." in notes
     lower, upper = figure.axes
     assert (lower.get_xlabel(), upper.get_ylabel(), lower.get_ylabel()) == ("epochs", "test accuracy", "test loss")
     assert upper.get_xlim()[1] == 4
@@ -151,7 +164,7 @@ def test_the_picture_has_each_cells_curve_band_and_numbers(methods):
 
 
 def test_without_epochs_the_curves_are_over_steps(tmp_path):
-    found = found_of(tmp_path, [make_baseline({"seed": 0}, accuracy=0.5, epochs=False)])
+    found = results_of(tmp_path, [make_baseline({"seed": 0}, accuracy=0.5, epochs=False)])
     assert not found.in_epochs
     assert found.subtitle == "CIFAR10, ResNet18  ·  400 steps  ·  1 seed a cell"
     texts, figure = texts_of(found)
@@ -163,12 +176,12 @@ def test_without_epochs_the_curves_are_over_steps(tmp_path):
 
 def test_a_number_that_is_varied_has_shades_and_many_cells_are_grey_but_for_the_best(tmp_path):
     rates = [make_baseline({"optimizer.learning_rate": rate}, accuracy=0.5) for rate in (0.3, 0.1, 0.2)]
-    found = found_of(tmp_path / "few", rates)
+    found = results_of(tmp_path / "few", rates)
     assert [cell.label for cell in found.cells] == [f"learning rate {rate}" for rate in (0.3, 0.1, 0.2)]
     lightness = [float(np.mean(_colours(found)[index][:3])) for index in range(3)]
     assert lightness[1] > lightness[2] > lightness[0]  # the larger, the darker
     many = [make_baseline({"optimizer.learning_rate": index / 10}, accuracy=0.2 + index / 20) for index in range(1, 13)]
-    found = found_of(tmp_path / "many", many)
+    found = results_of(tmp_path / "many", many)
     assert [*_colours(found)] == [0, 11, 10, 9, 8, 7, 6]
     texts, _ = texts_of(found)
     assert "5 others" in texts
@@ -184,13 +197,54 @@ def test_labels_keep_apart_and_in_order():
     assert spread([1.0] * 20, 0.1)[-1] == pytest.approx(0.025)
 
 
+def test_columns_follow_from_what_was_measured():
+    def chosen(*columns):
+        shown, listed = choose(columns)
+        return [quantity.column for quantity in shown], list(listed)
+
+    four = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+    assert chosen("epoch", *four, "margin") == (["test_accuracy", "test_loss"], four)
+    assert chosen("train_accuracy", "test_top5_accuracy") == (
+        ["test_top5_accuracy"], ["train_accuracy", "test_top5_accuracy"]
+    )  # fmt: skip
+    assert chosen("train_loss", "norm", "test_loss") == (["test_loss", "train_loss"], ["train_loss", "test_loss"])
+    assert chosen("epoch", "rank", "width") == (["rank", "width"], ["rank", "width"])
+    assert chosen("epoch") == ([], [])
+
+
+def test_columns_without_accuracies(tmp_path):
+    """Numbers at the end that are neither accuracies nor losses."""
+    trials = []
+    for arm, level in (("a", 10.0), ("b", 12.0)):
+        for seed in range(3):
+            steps = np.array([0, 200, HORIZON])
+            rows = {"step": steps, "effective_rank": (level + seed) * steps / HORIZON, "dead_fraction": steps / 1000}
+            trials.append(MadeTrial(f"{arm}{seed}", {"arm": arm, "seed": seed}, rows))
+    results = results_of(tmp_path, trials)
+    lines = [" ".join(line.split()) for line in summary_lines(results)]
+    assert lines == [
+        "cell n effective rank dead fraction, % minus a [95 %]",
+        "a 3 11 ± 1 40.00 ± 0.00",
+        "b 3 13 ± 1 40.00 ± 0.00 +2 [+2, +2]",
+    ]
+    table = cells_table(results)
+    assert table["difference"][1] == 2
+    assert table["dead_fraction_mean_percent"].tolist() == [40, 40]
+    texts, figure = texts_of(results)
+    assert "13 ± 1   +2 [+2, +2]" in texts
+    assert [axes.get_ylabel() for axes in figure.axes] == ["dead fraction", "effective rank"]
+    alone = [MadeTrial(trial.trial_id, trial.coordinates, {"step": steps, "energy": steps / 7}) for trial in trials]
+    texts, figure = texts_of(results_of(tmp_path / "alone", alone))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["energy"]
+
+
 # --- the command --------------------------------------------------------------------------------------------------
 
 
 def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_path, capsys):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=CONFIG)
-    bare = MadeTrial("bare", {"seed": 0}, {"step": np.array([0]), "train_loss": np.array([2.3])})
+    bare = MadeTrial("bare", {"seed": 0})
     fill_ledger(ledger, "begun", [bare], horizon_steps=HORIZON, config=CONFIG)
     out = tmp_path / "figures"
     source = ["--from", ledger.uri, "--out", str(out)]

@@ -185,13 +185,13 @@ def _why_open(found: Comparison) -> str:
 def _numbers(evidence: Sweep, column: Column, arm: str, found: Comparison) -> str:
     on = "" if _ran_on(evidence, column) == column.name else f"on {_ran_on(evidence, column)}"
     when = "" if found.complete else place_words(trials_of(evidence, column, arm)[0], found.step)
-    published = f"in the paper {signed(column.published_difference(arm), 2)}"
+    published = f"in the paper {signed(column.published_difference(arm))}"
     if found.difference is None:
         return "; ".join([*filter(None, (on, when)), "no accuracy of a shared seed", published])
     difference = found.difference
     least = f", {difference.p_words()}" if difference.pairs > 1 else ""
     values = f"{seeds_words(found.ours.values())} against {seeds_words(found.theirs.values())}"
-    return "; ".join([*filter(None, (on, when)), values, f"difference {difference}{least}", published])
+    return "; ".join([*filter(None, (on, when)), values, f"difference {difference.words()}{least}", published])
 
 
 def _state_words(evidence: Sweep, column: Column) -> str:
@@ -290,7 +290,7 @@ def _row(column: Column, arm: str, found: Comparison | None) -> ForestRow:
         row,
         difference=found.difference.estimate,
         points=found.difference.differences if found.difference.pairs > 1 else (),
-        text=str(found.difference),
+        text=found.difference.words(),
         status_colour=STATUS_COLOURS[status],
     )
 
