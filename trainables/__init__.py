@@ -13,6 +13,7 @@ _OTHERS = {
     "ACCURACY_PHASES": "trainables.engine.events",
     "STANDARD": "trainables.engine.probes",
     "falls_to": "trainables.engine.events",
+    "option": "trainables.engine.config",
     "rises_to": "trainables.engine.events",
 }
 """The modules of the public names that are not components."""

@@ -19,6 +19,17 @@ from tests.fake_mnist import write_mnist
 from tests.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(3)'
+LOSS = """
+from dataclasses import dataclass
+from myhelp import SCALE
+from trainables import SoftmaxCrossEntropy
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(SoftmaxCrossEntropy):
+    def row_losses(self, *arguments):
+        return SCALE * super().row_losses(*arguments)
+
+"""
 FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
 
 
@@ -112,6 +123,25 @@ def test_the_workers_of_a_cluster_read_the_data_folder_that_the_flag_names(clust
     done = run_sweep(tmp_path, *flags, RAY_AUTH_TOKEN=token, GROKSCAPE_DATA="")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (json.loads(done.stdout)["finished"], json.loads(done.stdout)["failed"]) == (1, 0)
+
+
+def test_the_users_modules_travel_to_workers_that_lack_them(cluster, tmp_path):
+    """The driver runs elsewhere, because Ray puts its folder on the workers' path."""
+    address, token = cluster
+    mine, log = tmp_path / "mine", tmp_path / "imported.txt"
+    mine.mkdir()
+    note = f"with open({str(log)!r}, 'a') as log:\n    log.write(__file__ + '\\n')\n"
+    (mine / "myhelp.py").write_text("SCALE = 2\n" + note)
+    (mine / "mylosses.py").write_text(LOSS + note)
+    space = write_space(mine, GRID.replace("BASE", "BASE.replace(loss=Scaled())", 1))
+    space.write_text("from mylosses import Scaled\n" + space.read_text())
+    flags = ("--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu", "--json", "--address", address)
+    done = run_sweep(tmp_path, space, *flags, RAY_AUTH_TOKEN=token)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["finished"] == 6
+    imported = log.read_text().splitlines()
+    assert {Path(line).name for line in imported[2:]} == {"myhelp.py", "mylosses.py"}
+    assert all("py_modules_files" in line for line in imported[2:])
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "another token"])

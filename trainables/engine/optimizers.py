@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.engine.config import Config, option, per_trial_paths, value_at
+from trainables.engine.config import Config, component_at, option, per_trial_paths, value_at
 from trainables.engine.gradients import inner, per_member
 
 Tensors = Mapping[str, Tensor]
@@ -54,11 +54,12 @@ def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: b
 
     :param varied: leave out the fields that are at their default in every member.
     """
-    default = type(components[0])() if varied else None
     hyper = {}
     for path in per_trial_paths(components[0]):
         values = [value_at(component, path) for component in components]
-        if default is None or any(value != value_at(default, path) for value in values):
+        owner, name = component_at(components[0], path)
+        default = type(owner).__dataclass_fields__[name].default
+        if not varied or any(value != default for value in values):
             hyper[path] = torch.tensor(values, dtype=torch.float64, device=device)
     return hyper
 
