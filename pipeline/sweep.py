@@ -30,7 +30,7 @@ from pipeline.spec.space_file import LoadedSpace, load_space
 from pipeline.terminal.flags import BAD_INPUT, DEFAULT_FIGURES, InputError, Settings, devices_here, parser, resolve
 from pipeline.terminal.live_view import LiveView, PlainView, Point, SilentView, Tally, print_line
 from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync_command
-from trainables.data.download import only_looking
+from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
@@ -82,7 +82,7 @@ def _run(flags: argparse.Namespace) -> int:
     sweep = Sweep(space, settings, dry_run=flags.dry_run)
     plan = sweep.plan()
     if flags.dry_run:
-        with only_looking():
+        with without_downloads():
             missing = [] if settings.address else list(dict.fromkeys(_missing_data(plan)))
         plan = replace(plan, notes=(*plan.notes, *(f"data missing: {line}" for line in missing)))
         told = summary(plan, space) | {"data_missing": missing}

@@ -88,7 +88,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_twenty_processes_fetch_wikitext_once(stand_in, folder):
+def test_twenty_processes_download_wikitext_once(stand_in, folder):
     serve_wikitext(stand_in)
     assert read_wikitext(stand_in, folder, PROCESSES) == ["36718 4358  test 4357 "] * PROCESSES
     assert stand_in.asked == dict.fromkeys(stand_in.files, 1)
@@ -106,7 +106,7 @@ def test_twenty_processes_fetch_wikitext_once(stand_in, folder):
         ("a page of HTML", "test-00000-of-00001.parquet is not a Parquet file"),
     ],
 )
-def test_a_fetch_that_fails_is_one_line_and_leaves_nothing(stand_in, folder, damage, reason):
+def test_failed_downloads(stand_in, folder, damage, reason):
     serve_wikitext(stand_in)
     path = wikitext_path("test")
     if damage == "cut":
@@ -117,7 +117,7 @@ def test_a_fetch_that_fails_is_one_line_and_leaves_nothing(stand_in, folder, dam
         stand_in.files[path] = as_parquet(4357, "test") if damage == "fewer rows" else b"<html>" * 100
     (line,) = read_wikitext(stand_in, folder)
     assert "\n" not in line
-    assert line.startswith(f"WikiText-2: could not be fetched into '{folder}' (")
+    assert line.startswith(f"WikiText-2: cannot download to '{folder}' (")
     assert re.search(reason, line), line
     assert names(folder) == []
     stand_in.cut.clear()
@@ -125,7 +125,7 @@ def test_a_fetch_that_fails_is_one_line_and_leaves_nothing(stand_in, folder, dam
     assert read_wikitext(stand_in, folder) == ["36718 4358  test 4357 "]
 
 
-def test_a_process_killed_in_mid_file_leaves_the_lock_to_the_next(stand_in, folder):
+def test_a_process_killed_during_a_download(stand_in, folder):
     serve_wikitext(stand_in)
     stand_in.stalled.add(wikitext_path("train"))
     killed = start_reader(stand_in, folder)
@@ -186,7 +186,7 @@ def run_fetchers(name, attributes, folder, processes):
     return done.stdout.splitlines()
 
 
-def test_twenty_processes_fetch_cifar10_once_by_torchvision_s_own_code(stand_in, folder):
+def test_twenty_processes_download_cifar10_once(stand_in, folder):
     stand_in.files["cifar.tar.gz"], attributes = cifar10_archive()
     attributes["url"] = f"{stand_in.address}/cifar.tar.gz"
     lines = run_fetchers("cifar10", attributes, folder, PROCESSES)
@@ -198,18 +198,18 @@ def test_twenty_processes_fetch_cifar10_once_by_torchvision_s_own_code(stand_in,
 
 
 @pytest.mark.parametrize("damage", ["another content", "cut"])
-def test_a_wrong_checksum_is_one_line_and_leaves_nothing(stand_in, folder, damage):
+def test_a_wrong_checksum(stand_in, folder, damage):
     content, attributes = cifar10_archive()
     stand_in.files["cifar.tar.gz"] = content if damage == "cut" else content[:-1] + b"x"
     if damage == "cut":
         stand_in.cut.add("cifar.tar.gz")
     attributes["url"] = f"{stand_in.address}/cifar.tar.gz"
     (line,) = run_fetchers("cifar10", attributes, folder, 1)
-    assert line == f"CIFAR-10: could not be fetched into '{folder}' (File not found or corrupted.)"
+    assert line == f"CIFAR-10: cannot download to '{folder}' (File not found or corrupted.)"
     assert names(folder) == []
 
 
-def test_mnist_is_fetched_file_by_file(stand_in, folder):
+def test_mnist(stand_in, folder):
     stand_in.files = mnist_files()
     sums = [[name, hashlib.md5(content).hexdigest()] for name, content in stand_in.files.items()]
     lines = run_fetchers("mnist", {"mirrors": [f"{stand_in.address}/"], "resources": sums}, folder, 3)
@@ -220,11 +220,11 @@ def test_mnist_is_fetched_file_by_file(stand_in, folder):
     assert not list(folder.glob("MNIST/raw/*.gz"))
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_line(stand_in, tmp_path):
+def test_a_folder_that_cannot_be_written(stand_in, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     # Root may write anywhere, but not to a folder.
     (folder / ".wikitext-2-v1.lock").mkdir()
     (line,) = read_wikitext(stand_in, folder)
-    assert re.fullmatch(rf"WikiText-2: could not be fetched into '{folder}' \(.*Is a directory.*\)", line)
+    assert re.fullmatch(rf"WikiText-2: cannot download to '{folder}' \(.*Is a directory.*\)", line)
     assert stand_in.asked == {}

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("under", [".", "mnist"])
-def test_mnist_is_read_from_either_layout(folder, under):
+def test_mnist_in_both_layouts(folder, under):
     written = write_mnist(folder / under)
     for half, (pixels, labels) in zip(mnist(), written.values(), strict=True):
         np.testing.assert_array_equal(half.pixels, pixels)
@@ -34,7 +34,7 @@ def test_mnist_is_read_from_either_layout(folder, under):
     assert mnist()[0] is mnist()[0]
 
 
-def test_a_subset_is_distinct_rows_by_the_seed_and_scaled_pixels(folder):
+def test_a_subset(folder):
     written = write_mnist(folder)
     task = MNISTSubset(train_rows=25, test_rows=40)
     split, other = task.split(Seeds.all(1)), task.split(Seeds.all(2))
@@ -53,7 +53,7 @@ def test_a_subset_is_distinct_rows_by_the_seed_and_scaled_pixels(folder):
     assert (split.train_inputs != other.train_inputs).any()
 
 
-def test_the_fingerprint_knows_the_rows_their_order_and_the_content(folder):
+def test_fingerprint(folder):
     write_mnist(folder)
     task = MNISTSubset(train_rows=5, test_rows=5)
     found = {task.fingerprint(Seeds(split=split, order=order)) for split in (0, 1) for order in (0, 1)}
@@ -65,7 +65,7 @@ def test_the_fingerprint_knows_the_rows_their_order_and_the_content(folder):
     assert task.fingerprint(Seeds()) not in found
 
 
-def test_more_rows_than_there_are_is_refused(folder):
+def test_too_many_rows(folder):
     write_mnist(folder)
     with pytest.raises(ConfigError, match=r"MNISTSubset\.train_rows = 200: must be at most 60"):
         MNISTSubset(test_rows=40).split(Seeds())
@@ -76,7 +76,7 @@ def one_line(error) -> str:
     return str(error.value)
 
 
-def test_what_is_missing_is_one_line_that_says_how_to_get_it(folder, monkeypatch):
+def test_missing(folder, monkeypatch):
     with pytest.raises(DataMissingError) as error:
         mnist()
     for part in ("MNIST", str(folder), "MNIST/raw", "GROKSCAPE_DOWNLOAD=1"):
@@ -90,7 +90,7 @@ def test_what_is_missing_is_one_line_that_says_how_to_get_it(folder, monkeypatch
 
 
 @pytest.mark.parametrize("damage", ["absent", "short", "another magic"])
-def test_a_broken_file_is_one_line(folder, damage):
+def test_broken_files(folder, damage):
     write_mnist(folder)
     broken = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     content = broken.read_bytes()
@@ -103,7 +103,7 @@ def test_a_broken_file_is_one_line(folder, damage):
     assert str(folder / "MNIST") in one_line(error)
 
 
-def test_importing_the_task_does_not_import_torchvision():
+def test_the_task_does_not_import_torchvision():
     code = "import sys, trainables.data.mnist; print('torchvision' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -43,7 +43,7 @@ def write_folder(root, held_out="val", rows=4):
 
 
 @pytest.mark.parametrize("held_out", ["val", "validation", "test"])
-def test_a_folder_is_what_torchvision_finds_in_it(folder, held_out):
+def test_a_folder_equals_torchvisions(folder, held_out):
     from trainables.data.torchvision_guard import torchvision
 
     write_folder(folder / "pets", held_out)
@@ -60,7 +60,7 @@ def test_a_folder_is_what_torchvision_finds_in_it(folder, held_out):
     assert image_folder("pets")[0] is train
 
 
-def test_the_digest_of_a_folder_knows_its_names_and_sizes(folder):
+def test_digest_of_a_folder(folder):
     write_folder(folder / "a")
     shutil.copytree(folder / "a", folder / "b")
     shutil.copytree(folder / "a", folder / "c")
@@ -74,7 +74,7 @@ def test_the_digest_of_a_folder_knows_its_names_and_sizes(folder):
     assert image_folder("a")[1].digest not in digests
 
 
-def test_what_is_wrong_with_a_folder_is_one_line(folder):
+def test_bad_folders(folder):
     for name in ("empty", "new class", "no images"):
         (folder / name).mkdir()
     write_folder(folder / "new class" / "x")
@@ -82,10 +82,10 @@ def test_what_is_wrong_with_a_folder_is_one_line(folder):
     (folder / "no images" / "train" / "cat").mkdir(parents=True)
     (folder / "no images" / "val").mkdir()
     for name, reason in (
-        ("nowhere", "must have the folders train and val, validation or test"),
-        ("empty", "must have the folders train and val, validation or test"),
+        ("nowhere", "must contain the folders train and val, validation or test"),
+        ("empty", "must contain the folders train and val, validation or test"),
         ("new class/x", "val has the class 'fox'; must be one of train's"),
-        ("no images", "has no images; they end in .jpg"),
+        ("no images", "contains no images (.jpg"),
     ):
         with pytest.raises(DataMissingError) as error:
             image_folder(name)
@@ -93,7 +93,7 @@ def test_what_is_wrong_with_a_folder_is_one_line(folder):
         assert reason in one_line(error)
 
 
-def test_a_file_that_goes_away_is_one_line(folder):
+def test_a_deleted_file(folder):
     write_folder(folder / "pets")
     train, _ = image_folder("pets")
     (folder / "pets" / "train" / "cat" / "n0.JPEG").unlink()
@@ -110,7 +110,7 @@ def shards(folder):
     return "train-*.parquet", one + two, first + second
 
 
-def test_parquet_is_streamed_by_row_group_in_any_order(shards, monkeypatch):
+def test_parquet_is_read_by_row_group(shards, monkeypatch):
     address, images, labels = shards
     train, test = image_parquet(address, "test.parquet")
     assert train.labels.tolist() == labels
@@ -131,21 +131,21 @@ def test_parquet_is_streamed_by_row_group_in_any_order(shards, monkeypatch):
     assert len(read) == 5
 
 
-def test_no_more_row_groups_are_held_than_there_is_room_for(shards, monkeypatch):
+def test_row_groups_in_memory_are_bounded(shards, monkeypatch):
     address, images, _ = shards
     train, _ = image_parquet(address, "test.parquet")
     monkeypatch.setattr(datasets_files, "KEPT_BYTES", sum(map(len, images[:14])))
     for row in range(30):
         assert train.read([row]) == [images[row]]
-        held = train._kept._held.values()
-        assert sum(map(len, [image for group in held for image in group])) == train._kept._size
+        held = train._cache._groups.values()
+        assert sum(map(len, [image for group in held for image in group])) == train._cache._size
         assert len(held) <= 3
     monkeypatch.setattr(datasets_files, "KEPT_BYTES", 0)
     assert train.read([0, 15]) == [images[0], images[15]]
-    assert list(train._kept._held) == [2]
+    assert list(train._cache._groups) == [2]
 
 
-def test_threads_may_read_at_once(shards, monkeypatch):
+def test_threads(shards, monkeypatch):
     address, images, _ = shards
     monkeypatch.setattr(datasets_files, "KEPT_BYTES", 0)
     train, _ = image_parquet(address, "test.parquet")
@@ -164,7 +164,7 @@ def test_threads_may_read_at_once(shards, monkeypatch):
     assert wrong == []
 
 
-def test_both_kinds_pickle_to_what_reads_the_same(folder, shards):
+def test_pickling(folder, shards):
     write_folder(folder / "pets")
     for half in (*image_parquet(shards[0], "test.parquet"), *image_folder("pets")):
         half.read([0])
@@ -173,7 +173,7 @@ def test_both_kinds_pickle_to_what_reads_the_same(folder, shards):
         assert copy.digest == half.digest
 
 
-def test_the_digest_of_parquet_knows_labels_and_sizes(folder, shards):
+def test_digest_of_parquet(folder, shards):
     address, _, _ = shards
     table = parquet.read_table(folder / "test.parquet")
     parquet.write_table(table.set_column(1, "label", pa.array([*range(9), 0])), folder / "labels.parquet")
@@ -183,7 +183,17 @@ def test_the_digest_of_parquet_knows_labels_and_sizes(folder, shards):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_broken_parquet_is_one_line(folder, shards):
+@pytest.mark.parametrize(
+    "address",
+    ["s3://secret@bucket/x", "s3://KEY:se/cret@bucket/x", "s3://KEY:se@cret@bucket/x", "s3://bucket/x?password=secret"],
+)
+def test_messages_hide_credentials(address):
+    with pytest.raises(DataMissingError, match=r"s3://bucket/x: cannot be opened") as error:
+        image_parquet(address, address)
+    assert "cret" not in one_line(error)
+
+
+def test_broken_parquet(folder, shards):
     address = shards[0]
     train, _ = image_parquet(address, "test.parquet")
     path = folder / "train-00001-of-00002.parquet"
@@ -206,7 +216,7 @@ def test_broken_parquet_is_one_line(folder, shards):
 
 
 @pytest.mark.parametrize("layout", ["folders", "Parquet", "the hub's folder data"])
-def test_imagenet_is_found_in_either_layout_when_it_is_whole(folder, monkeypatch, layout):
+def test_imagenet_in_every_layout(folder, monkeypatch, layout):
     root = folder / ("imagenet" if layout == "folders" else "imagenet-1k")
     if layout == "folders":
         write_folder(root)
@@ -223,14 +233,14 @@ def test_imagenet_is_found_in_either_layout_when_it_is_whole(folder, monkeypatch
     assert [len(half.labels) for half in imagenet()] == list(found.values())
 
 
-def test_a_missing_imagenet_is_one_line_that_says_where_it_comes_from(folder):
+def test_missing_imagenet(folder):
     with pytest.raises(DataMissingError) as error:
         imagenet()
     for part in ("ImageNet", str(folder), "imagenet/train/CLASS", "train-*.parquet", "image-net.org", "imagenet-1k"):
         assert part in one_line(error)
 
 
-def test_streamed_and_held_are_the_same_images(folder, shards):
+def test_streamed_images_equal_those_in_memory(folder, shards):
     streamed, held = image_parquet(shards[0], "test.parquet")[1], images_from_parquet("test.parquet", "test.parquet")[0]
     decoded = [np.asarray(Image.open(io.BytesIO(image))) for image in streamed.read(range(10))]
     np.testing.assert_array_equal(np.stack(decoded), held.pixels)

@@ -38,7 +38,7 @@ def pillow_s(images, mode="RGB"):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("column", ["img", "image"])
-def test_images_are_what_pillow_decodes(folder, format, column):
+def test_images_equal_pillows(folder, format, column):
     train, labels = write_images(folder / "train.parquet", rows=30, format=format, column=column)
     test, _ = write_images(folder / "test.parquet", rows=11, format=format, column=column, seed=1)
     halves = images_from_parquet("train.parquet", "test.parquet")
@@ -50,7 +50,7 @@ def test_images_are_what_pillow_decodes(folder, format, column):
     assert images_from_parquet("train.parquet", "test.parquet")[0] is halves[0]
 
 
-def test_grey_images_have_no_channels_unless_one_has_colour(folder):
+def test_grey_and_colour(folder):
     grey, _ = write_images(folder / "grey.parquet", rows=6, mode="L", format="PNG")
     colour, _ = write_images(folder / "colour.parquet", rows=6, format="PNG")
     labels = pa.array(range(12))
@@ -60,7 +60,7 @@ def test_grey_images_have_no_channels_unless_one_has_colour(folder):
     np.testing.assert_array_equal(both.pixels, pillow_s(grey + colour))
 
 
-def test_shards_are_one_set_in_the_order_of_their_names_by_any_address(folder):
+def test_shards_by_every_address(folder):
     _, labels = write_images(folder / "whole.parquet", rows=25)
     for number, (low, high) in enumerate(((0, 10), (10, 20), (20, 25))):
         table = parquet.read_table(folder / "whole.parquet").slice(low, high - low)
@@ -79,7 +79,7 @@ def test_shards_are_one_set_in_the_order_of_their_names_by_any_address(folder):
     one_line(error)
 
 
-def test_cifar10_is_found_as_parquet_and_its_rows_are_counted(folder, monkeypatch):
+def test_cifar10_as_parquet(folder, monkeypatch):
     monkeypatch.setattr(datasets, "CIFAR_ROWS", {"train": 20, "test": 10})
     (folder / "cifar10-jpeg").mkdir()
     write_images(folder / "cifar10-jpeg" / "train.parquet", rows=20)
@@ -91,7 +91,7 @@ def test_cifar10_is_found_as_parquet_and_its_rows_are_counted(folder, monkeypatc
     assert [half.pixels.shape for half in cifar10()] == [(20, 32, 32, 3), (10, 32, 32, 3)]
 
 
-def test_cifar100_has_its_fine_labels(folder, monkeypatch):
+def test_cifar100(folder, monkeypatch):
     monkeypatch.setattr(datasets, "CIFAR_ROWS", {"train": 3, "test": 3})
     (folder / "cifar100").mkdir()
     images, _ = write_images(folder / "one.parquet", rows=3)
@@ -102,7 +102,7 @@ def test_cifar100_has_its_fine_labels(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_torchvision_s_files_are_read_when_their_checksums_are_right(folder, monkeypatch, name):
+def test_torchvisions_files(folder, monkeypatch, name):
     from trainables.data.torchvision_guard import torchvision
 
     kind = getattr(torchvision().datasets, name.upper())
@@ -129,12 +129,12 @@ def test_torchvision_s_files_are_read_when_their_checksums_are_right(folder, mon
     assert train.pixels.flags.c_contiguous
 
 
-def test_a_missing_set_is_one_line_that_says_how_to_get_it(folder):
+def test_missing_sets(folder):
     for read, parts in (
         (cifar10, ("CIFAR-10", "cifar-10-batches-py", "cifar10-jpeg/train*.parquet", "GROKSCAPE_DOWNLOAD=1")),
         (cifar100, ("CIFAR-100", "cifar-100-python", "cifar100/train*.parquet", "GROKSCAPE_DOWNLOAD=1")),
         (lambda: images_from_parquet("a.parquet", "b"), ("images_from_parquet", "nothing at", f"{folder}/a.parquet")),
-        (lambda: images_from_parquet("nowhere://a", "b"), ("images_from_parquet", "nowhere://a", "cannot be looked")),
+        (lambda: images_from_parquet("nowhere://a", "b"), ("images_from_parquet", "nowhere://a", "cannot be opened")),
     ):
         with pytest.raises(DataMissingError) as error:
             read()
@@ -171,25 +171,25 @@ def broken(folder, damage):
     ("damage", "reason"),
     [
         ("cut", r"train\.parquet: cannot be read \(.*\); replace that file"),
-        ("no such column", r"has no column img or image, but picture, label"),
+        ("no such column", r"has no column img or image; its columns: picture, label"),
         ("no label", r"has rows without a label \(-1\)"),
-        ("a label in words", r"labels are of type string; must be whole numbers"),
+        ("a label in words", r"labels are of type string; must be integers"),
         ("a path only", r"1 rows have no image"),
         ("text", r"images are of type string; must be encoded bytes"),
-        ("half an image", r"row 2 is not an image that can be decoded \(.*[Tt]runcated.*\)"),
-        ("no image", r"row 3 is not an image that can be decoded \(cannot identify image file\)"),
+        ("half an image", r"row 2 cannot be decoded as an image \(.*[Tt]runcated.*\)"),
+        ("no image", r"row 3 cannot be decoded as an image \(cannot identify image file\)"),
         ("two sizes", r"has images of 2 sizes \(32×32, 48×16, \.\.\.\)"),
         ("empty", r"has no rows"),
     ],
 )
-def test_a_broken_file_is_one_line(folder, damage, reason):
+def test_broken_files(folder, damage, reason):
     broken(folder, damage)
     with pytest.raises(DataMissingError, match=reason) as error:
         images_from_parquet("train.parquet", "train.parquet")
     assert one_line(error).startswith("images_from_parquet: ")
 
 
-def test_what_was_decoded_once_is_read_from_the_cache(folder, monkeypatch):
+def test_decoded_images_are_cached(folder, monkeypatch):
     write_images(folder / "train.parquet", rows=10)
     first, _ = images_from_parquet("train.parquet", "train.parquet")
     datasets_images.read_parquet.cache_clear()
@@ -205,7 +205,7 @@ def test_what_was_decoded_once_is_read_from_the_cache(folder, monkeypatch):
     monkeypatch.undo()
 
 
-def test_the_digest_is_of_pixels_and_labels_and_not_of_the_files(folder):
+def test_digest(folder):
     images, labels = write_images(folder / "a.parquet", rows=10)
     parquet.write_table(pa.table({"image": images, "label": labels}), folder / "b.parquet", row_group_size=3)
     parquet.write_table(pa.table({"image": images, "label": labels[::-1]}), folder / "c.parquet")
@@ -216,7 +216,7 @@ def test_the_digest_is_of_pixels_and_labels_and_not_of_the_files(folder):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])
-def test_a_cache_that_is_broken_or_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch, damage):
+def test_a_broken_cache(tmp_path, monkeypatch, damage):
     made = np.arange(6)
     if damage is None:
         (tmp_path / "cache").write_text("a file where the folder should be")
@@ -235,7 +235,7 @@ def ask(folder):
     return int(cached_array("kind", "key", lambda: make_one(folder)).sum())
 
 
-def test_processes_that_need_the_same_array_make_it_once(tmp_path):
+def test_one_process_makes_an_array(tmp_path):
     (tmp_path / "makers").mkdir()
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(ask, [tmp_path / "makers"] * 4, chunksize=1) == [10] * 4
@@ -243,7 +243,7 @@ def test_processes_that_need_the_same_array_make_it_once(tmp_path):
     assert [path.suffix for path in sorted((cache_folder() / "kind").iterdir())] == [".lock", ".npy"]
 
 
-def test_the_cache_is_below_home_unless_it_is_named(monkeypatch, tmp_path):
+def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("GROKSCAPE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))

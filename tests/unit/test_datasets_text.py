@@ -27,7 +27,7 @@ def one_line(error) -> str:
     return str(error.value)
 
 
-def test_a_row_is_a_line_whether_or_not_it_ends_as_one(folder):
+def test_rows_with_and_without_newlines(folder):
     write(folder / "with.parquet", LINES)
     write(folder / "without.parquet", [line.removesuffix("\n") for line in LINES])
     write(folder / "mixed.parquet", ["", " = Robert = \n", "", "the end"])
@@ -42,7 +42,7 @@ def test_a_row_is_a_line_whether_or_not_it_ends_as_one(folder):
     assert mixed.digest != one.digest
 
 
-def test_shards_follow_each_other(folder):
+def test_shards(folder):
     for number in range(2):
         write(folder / "corpus" / f"train-0000{number}-of-00002.parquet", LINES[2 * number :][:2])
         (folder / f"part{number}.txt").write_text(f"{number}\n")
@@ -52,7 +52,7 @@ def test_shards_follow_each_other(folder):
 
 
 @pytest.mark.parametrize("layout", ["wikitext-2", "wikitext-2-v1", "the hub's", "as published"])
-def test_wikitext_is_found_in_every_layout(folder, layout):
+def test_wikitext_in_every_layout(folder, layout):
     rows = {"train": LINES * 3, "validation": LINES[1:2], "test": LINES}
     for split, lines in rows.items():
         if layout == "as published":
@@ -71,7 +71,7 @@ def test_wikitext_is_found_in_every_layout(folder, layout):
         wikitext2("train")
 
 
-def test_what_is_missing_is_one_line_that_says_how_to_get_it(folder):
+def test_missing(folder):
     write(folder / "wikitext-103" / "train-00000-of-00002.parquet", LINES)
     write(folder / "wikitext-2" / "train.parquet", LINES)
     for read, parts in (
@@ -92,15 +92,15 @@ def test_what_is_missing_is_one_line_that_says_how_to_get_it(folder):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ("no column", "has no column text, but line"),
-        ("numbers", "column text is int64; must be text in every row"),
-        ("nothing", "column text is string; must be text in every row"),
+        ("no column", "has no column text; its columns: line"),
+        ("numbers", "column text is int64; must be a string in every row"),
+        ("nothing", "column text is string; must be a string in every row"),
         ("empty", "has no text"),
         ("cut", r"a\.parquet: cannot be read \(.*\); replace that file"),
         ("not UTF-8", r"a\.txt: cannot be read \(.*utf-8.*\); replace that file"),
     ],
 )
-def test_a_broken_file_is_one_line(folder, damage, reason):
+def test_broken_files(folder, damage, reason):
     path = folder / ("a.txt" if damage == "not UTF-8" else "a.parquet")
     if damage == "not UTF-8":
         path.write_bytes(b"caf\xe9\n")

@@ -223,7 +223,7 @@ def test_a_dry_run_fetches_nothing_and_says_what_a_run_would(capsys, tmp_path, m
     code, output, errors = run(capsys, "space.py", "--dry-run", "--json", "--mlflow-uri", "none")
     told = json.loads(output)
     assert (code, errors, told["planned"]) == (0, "", 1)
-    assert re.fullmatch(r"MNIST: is not in [^\n]*; is fetched there when it is needed \(.*\)", *told["data_missing"])
+    assert re.fullmatch(r"MNIST: is not in [^\n]*; a run downloads it \(.*\)", *told["data_missing"])
     assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tokenizers as library
 
-from trainables.baselines import tokenizers
+from trainables.data import tokenizers
 from trainables.data.sets import DataMissingError, Text
 from trainables.data.tokenizers import GPT2BPE, Bytes, Tokenizer, TrainedBPE, split_between_words
 from trainables.engine.config import ConfigError
@@ -159,7 +159,7 @@ def test_a_damaged_file_of_the_cache_is_made_again(cache, left):
 def test_missing_and_damaged_files_of_gpt2_are_one_clear_line(tmp_path, monkeypatch, gpt2_files):
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     with pytest.raises(
-        DataMissingError, match=r"^GPT2BPE: there is no '.*vocab\.json'; put .* there .*, or use [^\n]*$"
+        DataMissingError, match=r"^GPT2BPE: '.*vocab\.json' is missing; put .* there .*, or use [^\n]*$"
     ):
         GPT2BPE().fingerprint()
     monkeypatch.setenv("GROKSCAPE_DATA", str(gpt2_files.parent))

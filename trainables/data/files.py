@@ -1,6 +1,6 @@
-"""Images too many for memory: found once, and read from disk or from a store while they are trained on, still encoded.
+"""Images that do not fit in memory: listed once, and read encoded from a disk or a store during training.
 
-Either a folder with a folder for each class, or Parquet in the layout of the Hugging Face hub, by row group.
+They are a folder with a folder for each class, or Parquet in the layout of the Hugging Face hub, read by row group.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from trainables.data.parquet import (
     integer_labels,
     unreadable,
 )
+from trainables.engine.errors import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,48 +36,48 @@ if TYPE_CHECKING:
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 HELD_OUT = ("val", "validation", "test")
 KEPT_BYTES = 256 << 20
-"""What a half of a Parquet set keeps of the row groups read last: enough to shuffle the rows of some of them."""
+"""The memory of a half of a Parquet set for the row groups read last: enough to shuffle the rows of several."""
 _AT_ONCE = 8
 
 
 class ImageFiles(Protocol):
-    """One half of a set whose images are read when they are needed.
+    """One half of a set whose images are read on demand.
 
-    To be used from any number of threads; pickles to what another process reads by itself.
+    Any number of threads may use it; a pickled copy reads the files itself.
     """
 
     labels: np.ndarray
     """(rows,), int64, from 0 to ``classes - 1``."""
     classes: int
     digest: str
-    """Of the labels, and of the names and sizes of files or the shape of row groups; not of all that is in them."""
+    """A digest of the labels, and of the names and sizes of files or the shape of row groups, not of the images."""
 
     @property
     def groups(self) -> Sequence[range]:
-        """Rows that are cheap to read together; all rows are in one, in order."""
+        """Ranges of rows that are cheap to read together; in order, they cover all rows."""
 
     def read(self, rows: Sequence[int]) -> list[bytes]:
-        """The encoded images of some rows, in the order asked for.
+        """Read the encoded images of some rows, in the order of ``rows``.
 
-        :raises DataMissingError: when they can no longer be read.
+        :raises DataMissingError: when a file can no longer be read.
         """
 
 
 def image_folder(name: str) -> tuple[ImageFiles, ImageFiles]:
-    """A folder of images, (train, held out): ``train/CLASS/*.jpeg`` and ``val/CLASS/*.jpeg``, as torchvision has it.
+    """Open a folder of images, (train, held out): ``train/CLASS/*.jpeg`` and ``val/CLASS/*.jpeg``, as in torchvision.
 
-    :param name: of a folder in the data folder, or an absolute path; its held-out half is called ``val``,
-        ``validation`` or ``test``.
+    :param name: a folder in the data folder, or an absolute path; its held-out half is named ``val``, ``validation``
+        or ``test``.
     :raises DataMissingError: when there is no such folder, or a class has another name in its halves.
     """
     return _folder(Path(absolute(name)))
 
 
 def image_parquet(train: str, test: str) -> tuple[ImageFiles, ImageFiles]:
-    """Parquet files of encoded images, (train, test), read by row group; columns as in ``images_from_parquet``.
+    """Open Parquet files of encoded images, (train, test), read by row group; columns as in ``images_from_parquet``.
 
     :param train, test: addresses (see :mod:`trainables.data.parquet`).
-    :raises DataMissingError: when there is nothing there, or it cannot be read.
+    :raises DataMissingError: when there is nothing at an address, or it cannot be read.
     """
     return parquet_halves("image_parquet", absolute(train), absolute(test))
 
@@ -87,7 +88,7 @@ def _folder(root: Path) -> tuple[ImageFiles, ImageFiles]:
     held_out = next((root / each for each in HELD_OUT if (root / each).is_dir()), None)
     if not train.is_dir() or held_out is None:
         raise DataMissingError(
-            f"image folder {str(root)!r}: must have the folders train and {', '.join(HELD_OUT[:-1])} or "
+            f"image folder {str(root)!r}: must contain the folders train and {', '.join(HELD_OUT[:-1])} or "
             f"{HELD_OUT[-1]}, each with a folder of images for each class"
         )
     classes = _classes(train)
@@ -100,19 +101,19 @@ def _folder(root: Path) -> tuple[ImageFiles, ImageFiles]:
 
 @lru_cache(maxsize=2)
 def parquet_halves(name: str, train: str, test: str) -> tuple[ImageFiles, ImageFiles]:
-    """Like :func:`image_parquet`, of a set with a name."""
+    """Open a named set like :func:`image_parquet`."""
     halves = _ParquetImages(find_files(name, train)), _ParquetImages(find_files(name, test))
     classes = halves[0].classes
     if halves[1].classes > classes:
         raise DataMissingError(
-            f"{name}: {test}: has label {halves[1].classes - 1}; the largest in train is {classes - 1}"
+            f"{name}: {redact(test)}: has label {halves[1].classes - 1}; the largest in train is {classes - 1}"
         )
     halves[1].classes = classes
     return halves
 
 
 class _FolderImages:
-    """One half of a folder: rows are sorted by class, then by path."""
+    """One half of a folder, sorted by class, then by path."""
 
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
         self.classes = len(classes)
@@ -121,20 +122,20 @@ class _FolderImages:
         self._paths: list[str] = []
         counts = []
         for name in classes:
-            found = sorted(_images_below(str(root), name)) if (root / name).is_dir() else []
-            counts.append(len(found))
-            for path, size in found:
+            images = sorted(_images_below(str(root), name)) if (root / name).is_dir() else []
+            counts.append(len(images))
+            for path, size in images:
                 content.update(f"\0{path}\0{size}".encode())
                 self._paths.append(path)
         if not self._paths:
-            raise DataMissingError(f"image folder {str(root)!r}: has no images; they end in {', '.join(SUFFIXES)}")
+            raise DataMissingError(f"image folder {str(root)!r}: contains no images ({', '.join(SUFFIXES)})")
         self.labels = np.repeat(np.arange(self.classes, dtype=np.int64), counts)
         self.digest = content.hexdigest()[:20]
 
     @property
     def groups(self) -> Sequence[range]:
-        """Each row alone: a file's neighbours come no cheaper with it."""
-        return _EachAlone(len(self._paths))
+        """Each row alone: reading neighbouring files together is no cheaper."""
+        return _SingleRows(len(self._paths))
 
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """See :class:`ImageFiles`."""
@@ -148,7 +149,7 @@ class _FolderImages:
 
 
 class _ParquetImages:
-    """One half as Parquet: only labels and footers are read before an image is asked for."""
+    """One half as Parquet: opening it reads only the labels and the footers."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -169,7 +170,7 @@ class _ParquetImages:
         self._groups = [range(int(low), int(high)) for low, high in zip(self._starts, ends, strict=True)]
         shape = repr([(size.num_rows, size.total_byte_size) for size in sizes])
         self.digest = hashlib.sha256(shape.encode() + self.labels.astype("<i8").tobytes()).hexdigest()[:20]
-        self._kept = _Kept()
+        self._cache = _GroupCache()
 
     @property
     def groups(self) -> Sequence[range]:
@@ -179,13 +180,13 @@ class _ParquetImages:
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """See :class:`ImageFiles`."""
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        found: list[bytes] = [b""] * len(rows)
+        images: list[bytes] = [b""] * len(rows)
         for number in np.unique(numbers):
-            images = self._kept.get(int(number), self._read_group)
+            group = self._cache.get(int(number), self._read_group)
             start = int(self._starts[number])
             for at in np.flatnonzero(numbers == number).tolist():
-                found[at] = images[rows[at] - start]
-        return found
+                images[at] = group[rows[at] - start]
+        return images
 
     def _read_group(self, number: int) -> list[bytes]:
         file, group = self._places[number]
@@ -198,7 +199,7 @@ class _ParquetImages:
         return encoded_images(self._files, table.column(column))
 
     def _survey(self, path: str) -> "tuple[parquet.FileMetaData, str, np.ndarray]":
-        """The footer, the name of the column of images, and the labels of one file."""
+        """Read the footer, the name of the column of images, and the labels of one file."""
 
         def read(opened: "parquet.ParquetFile") -> tuple:
             names = opened.schema_arrow.names
@@ -222,36 +223,36 @@ class _ParquetImages:
             raise unreadable(self._files, path, error) from None
 
 
-class _Kept:
-    """The row groups that were read last, up to :data:`KEPT_BYTES`, and the last one in any case."""
+class _GroupCache:
+    """The row groups that were read last, up to :data:`KEPT_BYTES`, and always the last one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._groups: OrderedDict[int, list[bytes]] = OrderedDict()
         self._size = 0
 
     def __reduce__(self) -> tuple:
-        return _Kept, ()
+        return _GroupCache, ()
 
     def get(self, number: int, read: Callable[[int], list[bytes]]) -> list[bytes]:
-        """A row group, read now unless it is held."""
+        """Return a row group; read it unless it is cached."""
         with self._lock:
-            if number in self._held:
-                self._held.move_to_end(number)
-                return self._held[number]
-        # Two threads may read the same one; better than that all wait for one.
+            if number in self._groups:
+                self._groups.move_to_end(number)
+                return self._groups[number]
+        # Two threads may read the same group; that is better than all waiting for one.
         images = read(number)
         with self._lock:
-            if number not in self._held:
-                self._held[number] = images
+            if number not in self._groups:
+                self._groups[number] = images
                 self._size += sum(map(len, images))
-            while self._size > KEPT_BYTES and len(self._held) > 1:
-                _, dropped = self._held.popitem(last=False)
+            while self._size > KEPT_BYTES and len(self._groups) > 1:
+                _, dropped = self._groups.popitem(last=False)
                 self._size -= sum(map(len, dropped))
         return images
 
 
-class _EachAlone(Sequence[range]):
+class _SingleRows(Sequence[range]):
     """``[range(0, 1), range(1, 2), ...]`` without a million objects."""
 
     def __init__(self, count: int) -> None:
@@ -276,7 +277,7 @@ def _classes(root: Path) -> list[str]:
 
 
 def _images_below(root: str, below: str) -> Iterator[tuple[str, int]]:
-    """The images in a folder and those in it, as paths from the root and sizes in bytes."""
+    """List the images in a folder and its subfolders, as paths from the root and sizes in bytes."""
     with os.scandir(os.path.join(root, below)) as entries:
         for entry in entries:
             path = f"{below}/{entry.name}"

@@ -1,17 +1,17 @@
-"""Where data sets lie and what is kept of them: the data folder, the cache, and one process at a time in either.
+"""The data folder, and the cache of what is expensive to make of data sets.
 
-``GROKSCAPE_DATA`` names the folder that holds the sets.  What took long to make of them (decoded images, tokens) is
-kept under ``GROKSCAPE_CACHE``, in files named by the content they were made of, so that none is ever out of date.
+``GROKSCAPE_DATA`` names the folder with the data sets.  Decoded images and tokens are cached under
+``GROKSCAPE_CACHE``, in files named by a digest of what they were made of, so that none is ever out of date.
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+from filelock import FileLock
 
 from trainables.engine.config import ConfigError
 
@@ -19,61 +19,56 @@ FOLDER_VARIABLE, DOWNLOAD_VARIABLE, CACHE_VARIABLE = "GROKSCAPE_DATA", "GROKSCAP
 
 
 class DataMissingError(ConfigError):
-    """A data set that is not there or cannot be read: the message says where it was looked for and how to get it."""
+    """A data set is missing or cannot be read; the message says where it was looked for and how to get it."""
 
 
 def data_folder() -> Path:
-    """The folder that holds the data sets.
+    """Return the folder with the data sets.
 
-    :raises DataMissingError: when none is named, or the name is not a folder's.
+    :raises DataMissingError: when the variable is not set, or does not name a folder.
     """
     named = os.environ.get(FOLDER_VARIABLE, "")
     if not named:
         raise DataMissingError(
-            f"{FOLDER_VARIABLE} is not set: must name the folder that holds the data sets (with {DOWNLOAD_VARIABLE}=1, "
-            "that missing ones are fetched into)"
+            f"{FOLDER_VARIABLE} is not set: must name the folder with the data sets (missing ones are downloaded to it "
+            f"with {DOWNLOAD_VARIABLE}=1)"
         )
     if not Path(named).is_dir():
-        raise DataMissingError(
-            f"{FOLDER_VARIABLE} = {named!r}: is not a folder; must name one that holds the data sets"
-        )
+        raise DataMissingError(f"{FOLDER_VARIABLE} = {named!r}: is not a folder; must name the one with the data sets")
     return Path(named).absolute()
 
 
 def cache_folder() -> Path:
-    """Where to keep what was made of data sets: ``GROKSCAPE_CACHE``, else ``~/.cache/grokscape``; it may not be there.
-
-    A file in it is named by a digest of all that it was made of, and appears whole (written elsewhere, then renamed).
-    """
+    """Return the cache folder, which may not exist yet: ``GROKSCAPE_CACHE``, else ``~/.cache/grokscape``."""
     named = os.environ.get(CACHE_VARIABLE, "")
     return Path(named).absolute() if named else Path.home() / ".cache" / "grokscape"
 
 
 def cached_array(kind: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``make`` gives, made once for all processes of this file system and mapped into memory from then on.
+    """Return ``make()``, called once for all processes of this file system; later calls map the cached file.
 
     :param kind: the folder in the cache.
-    :param key: a digest of all that the array depends on.
-    :returns: an array that may be written to; nothing of that reaches the file.
+    :param key: a digest of everything that the array depends on.
+    :returns: an array that may be written to, without changing the file.
     """
     path = cache_folder() / kind / f"{key}.npy"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with one_process(path.with_suffix(".lock")):
-            if (held := _mapped(path)) is not None:
-                return held
+        with FileLock(path.with_suffix(".lock")):
+            if (cached := _mapped(path)) is not None:
+                return cached
             array = make()
             with suppress(OSError):
                 _save(path, array)
             return array
     except OSError:
-        # A cache that cannot be written to costs time, and nothing else.
-        held = _mapped(path)
-        return make() if held is None else held
+        # A cache that cannot be written to costs only time.
+        cached = _mapped(path)
+        return make() if cached is None else cached
 
 
 def _mapped(path: Path) -> np.ndarray | None:
-    """The array in a file, or None where there is none that can be read."""
+    """Map the array in a file, or return None when there is none that can be read."""
     try:
         return np.asarray(np.load(path, mmap_mode="c"))
     except (OSError, ValueError, EOFError):
@@ -81,6 +76,7 @@ def _mapped(path: Path) -> np.ndarray | None:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
+    """Write a file that appears whole."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with partial.open("xb") as file:
@@ -88,14 +84,3 @@ def _save(path: Path, array: np.ndarray) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def one_process(lock: Path) -> Iterator[None]:
-    """Let one process of this file system in at a time; the lock ends with its holder, however that ends.
-
-    :raises OSError: when the lock's file cannot be made.
-    """
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield

@@ -1,4 +1,4 @@
-"""Images that fit in memory: read from torchvision's files or from Parquet, decoded once and kept in the cache."""
+"""Images that fit in memory: read from torchvision's files or from Parquet, decoded once and cached."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from trainables.data.parquet import (
     integer_labels,
     read_columns,
 )
+from trainables.engine.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Images:
     labels: np.ndarray
     """(rows,), int64."""
     digest: str
-    """Of the pixels and the labels."""
+    """A digest of the pixels and the labels."""
 
 
 def images_of(pixels: np.ndarray, labels: np.ndarray) -> Images:
-    """Arrays as one half of a set."""
+    """Make one half of a set from arrays."""
     if len(pixels) != len(labels):
         raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
     pixels = np.ascontiguousarray(pixels)
@@ -46,10 +47,10 @@ def images_of(pixels: np.ndarray, labels: np.ndarray) -> Images:
 
 
 def images_from_torchvision(name: str, kind: str, root: Path, folder: str) -> tuple[Images, Images]:
-    """A set as ``torchvision.datasets`` reads it, (train, test); its checksums are checked where it has any.
+    """Read a set with ``torchvision.datasets``, (train, test); torchvision checks the checksums, where it has any.
 
     :param kind: torchvision's class.
-    :param root: the folder that has torchvision's ``folder`` in it.
+    :param root: the folder that contains torchvision's ``folder``.
     :raises DataMissingError: when it cannot be read.
     """
     from trainables.data.torchvision_guard import torchvision  # with torch, which nothing else here needs
@@ -65,18 +66,18 @@ def images_from_torchvision(name: str, kind: str, root: Path, folder: str) -> tu
 
 
 def images_from_parquet(train: str, test: str) -> tuple[Images, Images]:
-    """Images of one size each from Parquet files, (train, test), whole in memory.
+    """Read images of one size from Parquet files into memory, (train, test).
 
     :param train, test: addresses (see :mod:`trainables.data.parquet`); the columns are ``image`` or ``img``
         (encoded bytes, or a struct with ``bytes``), and ``label`` or ``fine_label``.
-    :raises DataMissingError: when there is nothing there, or it cannot be read.
+    :raises DataMissingError: when there is nothing at an address, or it cannot be read.
     """
     return read_parquet("images_from_parquet", absolute(train), absolute(test))
 
 
 @lru_cache(maxsize=4)
 def read_parquet(name: str, train: str, test: str) -> tuple[Images, Images]:
-    """Like :func:`images_from_parquet`, of a set with a name, once a process."""
+    """Read a named set like :func:`images_from_parquet`, once a process."""
     return _half(name, train), _half(name, test)
 
 
@@ -87,13 +88,13 @@ def _half(name: str, address: str) -> Images:
 
 
 def decoded(encoded: Sequence[bytes], where: str) -> np.ndarray:
-    """Encoded images of one size as pixels, kept in the cache: grey if all are grey, else (rows, height, width, 3).
+    """Decode images of one size, through the cache: grey if all are grey, else (rows, height, width, 3).
 
     :raises DataMissingError: when one cannot be decoded, or has another size.
     """
     from PIL import __version__, features
 
-    # Another decoder may round otherwise, and its pixels are other data then.
+    # Another version of the decoder may round differently, and so make other data.
     content = hashlib.sha256(f"{__version__} {features.version('jpg')} {len(encoded)}".encode())
     for image in encoded:
         content.update(len(image).to_bytes(8, "little"))
@@ -109,8 +110,8 @@ def _decode(encoded: Sequence[bytes], where: str) -> np.ndarray:
     if len(sizes) > 1:
         (one, other), number = sorted(sizes)[:2], len(sizes)
         raise DataMissingError(
-            f"{where}: has images of {number} sizes ({one[0]}×{one[1]}, {other[0]}×{other[1]}, ...); images that are "
-            "held in memory must have one, others are streamed"
+            f"{where}: has images of {number} sizes ({one[0]}×{one[1]}, {other[0]}×{other[1]}, ...); must have one: "
+            "use image_parquet for others"
         )
     grey = all(mode == "L" for _, mode in headers)
     width, height = sizes.pop()
@@ -140,10 +141,10 @@ def _open(row: int, image: bytes, where: str) -> Any:
 
 
 def _undecodable(where: str, row: int, error: Exception) -> DataMissingError:
-    reason = " ".join(str(error).split()).partition(" <_io")[0]
-    return DataMissingError(f"{where}: row {row} is not an image that can be decoded ({reason}); replace that file")
+    reason = one_line(error).partition(" <_io")[0]
+    return DataMissingError(f"{where}: row {row} cannot be decoded as an image ({reason}); replace that file")
 
 
 def _arrays(half: Any) -> Images:
-    """What torchvision read, as arrays."""
+    """Make one half from what torchvision read."""
     return images_of(np.asarray(half.data), np.asarray(half.targets, dtype=np.int64))

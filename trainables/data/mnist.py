@@ -20,8 +20,8 @@ PIXELS, CLASSES = 28 * 28, 10
 class MNISTSubset(Task):
     """A few rows of MNIST's training set, and rows of its test set (all by default), as pixels in [0, 1].
 
-    Both are drawn from ``seeds.split``.  (The released code takes the first 200 of each, and is not able to train on
-    them; the paper tests on all 10 000.)  Rows: 784 pixels, dense.
+    ``seeds.split`` draws both.  (The released code takes the first 200 of each, and cannot train on them; the paper
+    tests on all 10 000.)  Rows: 784 pixels, dense.
     """
 
     train_rows: int = option(200, at_least=1, at_most=60_000, example=20)
@@ -48,21 +48,23 @@ class MNISTSubset(Task):
         return Split(*_rows(train, train_chosen), *_rows(test, test_chosen))
 
     def fingerprint(self, seeds: Seeds) -> str:
-        """A digest of the whole set, made once a process, and of the numbers of the rows in their order."""
+        """Digest the whole set, once a process, and the numbers of the rows in order."""
         train, test, train_chosen, test_chosen = self._chosen(seeds)
         return digest([train.digest, test.digest, train_chosen.tolist(), test_chosen.tolist()])
 
     def _chosen(self, seeds: Seeds) -> tuple[Images, Images, np.ndarray, np.ndarray]:
-        """Both halves, and the numbers of the rows taken from each, in order."""
+        """Return both halves, and the numbers of the rows taken from each, in order."""
         train, test = mnist()
         for name, wanted, half in (("train_rows", self.train_rows, train), ("test_rows", self.test_rows, test)):
             if wanted > len(half.labels):
-                raise ConfigError(f"MNISTSubset.{name} = {wanted}: must be at most {len(half.labels)}, all there are")
+                raise ConfigError(
+                    f"MNISTSubset.{name} = {wanted}: must be at most {len(half.labels)}, the rows of that half"
+                )
         train_chosen = permutation(seeds.split, SPLIT_STREAM, len(train.labels))[: self.train_rows]
         test_chosen = permutation(seeds.split, ROWS_STREAM, len(test.labels))[: self.test_rows]
         return train, test, train_chosen[permutation(seeds.order, ORDER_STREAM, self.train_rows)], test_chosen
 
 
 def _rows(half: Images, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs in [0, 1], float32 (rows, pixels), and labels."""
+    """Return inputs in [0, 1], float32 (rows, pixels), and labels."""
     return half.pixels[chosen].reshape(len(chosen), PIXELS).astype(np.float32) / np.float32(255), half.labels[chosen]

@@ -1,4 +1,4 @@
-"""Addresses of data files, and the Parquet files behind them, in the layout of the Hugging Face hub.
+"""Addresses of data files, and Parquet files in the layout of the Hugging Face hub.
 
 An address is a file, a folder of Parquet files, or a pattern such as ``train-*.parquet``: below the data folder, as an
 absolute path, or in any store that ``pyarrow.fs`` knows (``s3://bucket/cifar10/train-*.parquet``).
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
 from trainables.data.folder import DataMissingError, data_folder
+from trainables.engine.errors import one_line, redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,10 +26,10 @@ _SHARD = re.compile(r"-(\d+)-of-(\d+)\.[a-z]+$")
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one half of a set, in their order, on one file system."""
+    """The files of one half of a set, in order, on one file system."""
 
     name: str
-    """Of the set, as messages begin."""
+    """The name of the set, for messages."""
     shown: str
     """The address, without credentials."""
     filesystem: "pafs.FileSystem"
@@ -37,15 +37,16 @@ class Files:
 
 
 def find_files(name: str, address: str) -> Files:
-    """The files at an address, sorted by name.
+    """List the files at an address, sorted by name.
 
-    :param name: of the set, for messages.
-    :raises DataMissingError: when there are none, or some shards of a set are missing.
+    :param name: the name of the set, for messages.
+    :raises DataMissingError: when there are none, or some shards are missing.
     """
     import pyarrow as pa
     from pyarrow import fs as pafs
 
-    address, shown = absolute(address), _without_credentials(address)
+    address = absolute(address)
+    shown = redact(address)
     try:
         if "://" in address:
             filesystem, path = pafs.FileSystem.from_uri(address)
@@ -59,40 +60,40 @@ def find_files(name: str, address: str) -> Files:
             folder, pattern = path.rstrip("/"), "*.parquet"
         infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     except (OSError, pa.ArrowException, ValueError) as error:
-        reason = _reason(error).replace(address, shown)
-        raise DataMissingError(f"{name}: {shown}: cannot be looked at ({reason})") from None
-    found = [info.path for info in infos if info.type == pafs.FileType.File and fnmatchcase(info.base_name, pattern)]
-    if not found:
+        reason = one_line(error, address=address)
+        raise DataMissingError(f"{name}: {shown}: cannot be opened ({reason})") from None
+    paths = [info.path for info in infos if info.type == pafs.FileType.File and fnmatchcase(info.base_name, pattern)]
+    if not paths:
         raise DataMissingError(
             f"{name}: there is nothing at {shown}; must be a file, a folder of *.parquet or a pattern (train-*.parquet)"
         )
-    _check_shards(name, shown, found)
-    return Files(name, shown, filesystem, tuple(sorted(found)))
+    _check_shards(name, shown, paths)
+    return Files(name, shown, filesystem, tuple(sorted(paths)))
 
 
 def absolute(address: str) -> str:
-    """An address with the data folder before it, where it is neither a store's nor absolute."""
+    """Prefix a relative path with the data folder; return any other address as it is."""
     return address if "://" in address or address.startswith("/") else str(data_folder() / address)
 
 
 def find_splits(roots: Sequence[Path], splits: Sequence[str]) -> list[str] | None:
-    """The addresses of some splits in the first folder that has all of them, or None where none has."""
+    """Return the addresses of some splits in the first folder that has all of them; None when none has."""
     for root in roots:
-        found = [_find_split(root, split) for split in splits]
-        if all(found):
-            return [each for each in found if each is not None]
+        addresses = [address for split in splits if (address := _find_split(root, split)) is not None]
+        if len(addresses) == len(splits):
+            return addresses
     return None
 
 
 def _find_split(root: Path, split: str) -> str | None:
-    """In one of the layouts that the hub's sets have; WikiText was published as ``wiki.valid.tokens`` and so on."""
+    """Find a split in one of the hub's layouts, or WikiText's own files (``wiki.valid.tokens`` and so on)."""
     published = f"wiki.{'valid' if split == 'validation' else split}.tokens"
     patterns = (f"{split}.parquet", f"{split}-*.parquet", f"{split}/*.parquet", published)
     return next((str(root / pattern) for pattern in patterns if any(root.glob(pattern))), None)
 
 
 def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> list["pa.ChunkedArray"]:
-    """Whole columns of all files, in their order.
+    """Read whole columns of all files, in order.
 
     :param columns: for each column, the names that it may have.
     :raises DataMissingError: when a file cannot be read, or has no such column.
@@ -113,22 +114,22 @@ def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> list["pa.Chu
 
 
 def choose_columns(files: Files, path: str, present: Sequence[str], columns: Sequence[Sequence[str]]) -> list[str]:
-    """Of each column's possible names the one that is present."""
+    """Choose, for each column, the first of its possible names that is present."""
     chosen = []
     for names in columns:
         name = next((name for name in names if name in present), None)
         if name is None:
             raise DataMissingError(
-                f"{files.name}: {path}: has no column {' or '.join(names)}, but {', '.join(present)}"
+                f"{files.name}: {path}: has no column {' or '.join(names)}; its columns: {', '.join(present)}"
             )
         chosen.append(name)
     return chosen
 
 
 def encoded_images(files: Files, column: "pa.ChunkedArray") -> list[bytes]:
-    """The encoded images of a column, which holds them as they are or in a struct's field ``bytes``.
+    """Return the encoded images of a column of bytes, or of structs with a field ``bytes``.
 
-    :raises DataMissingError: when a row has none (but, for example, only a path).
+    :raises DataMissingError: when a row has none (for example only a path).
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -143,44 +144,35 @@ def encoded_images(files: Files, column: "pa.ChunkedArray") -> list[bytes]:
 
 
 def integer_labels(files: Files, column: "pa.ChunkedArray") -> np.ndarray:
-    """The labels of a column, int64 (rows,).
+    """Return the labels of a column, int64 (rows,).
 
-    :raises DataMissingError: when they are no whole numbers from 0.
+    :raises DataMissingError: when they are not integers from 0.
     """
     import pyarrow as pa
 
     if not pa.types.is_integer(column.type) or column.null_count:
-        raise DataMissingError(f"{files.name}: {files.shown}: labels are of type {column.type}; must be whole numbers")
+        raise DataMissingError(f"{files.name}: {files.shown}: labels are of type {column.type}; must be integers")
     labels = column.to_numpy().astype(np.int64)
     if labels.size and labels.min() < 0:
         raise DataMissingError(
-            f"{files.name}: {files.shown}: has rows without a label ({labels.min()}); must be labelled"
+            f"{files.name}: {files.shown}: has rows without a label ({labels.min()}); every row needs one"
         )
     return labels
 
 
 def unreadable(files: Files, path: str, error: Exception) -> DataMissingError:
-    """The line for a file that is broken or cut short."""
-    return DataMissingError(f"{files.name}: {path}: cannot be read ({_reason(error)}); replace that file")
+    """Make the error of a damaged file."""
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return DataMissingError(f"{files.name}: {path}: cannot be read ({reason}); replace that file")
 
 
-def _check_shards(name: str, shown: str, found: Sequence[str]) -> None:
+def _check_shards(name: str, shown: str, paths: Sequence[str]) -> None:
+    """Check that no shard is missing, by the numbers in the names.
+
+    :raises DataMissingError: when one is.
     """
-    :raises DataMissingError: when the names say that there should be more files.
-    """
-    shards = [(int(match[1]), int(match[2])) for path in found if (match := _SHARD.search(path))]
+    shards = [(int(match[1]), int(match[2])) for path in paths if (match := _SHARD.search(path))]
     for total in {total for _, total in shards}:
         missing = sorted(set(range(total)) - {number for number, each in shards if each == total})
         if missing:
             raise DataMissingError(f"{name}: {shown}: {len(missing)} of {total} shards are missing, first {missing[0]}")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
-
-
-def _without_credentials(address: str) -> str:
-    if "://" not in address:
-        return absolute(address)
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,7 +1,7 @@
-"""The data sets by name: where each is looked for, how it is fetched, and one clear line where it is missing.
+"""The data sets by name: where each is looked for, how it is downloaded, and one line when it is missing.
 
-All are looked for in the data folder (``GROKSCAPE_DATA``); with ``GROKSCAPE_DOWNLOAD=1`` those that may be fetched are
-fetched into it, once, however many processes ask.  Each is read once a process.
+All are looked for in the data folder (``GROKSCAPE_DATA``); with ``GROKSCAPE_DOWNLOAD=1`` missing ones are downloaded
+to it, where their terms allow that, once for all processes.  Each process reads a set once.
 """
 
 from dataclasses import dataclass
@@ -40,16 +40,16 @@ IMAGENET_ROWS = {"train": 1_281_167, "validation": 50_000}
 
 @dataclass(frozen=True)
 class _TorchvisionSet:
-    """A set of torchvision's, and the folders of the Hugging Face layout that it may lie in as well."""
+    """A torchvision set, and the folders in which it may be in the Hugging Face layout."""
 
     name: str
     kind: str
     folder: str
-    """What torchvision calls it on disk."""
+    """Its name on disk, by torchvision."""
     files: str
-    """The files that are looked for, as messages name them."""
-    above: tuple[str, ...]
-    """Folders of the data folder that ``folder`` may be in."""
+    """The files to look for, as messages name them."""
+    parents: tuple[str, ...]
+    """Folders of the data folder in which ``folder`` may be."""
     parquet: tuple[str, ...] = ()
 
 
@@ -74,13 +74,13 @@ CIFAR100 = _TorchvisionSet(
 
 @dataclass(frozen=True)
 class _WikiText:
-    """A WikiText (v1, with ``<unk>``), as the Hugging Face hub has it."""
+    """A WikiText (v1, with ``<unk>``) as on the Hugging Face hub."""
 
     name: str
     folder: str
     shards: dict[str, tuple[str, ...]]
     rows: dict[str, int]
-    """Of each split, one a line of the corpus."""
+    """The number of rows of each split, one a line of the corpus."""
     folders: tuple[str, ...]
 
 
@@ -129,8 +129,8 @@ def imagenet() -> tuple[ImageFiles, ImageFiles]:
     """ImageNet-1k (Russakovsky et al. 2015), (train, validation), streamed: image folders, or Parquet from the hub.
 
     Looked for in ``imagenet`` and ``imagenet-1k``: ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, or
-    ``train-*.parquet`` and ``validation-*.parquet`` there or in ``data`` there.  It is never fetched: its terms have
-    to be agreed to.
+    ``train-*.parquet`` and ``validation-*.parquet`` there or in ``data`` there.  It is never downloaded, because one
+    must agree to its terms.
 
     :raises DataMissingError: when it is in neither, is not whole, or cannot be read.
     """
@@ -139,22 +139,22 @@ def imagenet() -> tuple[ImageFiles, ImageFiles]:
     halves = find_splits([each for root in roots for each in (root, root / "data")], tuple(IMAGENET_ROWS))
     root = next((root for root in roots if (root / "train").is_dir()), None)
     if halves is not None:
-        found = parquet_halves("ImageNet", *halves)
+        images = parquet_halves("ImageNet", *halves)
     elif root is not None:
-        found = image_folder(str(root))
+        images = image_folder(str(root))
     else:
         raise DataMissingError(
             f"ImageNet: is not in {FOLDER_VARIABLE} = {str(folder)!r} (looked for imagenet/train/CLASS/*.JPEG and val, "
-            "and for imagenet/train-*.parquet and validation-*.parquet); put the files of image-net.org there, or "
-            "those of the hub's ILSVRC/imagenet-1k"
+            "and for imagenet/train-*.parquet and validation-*.parquet); put the files of image-net.org or of the "
+            "hub's ILSVRC/imagenet-1k there"
         )
-    for (split, rows), half in zip(IMAGENET_ROWS.items(), found, strict=True):
+    for (split, rows), half in zip(IMAGENET_ROWS.items(), images, strict=True):
         if len(half.labels) != rows:
             raise DataMissingError(
-                f"ImageNet: {split} has {len(half.labels)} images in {folder}; must be {rows} (a part of it is read "
-                "as an image folder, or as Parquet by its address)"
+                f"ImageNet: {split} has {len(half.labels)} images in {folder}; must be {rows} (read a part of it with "
+                "image_folder or image_parquet)"
             )
-    return found
+    return images
 
 
 def wikitext2(held_out: str = "test") -> tuple[Text, Text]:
@@ -176,18 +176,18 @@ def wikitext103(held_out: str = "test") -> tuple[Text, Text]:
 @lru_cache(maxsize=4)
 def _images(known: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
     def torchvision_root() -> Path | None:
-        return next((folder / each for each in known.above if (folder / each / known.folder).is_dir()), None)
+        return next((folder / each for each in known.parents if (folder / each / known.folder).is_dir()), None)
 
     root = torchvision_root()
     halves = find_splits([folder / each for each in known.parquet], ("train", "test")) if root is None else None
     if halves is not None:
-        found = read_parquet(known.name, *halves)
-        for (split, rows), half in zip(CIFAR_ROWS.items(), found, strict=True):
+        images = read_parquet(known.name, *halves)
+        for (split, rows), half in zip(CIFAR_ROWS.items(), images, strict=True):
             if len(half.labels) != rows:
                 raise DataMissingError(f"{known.name}: {split} has {len(half.labels)} rows in {folder}; must be {rows}")
-        return found
+        return images
     if root is None:
-        places = [known.files if each == "." else f"{each}/{known.files}" for each in known.above]
+        places = [known.files if each == "." else f"{each}/{known.files}" for each in known.parents]
         places += [f"{each}/train*.parquet and test*.parquet" for each in known.parquet]
         if not may_download():
             raise missing(known.name, folder, places)

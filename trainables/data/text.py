@@ -1,4 +1,4 @@
-"""Text from Parquet, a line of the corpus a row, or from plain files."""
+"""Text from Parquet, one line of the corpus a row, or from plain files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,23 +15,22 @@ class Text:
     """One part of a corpus."""
 
     text: str
-    """All of it; every line ends with a newline."""
+    """The whole text; every line ends with a newline."""
     digest: str
-    """Of the text."""
 
 
 def text_from(train: str, test: str) -> tuple[Text, Text]:
-    """A corpus, (train, test): Parquet files with a column ``text``, one line of the corpus a row, or UTF-8 text.
+    """Read a corpus, (train, test): Parquet files with a column ``text``, one line of the corpus a row, or UTF-8 text.
 
     :param train, test: addresses (see :mod:`trainables.data.parquet`).
-    :raises DataMissingError: when there is nothing there, or it cannot be read.
+    :raises DataMissingError: when there is nothing at an address, or it cannot be read.
     """
     return read_text("text_from", absolute(train)), read_text("text_from", absolute(test))
 
 
 @lru_cache(maxsize=4)
 def read_text(name: str, address: str) -> Text:
-    """Like one half of :func:`text_from`, of a set with a name, once a process."""
+    """Read one half of a named set like :func:`text_from`, once a process."""
     files = find_files(name, address)
     parquet = all(path.endswith(".parquet") for path in files.paths)
     text = _rows(files) if parquet else "".join(_plain(files, path) for path in files.paths)
@@ -45,8 +44,10 @@ def _rows(files: Files) -> str:
 
     (column,) = read_columns(files, [TEXT_COLUMNS])
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) or column.null_count:
-        raise DataMissingError(f"{files.name}: {files.shown}: column text is {column.type}; must be text in every row")
-    # Some sets have the line's end in the row, some have not, and some not where a line is empty.
+        raise DataMissingError(
+            f"{files.name}: {files.shown}: column text is {column.type}; must be a string in every row"
+        )
+    # Some sets have the newline in the row, some do not, and some do not where a line is empty.
     return "".join(row if row.endswith("\n") else f"{row}\n" for row in column.to_pylist())
 
 

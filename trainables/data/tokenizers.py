@@ -1,8 +1,8 @@
-"""Tokenizers: how a text becomes numbers.  The choice is part of what a trial is.
+"""Tokenizers, which turn a text into numbers.  A trial's tokenizer is part of its identity.
 
-Byte-level BPE (Radford et al. 2019) is Hugging Face's ``tokenizers`` library's, with GPT-2's rule for where words
-begin.  What takes it long, vocabularies and encoded texts, is kept in the cache folder under a name that its content
-decides: the text, the settings and the library's version.
+Byte-level BPE (Radford et al. 2019) comes from Hugging Face's ``tokenizers`` library, with GPT-2's rule for where
+words begin.  Vocabularies and encoded texts are cached under a digest of the text, the settings and the library's
+version.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import numpy as np
 from trainables.data.folder import cached_array
 from trainables.data.sets import DataMissingError, Text, data_folder
 from trainables.engine.config import Config, digest, option
+from trainables.engine.errors import one_line
 
 PIECE_CHARACTERS = 1_000_000
 PIECES_AT_ONCE = 16
@@ -28,38 +29,38 @@ GPT2_VOCABULARY = 50257
 
 
 class Codec(Protocol):
-    """A tokenizer that is ready: a text to tokens and back."""
+    """A tokenizer with its vocabulary, from text to tokens and back."""
 
     def encode(self, text: str) -> np.ndarray:
-        """Shape (tokens,), of the smallest unsigned dtype that holds the vocabulary."""
+        """Return the tokens, shape (tokens,), in the smallest unsigned dtype that holds the vocabulary."""
 
     def decode(self, tokens: np.ndarray) -> str:
-        """The text of the tokens; bytes that are no text, as where a character is cut, become U+FFFD."""
+        """Return the text of the tokens; invalid bytes, as where a character is cut, become U+FFFD."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer(Config):
-    """Base of the tokenizers."""
+    """The base of the tokenizers."""
 
     @property
     @abstractmethod
     def vocabulary(self) -> int:
-        """How many tokens there are; their numbers are below it."""
+        """The number of tokens; every token is below it."""
 
     @abstractmethod
     def codec(self, training: Text) -> Codec:
-        """The tokenizer for a corpus whose training text is this.
+        """Make the codec for a corpus with this training text.
 
-        :raises DataMissingError: when a file that it is made of is missing or damaged.
+        :raises DataMissingError: when a file of its vocabulary is missing or damaged.
         """
 
     @abstractmethod
     def tokens(self, text: Text, training: Text) -> np.ndarray:
-        """``codec(training).encode`` of a text, from the cache where it is there."""
+        """Return ``codec(training).encode(text)``, through the cache."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """What decides the tokens beside the settings and the texts: files and versions.
+        """Digest what decides the tokens beside the settings and the texts: files and versions.
 
         :raises DataMissingError: as :meth:`codec`.
         """
@@ -67,7 +68,7 @@ class Tokenizer(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Bytes(Tokenizer):
-    """The bytes of the text in UTF-8: nothing to train or to fetch, and rows that reach less far."""
+    """The bytes of the text in UTF-8: nothing to train or to download, but a row of tokens covers less text."""
 
     @property
     def vocabulary(self) -> int:
@@ -93,7 +94,7 @@ class _ByteCodec:
 
 @dataclass(frozen=True, kw_only=True)
 class BytePairs(Tokenizer):
-    """Base of the byte-level BPEs."""
+    """The base of the byte-level BPEs."""
 
     def tokens(self, text: Text, training: Text) -> np.ndarray:
         key = digest([self.to_json(), self.fingerprint(), self._trained_on(training), text.digest])
@@ -101,15 +102,15 @@ class BytePairs(Tokenizer):
 
     @abstractmethod
     def _trained_on(self, training: Text) -> str:
-        """The digest of the text that the vocabulary is made of, if it is made of this one."""
+        """Return the digest of the training text if the vocabulary depends on it, else an empty string."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedBPE(BytePairs):
-    """Byte-level BPE trained on the corpus's whole training text: no file is needed, and no token is another corpus's.
+    """Byte-level BPE trained on the whole training text of the corpus: it needs no file.
 
-    A text too small for so many tokens gives fewer (a pair is joined only if it is there twice); the numbers left
-    over never occur, but the model has their rows.
+    A text too small for this vocabulary gives fewer tokens (a pair is merged only if it appears twice); the numbers
+    left over never occur, but the model has rows for them.
     """
 
     vocabulary: int = option(8192, at_least=BYTES + 1)
@@ -134,7 +135,7 @@ class TrainedBPE(BytePairs):
 class GPT2BPE(BytePairs):
     """GPT-2's own 50 257 tokens, from ``gpt2/vocab.json`` and ``gpt2/merges.txt`` in the data folder.
 
-    Nothing in a text becomes the token ``<|endoftext|>``, which is there for the published number of parameters.
+    No text becomes the token ``<|endoftext|>``; it is kept so that the number of parameters is the published one.
     """
 
     @property
@@ -146,7 +147,8 @@ class GPT2BPE(BytePairs):
         try:
             pairs = _library().models.BPE.from_file(*(str(path) for path in files))
         except Exception as error:  # the library raises nothing narrower
-            raise DataMissingError(f"GPT2BPE: {str(files[0].parent)!r} cannot be read ({error}); replace it") from None
+            reason = one_line(error)
+            raise DataMissingError(f"GPT2BPE: {str(files[0].parent)!r} cannot be read ({reason}); replace it") from None
         tokenizer = _byte_level(pairs)
         if tokenizer.get_vocab_size() != GPT2_VOCABULARY:
             raise DataMissingError(
@@ -163,13 +165,13 @@ class GPT2BPE(BytePairs):
         return ""
 
     def _files(self) -> tuple[Path, Path]:
-        """The vocabulary and the merges."""
+        """Find the vocabulary and the merges."""
         folder = data_folder() / "gpt2"
         files = folder / "vocab.json", folder / "merges.txt"
         for path in files:
             if not path.is_file():
                 raise DataMissingError(
-                    f"GPT2BPE: there is no {str(path)!r}; put GPT-2's vocab.json and merges.txt there (from "
+                    f"GPT2BPE: {str(path)!r} is missing; put GPT-2's vocab.json and merges.txt there (from "
                     "https://huggingface.co/openai-community/gpt2), or use TrainedBPE() or Bytes()"
                 )
         return files
@@ -182,20 +184,20 @@ class _BytePairCodec:
 
     def encode(self, text: str) -> np.ndarray:
         pieces = list(split_between_words(text))
-        found = [np.empty(0, dtype=self._dtype)]
+        tokens = [np.empty(0, dtype=self._dtype)]
         for start in range(0, len(pieces), PIECES_AT_ONCE):
             encoded = self._tokenizer.encode_batch_fast(pieces[start : start + PIECES_AT_ONCE])
-            found += [np.array(piece.ids, dtype=self._dtype) for piece in encoded]
-        return np.concatenate(found)
+            tokens += [np.array(piece.ids, dtype=self._dtype) for piece in encoded]
+        return np.concatenate(tokens)
 
     def decode(self, tokens: np.ndarray) -> str:
         return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
 
 
 def split_between_words(text: str, characters: int = PIECE_CHARACTERS) -> Iterator[str]:
-    """Pieces of about this many characters, cut where GPT-2's rule begins a word anyway: their tokens are the text's.
+    """Split a text into pieces of about this many characters, whose tokens together are the text's.
 
-    That is before a single space between two letters or digits.
+    A cut is where GPT-2's rule begins a word anyway: before a single space between two letters or digits.
     """
     start = 0
     while start < len(text):
@@ -219,7 +221,7 @@ def _trained(text: str, vocabulary: int) -> Any:
 
 
 def _byte_level(pairs: Any) -> Any:
-    """GPT-2's way from a text to bytes and back, around a table of pairs."""
+    """Wrap a table of merges in GPT-2's conversion between text and bytes."""
     tokenizers = _library()
     tokenizer = tokenizers.Tokenizer(pairs)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -228,12 +230,12 @@ def _byte_level(pairs: Any) -> Any:
 
 
 def _library() -> Any:
-    """Hugging Face's ``tokenizers``, imported when it is first needed."""
+    """Import Hugging Face's ``tokenizers`` on first use."""
     import tokenizers
 
     return tokenizers
 
 
 def _library_version() -> str:
-    """Its breaking part: of 0.x versions, the first two numbers."""
+    """Return the part of the version that may break: of 0.x versions, the first two numbers."""
     return "tokenizers " + ".".join(version("tokenizers").split(".")[:2])

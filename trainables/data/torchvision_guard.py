@@ -1,4 +1,4 @@
-"""The one place that imports torchvision: late, because it takes seconds, and also where its operators do not load."""
+"""The only import of torchvision: late, because it takes seconds, and robust to operators that do not load."""
 
 import sys
 from functools import lru_cache
@@ -9,12 +9,12 @@ import torch
 
 @lru_cache(maxsize=1)
 def torchvision() -> ModuleType:
-    """The package, with its submodules ``datasets``, ``models`` and ``transforms``; imported at the first call."""
+    """Import the package, with its submodules ``datasets``, ``models`` and ``transforms``, at the first call."""
     try:
         import torchvision
     except RuntimeError as error:
-        # A torchvision built for another kind of torch (CUDA beside a CPU wheel) does not load its compiled
-        # operators, and its import then stumbles over two of them.  Declared, they let it pass; nothing calls them.
+        # A torchvision built for another torch (CUDA beside a CPU wheel) does not load its compiled operators, and
+        # its import fails at two of them.  Declaring these two lets the import pass; nothing calls them.
         if "torchvision::" not in str(error):
             raise
         for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
