@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.engine.config import Config, digest
+from trainables.engine.names import HOUSE
+from trainables.runtime.own_modules import are_beside
 
 PACKAGES = ("torch", "ray", "mlflow", "pyarrow", "numpy", "optuna", "pandas")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,8 +42,8 @@ def source_hash(config: Config) -> str:
     """A digest of the code that decides the path of the weights of a trial.
 
     It covers the class of every component that belongs to the trial's identity and whatever these classes refer to
-    in their own package, functions, classes and constants, so also the cohort that the trial builds.  Comments,
-    docstrings and blank lines do not count.
+    in our packages or beside themselves, functions, classes and constants, so also the cohort that the trial builds.
+    Comments, docstrings and blank lines do not count.
     """
     classes: set[type] = {type(component) for component in _identity_components(config)}
     return digest(sorted(_reached_digest(cls) for cls in classes))
@@ -140,7 +142,7 @@ def _identity_components(config: Config) -> Iterator[Config]:
 
 @cache
 def _reached_digest(cls: type) -> str:
-    """A digest of the source of a class and of everything it reaches in its own package."""
+    """A digest of the source of a class and of everything of ours, or from beside it, that it reaches."""
     sources: dict[str, str] = {}
     waiting: list[Any] = [cls]
     while waiting:
@@ -152,7 +154,7 @@ def _reached_digest(cls: type) -> str:
         constants = set()
         for found_name, found in _references(ast.parse(source), vars(sys.modules[item.__module__])):
             if isinstance(found, type | types.FunctionType):
-                if _in_package_of(cls, found) and not _is_other_component(found, cls):
+                if _counts_for(cls, found) and not _is_other_component(found, cls):
                     waiting.append(found)
             elif text := _constant(found_name, found, item.__module__):
                 constants.add(f"{found_name}: {text}")
@@ -161,9 +163,12 @@ def _reached_digest(cls: type) -> str:
     return digest(sorted(sources.values()))
 
 
-def _in_package_of(cls: type, item: Any) -> bool:
+def _counts_for(cls: type, item: Any) -> bool:
+    """Whether a class or function decides what a component does: one of ours, or one that lies beside the component."""
     top, _, rest = item.__module__.partition(".")
-    return top == cls.__module__.partition(".")[0] and rest.rpartition(".")[2] not in NOT_THE_PATH
+    if top == HOUSE:
+        return rest.rpartition(".")[2] not in NOT_THE_PATH
+    return are_beside(cls.__module__, item.__module__)
 
 
 def _is_other_component(item: Any, cls: type) -> bool:

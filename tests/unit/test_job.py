@@ -1,5 +1,6 @@
 """A cohort's job: what travels is what arrives, in a process that has not imported the trials' modules yet."""
 
+import re
 import subprocess
 import sys
 
@@ -40,8 +41,15 @@ def test_a_worker_imports_the_modules_of_the_users_own_components(tmp_path, monk
     assert job.modules == ("own_models",)
     program = "import sys; from trainables.runtime.job import CohortJob; job = CohortJob.from_text(sys.argv[1]); "
     program += "print(type(job.trials[0].model).__module__, job.trials[0].trial_id)"
-    env = environment(tmp_path)
-    env["PYTHONPATH"] += f":{tmp_path}"
-    command = [sys.executable, "-c", program, job.to_text()]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["own_models", job.trials[0].trial_id]
+
+    def read(text):
+        command = [sys.executable, "-c", program, text]
+        return subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+
+    assert read(job.to_text()).stdout.split() == ["own_models", job.trials[0].trial_id]
+    (tmp_path / "own_models.py").rename(tmp_path / "elsewhere.py")
+    assert re.search(
+        r"^ImportError: module own_models is not importable on .+: No module named 'own_models'$",
+        read(job.to_text()).stderr,
+        flags=re.MULTILINE,
+    )

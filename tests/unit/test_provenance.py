@@ -211,6 +211,17 @@ class TestSourceHash:
         assert old in self.SOURCE
         assert hash_of(self.SOURCE.replace(old, new)) != hash_of(self.SOURCE)
 
+    def test_what_lies_beside_counts(self, hash_of: Callable[[str], str], tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.syspath_prepend(tmp_path)
+        inside = "        def helper(x):\n            return x + EPS\n"
+        source = self.SOURCE.replace(inside, "        from helper_module import helper\n")
+        hashes = set()
+        for text in ("def helper(x):\n    return x", "def helper(x):\n    return -x"):
+            (tmp_path / "helper_module.py").write_text(text)
+            monkeypatch.delitem(sys.modules, "helper_module", raising=False)
+            hashes.add(hash_of(source))
+        assert len(hashes) == 2
+
     def test_it_is_the_same_in_another_process(self) -> None:
         code = """
             from pipeline.execution import provenance

@@ -56,6 +56,14 @@ def files_to_ship() -> tuple[str, ...]:
     return tuple(sorted(str(place) for place in places if place.is_dir() or place.suffix == ".py"))
 
 
+def are_beside(module: str, other: str) -> bool:
+    """Whether two imported modules are of one package, or from one folder that is not where packages are installed."""
+    if module.partition(".")[0] == other.partition(".")[0]:
+        return True
+    folders = {place.parent if (place := _place(name)) else None for name in (module, other)}
+    return len(folders) == 1 and all(folder and folder.name not in INSTALLED for folder in folders)
+
+
 def _place(module: str) -> Path | None:
     """The file of an imported module, or the folder of its outermost package; None for what has neither."""
     top = sys.modules.get(module.partition(".")[0])

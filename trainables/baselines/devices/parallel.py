@@ -25,7 +25,7 @@ from torch.distributed import ProcessGroup
 
 from trainables.baselines.devices.group import TIMEOUT, Group, world
 from trainables.baselines.devices.memory import is_out_of_memory
-from trainables.engine.config import Config, from_json
+from trainables.engine.config import Config
 from trainables.engine.errors import one_line
 
 JOIN, PROPOSE, APPLY, WITHDRAW = "join", "propose", "apply", "withdraw"
@@ -59,7 +59,7 @@ class Followers:
         """
         :param member: builds a follower's cohort, ``member([trial], device, group=group)``; must be picklable.
         """
-        self._group, self._device, self._member, self._trial = group, device, member, trial.to_json()
+        self._group, self._device, self._member, self._trial = group, device, member, trial
         self._processes: list[BaseProcess] = []
         self._connections: list[Connection] = []
         weakref.finalize(self, _end, group, self._processes, self._connections, at_once=True)
@@ -209,7 +209,7 @@ def _abort_when_one_ends(sentinels: list[int], joined: ProcessGroup | None) -> N
 
 
 def _follow(
-    connection: Connection, member: Callable[..., Member], trial: dict[str, Any], rank: int, size: int, device: str
+    connection: Connection, member: Callable[..., Member], trial: Config, rank: int, size: int, device: str
 ) -> None:
     """Run a follower's process."""
     threading.Thread(target=_exit_with_leader, daemon=True).start()
@@ -219,7 +219,7 @@ def _follow(
         if device != "cpu":
             torch.cuda.set_device(device)
         group = Group(rank, size)
-        cohort = member([from_json(trial)], device, group=group)
+        cohort = member([trial], device, group=group)
         connection.send((DONE, ""))
         while (command := connection.recv()) is not None:
             cohort.follow(*command)
