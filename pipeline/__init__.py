@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.ledger import Ledger
-    from pipeline.spec import Arm, Objective, SweepSpec
+    from pipeline.spec import Arm, Objective, RunSettings, SweepSpec
 
 _HOME = {
     "Arm": "pipeline.spec",
     "Ledger": "pipeline.ledger",
     "Objective": "pipeline.spec",
+    "RunSettings": "pipeline.spec",
     "SweepSpec": "pipeline.spec",
 }
 
-__all__ = ["Arm", "Ledger", "Objective", "SweepSpec"]
+__all__ = ["Arm", "Ledger", "Objective", "RunSettings", "SweepSpec"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,17 +5,7 @@ from pathlib import Path
 from pipeline.ledger import Ledger, LedgerError
 from tests.sweep_runs import wait_until, write_space
 
-FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--workers", "2")
-OFTEN = """
-import sys
-from pipeline.execution import ray_environment as ray_settings
-ray_settings.prepare(None)
-from pipeline.execution import dispatch
-dispatch.CHECKPOINT_EVERY_S = 2.0
-from pipeline.sweep import main
-sys.exit(main(sys.argv[1:]))
-"""
-"""``python -m pipeline.sweep`` with more checkpoints."""
+FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--workers", "2", "--checkpoint-every-s", "2")
 SPACE = "base=BASE.replace(stopping=Stopping(on_success=False, on_frozen=False)), seeds=range(2)"
 
 

@@ -22,7 +22,7 @@ TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json")
 HEAD = '''"""{doc}"""
 from ray import tune
 
-from pipeline.spec import Arm, Objective, SweepSpec
+from pipeline.spec import Arm, Objective, RunSettings, SweepSpec
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW

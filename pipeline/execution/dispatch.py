@@ -91,6 +91,7 @@ class Dispatcher:
         watchers: Sequence[Watcher] = (),
         source: Source | None = None,
         deadline: float | None = None,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
         self._queue = deque(cohorts)
         self._store = store
@@ -100,6 +101,7 @@ class Dispatcher:
         self._source = source
         self._device = device
         self._deadline = deadline
+        self._checkpoint_every_s = checkpoint_every_s
         self._running = 0
         self._lost: Counter[str] = Counter()
         self._largest: dict[str, int] = {}
@@ -128,7 +130,7 @@ class Dispatcher:
             start_step=cohort.start_step,
             device=self._device,
             deadline=self._deadline,
-            checkpoint_every_s=CHECKPOINT_EVERY_S,
+            checkpoint_every_s=self._checkpoint_every_s,
         )
 
     @property

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from pipeline.execution.dispatch import Dispatcher
 from pipeline.execution.ray_environment import RayAddressError
-from pipeline.terminal.flags import gpu_slots
+from pipeline.execution.resources import Resources, slots
 from trainables.runtime.cohort_run import CohortError, Provenance
 from trainables.runtime.job import CohortJob
 from trainables.runtime.own_modules import files_to_ship
@@ -60,36 +60,25 @@ def stop() -> None:
     ray.shutdown()
 
 
-def cluster_slots(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
+def cluster_slots(resources: Resources) -> int:
     """How many cohorts the cluster can train at a time, as large as it is now."""
-    found = ray.cluster_resources()
-    slots = found.get("CPU", 1.0) // cpus_per_cohort
-    if gpus_per_cohort > 0:
-        slots = min(slots, gpu_slots(found.get("GPU", 0.0), gpus_per_cohort))
-    return max(1, int(slots))
+    size = ray.cluster_resources()
+    return slots(size.get("CPU", 1.0), size.get("GPU", 0.0), resources.cpus_per_cohort, resources.gpus_per_cohort)
 
 
-def run_on_ray(
-    dispatcher: Dispatcher,
-    *,
-    store: TrialStore,
-    provenance: Provenance,
-    workers: int,
-    cpus_per_cohort: float,
-    gpus_per_cohort: float,
-) -> None:
-    """Run until the dispatcher has nothing left, ``workers`` cohorts at a time as the resources allow."""
+def run_on_ray(dispatcher: Dispatcher, resources: Resources, *, store: TrialStore, provenance: Provenance) -> None:
+    """Run until the dispatcher has nothing left, as many cohorts at a time as the resources allow."""
     searcher = _DispatchSearcher(dispatcher)
     trainable = tune.with_resources(
         tune.with_parameters(CohortTrainable, store=store, provenance=provenance),
-        {"cpu": cpus_per_cohort, "gpu": gpus_per_cohort},
+        {"cpu": resources.cpus_per_cohort, "gpu": resources.gpus_per_cohort},
     )
     scratch = tempfile.mkdtemp(prefix="grokscape-tune-")
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * workers),
+                search_alg=tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * (resources.workers or 1)),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_short_name,

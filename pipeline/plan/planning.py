@@ -5,7 +5,6 @@ there (:mod:`pipeline.plan.coverage`).  Nothing here reads or writes: the same a
 """
 
 import itertools
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +13,11 @@ from typing import Any, Literal
 
 from pipeline.plan.coverage import config_of, starting_step
 from pipeline.spec import PlannedTrial
-from pipeline.spec.space_file import SIZES, LoadedSpace
 from trainables.engine.config import ConfigError
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
-__all__ = ["CohortPlan", "Plan", "count_of", "describe", "duration", "make_plan", "summary"]
+__all__ = ["CohortPlan", "Plan", "make_plan", "predicted_s"]
 
 NOMINAL_FLOPS = {"cpu": 6e10, "cuda": 2e13}
 """Floating-point operations a second, until the ledger has measured times.
@@ -117,7 +115,7 @@ def make_plan(
     for group, members in to_run.items():
         sized[group] = min(sized[group], members[0].largest_cohort or sized[group])
     cohorts = [
-        CohortPlan(tuple(chunk), start, _predicted_s(chunk, start, device_kind, rates))
+        CohortPlan(tuple(chunk), start, predicted_s(chunk, start, device_kind, rates))
         for (key, start), members in to_run.items()
         for chunk in _chunks(members, sized[key, start])
     ]
@@ -161,7 +159,11 @@ def _measured_rates(rows: Iterable[TrialRow], device_kind: str) -> dict[str, flo
     return {key: seconds[key] / steps[key] for key in steps}
 
 
-def _predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, rates: Mapping[str, float]) -> float:
+def predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, rates: Mapping[str, float]) -> float:
+    """Seconds of training of one cohort from a step to its horizon, if no member stops early.
+
+    :param rates: seconds a trial-step, measured, by cost key.
+    """
     config = members[0]
     steps = config.horizon_steps - start
     rate = rates.get(_cost_key(config))
@@ -194,7 +196,7 @@ def _sizes(
         return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
     sizes = {}
     for (key, start), members in groups.items():
-        starts = math.ceil(COHORT_WORTH_S / max(_predicted_s(members[:1], start, accelerator, rates), 1e-9))
+        starts = math.ceil(COHORT_WORTH_S / max(predicted_s(members[:1], start, accelerator, rates), 1e-9))
         steps = int(STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0))
         sizes[key, start] = max(1, min(largest, max(starts, steps), total // (2 * workers)))
     return sizes
@@ -223,107 +225,4 @@ def _notes(
         except ConfigError as error:  # the data set is not here
             found[how, f"trained on data that cannot be compared ({error})"] += 1
     for (how, difference), count in sorted(found.items()):
-        yield f"{count_of(count, f'{how} trial')} {'was' if count == 1 else 'were'} {difference}"
-
-
-def summary(plan: Plan, space: LoadedSpace) -> dict[str, Any]:
-    """The plan as JSON values: what ``--dry-run --json`` gives, and what :func:`describe` puts into words.
-
-    ``planned = cached + failed + continued + new``.  A space with an objective has no trials beforehand: ``planned``
-    is then what its budget comes to, and the predicted cost has no measured times.
-    """
-    spec = space.spec
-    horizons = [trial.config.horizon_steps for trial in plan.trials] or [spec.base.horizon_steps]
-    sizes = [len(cohort.trials) for cohort in plan.cohorts]
-    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
-    planned, predicted_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
-    if spec.objective is not None:
-        seeds = 1 if spec.seeds is None else len(spec.seeds)
-        planned = spec.objective.budget * seeds
-        left = max(0, planned - len(plan.cached) - len(plan.failed))
-        predicted_s = left * _predicted_s([spec.base], 0, spec.device or "cpu", {})
-        wall_s = predicted_s / plan.workers
-    return {
-        "sweep": space.name,
-        "size": space.size,
-        "axes": json.loads(spec.axes_json()),
-        "horizon_steps": max(horizons),
-        "shortest_horizon_steps": min(horizons),
-        "suggestions": None if spec.objective is None else spec.objective.budget,
-        "planned": planned,
-        "cached": len(plan.cached),
-        "failed": len(plan.failed),
-        "continued": continued,
-        "new": planned - len(plan.cached) - len(plan.failed) - continued,
-        "cohorts": len(sizes),
-        "largest_cohort": max(sizes, default=0),
-        "workers": plan.workers,
-        "predicted_s": round(predicted_s, 1),
-        "predicted_wall_s": round(wall_s, 1),
-        "notes": list(plan.notes),
-    }
-
-
-def describe(plan: Plan, space: LoadedSpace) -> list[str]:
-    """The plan in words, a line each, for ``--dry-run``."""
-    told = summary(plan, space)
-    axes = told["axes"]
-    lines = [f"{space.name}: {space.doc.partition(chr(10))[0]}".rstrip(": ")]
-    if space.size is not None:
-        others = ", ".join(f"--size {size}" for size in SIZES if size != space.size)
-        lines.append(f"  size     {space.size} (the other one: {others})")
-    for arm in axes["arms"]:
-        lines.append(f"  arm      {arm['name']}: {'; '.join(map(_axis_text, arm['axes'])) or 'one point'}")
-    lines += [f"  axis     {_axis_text(axis)}" for axis in axes["axes"]]
-    if axes["seeds"]:
-        lines.append(f"  seeds    {_listed(axes['seeds'])}")
-    shortest, longest = told["shortest_horizon_steps"], told["horizon_steps"]
-    lines.append(f"  horizon  {longest if shortest == longest else f'{shortest} to {longest}'} steps")
-    if told["suggestions"] is not None:
-        kept = f", {told['cached']} in the ledger" if told["cached"] else ""
-        lines.append(f"  trials   {told['planned']}: {told['suggestions']} suggestions by Optuna{kept}")
-    else:
-        parts = [f"{told['cached']} in the ledger", f"{told['continued']} to continue", f"{told['new']} new"]
-        if told["failed"]:
-            parts.append(f"{told['failed']} failed before (--rerun-failed runs them again)")
-        lines.append(f"  trials   {told['planned']}: {', '.join(parts)}")
-        if told["cohorts"]:
-            lines.append(f"  cohorts  {told['cohorts']}, the largest of {count_of(told['largest_cohort'], 'trial')}")
-    if told["predicted_s"]:
-        cost, wall = duration(told["predicted_s"]), duration(told["predicted_wall_s"])
-        lines.append(
-            f"  cost     {cost} of training, {wall} on {count_of(plan.workers, 'worker')}, if no trial stops early"
-        )
-    else:
-        lines.append("  cost     none: nothing is left to run")
-    return lines + [f"  note     {note}" for note in plan.notes]
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 20 min``, ``4 d 6 h``: two units at most."""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def count_of(number: int, what: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _axis_text(axis: Mapping[str, Any]) -> str:
-    return f"{axis['path']} = {_listed(axis['values']) if axis['kind'] == 'grid' else axis['domain']}"
-
-
-def _listed(values: Sequence[Any]) -> str:
-    """The values, long lists by their ends."""
-    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    if len(texts) > 12:
-        texts = [*texts[:4], f"... ({len(texts)} values)", texts[-1]]
-    return ", ".join(texts)
+        yield f"{count} {how} {'trial was' if count == 1 else 'trials were'} {difference}"

@@ -1,5 +1,6 @@
 """The question as data: a base, axes, arms and seeds, and the file that says them."""
 
+from pipeline.spec.settings import RunSettings
 from pipeline.spec.sweep_spec import Arm, Objective, PlannedTrial, SpecError, SweepSpec
 
-__all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]
+__all__ = ["Arm", "Objective", "PlannedTrial", "RunSettings", "SpecError", "SweepSpec"]

@@ -12,10 +12,11 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from pipeline.spec.settings import RunSettings
 from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
 from trainables.engine.errors import GrokscapeError
 from trainables.engine.events import EventRule, Outcome
@@ -128,21 +129,13 @@ class SweepSpec:
     objective: Objective | None = None
     """With an objective, Optuna suggests the values of the sampled axes instead of ``samples`` draws."""
 
-    # How to run it, where the file wants to fix that; a flag of the command line goes before.
-    workers: int | None = None
-    cohort_size: int | Literal["auto"] = "auto"
-    device: str | None = None
-    max_hours: float | None = None
-    cpus_per_cohort: float | None = None
-    gpus_per_cohort: float | None = None
-    ledger: str | None = None
-    mlflow_uri: str | None = None
+    settings: RunSettings = RunSettings()
+    """How to run it, where the file wants to fix that; flags override the space."""
 
     _trials: tuple[PlannedTrial, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_shape()
-        self._check_settings()
         if self.objective is None:
             trials = tuple(self._expand(self._draws(self.samples)))
         else:
@@ -310,6 +303,8 @@ class SweepSpec:
             for path, values in arm.axes.items():
                 if isinstance(values, Domain):
                     raise SpecError(f"{where}axis {path}: a sampled axis must be one of the space's axes, for all arms")
+        if not isinstance(self.settings, RunSettings):
+            raise SpecError(f"settings = {self.settings!r}: must be RunSettings(...)")
         self._check_seeds()
         self._check_sampling()
 
@@ -374,22 +369,6 @@ class SweepSpec:
             raise SpecError("arms: must be empty beside an objective; make one space for each arm")
         for path in self.grid_axes():
             raise SpecError(f"axis {path}: must be a tune.* domain beside an objective, such as tune.choice([...])")
-
-    def _check_settings(self) -> None:
-        if self.workers is not None:
-            _whole("workers", self.workers, at_least=1)
-        if self.cohort_size != "auto":
-            _whole("cohort_size", self.cohort_size, at_least=1, otherwise=" or 'auto'")
-        for name, zero in (("max_hours", False), ("cpus_per_cohort", False), ("gpus_per_cohort", True)):
-            value = getattr(self, name)
-            if value is None or (_is_number(value) and (value > 0 or (zero and value == 0))):
-                continue
-            raise SpecError(f"{name} = {value!r}: must be a number {'of at least' if zero else 'above'} 0")
-        if self.gpus_per_cohort is not None and self.gpus_per_cohort > 1 and self.gpus_per_cohort % 1:
-            raise SpecError(f"gpus_per_cohort = {self.gpus_per_cohort!r}: must be at most 1, or a whole number")
-        for name in ("device", "ledger", "mlflow_uri"):
-            if not isinstance(getattr(self, name), str | None):
-                raise SpecError(f"{name} = {getattr(self, name)!r}: must be a text")
 
 
 def _changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
@@ -502,10 +481,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(name: str, value: Any, *, at_least: int, otherwise: str = "") -> None:
+def _whole(name: str, value: Any, *, at_least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise SpecError(f"{name} = {value!r}: must be a whole number of at least {at_least}{otherwise}")
+        raise SpecError(f"{name} = {value!r}: must be a whole number of at least {at_least}")

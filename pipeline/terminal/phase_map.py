@@ -1,44 +1,57 @@
-"""The sweep as a table of cells for the terminal: one small coloured glyph a seed, telling its phase so far."""
+"""The sweep as a table of cells for the terminal: one small coloured glyph a seed, which shows its phase so far."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from trainables.engine.events import COMPREHENSION, CONFUSION, GROKKING, MEMORIZATION, TEST_ONLY
+from pipeline.spec import PlannedTrial
+from trainables.engine.events import PhaseRule
 from trainables.runtime.rows import TrialState
 
 ARM, SEED = "arm", "seed"
 ABSENT = "–"
-WAITING_GLYPH = ("·", "bright_black")
-FAILED_GLYPH = ("✗", "bold red")
-GLYPHS = {
-    COMPREHENSION: ("■", "#0072b2"),
-    GROKKING: ("●", "#56b4e9"),
-    TEST_ONLY: ("◆", "#cc79a7"),
-    MEMORIZATION: ("▲", "#e69f00"),
-    CONFUSION: ("○", "#b3b3b3"),
-}
-"""Okabe-Ito colours, and a shape of its own for each phase, since colour alone does not reach everybody."""
+WAITING, DONE, FAILED = ("·", "bright_black"), ("✓", "#009e73"), ("✗", "bold red")
+"""The glyphs, with their styles, of trials that have no phase: DONE is for those that declare none."""
+SHAPES = "■●◆▲○★▼□◇"
+"""A shape for each phase, in the order in which they are declared, since colour alone does not reach everybody."""
+COLOURS = ("#0072b2", "#56b4e9", "#cc79a7", "#e69f00", "#009e73", "#d55e00", "#f0e442")
+"""Okabe and Ito's, for phases that declare none."""
+
+
+def glyphs_of(phases: Iterable[PhaseRule]) -> dict[str, tuple[str, str]]:
+    """The glyph and the colour of each phase, by name; where a name appears again, its first colour counts."""
+    colours: dict[str, str] = {}
+    for phase in phases:
+        colours.setdefault(phase.name, phase.colour)
+    free = itertools.cycle([colour for colour in COLOURS if colour not in colours.values()] or COLOURS)
+    shapes = zip(colours.items(), itertools.cycle(SHAPES), strict=False)
+    return {name: (shape, colour or next(free)) for (name, colour), shape in shapes}
 
 
 class PhaseMap:
     """Cells by the coordinates of a sweep's trials, seeds pooled."""
 
-    def __init__(self, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """``trials`` are (trial id, coordinates) in the order of the sweep."""
-        axes = list(dict.fromkeys(name for _, point in trials for name in point if not _is_seed(name)))
-        values = {axis: {str(point[axis]) for _, point in trials if axis in point} for axis in axes}
+    def __init__(self, trials: Iterable[PlannedTrial]) -> None:
+        """
+        :param trials: in the order of the sweep.
+        """
+        trials = list(trials)
+        self._glyphs = glyphs_of(phase for trial in trials for phase in trial.config.phases)
+        points = {trial.config.trial_id: trial.coordinates for trial in trials}
+        axes = list(dict.fromkeys(name for point in points.values() for name in point if not _is_seed(name)))
+        values = {axis: {str(point[axis]) for point in points.values() if axis in point} for axis in axes}
         free = [axis for axis in axes if axis != ARM] or axes
         self.x = max(free, key=lambda axis: len(values[axis]), default="")
         """The horizontal axis: the one with the most values; all others together are the vertical one."""
         self._others = [axis for axis in axes if axis != self.x]
         self._cells: dict[tuple[str, str], list[str]] = {}
-        for trial_id, point in trials:
+        for trial_id, point in points.items():
             self._cells.setdefault(self._place(point), []).append(trial_id)
         self.rows = list(dict.fromkeys(row for row, _ in self._cells))
-        columns = {self._place(point)[1]: point.get(self.x) for _, point in trials}
+        columns: dict[str, Any] = {self._place(point)[1]: point.get(self.x) for point in points.values()}
         numeric = all(isinstance(value, int | float | None) for value in columns.values())
         self.columns = sorted(columns, key=lambda name: _rank(columns[name])) if numeric else list(columns)
 
@@ -64,33 +77,34 @@ class PhaseMap:
         shown = self.rows if len(self.rows) <= height else self.rows[: max(height - 1, 1)]
         for row in shown:
             cells = (self._cells.get((row, column), []) for column in self.columns[:fitting])
-            table.add_row(Text(row), *(_cell(members, states) for members in cells))
+            table.add_row(Text(row), *(self._cell(members, states) for members in cells))
         if len(shown) < len(self.rows):
             table.add_row(Text(f"+{len(self.rows) - len(shown)}", style="bright_black"))
         down = " · ".join(_words(axis) for axis in self._others)
         return [Text(f"{down} ↓  {_words(self.x)} →" if down else f"{_words(self.x)} →", style="bright_black"), table]
 
+    def legend(self) -> Text:
+        """What the glyphs mean, in one line."""
+        text = Text()
+        for name, (glyph, style) in (self._glyphs or {"done": DONE}).items():
+            text.append(glyph, style=style).append(f" {name}  ", style="bright_black")
+        text.append(WAITING[0], style=WAITING[1]).append(" waiting, faint: running", style="bright_black")
+        return text
+
+    def _cell(self, members: Sequence[str], states: Mapping[str, tuple[str, str]]) -> Text:
+        text = Text()
+        for trial_id in members:
+            state, phase = states.get(trial_id, ("", ""))
+            begun = bool(state) and not (self._glyphs and state == TrialState.RUNNING)
+            glyph, style = self._glyphs.get(phase, DONE if begun else WAITING)
+            if state == TrialState.FAILED:
+                glyph, style = FAILED
+            text.append(glyph, style=f"dim {style}" if state == TrialState.RUNNING else style)
+        return text
+
     def _place(self, point: Mapping[str, Any]) -> tuple[str, str]:
         row = " · ".join(_tick(point[axis]) for axis in self._others if axis in point)
         return row, _tick(point[self.x]) if self.x in point else ABSENT
-
-
-def legend() -> Text:
-    """What the glyphs mean, in one line."""
-    text = Text()
-    for phase, (glyph, style) in GLYPHS.items():
-        text.append(glyph, style=style).append(f" {phase}  ", style="bright_black")
-    text.append(WAITING_GLYPH[0], style=WAITING_GLYPH[1]).append(" waiting, faint: running", style="bright_black")
-    return text
-
-
-def _cell(members: Sequence[str], states: Mapping[str, tuple[str, str]]) -> Text:
-    text = Text()
-    for trial_id in members:
-        state, phase = states.get(trial_id, ("", ""))
-        glyph, style = FAILED_GLYPH if state == TrialState.FAILED else GLYPHS.get(phase, WAITING_GLYPH)
-        text.append(glyph, style=f"dim {style}" if state == TrialState.RUNNING else style)
-    return text
 
 
 def _is_seed(axis: str) -> bool:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.ledger import Ledger, LedgerError
-from pipeline.tracking.client import DEFAULT_URI, TrackingError
+from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI
+from pipeline.tracking.client import TrackingError
 from pipeline.tracking.mirror import sync
-
-DEFAULT_LEDGER = "results/ledger"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     parser.add_argument("--ledger", metavar="URI", default=DEFAULT_LEDGER, help="default: %(default)s")
-    parser.add_argument("--mlflow-uri", metavar="URI", default=DEFAULT_URI, help="default: %(default)s")
+    parser.add_argument("--mlflow-uri", metavar="URI", default=DEFAULT_MLFLOW_URI, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
         report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri)

@@ -23,7 +23,6 @@ from trainables.engine.errors import GrokscapeError, one_line, redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DEFAULT_URI = "sqlite:///results/mlflow.db"
 ARTIFACTS_FOLDER = "mlartifacts"
 
 ENVIRONMENT = {

@@ -10,6 +10,7 @@ from tests.sweep_runs import environment
 PROGRAM = """
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.execution import ray_environment as ray_settings
@@ -20,6 +21,7 @@ import ray
 
 from pipeline.execution import ray_runner as launch
 from pipeline.execution.dispatch import Dispatcher
+from pipeline.execution.resources import Resources
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from trainables.engine.models import MLP
@@ -36,7 +38,7 @@ TRIALS = [
 ]
 
 
-class Tristate:
+class Recorder:
     # In each worker: what it got, and a wait until all are there, for which all must run at a time.
     def __init__(self, folder):
         self.folder = folder
@@ -54,17 +56,11 @@ class Tristate:
 if __name__ == "__main__":
     ledger = Ledger.open("ledger", create=True)
     launch.start(None, cpus=4, gpus=1)
-    slots = launch.cluster_slots(1.0, 0.25), launch.cluster_slots(1.0, 1.0)
+    resources = Resources(device="cpu", device_kind="cpu", workers=4, cpus_per_cohort=1.0, gpus_per_cohort=0.25)
+    slots = launch.cluster_slots(resources), launch.cluster_slots(replace(resources, gpus_per_cohort=1.0))
     cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
     dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None, device="cpu")
-    launch.run_on_ray(
-        dispatcher,
-        store=ledger,
-        provenance=Tristate(Path.cwd()),
-        workers=4,
-        cpus_per_cohort=1.0,
-        gpus_per_cohort=0.25,
-    )
+    launch.run_on_ray(dispatcher, resources, store=ledger, provenance=Recorder(Path.cwd()))
     launch.stop()
     rows = ledger.trials().values()
     told = [json.loads(path.read_text()) for path in Path.cwd().glob("told-*.json")]

@@ -127,6 +127,6 @@ def test_the_time_is_up(tmp_path):
     write_space(tmp_path, "base=BASE.replace(stopping=Stopping(on_success=False)), seeds=range(2)", horizon=1_000_000)
     done = run_sweep(tmp_path, "tiny.py", "--mlflow-uri", "none", "--local", "--max-hours", "0.001")
     assert done.returncode == 0, done.stderr
-    assert "2 trials are left, the same command goes on" in done.stdout
+    assert "2 trials are left, run the same command again to resume" in done.stdout
     ledger = Ledger.open(str(tmp_path / "results/ledger"))
     assert ledger.checkpoint_steps()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.long_sweep import FLAGS, OFTEN, write_long_space
+from tests.long_sweep import FLAGS, write_long_space
 from tests.sweep_runs import run_sweep
 
 
@@ -11,6 +11,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The ledger of that sweep, run from beginning to end by the same command."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_long_space(folder)
-    done = run_sweep(folder, *FLAGS, program=OFTEN)
+    done = run_sweep(folder, *FLAGS)
     assert done.returncode == 0, done.stderr
     return str(folder / "results/ledger")

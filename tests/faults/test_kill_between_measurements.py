@@ -7,13 +7,11 @@ import pytest
 from pipeline.ledger import Ledger
 from tests.sweep_runs import contents, run_sweep, write_space
 
-FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--cohort-size", "1")
+FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--cohort-size", "1", "--checkpoint-every-s", "0")
 OFTEN = """
 import os, signal, sys
-from pipeline.execution import dispatch
 from trainables.runtime import cohort_run as lockstep
 lockstep.SLICE_S, lockstep.COMMIT_SHARE = 0.01, 0
-dispatch.CHECKPOINT_EVERY_S = 0
 commit = lockstep.CohortRun._commit
 
 def commit_and_die(run):

@@ -4,13 +4,13 @@ import os
 import signal
 
 from pipeline.ledger import Ledger
-from tests.long_sweep import FLAGS, OFTEN, in_mid_sweep, write_long_space
+from tests.long_sweep import FLAGS, in_mid_sweep, write_long_space
 from tests.sweep_runs import actors, alive, contents, descendants, run_sweep, started_sweep, wait_until
 
 
 def test_the_same_command_resumes_and_the_ledger_is_the_undisturbed_one(tmp_path, undisturbed):
     write_long_space(tmp_path)
-    with started_sweep(tmp_path, *FLAGS, program=OFTEN) as process:
+    with started_sweep(tmp_path, *FLAGS) as process:
         steps = in_mid_sweep(tmp_path)
         below, training = descendants(process.pid), actors(process.pid)
         assert training
@@ -25,7 +25,7 @@ def test_the_same_command_resumes_and_the_ledger_is_the_undisturbed_one(tmp_path
 
     resumed = run_sweep(tmp_path, *FLAGS, "--dry-run")
     assert f"{len(ledger.checkpoint_steps())} to continue" in resumed.stdout
-    done = run_sweep(tmp_path, *FLAGS, program=OFTEN)
+    done = run_sweep(tmp_path, *FLAGS)
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(ledger.uri) == contents(undisturbed)
     assert ledger.verify() == []

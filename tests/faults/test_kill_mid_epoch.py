@@ -13,13 +13,11 @@ from pipeline.ledger import Ledger
 from tests.batch_sweeps import write_language_space, write_vision_space
 from tests.sweep_runs import contents, run_sweep
 
-FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none")
+FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--checkpoint-every-s", "0")
 EVERY_STEP = """
 import os, signal, sys
-from pipeline.execution import dispatch
 from trainables.runtime import cohort_run as lockstep
 lockstep.SLICE_S, lockstep.COMMIT_SHARE = 0, 0
-dispatch.CHECKPOINT_EVERY_S = 0
 commit = lockstep.CohortRun._commit
 
 def commit_and_die(run):

@@ -4,13 +4,13 @@ import os
 import signal
 
 from pipeline.ledger import Ledger
-from tests.long_sweep import FLAGS, OFTEN, in_mid_sweep, write_long_space
+from tests.long_sweep import FLAGS, in_mid_sweep, write_long_space
 from tests.sweep_runs import actors, contents, started_sweep
 
 
 def test_the_sweep_ends_well_and_the_ledger_is_the_undisturbed_one(tmp_path, undisturbed):
     write_long_space(tmp_path)
-    with started_sweep(tmp_path, *FLAGS, program=OFTEN) as process:
+    with started_sweep(tmp_path, *FLAGS) as process:
         in_mid_sweep(tmp_path)
         found = actors(process.pid)
         assert found

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.plan import Plan, make_plan
 from pipeline.plan.coverage import starting_step
-from pipeline.plan.planning import describe, duration, summary
 from pipeline.spec import Arm, Objective, PlannedTrial, SweepSpec
 from pipeline.spec.space_file import LoadedSpace
+from pipeline.terminal.dry_run import describe, duration, summary
 from trainables.data.mnist import MNISTSubset
 from trainables.engine.config import canonical_json
 from trainables.engine.events import ACCURACY_EVENTS, rises_to

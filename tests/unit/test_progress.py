@@ -1,13 +1,17 @@
 """The live view: what is left, from censored durations; plain lines; the phase map."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.terminal.live_view import LiveView, PlainView, Point, Tally, expected_steps_left
-from pipeline.terminal.phase_map import PhaseMap
+from pipeline.spec import PlannedTrial
+from pipeline.terminal.live_view import LiveView, PlainView
+from pipeline.terminal.phase_map import PhaseMap, glyphs_of
+from pipeline.terminal.tally import Tally, expected_steps_left
+from trainables.engine.events import ACCURACY_PHASES, PhaseRule
 from trainables.runtime.cohort_run import MemberStatus
 from trainables.runtime.job import CohortJob
 
@@ -31,8 +35,10 @@ def status(trial_id, step, state="running", phase="confusion"):
     return MemberStatus(trial_id, step, state, None, phase)
 
 
-def points(trials, horizon_steps=1000):
-    return [Point(trial_id, coordinates, horizon_steps) for trial_id, coordinates in trials]
+def planned(trials, horizon_steps=1000, phases=ACCURACY_PHASES):
+    """Trials of no kind at all, by (id, coordinates)."""
+    configs = (SimpleNamespace(trial_id=name, horizon_steps=horizon_steps, phases=phases) for name, _ in trials)
+    return [PlannedTrial(config, point) for config, (_, point) in zip(configs, trials, strict=True)]
 
 
 COHORT = CohortJob(trials=(), device="cpu")
@@ -40,20 +46,20 @@ COHORT = CohortJob(trials=(), device="cpu")
 
 class TestStepsLeft:
     def test_without_an_end_seen_everything_runs_to_the_horizon(self):
-        assert expected_steps_left([], [100, 900], horizon_steps=1000) == [900, 100]
+        assert expected_steps_left([], [100, 900], [100, 900], horizon_steps=1000).tolist() == [900, 100]
 
     def test_the_mean_of_what_is_over_where_nothing_runs(self):
         over = [100, 300, 1000, 1000]
-        assert expected_steps_left(over, [], horizon_steps=1000, at=[0]) == [pytest.approx(np.mean(over))]
+        assert expected_steps_left(over, [], [0], horizon_steps=1000) == pytest.approx([np.mean(over)])
 
     def test_given_that_it_runs_still(self):
         # Of those older than 200 one ended at 300, two at the horizon.
-        (left,) = expected_steps_left([100, 300, 1000, 1000], [], horizon_steps=1000, at=[200])
+        (left,) = expected_steps_left([100, 300, 1000, 1000], [], [200], horizon_steps=1000)
         assert left == pytest.approx(np.mean([300, 1000, 1000]) - 200)
 
     def test_censored_durations_count_as_survived_so_far(self):
         # Ten that run at 500 say that the one that ended at 100 is rare: 1/11 of the mass, by hand.
-        (left,) = expected_steps_left([100], [500] * 10, horizon_steps=1000, at=[0])
+        (left,) = expected_steps_left([100], [500] * 10, [0], horizon_steps=1000)
         assert left == pytest.approx(100 + 900 * 10 / 11)
 
     def test_against_the_truth_of_an_exponential(self):
@@ -61,21 +67,21 @@ class TestStepsLeft:
         times, censoring = rng.exponential(400, 4000), rng.uniform(0, 1000, 4000)
         over = [int(t) for t, c in zip(times, censoring, strict=True) if t <= c]
         running = [int(c) for t, c in zip(times, censoring, strict=True) if t > c]
-        (left,) = expected_steps_left(over, running, horizon_steps=1000, at=[0])
+        (left,) = expected_steps_left(over, running, [0], horizon_steps=1000)
         assert left == pytest.approx(400 * (1 - np.exp(-1000 / 400)), rel=0.05)
         naive = np.mean(over)
         assert left > 1.3 * naive
 
     def test_older_than_any_that_is_over(self):
-        assert expected_steps_left([10, 10], [500], horizon_steps=1000) == [500]
+        assert expected_steps_left([10, 10], [500], [500], horizon_steps=1000).tolist() == [500]
 
 
 class TestTally:
     def test_counts_rate_and_time_left(self):
         clock = Clock()
-        tally = Tally(points(ARMS), clock=clock)
-        tally.had("a00", "finished", "memorization", 1000)
-        tally.had("a01", "failed", "", 0)
+        tally = Tally(planned(ARMS), clock=clock)
+        tally.add_cached("a00", "finished", "memorization", 1000)
+        tally.add_cached("a01", "failed", "", 0)
         assert tally.headline() == "2 of 8 done, 0 running, 1 cached, 1 failed"
         assert (tally.left_s(), tally.pace()) == (None, "starting")
         clock.now = 20.0  # Ray's start is no training
@@ -92,7 +98,7 @@ class TestTally:
 
     def test_the_last_trial_takes_its_own_time(self):
         clock = Clock()
-        tally = Tally(points(ARMS[:2]), clock=clock)
+        tally = Tally(planned(ARMS[:2]), clock=clock)
         tally.reported(COHORT, [status("a00", 0), status("a01", 0)])
         clock.now = 10.0
         tally.reported(COHORT, [status("a00", 900), status("a01", 100)])
@@ -103,8 +109,8 @@ class TestTally:
 
     def test_arms_of_different_horizons_are_told_apart(self):
         clock = Clock()
-        tally = Tally(points(ARMS[:2], 1000) + points(ARMS[2:5], 100), clock=clock)
-        tally.had(ARMS[2][0], "finished", "confusion", 100)
+        tally = Tally(planned(ARMS[:2], 1000) + planned(ARMS[2:5], 100), clock=clock)
+        tally.add_cached(ARMS[2][0], "finished", "confusion", 100)
         tally.reported(COHORT, [status("a00", 0)])
         clock.now = 10.0
         tally.reported(COHORT, [status("a00", 200)])
@@ -113,7 +119,7 @@ class TestTally:
 
     def test_a_continued_trial_counts_its_new_steps_only(self):
         clock = Clock()
-        tally = Tally(points(ARMS[:1]), clock=clock)
+        tally = Tally(planned(ARMS[:1]), clock=clock)
         cohort = CohortJob(trials=(), device="cpu", start_step=500)
         tally.reported(cohort, [status("a00", 500)])
         clock.now = 1.0
@@ -121,7 +127,7 @@ class TestTally:
         assert tally.steps_per_s() == pytest.approx(10.0)
 
     def test_a_retried_trial_is_not_counted_twice(self):
-        tally = Tally(points(ARMS[:1]), clock=Clock())
+        tally = Tally(planned(ARMS[:1]), clock=Clock())
         for step in (0, 300, 100, 200, 400):
             tally.reported(COHORT, [status("a00", step)])
         assert tally._done_steps == 400
@@ -130,7 +136,7 @@ class TestTally:
 class TestPlainLines:
     def test_every_ten_seconds_at_most_and_when_trials_end(self):
         clock, stream = Clock(), io.StringIO()
-        with PlainView(Tally(points(ARMS), clock=clock), stream, clock) as view:
+        with PlainView(Tally(planned(ARMS), clock=clock), stream, clock) as view:
             for second in range(25):
                 clock.now = float(second)
                 view.reported(COHORT, [status("a00", 10 * second)])
@@ -146,9 +152,9 @@ class TestPlainLines:
 
 
 class TestPhaseMap:
-    def rendered(self, trials, states, width=100, height=20):
+    def rendered(self, trials, states, width=100, height=20, phases=ACCURACY_PHASES):
         console = Console(width=width, file=io.StringIO(), color_system=None)
-        for part in PhaseMap(trials).render(states, width=width, height=height):
+        for part in PhaseMap(planned(trials, phases=phases)).render(states, width=width, height=height):
             console.print(part)
         return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -181,6 +187,20 @@ class TestPhaseMap:
         shown = len(lines[1].split()) - 1
         assert lines[1].split()[-1] == f"+{50 - shown}"
 
+    def test_trials_without_phases_are_done_or_not(self):
+        trials = [(name, {"x": name, "seed": 0}) for name in "abcd"]
+        states = {"a": ("finished", ""), "b": ("running", ""), "c": ("failed", "")}
+        assert self.rendered(trials, states, phases=())[-1].split() == ["✓", "✓", "✗", "·"]
+        assert PhaseMap(planned(trials, phases=())).legend().plain == "✓ done  · waiting, faint: running"
+
+    def test_phases_of_a_space_have_their_own_colours_or_distinct_ones(self):
+        phases = [PhaseRule(name="collapse", colour="#123456"), PhaseRule(name="none"), PhaseRule(name="late")]
+        glyphs = glyphs_of([*phases, *ACCURACY_PHASES, PhaseRule(name="collapse", colour="#000000")])
+        assert list(glyphs) == ["collapse", "none", "late", *(phase.name for phase in ACCURACY_PHASES)]
+        assert glyphs["collapse"] == ("■", "#123456")
+        assert len({glyph for glyph, _ in glyphs.values()}) == len(glyphs)
+        assert len({colour for _, colour in glyphs.values()}) == len(glyphs)
+
     def test_no_axis_at_all(self):
         assert (
             self.rendered([("a", {"seed": 0}), ("b", {"seed": 1})], {"b": ("finished", "confusion")})[-1].strip()
@@ -190,7 +210,7 @@ class TestPhaseMap:
 
 def test_the_screen_of_a_terminal():
     console = Console(width=80, height=24, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with LiveView(Tally(points(ARMS)), "wd_vs_orthograd", console) as view:
+    with LiveView(Tally(planned(ARMS)), "wd_vs_orthograd", console) as view:
         view.reported(COHORT, [status("a00", 10, phase="grokking")])
         view.ended({"a00": "stopped"})
     screen = console.file.getvalue()
@@ -208,7 +228,7 @@ def test_an_objective_s_trials_come_as_they_are_suggested():
     assert tally.headline() == "0 of 0 done, 0 running, 0 cached, 0 failed"
     console = Console(width=80, file=io.StringIO())
     with LiveView(tally, "search", console) as view:
-        tally.set_trials(points(ARMS[:2]))
+        tally.set_trials(planned(ARMS[:2]))
         view.reported(COHORT, [status("a00", 10)])
     assert "0 of 2 done, 1 running" in tally.headline()
 
@@ -217,13 +237,13 @@ class TestNotes:
     REPORT = (MemberStatus("0123456789abcdef", 3, "running", None, "", ("goes on with 8",)),)
 
     def test_a_note_is_a_line_of_its_own_at_once(self):
-        tally, stream = Tally(points(ARMS)), io.StringIO()
+        tally, stream = Tally(planned(ARMS)), io.StringIO()
         PlainView(tally, stream).reported(COHORT, self.REPORT)
         assert stream.getvalue() == "note: 01234567: goes on with 8\n"
         assert tally.notes == ["01234567: goes on with 8"]
 
     def test_it_stays_above_the_live_picture(self):
         console = Console(file=io.StringIO(), force_terminal=True, width=80, height=30)
-        with LiveView(Tally(points(ARMS)), "tiny", console) as view:
+        with LiveView(Tally(planned(ARMS)), "tiny", console) as view:
             view.reported(COHORT, self.REPORT)
         assert console.file.getvalue().count("note: 01234567: goes on with 8") == 1

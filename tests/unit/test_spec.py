@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ray import tune
 
-from pipeline.spec import Arm, Objective, SpecError, SweepSpec
+from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
 from trainables.engine.encodings import Tokens
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, accuracy_outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
@@ -213,11 +213,11 @@ def test_the_objective_is_the_restricted_mean_and_finite_whatever_happens() -> N
 
 
 def test_overrides_cap_the_horizon_and_count_the_seeds() -> None:
-    space = spec(axes={DECAY: [0, 1]}, seeds=[7], workers=2)
+    space = spec(axes={DECAY: [0, 1]}, seeds=[7], settings=RunSettings(workers=2))
     small = space.with_overrides(max_steps=10, seeds=3)
     assert {trial.config.horizon_steps for trial in small.trials()} == {10}
     assert [c["seed"] for c in coordinates(small)] == [0, 1, 2] * 2
-    assert small.workers == 2
+    assert small.settings.workers == 2
     assert {trial.config.horizon_steps for trial in space.with_overrides(max_steps=10**6).trials()} == {100}
     assert coordinates(space.with_overrides()) == coordinates(space)
     with pytest.raises(SpecError, match=r"^max-steps = 0: must be a whole number of at least 1"):
@@ -437,11 +437,7 @@ BAD = {
     "equal seeds": ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: must be different"),
     "negative seed": ({"seeds": [0, -1]}, "seeds = -1: must be a whole number of at least 0"),
     "bool seed": ({"seeds": [True]}, "seeds = True: must be a whole number"),
-    "no workers": ({"workers": 0}, "workers = 0: must be a whole number of at least 1"),
-    "cohort size": ({"cohort_size": "big"}, "cohort_size = 'big': must be a whole number of at least 1 or 'auto'"),
-    "no hours": ({"max_hours": 0}, "max_hours = 0: must be a number above 0"),
-    "negative gpus": ({"gpus_per_cohort": -1}, "gpus_per_cohort = -1: must be a number of at least 0"),
-    "ledger of no text": ({"ledger": 3}, "ledger = 3: must be a text"),
+    "settings as a dict": ({"settings": {"workers": 3}}, r"settings = \{.*\}: must be RunSettings\(...\)"),
 }
 
 

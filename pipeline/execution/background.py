@@ -1,0 +1,55 @@
+"""What goes on beside the training: the ledger is compacted, and trials that have ended go to MLflow."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+from pipeline.ledger import Ledger, LedgerError
+from pipeline.tracking import BackgroundSync
+from trainables.runtime.cohort_run import MemberStatus
+from trainables.runtime.job import CohortJob
+
+COMPACT_EVERY_S = 60.0
+
+
+class Upkeep:
+    """Compacts the ledger now and then in a ``with`` block, and at its end if nothing went wrong."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger-upkeep", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._over.set()
+        if kind is None:
+            self._thread.join()
+            self._compact()
+
+    def _run(self) -> None:
+        while not self._over.wait(COMPACT_EVERY_S):
+            self._compact()
+
+    def _compact(self) -> None:
+        try:
+            self._ledger.compact_if_needed()
+        except LedgerError as error:
+            # The rows are safe as they are; only the number of their files grows.
+            print(f"warning: cannot compact the ledger: {error}", file=sys.stderr)
+
+
+class SyncWatcher:
+    """Hands trials that have ended to the background sync; see :class:`pipeline.execution.dispatch.Watcher`."""
+
+    def __init__(self, sync: BackgroundSync) -> None:
+        self._sync = sync
+
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
+        """Do nothing: MLflow gets trials that have ended."""
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        """Have them written soon."""
+        self._sync.submit(list(states))

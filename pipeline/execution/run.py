@@ -1,0 +1,229 @@
+"""One run of one space against a ledger: what is left to do, the sweep's row, and the training itself.
+
+Nothing here prints or draws: :mod:`pipeline.sweep` puts a run, a view and the figures together.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.execution import ray_environment
+from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
+from pipeline.execution.provenance import collect, source_hash
+from pipeline.execution.resources import Resources, slots_here
+from pipeline.ledger import Ledger, SweepRow
+from pipeline.plan import CohortPlan, Plan, make_plan
+from pipeline.spec import PlannedTrial
+from pipeline.spec.settings import RunSettings
+from pipeline.spec.space_file import LoadedSpace
+from trainables.data.folder import FOLDER_VARIABLE
+from trainables.engine.config import ConfigError, canonical_json
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.cohort_run import Origin
+
+if TYPE_CHECKING:
+    from pipeline.execution.suggestions import Study, Suggestions
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans trials against a ledger; without one (a dry run before the first run) nothing is cached."""
+
+    ledger: Ledger | None
+    settings: RunSettings
+    resources: Resources
+
+    def plan(self, trials: Sequence[PlannedTrial]) -> Plan:
+        """What a run of the sweep has to do."""
+        return self._plan(trials, self.settings.cohort_size or "auto", self.settings.rerun_failed)
+
+    def suggested(self, trials: Sequence[PlannedTrial]) -> Sequence[CohortPlan]:
+        """The cohorts of one suggestion: its seeds train together."""
+        return self._plan(trials, max(len(trials), 1), self.settings.rerun_failed).cohorts
+
+    def again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
+        """What is left of some trials after an error of this run, in cohorts of at most ``size``."""
+        return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
+
+    def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], rerun_failed: bool) -> Plan:
+        rows = self.ledger.trials() if self.ledger is not None else {}
+        steps = self.ledger.checkpoint_steps() if self.ledger is not None else {}
+        return make_plan(
+            trials,
+            rows,
+            steps.get,
+            cohort_size=size,
+            device_kind=self.resources.device_kind,
+            workers=self.resources.workers or slots_here(1.0, 0.0),
+            rerun_failed=rerun_failed,
+            source_hashes={trial.config.trial_id: source_hash(trial.config) for trial in trials},
+            other_protocols=self.ledger.other_protocols() if self.ledger is not None else {},
+        )
+
+
+class SweepRun:
+    """The trials of a space, as far as they are known, and what runs them.
+
+    :raises SpecError: for an objective whose study answers another question, or cannot be kept in this ledger.
+    """
+
+    def __init__(self, space: LoadedSpace, settings: RunSettings, resources: Resources, ledger: Ledger) -> None:
+        self._space, self._settings, self._ledger = space, settings, ledger
+        self._planner = Planner(ledger, settings, resources)
+        self._study = study_of(space, ledger, create=True)
+        self.trials = space.spec.trials() if self._study is None else self._study.trials()
+
+    def plan(self) -> Plan:
+        """What is left to do of the trials that are known."""
+        return self._planner.plan(self.trials)
+
+    @property
+    def suggestions_left(self) -> int:
+        """How many suggestions of the objective's budget have no answer yet; 0 without an objective."""
+        objective = self._space.spec.objective
+        return 0 if self._study is None or objective is None else max(0, objective.budget - self._study.settled())
+
+    def shrunk(self) -> str | None:
+        """A note where the sweep in the ledger is about to lose trials or steps, as in a smaller run of it."""
+        horizon, ids = self._space.spec.horizon_steps, {trial.config.trial_id for trial in self.trials}
+        held = self._held()
+        if held is None or (ids >= set(held.trial_ids) and horizon >= held.horizon_steps):
+            return None
+        return (
+            f"the sweep {held.name!r} was {len(held.trial_ids)} trials to step {held.horizon_steps} and is now "
+            f"{len(ids)} to step {horizon}; no row is lost, and the larger space brings it back"
+        )
+
+    def record(self) -> None:
+        """Put the sweep into the ledger, unless it is there as it is now."""
+        row = SweepRow(
+            name=self._space.name,
+            doc=self._space.doc,
+            axes_json=self._space.spec.axes_json(),
+            trial_ids=tuple(trial.config.trial_id for trial in self.trials),
+            coordinates_json=canonical_json([trial.coordinates for trial in self.trials]),
+            horizon_steps=self._space.spec.horizon_steps,
+            revision=self._space.revision,
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        held = self._held()
+        if held is None or replace(held, recorded_at=row.recorded_at) != row:
+            self._ledger.record_sweep(row)
+
+    def train(
+        self, plan: Plan, watchers: Sequence[Watcher], grown: Callable[[Sequence[PlannedTrial]], None] | None = None
+    ) -> None:
+        """Run every cohort; return when nothing is left, or the time is up.
+
+        :param grown: takes the sweep's trials whenever suggestions have added some.
+        """
+        provenance = RowOrigin.of_this_process()
+        if self._settings.local:
+            from pipeline.execution.local_runner import run_local
+
+            run_local(self._dispatcher(plan, watchers, grown), store=self._ledger, provenance=provenance)
+            return
+        from pipeline.execution import ray_runner
+
+        resources = self._planner.resources
+        environment = {FOLDER_VARIABLE: self._settings.data} if self._settings.data else None
+        try:
+            cpus = max(1, math.ceil((resources.workers or 1) * resources.cpus_per_cohort))
+            ray_runner.start(self._settings.address, cpus=cpus, environment=environment)
+            if resources.workers is None:
+                resources = replace(resources, workers=ray_runner.cluster_slots(resources))
+                self._planner = replace(self._planner, resources=resources)
+                plan = self.plan()
+            dispatcher = self._dispatcher(plan, watchers, grown)
+            ray_runner.run_on_ray(dispatcher, resources, store=self._ledger, provenance=provenance)
+        finally:
+            ray_runner.stop()
+
+    def _held(self) -> SweepRow | None:
+        return next((row for row in self._ledger.sweeps() if row.name == self._space.name), None)
+
+    def _dispatcher(
+        self,
+        plan: Plan,
+        watchers: Sequence[Watcher],
+        grown: Callable[[Sequence[PlannedTrial]], None] | None,
+    ) -> Dispatcher:
+        kind, max_hours = self._planner.resources.device_kind, self._settings.max_hours
+        return Dispatcher(
+            plan.cohorts,
+            store=self._ledger,
+            again=self._planner.again,
+            origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(collect())),
+            watchers=watchers,
+            source=self._suggestions(grown),
+            device=self._planner.resources.device,
+            deadline=time.time() + 3600 * max_hours if max_hours else None,
+            checkpoint_every_s=self._settings.checkpoint_every_s,
+        )
+
+    def _suggestions(self, grown: Callable[[Sequence[PlannedTrial]], None] | None) -> "Suggestions | None":
+        """The suggestions of an objective, or None."""
+        spec = self._space.spec
+        if self._study is None or spec.objective is None:
+            return None
+        from pipeline.execution.ray_runner import optuna_search
+        from pipeline.execution.suggestions import METRIC, Suggestions, storage_address
+
+        self._study.reopen()
+
+        def record(trials: Sequence[PlannedTrial]) -> None:
+            self.trials = list(trials)
+            self.record()
+            if grown is not None:
+                grown(self.trials)
+
+        return Suggestions(
+            self._space,
+            self._study,
+            searcher=optuna_search(
+                spec.sampled_axes(),
+                metric=METRIC,
+                study_name=self._space.name,
+                storage=storage_address(self._ledger),
+                sampler=spec.objective.sampler,
+                # A sampler that begins anew must not suggest again what it did before.
+                seed=spec.sampling_seed + len(self._study.suggestions()),
+            ),
+            ledger=self._ledger,
+            plan=self._planner.suggested,
+            record=record,
+            at_once=self._planner.resources.workers or 1,
+        )
+
+
+def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | None":
+    """The study of a space's objective; None for a space without one."""
+    if space.spec.objective is None:
+        return None
+    from pipeline.execution.suggestions import Study, storage_address
+
+    return Study(space, storage_address(ledger), create=create)
+
+
+def check_address(settings: RunSettings, *, join: bool) -> None:
+    """Make sure that a cluster answers where the settings name one.
+
+    :param join: ask also whether it accepts us, which takes a second.
+    :raises RayAddressError: in one line, within seconds.
+    """
+    if settings.address is not None:
+        ray_environment.check_address(settings.address)
+        if join:
+            ray_environment.check_cluster(settings.address)
+
+
+def missing_data(plan: Plan) -> Iterator[str]:
+    """A line for each kind of trial whose data set is not here; where downloads are allowed, they are tried first."""
+    for trial in {cohort.trials[0].cohort_key: cohort.trials[0] for cohort in plan.cohorts}.values():
+        try:
+            trial.data_fingerprint()
+        except ConfigError as error:
+            yield str(error)

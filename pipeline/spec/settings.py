@@ -1,0 +1,98 @@
+"""How a sweep is run: one frozen config that a space may carry, and whose flags override it.
+
+What is asked for is here; what it comes to on a machine or a cluster is in :mod:`pipeline.execution.resources`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.engine.config import Config, ConfigError, option
+from trainables.engine.errors import GrokscapeError
+from trainables.runtime.job import CHECKPOINT_EVERY_S
+
+DEFAULT_LEDGER = "results/ledger"
+DEFAULT_FIGURES = "results/figures"
+DEFAULT_MLFLOW_URI = "sqlite:///results/mlflow.db"
+HOW, WHERE = "how to run it", "where things are"
+
+
+class SettingsError(GrokscapeError):
+    """Settings that contradict each other, or that this machine cannot satisfy: one line."""
+
+
+def setting(default: Any, help: str, *, group: str, metavar: str = "N", none: str = "", **bounds: float) -> Any:
+    """A field of :class:`RunSettings`: its default and bounds, and what its flag needs.
+
+    :param help: one phrase, without the default where that is a value.
+    :param none: the word that means None on the command line.
+    """
+    words = {"help": help, "group": group, "metavar": metavar, "none": none}
+    return field(default=default, metadata={**option(default, **bounds).metadata, **words})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Config):
+    """How to run a space, for example ``SweepSpec(..., settings=RunSettings(workers=4, max_hours=8))``.
+
+    The help texts of the fields are those of the flags: ``python -m pipeline.sweep --help``.
+    """
+
+    local: bool = setting(False, "run in this process, without Ray: one cohort at a time", group=HOW)
+    address: str | None = setting(
+        None, "join a running Ray cluster; default: Ray on this machine", group=HOW, metavar="HOST:PORT"
+    )
+    device: str | None = setting(
+        None, "cpu or cuda (cuda:N with --local); default: a GPU if there is one", group=HOW, metavar="DEVICE"
+    )
+    workers: int | None = setting(
+        None, "cohorts at a time; default: as many as the cores, or the GPUs, allow", group=HOW, at_least=1
+    )
+    cohort_size: int | None = setting(
+        None,
+        "trials of a cohort (they train in lock-step) at most; default: auto, by their cost",
+        group=HOW,
+        none="auto",
+        at_least=1,
+    )
+    cpus_per_cohort: float | None = setting(
+        None, "CPUs to reserve for a cohort; default: 1, or one for each of its GPUs", group=HOW, above=0
+    )
+    gpus_per_cohort: float | None = setting(
+        None,
+        "GPUs of a cohort (a mini-batch trial is one by itself): a share, .25 for four cohorts on each GPU, or a whole "
+        "number, over which each batch is spread; default: 1",
+        group=HOW,
+        above=0,
+    )
+    max_hours: float | None = setting(
+        None, "stop after so long; run the same command again to resume", group=HOW, metavar="H", above=0
+    )
+    checkpoint_every_s: float = setting(
+        CHECKPOINT_EVERY_S, "seconds between the checkpoints of a cohort", group=HOW, metavar="S", at_least=0
+    )
+    rerun_failed: bool = setting(False, "run trials again that failed before", group=HOW)
+
+    ledger: str = setting(DEFAULT_LEDGER, "a folder, or s3://bucket/prefix", group=WHERE, metavar="URI")
+    mlflow_uri: str | None = setting(
+        DEFAULT_MLFLOW_URI, "MLflow's tracking address, or none", group=WHERE, metavar="URI", none="none"
+    )
+    data: str | None = setting(
+        None,
+        "the folder of the data sets (of the workers, on a cluster); default: $GROKSCAPE_DATA",
+        group=WHERE,
+        metavar="DIR",
+    )
+    out: str | None = setting(
+        None, f"where the figures go; default: {DEFAULT_FIGURES}/SWEEP", group=WHERE, metavar="DIR"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ConfigError(f"RunSettings.device = {self.device!r}: must be cpu, cuda or cuda:N")
+        gpus = self.gpus_per_cohort
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ConfigError(
+                f"RunSettings.gpus_per_cohort = {gpus!r}: must be a share of one GPU, such as .25, or an integer"
+            )

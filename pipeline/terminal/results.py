@@ -1,0 +1,85 @@
+"""The words about a run: what is about to start, what became of it, and where the results are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.plan import Plan
+from pipeline.terminal.dry_run import count_of, duration
+from pipeline.terminal.tally import Tally
+from trainables.runtime.rows import TrialRow, TrialState
+
+DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run of a sweep came to."""
+
+    sweep: str
+    planned: int
+    cached: int
+    finished: int
+    """In this run; without those that failed."""
+    failed: int
+    notes: tuple[str, ...]
+    """What happened to cohorts, and what differs between the rows that count and now."""
+    ledger: str
+    """As messages show it, without secrets."""
+    mlflow: str | None
+    figures: tuple[Path, ...] | None
+    """None where nothing was measured."""
+    mlflow_error: str | None = None
+    mlflow_command: str | None = None
+    """Repeats the sync that failed."""
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, tally: Tally, **values: Any) -> "RunResult":
+        """The result by what was counted."""
+        return cls(
+            planned=len(tally.trials),
+            cached=len(tally.cached),
+            finished=tally.finished,
+            failed=tally.failed,
+            notes=tuple(tally.notes),
+            **values,
+        )
+
+    @property
+    def exit_code(self) -> int:
+        return INTERRUPTED if self.interrupted else SOME_FAILED if self.failed else DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``--json`` prints."""
+        paths = None if self.figures is None else [str(path) for path in self.figures]
+        values = vars(self) | {"notes": list(self.notes), "figures": paths}
+        optional = ("mlflow_error", "mlflow_command", "interrupted")
+        return {name: value for name, value in values.items() if value or name not in optional}
+
+
+def announcement(sweep: str, plan: Plan, suggestions: int) -> str:
+    """What is about to run, in one line."""
+    if suggestions:
+        return f"{sweep}: {suggestions} suggestions by Optuna to run, {len(plan.cached)} trials in the ledger"
+    if not plan.cohorts:
+        return f"{sweep}: nothing to run, the ledger has all {len(plan.trials)} trials"
+    left = sum(len(cohort.trials) for cohort in plan.cohorts)
+    cached = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
+    failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
+    where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
+    return f"{sweep}: {cached}{failed}{left} to run {where}, at most {duration(plan.predicted_wall_s)} of training"
+
+
+def failures(rows: Iterable[TrialRow]) -> list[str]:
+    """A line for each kind of failure among the rows: how many trials, and the first one's error."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.state == TrialState.FAILED:
+            kinds.setdefault((row.error_kind or "", row.error or ""), []).append(row.trial_id)
+    return [
+        f"failed   {count_of(len(trial_ids), 'trial')} ({trial_ids[0]}{', ...' if len(trial_ids) > 1 else ''}), "
+        f"{kind.replace('_', ' ')}: {error}"
+        for (kind, error), trial_ids in kinds.items()
+    ]

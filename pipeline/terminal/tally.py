@@ -1,0 +1,177 @@
+"""What is known of every trial while a sweep runs: states, steps, speed, and the time that is left.
+
+The time left is estimated from the durations so far.  The duration of a running trial is censored at its present
+step, so the estimate is Kaplan-Meier's, restricted to the horizon: trials that end early, which are seen first, do
+not make it too short.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from pipeline.execution.outcomes import outcomes_of
+from pipeline.ledger import Ledger
+from pipeline.plan import Plan
+from pipeline.spec import PlannedTrial
+from pipeline.terminal.dry_run import duration
+from trainables.runtime.cohort_run import MemberStatus
+from trainables.runtime.job import CohortJob
+from trainables.runtime.rows import TrialState
+
+RATE_WINDOW_S = 30.0
+
+
+class Tally:
+    """Counts the trials of a sweep; the dispatcher feeds it."""
+
+    def __init__(self, trials: Iterable[PlannedTrial], *, clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        :param trials: in the order of the sweep.
+        """
+        self._clock = clock
+        self._started = clock()
+        self.states: dict[str, tuple[str, str]] = {}
+        """(state, phase so far) of the trials that have begun, by trial id."""
+        self._steps: dict[str, int] = {}
+        self._done_steps = 0
+        self._window: deque[tuple[float, int]] = deque()
+        """(time, updates made so far); from the first report on, since Ray takes a while to start."""
+        self.cached: set[str] = set()
+        self.finished = 0
+        """Trials that have ended in this run, without failing."""
+        self.notes: list[str] = []
+        """What happened to cohorts that the user should know, a line each."""
+        self.set_trials(trials)
+
+    def set_trials(self, trials: Iterable[PlannedTrial]) -> None:
+        """Take the trials of the sweep as they are known now (an objective's come one suggestion at a time)."""
+        self.trials = {trial.config.trial_id: trial for trial in trials}
+
+    def add_cached(self, trial_id: str, state: str, phase: str, last_step: int) -> None:
+        """Count a trial that was in the ledger before, and that does not run again."""
+        self.states[trial_id] = (state, phase)
+        self._steps[trial_id] = last_step
+        if state != TrialState.FAILED:
+            self.cached.add(trial_id)
+
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
+        """Take in where the members of a cohort are."""
+        for status in statuses:
+            before = self._steps.get(status.trial_id, job.start_step)
+            self._done_steps += max(0, status.step - max(before, job.start_step))
+            self._steps[status.trial_id] = max(before, status.step)
+            state = self.states.get(status.trial_id, ("", ""))[0]
+            # Only `ended` ends a trial, once.
+            self.states[status.trial_id] = (state or TrialState.RUNNING, status.phase)
+        now = self._clock()
+        self._window.append((now, self._done_steps))
+        while len(self._window) > 2 and self._window[1][0] < now - RATE_WINDOW_S:
+            self._window.popleft()
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        """Count trials that have ended, by their states."""
+        for trial_id, state in states.items():
+            self.states[trial_id] = (state, self.states.get(trial_id, ("", ""))[1])
+            self.finished += state != TrialState.FAILED
+
+    @property
+    def done(self) -> int:
+        """Trials that need nothing more."""
+        return self.finished + len(self.cached) + self.failed
+
+    @property
+    def failed(self) -> int:
+        return sum(state == TrialState.FAILED for state, _ in self.states.values())
+
+    @property
+    def running(self) -> int:
+        return sum(state == TrialState.RUNNING for state, _ in self.states.values())
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._started
+
+    def steps_per_s(self) -> float:
+        """Updates a second, of all trials together, over the last half minute."""
+        if not self._window:
+            return 0.0
+        (start, before), (end, after) = self._window[0], self._window[-1]
+        return (after - before) / (end - start) if end > start else 0.0
+
+    def left_s(self) -> float | None:
+        """An estimate of the seconds until the sweep is done; None before there is a rate."""
+        rate = self.steps_per_s()
+        if not self.running and len(self.states) == len(self.trials):
+            return 0.0
+        if rate <= 0.0:
+            return None
+        # Arms of different horizons are different populations.
+        horizons = sorted({trial.config.horizon_steps for trial in self.trials.values()})
+        left = np.concatenate([self._steps_left(horizon) for horizon in horizons])
+        # All the work at the present rate; but the last trial alone takes its own time.
+        return float(max(left.sum(), left.max(initial=0.0) * self.running) / rate)
+
+    def _steps_left(self, horizon_steps: int) -> np.ndarray:
+        """The steps that each trial of one horizon still takes, those that have not begun included."""
+        members = [key for key, trial in self.trials.items() if trial.config.horizon_steps == horizon_steps]
+        known = [(self.states[key][0], self._steps.get(key, 0)) for key in members if key in self.states]
+        ended = [steps for state, steps in known if state not in (TrialState.RUNNING, TrialState.FAILED)]
+        running = [steps for state, steps in known if state == TrialState.RUNNING]
+        now = running + [0] * (len(members) - len(known))
+        return expected_steps_left(ended, running, now, horizon_steps=horizon_steps)
+
+    def headline(self) -> str:
+        """``12 of 40 done, 2 running, 5 cached, 0 failed``."""
+        return (
+            f"{self.done} of {len(self.trials)} done, "
+            f"{self.running} running, {len(self.cached)} cached, {self.failed} failed"
+        )
+
+    def pace(self) -> str:
+        """The speed and the time left."""
+        rate, left = self.steps_per_s(), self.left_s()
+        if rate == 0.0:
+            return "starting"
+        speed = f"{rate:,.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s"
+        if not left:
+            return speed
+        return (
+            f"{speed}, about {duration(left)} left (until {time.strftime('%H:%M', time.localtime(time.time() + left))})"
+        )
+
+
+def tally_of(plan: Plan, ledger: Ledger) -> Tally:
+    """The tally of a sweep before it runs: what is cached, and what has failed before."""
+    tally = Tally(plan.trials)
+    rows = ledger.trials(plan.cached | plan.failed)
+    outcomes = outcomes_of(ledger, rows, {trial_id: trial.config.events for trial_id, trial in tally.trials.items()})
+    for trial_id, row in rows.items():
+        config = tally.trials[trial_id].config
+        phase = outcomes[trial_id].by(config.horizon_steps).phase(config.phases) if trial_id in outcomes else ""
+        tally.add_cached(trial_id, row.state, phase, row.last_step)
+    return tally
+
+
+def expected_steps_left(
+    ended: Sequence[int], running: Sequence[int], now: Sequence[int], *, horizon_steps: int
+) -> np.ndarray:
+    """How many more steps a trial takes on average that has made ``now`` steps: E[min(T, H) - t | T > t].
+
+    S is the Kaplan-Meier estimate from the durations of trials that have ended and, censored, of those that run; it
+    stays at its last value up to the horizon H.  Where S is 0, nothing but the horizon is known.  (The analysis has
+    the same estimator for weighted samples with competing events, in :mod:`analysis.stats.survival`.)
+    """
+    durations = np.minimum([*ended, *running], horizon_steps)
+    steps, deaths = np.unique([step for step in ended if step < horizon_steps], return_counts=True)
+    at_risk = len(durations) - np.searchsorted(np.sort(durations), steps)
+    survival = np.concatenate([[1.0], np.cumprod(1 - deaths / at_risk)])
+    edges = np.concatenate([[0], steps, [horizon_steps]])
+    # The integral of S from each edge to the horizon, and from there back to each present step.
+    after = np.concatenate([np.cumsum((np.diff(edges) * survival)[::-1])[::-1], [0]])
+    present = np.minimum(now, horizon_steps)
+    place = np.searchsorted(steps, present, side="right")
+    area = after[place + 1] + (edges[place + 1] - present) * survival[place]
+    alive = survival[place]
+    return np.where(alive > 0, area / np.where(alive > 0, alive, 1), horizon_steps - present)
