@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 from pipeline.execution.dispatch import Dispatcher
 from pipeline.execution.ray_environment import RayAddressError
 from pipeline.execution.resources import Resources, slots
+from trainables.engine.errors import one_line
 from trainables.runtime.cohort_run import CohortError, Provenance
 from trainables.runtime.job import CohortJob
 from trainables.runtime.own_modules import files_to_ship
@@ -44,8 +45,8 @@ def start(
         try:
             ray.init(address=address, runtime_env=_runtime_env(environment or {}), **options)
         except Exception as error:  # Ray has a dozen kinds for "no".
-            reason = " ".join(str(error).split())[:300]
-            raise RayAddressError(f"--address {address}: cannot join ({type(error).__name__}: {reason})") from None
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise RayAddressError(f"--address {address}: cannot join ({reason})") from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 
@@ -179,11 +180,11 @@ def _error_of(trial: Trial) -> CohortError:
         return cause
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return CohortError(ErrorKind.OUT_OF_MEMORY, "the node ran out of memory and Ray ended the worker")
-    text = " ".join(str(error).split())[:500]
+    text = "Ray Tune gave no reason" if error is None else one_line(error, 500)
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.NodeDiedError):
         kind = ErrorKind.OUT_OF_MEMORY if "memory pressure" in text or "OutOfMemory" in text else ErrorKind.LOST_WORKER
         return CohortError(kind, f"the worker is gone ({text})")
-    return CohortError(ErrorKind.ERROR, text or "Ray Tune gave no reason")
+    return CohortError(ErrorKind.ERROR, text)
 
 
 def _short_name(trial: Trial) -> str:

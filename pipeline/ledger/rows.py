@@ -191,7 +191,7 @@ def placed_rows(table: pa.Table) -> list[PlacedRow]:
 
 
 def _trial_row(row: Mapping[str, Any]) -> TrialRow:
-    return TrialRow(**{spec.name: row[spec.name] for spec in fields(TrialRow)})
+    return TrialRow(**{spec.name: row[spec.name] for spec in fields(TrialRow)} | {"state": TrialState(row["state"])})
 
 
 def _check_trials(rows: Sequence[TrialRow]) -> None:
@@ -303,13 +303,13 @@ def read_trajectory(
     with pq.ParquetFile(source, read_dictionary=dictionaries, page_checksum_verification=True, pre_buffer=True) as file:
         check_version(file.schema_arrow.metadata)
         names = file.schema_arrow.names
-        wanted = [
+        selected = [
             name for name in names if name in ("trial_id", "step", "segment") or columns is None or name in columns
         ]
         groups = [
             index for index in range(file.num_row_groups) if trial_ids is None or _may_hold(file, index, trial_ids)
         ]
-        table = file.read_row_groups(groups, columns=wanted)
+        table = file.read_row_groups(groups, columns=selected)
     table = table.replace_schema_metadata(None)
     if segment is not None:
         constant = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), pa.array([segment], pa.string()))

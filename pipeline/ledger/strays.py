@@ -14,7 +14,7 @@ from pipeline.ledger.catalogue import (
 )
 from pipeline.ledger.files import Entry
 from pipeline.ledger.rows import PlacedRow
-from trainables.engine.events import DIVERGED, FROZEN
+from trainables.engine.events import StopReason
 from trainables.runtime.rows import TrialRow, TrialState
 
 STALE_S = 3600.0
@@ -27,7 +27,7 @@ def may_continue(row: TrialRow) -> bool:
     Another sweep may raise the horizon of a finished trial, or declare an event that did not stop this one; a trial
     that has diverged or frozen has nothing more to show, and a failed one is run again from its beginning.
     """
-    return row.state != TrialState.FAILED and row.stop_reason not in (DIVERGED, FROZEN)
+    return row.state != TrialState.FAILED and row.stop_reason not in (StopReason.DIVERGED, StopReason.FROZEN)
 
 
 def strays(catalogue: Catalogue, listing: Listing, latest: Mapping[str, PlacedRow]) -> Iterator[tuple[Entry, str]]:

@@ -106,8 +106,8 @@ def sync_command(sweep_name: str, ledger_uri: str, uri: str) -> str:
 
 
 @dataclass(frozen=True)
-class _KnownRun:
-    """A run, and what it is known to hold."""
+class _Run:
+    """A run of MLflow and its contents, as last read or written."""
 
     run_id: str
     name: str
@@ -117,7 +117,7 @@ class _KnownRun:
     metric_keys: frozenset[str]
 
     @classmethod
-    def of(cls, run: "Run") -> "_KnownRun":
+    def of(cls, run: "Run") -> "_Run":
         info, data = run.info, run.data
         return cls(info.run_id, info.run_name, info.status, data.tags, data.params, frozenset(data.metrics))
 
@@ -127,7 +127,7 @@ class _KnownRun:
 
 
 class Mirror:
-    """One sweep's experiment and the runs that it is known to hold."""
+    """One sweep's experiment and its runs, as last read or written."""
 
     def __init__(self, ledger: Ledger, sweep: SweepRow, uri: str) -> None:
         self._ledger, self._sweep, self._uri = ledger, sweep, uri
@@ -221,7 +221,7 @@ class Mirror:
             self._call(self._client.set_terminated, run.run_id, content.status, content.end_ms)
         for points, params, tags in batches(content, run.synced.step if run.synced else None):
             self._log_batch(run.run_id, points, params, tags)
-        self._runs[row.trial_id] = _KnownRun(
+        self._runs[row.trial_id] = _Run(
             run.run_id,
             content.name,
             content.status,
@@ -239,7 +239,7 @@ class Mirror:
             self._call(self._client.restore_experiment, experiment.experiment_id)
         return experiment.experiment_id
 
-    def _find_runs(self) -> tuple[_KnownRun, dict[str, _KnownRun]]:
+    def _find_runs(self) -> tuple[_Run, dict[str, _Run]]:
         """Find the sweep's own run, or create it, and the trials' runs by trial id."""
         runs: list[Run] = []
         token: str | None = None
@@ -251,26 +251,26 @@ class Mirror:
             token = page.token
             if not token:
                 break
-        parents: dict[str, _KnownRun] = {}
-        trials: dict[str, _KnownRun] = {}
+        parents: dict[str, _Run] = {}
+        trials: dict[str, _Run] = {}
         for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
             tags = run.data.tags
-            known = {"sweep": parents, "trial": trials}.get(tags.get(KIND_TAG, ""))
-            if known is None:
+            kept = {"sweep": parents, "trial": trials}.get(tags.get(KIND_TAG, ""))
+            if kept is None:
                 continue  # a user's own run in the experiment
             trial_id = tags.get(TRIAL_ID_TAG, "")
-            if trial_id in known:  # two syncs at once, or a request whose answer was lost
-                self._remove(_KnownRun.of(run))
+            if trial_id in kept:  # two syncs at once, or a request whose answer was lost
+                self._remove(_Run.of(run))
             else:
-                known[trial_id] = _KnownRun.of(run)
+                kept[trial_id] = _Run.of(run)
         if not parents:
             tags = {KIND_TAG: "sweep"}
             parents[""] = self._create_run(self._sweep.name, milliseconds(self._sweep.recorded_at), tags)
         return parents[""], trials
 
-    def _create_run(self, name: str, start_ms: int, tags: dict[str, str]) -> _KnownRun:
+    def _create_run(self, name: str, start_ms: int, tags: dict[str, str]) -> _Run:
         create = self._client.create_run
-        return _KnownRun.of(self._call(create, self._experiment_id, start_time=start_ms, tags=tags, run_name=name))
+        return _Run.of(self._call(create, self._experiment_id, start_time=start_ms, tags=tags, run_name=name))
 
     def _log_batch(self, run_id: str, points: Sequence[Point], params: dict[str, str], tags: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -284,7 +284,7 @@ class Mirror:
             synchronous=True,
         )
 
-    def _remove(self, run: _KnownRun) -> None:
+    def _remove(self, run: _Run) -> None:
         self._call(self._client.delete_run, run.run_id)
         self._count(removed=1)
 
@@ -295,7 +295,7 @@ class Mirror:
         return call(self._uri, function, *args, **kwargs)
 
 
-def _can_take(run: _KnownRun, row: TrialRow, trajectory: pa.Table, content: RunContent) -> bool:
+def _can_take(run: _Run, row: TrialRow, trajectory: pa.Table, content: RunContent) -> bool:
     """Whether ``content`` can be reached by adding to the run."""
     if any(content.params.get(name, text) != text for name, text in run.params.items()):
         return False

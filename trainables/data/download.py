@@ -30,10 +30,10 @@ _CHUNK = 1 << 20
 _paused: ContextVar[bool] = ContextVar("downloads are paused", default=False)
 
 
-def fetch_once(name: str, target: Path, fetch: Callable[[Path], Path]) -> None:
+def download_once(name: str, target: Path, download: Callable[[Path], Path]) -> None:
     """Create ``target`` in one process of this file system; the others wait for it.
 
-    :param fetch: downloads the set into the empty folder that it is given, and returns what is to become ``target``.
+    :param download: downloads the set into the empty folder that it is given, and returns what is to become ``target``.
     :raises DataMissingError: when that fails; nothing is left of it.
     """
     partial = target.with_name(f".{target.name}.partial")
@@ -46,17 +46,17 @@ def fetch_once(name: str, target: Path, fetch: Callable[[Path], Path]) -> None:
             partial.mkdir()
             try:
                 with _socket_timeout():
-                    os.replace(fetch(partial), target)
+                    os.replace(download(partial), target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     except (OSError, RuntimeError, ValueError, HTTPException, EOFError) as error:
         raise DataMissingError(f"{name}: cannot download to {str(target.parent)!r} ({one_line(error)})") from None
 
 
-def fetch_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
+def download_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
     """Download a torchvision set to ``root/folder``, by torchvision's code and against its checksums."""
 
-    def fetch(partial: Path) -> Path:
+    def download(partial: Path) -> Path:
         from trainables.data.torchvision_guard import torchvision  # with torch, which nothing else here needs
 
         getattr(torchvision().datasets, kind)(str(partial), download=True)
@@ -64,10 +64,10 @@ def fetch_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
             archive.unlink()
         return partial / folder
 
-    fetch_once(name, root / folder, fetch)
+    download_once(name, root / folder, download)
 
 
-def fetch_wikitext(
+def download_wikitext(
     name: str, folder: str, shards: Mapping[str, Sequence[str]], rows: Mapping[str, int], root: Path
 ) -> None:
     """Download a WikiText from the Hugging Face hub, or the mirror that ``HF_ENDPOINT`` names, to ``root/folder``.
@@ -77,7 +77,7 @@ def fetch_wikitext(
     """
     hub = os.environ.get(HUB_VARIABLE, "").rstrip("/") or HUB
 
-    def fetch(partial: Path) -> Path:
+    def download(partial: Path) -> Path:
         from pyarrow import ArrowException, parquet
 
         corpus = partial / folder
@@ -94,7 +94,7 @@ def fetch_wikitext(
                 raise ValueError(f"{split} has {count} rows; must be {rows[split]}")
         return corpus
 
-    fetch_once(name, root / folder, fetch)
+    download_once(name, root / folder, download)
 
 
 def _download(url: str, path: Path) -> None:

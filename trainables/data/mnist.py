@@ -55,10 +55,10 @@ class MNISTSubset(Task):
     def _chosen(self, seeds: Seeds) -> tuple[Images, Images, np.ndarray, np.ndarray]:
         """Return both halves, and the numbers of the rows taken from each, in order."""
         train, test = mnist()
-        for name, wanted, half in (("train_rows", self.train_rows, train), ("test_rows", self.test_rows, test)):
-            if wanted > len(half.labels):
+        for name, count, half in (("train_rows", self.train_rows, train), ("test_rows", self.test_rows, test)):
+            if count > len(half.labels):
                 raise ConfigError(
-                    f"MNISTSubset.{name} = {wanted}: must be at most {len(half.labels)}, the rows of that half"
+                    f"MNISTSubset.{name} = {count}: must be at most {len(half.labels)}, the rows of that half"
                 )
         train_chosen = permutation(seeds.split, SPLIT_STREAM, len(train.labels))[: self.train_rows]
         test_chosen = permutation(seeds.split, ROWS_STREAM, len(test.labels))[: self.test_rows]

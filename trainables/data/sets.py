@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trainables.data.download import fetch_torchvision, fetch_wikitext, may_download, missing
+from trainables.data.download import download_torchvision, download_wikitext, may_download, missing
 from trainables.data.files import ImageFiles, image_folder, image_parquet, parquet_halves
 from trainables.data.folder import FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
 from trainables.data.images import Images, images_from_parquet, images_from_torchvision, read_parquet
@@ -174,39 +174,41 @@ def wikitext103(held_out: str = "test") -> tuple[Text, Text]:
 
 
 @lru_cache(maxsize=4)
-def _images(known: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
+def _images(source: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
     def torchvision_root() -> Path | None:
-        return next((folder / each for each in known.parents if (folder / each / known.folder).is_dir()), None)
+        return next((folder / each for each in source.parents if (folder / each / source.folder).is_dir()), None)
 
     root = torchvision_root()
-    halves = find_splits([folder / each for each in known.parquet], ("train", "test")) if root is None else None
+    halves = find_splits([folder / each for each in source.parquet], ("train", "test")) if root is None else None
     if halves is not None:
-        images = read_parquet(known.name, *halves)
+        images = read_parquet(source.name, *halves)
         for (split, rows), half in zip(CIFAR_ROWS.items(), images, strict=True):
             if len(half.labels) != rows:
-                raise DataMissingError(f"{known.name}: {split} has {len(half.labels)} rows in {folder}; must be {rows}")
+                raise DataMissingError(
+                    f"{source.name}: {split} has {len(half.labels)} rows in {folder}; must be {rows}"
+                )
         return images
     if root is None:
-        places = [known.files if each == "." else f"{each}/{known.files}" for each in known.parents]
-        places += [f"{each}/train*.parquet and test*.parquet" for each in known.parquet]
+        places = [source.files if each == "." else f"{each}/{source.files}" for each in source.parents]
+        places += [f"{each}/train*.parquet and test*.parquet" for each in source.parquet]
         if not may_download():
-            raise missing(known.name, folder, places)
-        fetch_torchvision(known.name, known.kind, known.folder, folder)
+            raise missing(source.name, folder, places)
+        download_torchvision(source.name, source.kind, source.folder, folder)
         root = folder
-    return images_from_torchvision(known.name, known.kind, root, known.folder)
+    return images_from_torchvision(source.name, source.kind, root, source.folder)
 
 
-def _text(known: _WikiText, folder: Path, held_out: str) -> tuple[Text, Text]:
+def _text(source: _WikiText, folder: Path, held_out: str) -> tuple[Text, Text]:
     if held_out not in ("validation", "test"):
         raise ValueError(f"held_out = {held_out!r}: must be 'validation' or 'test'")
-    roots, splits = [folder / each for each in known.folders], ("train", held_out)
+    roots, splits = [folder / each for each in source.folders], ("train", held_out)
     halves = find_splits(roots, splits)
     if halves is None:
         if may_download():
-            fetch_wikitext(known.name, known.folder, known.shards, known.rows, folder)
+            download_wikitext(source.name, source.folder, source.shards, source.rows, folder)
             halves = find_splits(roots, splits)
         if halves is None:
-            places = [f"{each}/train*.parquet and {held_out}*.parquet" for each in known.folders]
-            raise missing(known.name, folder, places)
-    train, held = (read_text(known.name, address) for address in halves)
+            places = [f"{each}/train*.parquet and {held_out}*.parquet" for each in source.folders]
+            raise missing(source.name, folder, places)
+    train, held = (read_text(source.name, address) for address in halves)
     return train, held
