@@ -4,8 +4,9 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from trainables.engine.config import Config, ConfigError, from_json
+from trainables.engine.config import CLASS_KEY, Config, ConfigError, from_json
 from trainables.engine.events import StopReason, decides
+from trainables.engine.names import find
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -83,3 +84,17 @@ def config_of(row: TrialRow) -> TrialConfig | None:
     except ConfigError:
         return None
     return config if isinstance(config, TrialConfig) else None
+
+
+def unknown_modules(row: TrialRow) -> set[str]:
+    """The modules of those classes of a row's configuration that nobody has imported."""
+    modules = set()
+
+    def visit(values: dict[str, Any]) -> dict[str, Any]:
+        module, colon, _ = str(values.get(CLASS_KEY)).partition(":")
+        if colon and find(values[CLASS_KEY]) is None:
+            modules.add(module)
+        return values
+
+    json.loads(row.config_json, object_hook=visit)
+    return modules

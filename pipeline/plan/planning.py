@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-from pipeline.plan.coverage import config_of, starting_step
+from pipeline.plan.coverage import config_of, starting_step, unknown_modules
 from pipeline.spec import PlannedTrial
 from trainables.engine.config import ConfigError
 from trainables.engine.trial import TrialConfig
@@ -95,6 +95,7 @@ def make_plan(
     cached, failed = set(), set()
     to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
     used: list[tuple[str, TrialConfig, TrialRow]] = []
+    unread: Counter[str] = Counter()
     for trial in trials:
         config, row = trial.config, rows.get(trial.config.trial_id)
         start = starting_step(config, row, checkpoints(config.trial_id) if row else None)
@@ -110,6 +111,8 @@ def make_plan(
             to_run[config.cohort_key, start].append(config)
         if row and start != 0:
             used.append(("cached" if start is None else "continued", config, row))
+        elif row:
+            unread.update(unknown_modules(row))
     rates = _measured_rates(rows.values(), device_kind) if to_run else {}
     sized = _sizes(to_run, cohort_size, _accelerator(device_kind), workers, rates)
     for group, members in to_run.items():
@@ -125,7 +128,7 @@ def make_plan(
         cached=frozenset(cached),
         failed=frozenset(failed),
         cohorts=tuple(cohorts),
-        notes=tuple(_notes(used, device_kind, source_hashes or {})),
+        notes=(*_notes(used, device_kind, source_hashes or {}), *_notes_of_unread(unread)),
         workers=workers,
     )
 
@@ -207,6 +210,15 @@ def _chunks(members: Sequence[TrialConfig], size: int) -> list[Sequence[TrialCon
     count = math.ceil(len(members) / size)
     edges = [len(members) * number // count for number in range(count + 1)]
     return [members[low:high] for low, high in itertools.pairwise(edges)]
+
+
+def _notes_of_unread(rows: Mapping[str, int]) -> Iterable[str]:
+    """Rows with components of a user's module do not count without it: for example their probes are not known."""
+    for module, count in sorted(rows.items()):
+        yield (
+            f"the rows of {count} {'trial' if count == 1 else 'trials'} name components of {module}, which is not "
+            f"imported: they start again (--components {module} imports it)"
+        )
 
 
 def _notes(

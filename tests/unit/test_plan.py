@@ -434,3 +434,15 @@ def test_an_objective_is_described_by_its_budget() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_rows_with_components_that_are_not_imported_do_not_count_and_a_note_says_so():
+    held = row(TRIAL, "finished", 1000)
+    probes = [*(probe.to_json() for probe in TRIAL.probes), {"class": "mylab.probes:Own"}]
+    held = replace(held, config_json=canonical_json(TRIAL.to_json() | {"probes": probes}))
+    made = plan([TRIAL], [held])
+    assert [cohort.start_step for cohort in made.cohorts] == [0]
+    assert made.notes == (
+        "the rows of 1 trial name components of mylab.probes, which is not imported: they start again "
+        "(--components mylab.probes imports it)",
+    )

@@ -95,7 +95,7 @@ BAD = {
     ),
     "a field of the space that there is not": (
         GOOD.replace("axes=", "axis="),
-        f"{{path}}:{LINES + 1}: SweepSpec got an unexpected field 'axis'; allowed: arms, axes, base, [^\\n]*workers$",
+        f"{{path}}:{LINES + 1}: SweepSpec got an unexpected field 'axis'; allowed: arms, axes, base, [^\\n]*settings$",
     ),
     "a missing field": (
         GOOD.replace("task=ModularAddition(p=7), ", ""),
