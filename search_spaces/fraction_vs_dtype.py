@@ -1,17 +1,17 @@
 """Who generalises without decay before the softmax collapses?  Training fraction against softmax dtype.
 
 The region of Fig. 2 of Prieto et al. 2025: the default MLP on addition mod 113, AdamW at learning rate 5e-4, betas
-(.9, .99) and eps 1e-25, without decay.  The paper runs 40 to 70 % for 20 000 steps; these are the first 1500 of 60 to
-90 %, where the boundary of what groks so early lies: read `sc_any_fraction` beside the accuracies.  Raising
-`horizon_steps` to 20000 continues the same trials (the paper's 60 and 70 % are among them).
+(.9, .99) and eps 1e-25, without decay.  The paper trains on 40 to 70 % of the pairs for 20 000 steps.  This space runs
+the first 1500 steps of 60 to 90 %, the range that includes the boundary of grokking by then; compare `sc_any_fraction`
+with the accuracies.  Raise `horizon_steps` to 20000 to continue the same trials (including the paper's 60 and 70 %).
 
-On a CPU, float16 rounds the sum and its logarithm to half; a GPU is believed to accumulate in float32, so collapse
-may differ there.  One seed shows the picture; a verdict needs three (`--seeds 3`).
+On a CPU, float16 rounds the sum and its logarithm to half precision.  A GPU is believed to accumulate in float32, so
+collapse may differ there.  One seed shows the picture; a verdict needs three (`--seeds 3`).
 
 Result    2026-11-22, test accuracy at step 1500 for float16/32/64, one seed: 60 %: .03/.05/.05; 70 %: .27/.38/.39;
           80 %: .54/.83/.83; 90 %: .66/.98/.97.  Only 90 % in float32 (t_gen 1289) and float64 (1228) reach .95.
-          Nothing has collapsed in float32 yet (sc_any 0), in float16 12 to 43 % of the rows have: float16 already
-          falls behind, float64 is no better than float32 before float32 collapses.
+          In float32 nothing has collapsed yet (sc_any 0); in float16 12 to 43 % of the rows have.  So float16 already
+          falls behind, and float64 is no better than float32 before float32 collapses.
 Cost      18 000 steps, none stops early: 10 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/fraction_vs_dtype.py

@@ -1,20 +1,20 @@
 """How long does it take to grok with weight decay, and does ⊥Grad need any?  (Prieto et al. 2025, Fig. 15)
 
-The default MLP (226-200-200-113, no bias) on addition mod 113 with 40 % of the pairs: AdamW over its weight decay,
-against ⊥AdamW without any.  Seed k is split and initialisation alike in every arm, so that the arms are paired.  The
-decay arm has betas (.9, .99) and eps 1e-25, the ⊥ arm (.9, .999) and 1e-8, as the released code ran them.  The
-figure's learning rate and decays were never released: .01 (as in Fig. 1) and this list are our choice.
+The default MLP (226-200-200-113, no bias) on addition mod 113 with 40 % of the pairs: AdamW with several weight decays
+against ⊥AdamW without decay.  Seed k gives the same split and initial weights in every arm, so the arms are paired.
+The decay arm has betas (.9, .99) and eps 1e-25, the ⊥ arm (.9, .999) and 1e-8, as in the released code.  The figure's
+learning rate and decays were never released: .01 (as in Fig. 1) and this list are our choice.
 
-Declared beforehand: ⊥AdamW against the decay that is best on the other seeds.  Five paired seeds cannot reach
+Declared in advance: compare ⊥AdamW with the decay that is best on the other seeds.  Five paired seeds cannot reach
 p < .05 (2/32 at best); six can.
 
 Result    2026-11-22, RMST(1500) of t_gen in steps with 95 % intervals, 5 seeds: decay 0 never; .5: 996 [894, 1104];
           1: 545 [493, 615]; 2: 318 [298, 334]; 4: 227 [206, 240]; 8: 196 [191, 200]; 16 never, and no seed
           memorises.  ⊥AdamW without decay: 120 [99, 145].  ⊥AdamW minus the best decay: -77 [-101, -48], p = .0625,
-          the least that five pairs can give.  So the U-shape of Fig. 15a and the failure at its large end came out,
-          and ⊥Grad needs no decay; that it is faster than every decay is what these seeds say, not yet a verdict.
-          At decay 8 and with ⊥Grad there is hardly a delay: comprehension, not grokking.
-Cost      29 399 steps (60 000 if nothing stopped early); 9 to 14 minutes, as fast as the matrix products are
+          the smallest p that five pairs can give.  This reproduces the U-shape of Fig. 15a and the failure at its
+          large end, and ⊥Grad needs no decay.  In these seeds it is faster than every decay; that is not yet a
+          verdict.  At decay 8 and with ⊥Grad there is hardly a delay: comprehension, not grokking.
+Cost      29 399 steps (60 000 if nothing stopped early); 9 to 14 minutes, depending on the speed of matrix products
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/wd_vs_orthograd.py
 """

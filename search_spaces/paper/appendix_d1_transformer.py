@@ -1,17 +1,17 @@
 """Does an L1 penalty bring grokking in a transformer?  (The MLP: appendix_d1_mlp.py.)
 
-App. D.1 of Prieto et al. 2025, which reports no run of its own, but cites Nanda et al. 2023, who saw no grokking with
-L1 in a transformer.  Addition with λ times the sum of |θ| added to the loss, over λ.
+App. D.1 of Prieto et al. 2025 reports no run of its own, but cites Nanda et al. 2023, who saw no grokking with L1 in a
+transformer.  This space adds λ times the sum of |θ| to the loss on addition and varies λ.
 
-Settled   Nothing was released: the model and the optimizer of Fig. 6a's plain run (one layer, 4 heads, width 128,
-          feed-forward 2048, norms after, no positions; AdamW without decay, learning rate .001, betas (.9, .99), eps
-          1e-25), without its dropout, which is a regulariser of its own.
-Laptop    p = 23 at 80 %, width 32, feed-forward 128, learning rate .003; λ between memorising and not.
+Choices   Nothing was released.  We use the model and the optimizer of Fig. 6a's plain run (one layer, 4 heads, width
+          128, feed-forward 2048, norms after sublayers, no positions; AdamW without decay, learning rate .001, betas
+          (.9, .99), eps 1e-25), without its dropout, which regularises too.
+Laptop    p = 23 at 80 %, width 32, feed-forward 128, learning rate .003; λ up to where only some runs memorise.
 
 Result    full: not run.  Laptop, 2026-11-22, 3 seeds: no λ brings a test accuracy of .95 by step 1500; the best of any
-          run is 11 %, at 1e-3, where only some memorise.  A decay of 2 in its place does, near step 800 (seed 0, not
-          in this space): what Nanda et al. and the paper say of L1 and transformers.
-Cost      full: 50 000 steps, a second or more each: 14 hours a core or more; laptop: 22 500
+          run is 11 %, at 1e-3, where only some memorise.  A decay of 2 instead of L1 does, near step 800 (seed 0, not
+          in this space).  This agrees with what Nanda et al. and the paper say about L1 and transformers.
+Cost      full: 50 000 steps, a second or more each: at least 14 hours of one core; laptop: 22 500 steps
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/appendix_d1_transformer.py --size laptop
 """

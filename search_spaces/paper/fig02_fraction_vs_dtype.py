@@ -1,28 +1,28 @@
 """Where does softmax collapse stop generalisation, and in which dtype?  (Prieto et al. 2025, Fig. 2)
 
 The default MLP (226-200-200-113, no bias) on addition mod 113, AdamW at learning rate 5e-4 without decay, with 40, 60
-and 70 % of the pairs and the softmax in float16, float32 and float64: read the share of collapsed rows beside the
+and 70 % of the pairs and the softmax in float16, float32 and float64: compare the share of collapsed rows with the
 accuracies.
 
-Settled   Betas (.9, .99); eps 1e-30 with 40 %, 1e-25 else, as released.  The paper's 2a draws "50 % SC", and its order
-          over dtypes is not monotone in any release: no claim about order there.  float64 stays float64 to the end
-          (the released code casts the final scalar back, which is harmless).  On a CPU float16 rounds the sum and its
-          logarithm to half; a GPU is believed to accumulate in float32, so collapse may differ there.
+Choices   Betas (.9, .99); eps 1e-30 with 40 % and 1e-25 otherwise, as released.  The paper's 2a marks "50 % SC", but
+          its order over dtypes is not monotone in any release, so we claim no order there.  float64 stays float64 to
+          the end (the released code casts the final scalar back, which is harmless).  On a CPU float16 rounds the sum
+          and its logarithm to half precision; a GPU is believed to accumulate in float32, so collapse may differ there.
 Laptop    Two hidden layers of 64 at learning rate 5e-3, so that half of the rows collapse within 3000 steps in float16
           and float32; 40 and 70 % only.  At width 200 this learning rate generalises far more slowly (70 %, float32:
-          9 % at step 500), and with p = 23 to 71 no dtype generalises in minutes: with up to 90 % of the pairs at
-          most 24 % at step 600.  (Run to step 1500 first, where only float16 had collapsed.)
+          9 % at step 500).  With p = 23 to 71 no dtype generalises within minutes: with up to 90 % of the pairs at
+          most 24 % at step 600.  (A first run to step 1500 was too short: only float16 had collapsed.)
 
 Result    laptop, 2026-11-22, 3 seeds, median [range].  70 %: half of the rows have collapsed at step 448 [427, 470] in
-          float16, 2095 [1996, 2095] in float32 and not by 3000 in float64, as ordered; growth slows 18 times in
-          float16.  The final accuracies are not ordered: .84 [.77, .85], .82 [.74, .86], .86 [.78, .89].  float16
-          falls behind float32 by 5 points by step 1500, collapsed, and catches up again: with beta2 .99 and this
-          learning rate a collapsed run is not at rest (presumably slingshots; not looked into).  40 %: at most .010 in
-          500 steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16, 2944 in
-          float32 and 6737 in float64, in the figure's order; the test accuracy is .643 and .635 at 12 000 and .919 at
-          10 967: float32 slows more than float16, which so catches up.  One seed of 60 %, to 12 000: collapse at
-          1901, 2944 and 6737, in order too; the test accuracy is .228, .214 and .382: float64 is apart here as well,
-          float16 and float32 are not.  40 % not run.
+          float16, 2095 [1996, 2095] in float32 and not by 3000 in float64, in the expected order; growth slows 18 times
+          in float16.  The final accuracies are not ordered: .84 [.77, .85], .82 [.74, .86], .86 [.78, .89].  float16
+          falls 5 points behind float32 by step 1500, collapsed, and catches up again: with beta2 .99 and this learning
+          rate a collapsed run keeps moving (presumably slingshots; not investigated).  40 %: at most .010 in 500
+          steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16, 2944 in float32 and
+          6737 in float64, in the figure's order.  The test accuracy is .643 and .635 at 12 000 and .919 at 10 967:
+          float32 slows more than float16, which thus catches up.  One seed of 60 %, to 12 000: collapse at 1901, 2944
+          and 6737, in order too; the test accuracy is .228, .214 and .382: float64 is ahead here as well, while
+          float16 and float32 are close.  40 % not run.
 Cost      full: 45 x 20 000 steps of 35 to 60 ms, 12 hours of one core; laptop: 9 x 3000 and 9 x 500 steps, 6 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig02_fraction_vs_dtype.py --size laptop

@@ -1,17 +1,17 @@
 """Do an MLP's updates follow naive loss minimisation once the data is memorised?  (Prieto et al. 2025, Fig. 5a, b)
 
-The cosine of every parameter tensor with its -g and with the update that follows (Def. 5), in the default MLP with
-and without bias on addition mod 113 with 40 % of the pairs, AdamW without decay.
+The cosine of every parameter tensor with its -g and with its next update (Def. 5), in the default MLP with and without
+bias on addition mod 113 with 40 % of the pairs, AdamW without decay.
 
-Settled   The figure's hyper-parameters were never released.  Our choice: learning rate 5e-4, betas (.9, .99), eps
-          1e-25 and softmax in float32, as in Fig. 2.  Judged is the cosine with -g; the optimizer's own update is
-          told beside it.
-Laptop    p = 47 and learning rate 2e-3.  Alignment begins with memorising and does not wait for generalisation, which
-          no run reaches here.
+Choices   The figure's hyper-parameters were never released.  Our choice: learning rate 5e-4, betas (.9, .99), eps
+          1e-25 and softmax in float32, as in Fig. 2.  The verdict uses the cosine with -g; the figure also shows that
+          with the optimizer's own update.
+Laptop    p = 47 and learning rate 2e-3.  Alignment begins with memorisation and does not wait for generalisation,
+          which no run reaches here.
 
-Result    laptop, 2026-11-22, 3 seeds: with and without bias all memorise at step 75 to 81; the output layer's cosine
-          with -g reaches .93 to .94 within 500 steps of it, with the update .91 to .92, and is .9 when they memorise.
-          The layers before it end at .86 and .74.  Full: not run.
+Result    laptop, 2026-11-22, 3 seeds: with and without bias all memorise at step 75 to 81.  The output layer's cosine
+          with -g is .9 then and reaches .93 to .94 within the next 500 steps, with the update .91 to .92.  The layers
+          before it end at .86 and .74.  Full: not run.
 Cost      full: 10 x 2500 steps, 15 minutes of one core; laptop: 6 x 800 steps, 1 minute
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig05_alignment_mlp.py --size laptop

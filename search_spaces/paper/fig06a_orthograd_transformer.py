@@ -3,18 +3,18 @@
 A one-layer transformer (4 heads, width 128) on 40 % of the pairs mod 113 at learning rate .001: ⊥AdamW, AdamW with
 decay 1.5, and AdamW without.
 
-Settled   The figure's caption says subtraction, the released run is addition: both.  As released: norms after each
-          sublayer, 2048 feed-forward units, dropout .1, no positions.  The released runs leave out 0 (112² pairs);
-          here all 113² pairs are used.  ⊥AdamW has the library's betas (.9, .999) and eps 1e-8, the other two have
-          (.9, .99) and 1e-25.  The figure's x-axis is 2.5 times too large; the statement has true steps.
+Choices   The figure's caption says subtraction, the released run is addition; we run both.  As released: norms after
+          each sublayer, 2048 feed-forward units, dropout .1, no positions.  The released runs leave out 0 (112²
+          pairs); we use all 113² pairs.  ⊥AdamW has the library's betas (.9, .999) and eps 1e-8, the other two have
+          (.9, .99) and 1e-25.  The figure's x-axis is 2.5 times too large; our statement counts true steps.
 Laptop    Width 64, 256 feed-forward units, learning rate .005 and 50 % of the pairs mod 59, where AdamW with decay
-          generalises within 400 steps; with 70 % both arms are at 98 % by step 150, and there is nothing to tell.
+          generalises within 400 steps; with 70 % both arms are at 98 % by step 150, too early to compare.
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: t95 with decay is 337 [254, 353] for addition, 388 [353, 407] for
           subtraction; without decay at most .023.  ⊥AdamW has begun to generalise in every seed but is not at .95 by
-          step 500 (best .66): slower than decay here, not sooner.  Decay keeps the paper's pace (five times the
-          learning rate, a fifth of the steps); ⊥Grad, which at p = 113 takes half the steps of decay, does not at
-          p = 59.  Full, one seed of addition: t95 of ⊥AdamW is 835, with decay 1565, as the figure orders them;
+          step 500 (best .66): slower than decay here, not faster.  Decay keeps the paper's pace (five times the
+          learning rate, a fifth of the steps); ⊥Grad, which takes half the steps of decay at p = 113, does not at
+          p = 59.  Full, one seed of addition: t95 is 835 for ⊥AdamW and 1565 with decay, in the figure's order;
           without decay at most .010 in 1565 steps, and 31 % of the rows have collapsed; subtraction not run.
 Cost      full: 30 x 2000 steps of 0.4 s if nothing stopped early, 7 hours of one core; laptop: 18 x 500 steps,
           2 minutes

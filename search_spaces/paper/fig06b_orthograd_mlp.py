@@ -3,16 +3,16 @@
 The default MLP (226-200-200-113, no bias) on addition mod 113 with 40 % of the pairs, without decay: ⊥AdamW and AdamW
 at learning rate .005 with softmax cross-entropy in float32, and ⊥SGD at learning rate 10 with StableMax in float64.
 
-Settled   The ⊥ arms have what the released code gave their inner optimizers whatever was asked: AdamW's betas
-          (.9, .999) and eps 1e-8, SGD's momentum .8.  Plain AdamW has betas (.9, .99) and eps 1e-25.  ⊥Grad is taken
-          tensor by tensor and rescaled, as released.
+Choices   The released code ignored the requested settings of the ⊥ arms' inner optimizers; we use those it really used:
+          AdamW's betas (.9, .999) and eps 1e-8, SGD's momentum .8.  Plain AdamW has betas (.9, .99) and eps 1e-25.
+          ⊥Grad works tensor by tensor and rescales, as released.
 Laptop    The same trials: three of the five seeds, and the 420 steps that the statement needs.
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: ⊥AdamW .95 at step 152 [116, 231]; AdamW at most .010.  ⊥SGD with
           StableMax memorises and generalises together, but is at .95 [.73, .97] by step 420, not at .99: slower than
-          the paper's single run.  Where ours could differ: the initial values' seed, and Nesterov or dampening in the
-          released SGD, of which nothing is known.  Full, 2026-11-22, 5 seeds, the same: ⊥AdamW .95 at 152 [116, 231],
-          AdamW at most .010, ⊥SGD .99 at 876 [470, 964], within its 1000 steps in every seed.
+          the paper's single run.  Possible differences: the seed of the initial values, and Nesterov momentum or
+          dampening in the released SGD, which is not known.  Full, 2026-11-22, 5 seeds, the same: ⊥AdamW .95 at 152
+          [116, 231], AdamW at most .010, ⊥SGD .99 at 876 [470, 964], within its 1000 steps in every seed.
 Cost      full: 10 000 steps, 7 minutes of one core if nothing stopped early; laptop: 3780 steps, 2.5 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig06b_orthograd_mlp.py --size laptop

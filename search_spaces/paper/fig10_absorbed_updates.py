@@ -1,20 +1,20 @@
 """Do weights absorb ever more of the updates as gradient descent goes on?  (Prieto et al. 2025, Fig. 10)
 
-An MLP with two hidden layers on modular addition with 30 % of the pairs, plain SGD on softmax cross-entropy
-in float32.  A weight has absorbed its update where w - ηg == w; where g is exactly 0 that is no rounding, so that
-the fraction of those is told beside it.  The loss of a network that has memorised falls like 1/(η t), so that ηg
-falls like 1/t whatever η is, and absorption grows with the steps since memorising.
+An MLP with two hidden layers on modular addition with 30 % of the pairs, plain SGD on softmax cross-entropy in float32.
+A weight has absorbed its update if w - ηg == w.  Where g is exactly 0, this is not due to rounding, so the fraction of
+those weights is shown too.  The loss of a network that has memorised falls like 1/(η t), so ηg falls like 1/t for any
+η, and absorption grows with the steps since memorisation.
 
-Settled   Momentum .2, as every released plain SGD run.  The figure's learning rate and length were never released:
-          ours are chosen so that few hidden units die while memorising (at 10, p = 47, 16 % of the gradients are
-          exactly 0 from then on, which hides everything else).
+Choices   Momentum .2, as in every released plain SGD run.  The figure's learning rate and length were never released;
+          ours are chosen so that few hidden units die while memorising (at learning rate 10 and p = 47, 16 % of the
+          gradients are exactly 0 from then on, which hides everything else).
 Laptop    p = 47, hidden layers of 64, learning rate 2, three seeds.
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  From t_mem (step 220) to step 25 000 the absorbed
           fraction grows in every seed, from .0045 [.0033, .0049] to .0151 [.0149, .0152], 3.4-fold [3.1, 4.6].  The
           exact zeros stay within 20 % of .0045 in two seeds and grow by 21 % in one, less than a thousandth
-          of the weights.  What is not exactly zero and is absorbed grows from nothing to .011.  Full: not run.
-Cost      full: 200 000 steps; laptop: 75 000 of little more than a millisecond
+          of the weights.  The fraction absorbed with a nonzero gradient grows from nothing to .011.  Full: not run.
+Cost      full: 200 000 steps; laptop: 75 000 steps of little more than a millisecond
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig10_absorbed_updates.py --size laptop
 """

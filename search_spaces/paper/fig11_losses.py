@@ -2,12 +2,13 @@
 
 An MLP with two hidden layers on modular addition, AdamW at learning rate .01 without decay, and three losses that do
 not collapse: StableMax in float64, softmax cross-entropy in float32 plus λ times the mean norm of a row's logits, and
-the second-order Taylor softmax in float64.  Each arm's loss curves are of its own loss, without the penalty.
+the second-order Taylor softmax in float64.  Each arm's loss curves show its own loss, without the penalty.
 
-Settled   beta2 .999 and eps 1e-25, as the released StableMax runs; StableMax at 40 % is the very run of Figs 1b, 4, 12
-          and 16.  λ and the norm were never released: λ = .01 and the norm of a row, not squared, are our choice,
-          and which of the three is first depends on λ.  Runs are not stopped on success: the test loss falls on.
-Laptop    p = 79 with 95 % of the pairs, hidden layers of 128 and learning rate .03: what these losses make generalise
+Choices   beta2 .999 and eps 1e-25, as in the released StableMax runs; StableMax at 40 % is the same run as in Figs 1b,
+          4, 12 and 16.  λ and the norm were never released: λ = .01 and the norm of a row, not squared, are our
+          choice, and the order of the three depends on λ.  Runs continue after success, because the test loss still
+          falls.
+Laptop    p = 79 with 95 % of the pairs, hidden layers of 128 and learning rate .03, where these losses generalise
           within a few hundred steps (at 40 % of p = 113, StableMax has 2 % at step 20 000).
 
 Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  After t_mem (step 31 to 56) the test loss falls by a
@@ -16,7 +17,7 @@ Result    laptop, 2026-11-22, 3 seeds, median [range]: undecided.  After t_mem (
           of .95 first in every seed: at step 63 [54, 78], the logit norm at 174 [121, 174], StableMax at 210 [133,
           292].  Full, one seed to step 20 000: the test accuracy is .874 with the logit norm, whose test loss has
           fallen 10.8-fold, .334 with Taylor softmax and .022 with StableMax: the logit norm is ahead of Taylor there.
-Cost      full: 1 200 000 steps; laptop: 4500, two minutes of a quiet core
+Cost      full: 1 200 000 steps; laptop: 4500 steps, two minutes of an idle core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/fig11_losses.py --size laptop
 """

@@ -3,12 +3,12 @@
 Fig. 17(b) and the second column of Table 1 of Prieto et al. 2025, where ⊥SGD is 2.7 points above softmax
 cross-entropy: the recipe of table1_cifar10.py on the 100 fine classes; five seeds, accuracy on the test set.
 
-Settled   As for CIFAR-10.
-Laptop    As for CIFAR-10, but for 20 000 of the training rows and half as many epochs: with 100 classes, 10 000 rows
-          would leave 100 images to a class.  3 epochs of 157 steps; three seeds; all 10 000 test rows.
+Choices   As for CIFAR-10.
+Laptop    As for CIFAR-10, but with 20 000 of the training rows and half as many epochs: with 100 classes, 10 000 rows
+          would leave only 100 images per class.  3 epochs of 157 steps; three seeds; all 10 000 test rows.
 
 Result    not run
-Cost      full: 586 500 steps in 15 trials; laptop: 4239 in 9, predicted to take 14 minutes
+Cost      full: 586 500 steps in 15 trials; laptop: 4239 steps in 9 trials, predicted to take 14 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/table1_cifar100.py --size laptop
 """

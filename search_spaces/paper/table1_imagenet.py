@@ -4,16 +4,18 @@ The third column of Table 1 of Prieto et al. 2025, where StableMax is 3.5 points
 momentum .9 and weight decay 1e-4, random crop and flip, the learning rate divided by 10 after 30, 60 and 90 of 100
 epochs; three seeds, accuracy on the 50 000 validation images.
 
-Settled   Not given, and taken from torchvision's reference for ImageNet: batches of 256, a learning rate of .1, and a
-          random resized crop of 224 pixels; measured on the central crop.  StableMax in float64, and ⊥ by tensor and
-          rescaled, as in the released code; momentum and decay stay under ⊥SGD.  An epoch has 5005 steps.  Float32.
+Choices   The paper does not give batch size, learning rate and crop.  We take torchvision's ImageNet reference: batches
+          of 256, a learning rate of .1, and a random resized crop of 224 pixels; evaluation on the central crop.
+          StableMax in float64, and ⊥ by tensor and rescaled, as in the released code; momentum and decay stay under
+          ⊥SGD.  An epoch has 5005 steps.  Float32.
 Laptop    Ten of the thousand classes: Imagenette (fast.ai's subset, the folder imagenette2-160 in the data folder),
-          9000 of its 9469 training images, others for each seed, in crops of 32 pixels; batches of 128 and 5 epochs
-          of 71 steps, because decoding costs as much as training; decays at the same shares of the run; three seeds;
-          3925 validation images.  What StableMax loses may come with the number of classes: that is not asked here.
+          9000 of its 9469 training images, different ones for each seed, in crops of 32 pixels; batches of 128 and 5
+          epochs of 71 steps, because decoding costs as much as training; decays at the same shares of the run; three
+          seeds; 3925 validation images.  StableMax's deficit may depend on the number of classes; this size does not
+          test that.
 
 Result    not run
-Cost      full: 4 504 500 steps in 9 trials; laptop: 3195 in 9, predicted to take 15 minutes
+Cost      full: 4 504 500 steps in 9 trials; laptop: 3195 steps in 9 trials, predicted to take 15 minutes
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/paper/table1_imagenet.py --size laptop
 """

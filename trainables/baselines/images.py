@@ -7,7 +7,7 @@ the indices of its rows come from the host.
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -77,7 +77,6 @@ class ImageSet(Config):
         chosen = None if self.train_rows is None else [self.train_rows, seeds.split]
         return digest([train.digest, test.digest, chosen])
 
-    @abstractmethod
     def batches(
         self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
     ) -> Batches:
@@ -86,9 +85,26 @@ class ImageSet(Config):
         :raises DataMissingError: when the set is missing, unreadable or not as expected.
         :raises ConfigError: when it has too few rows.
         """
+        train, test = self.read()
+        self._check_content(train, test)
+        return self._loaded(
+            train,
+            test,
+            train_rows=self.train_rows,
+            batch_size=batch_size,
+            seeds=seeds,
+            augmentation=augmentation,
+            normalisation=self.normalisation,
+            device=device,
+            channels_last=channels_last,
+        )
 
-    def _check_content(self, train_labels: np.ndarray, test_labels: np.ndarray) -> None:
-        for labels in (train_labels, test_labels):
+    @abstractmethod
+    def _loaded(self, train: Any, test: Any, **settings: Any) -> Batches:
+        """Make batches of both halves."""
+
+    def _check_content(self, train: Images | ImageFiles, test: Images | ImageFiles) -> None:
+        for labels in (train.labels, test.labels):
             if not len(labels):
                 raise DataMissingError(f"{type(self).__name__}: has no rows; must have training and test rows")
             if labels.min() < 0 or labels.max() >= self.classes:
@@ -96,7 +112,7 @@ class ImageSet(Config):
                     f"{type(self).__name__}: has labels from {labels.min()} to {labels.max()}; "
                     f"must be from 0 to {self.classes - 1}"
                 )
-        self._check_rows(len(train_labels))
+        self._check_rows(len(train.labels))
 
     def _check_rows(self, available: int) -> None:
         if self.train_rows is not None and self.train_rows > available:
@@ -126,27 +142,12 @@ class InMemoryImages(ImageSet):
     def input_size(self, augmentation: Augmentation) -> tuple[int, int]:
         return self.image_size
 
-    def batches(
-        self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
-    ) -> Batches:
-        assert isinstance(augmentation, BatchAugmentation)
-        train, test = self.read()
-        self._check_content(train.labels, test.labels)
+    def _loaded(self, train: Images, test: Images, **settings: Any) -> Batches:
         for half in (train, test):
             if half.pixels.shape[1:3] != self.image_size:
                 actual, expected = ("×".join(map(str, size)) for size in (half.pixels.shape[1:3], self.image_size))
                 raise DataMissingError(f"{type(self).__name__}: has images of {actual} pixels; must be {expected}")
-        return TensorImages(
-            train,
-            test,
-            train_rows=self.train_rows,
-            batch_size=batch_size,
-            seeds=seeds,
-            augmentation=augmentation,
-            normalisation=self.normalisation,
-            device=device,
-            channels_last=channels_last,
-        )
+        return TensorImages(train, test, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,23 +225,8 @@ class StreamedSet(ImageSet):
         assert isinstance(augmentation, ImageAugmentation)
         return augmentation.size, augmentation.size
 
-    def batches(
-        self, *, batch_size: int, seeds: Seeds, augmentation: Augmentation, device: str, channels_last: bool
-    ) -> Batches:
-        assert isinstance(augmentation, ImageAugmentation)
-        train, test = self.read()
-        self._check_content(train.labels, test.labels)
-        return StreamedImages(
-            train,
-            test,
-            train_rows=self.train_rows,
-            batch_size=batch_size,
-            seeds=seeds,
-            augmentation=augmentation,
-            normalisation=self.normalisation,
-            device=device,
-            channels_last=channels_last,
-        )
+    def _loaded(self, train: ImageFiles, test: ImageFiles, **settings: Any) -> Batches:
+        return StreamedImages(train, test, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
