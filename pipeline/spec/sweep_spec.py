@@ -7,40 +7,35 @@ the same trials in the same order, on any machine.
 The order is: arms, then the grid (the last axis varies fastest), then the draws of the sampled axes, then the seeds.
 """
 
-import hashlib
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 
+from pipeline.spec.objective import Objective
 from pipeline.spec.settings import RunSettings
-from trainables.engine.config import Config, ConfigError, canonical_json, component_at, replace_at, value_at
-from trainables.engine.errors import GrokscapeError
-from trainables.engine.events import EventRule, Outcome
+from pipeline.spec.values import (
+    Domain,
+    Scalar,
+    SpecError,
+    changed,
+    check_integer,
+    component_labels,
+    coordinate,
+    describe_domain,
+    draw_value,
+    plain_value,
+    plain_values,
+)
+from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import Seeds, TrialConfig
 
-__all__ = ["Arm", "Objective", "PlannedTrial", "SpecError", "SweepSpec"]
-
-Scalar: TypeAlias = str | float | int | bool | None
 SEEDS, HORIZON = "seeds", "horizon_steps"
 PROTOCOL = (HORIZON, "events", "phases")
 DRAWS_PER_SAMPLE = 50
 """How often a draw that repeats an earlier one is drawn again before the domain counts as exhausted."""
-
-
-class SpecError(GrokscapeError):
-    """A space that cannot be run: one line with the axis, the value and what is allowed."""
-
-
-@runtime_checkable
-class Domain(Protocol):
-    """What ``ray.tune.uniform(...)`` and its kin are, known by their method so that ray need not be imported."""
-
-    def sample(self, *, random_state: np.random.Generator) -> Any:
-        """One value, drawn with the given generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,52 +47,6 @@ class Arm:
     """Dotted path -> value, for example ``{"gradient": OrthogonalGradient(), "horizon_steps": 60_000}``."""
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Dotted path -> the values of a grid axis; an axis that another arm does not have is not crossed with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What Optuna minimises over the sampled axes: the restricted mean time to an event, over a suggestion's seeds."""
-
-    budget: int
-    """How many suggestions are tried."""
-    event: str | None = None
-    """One of the events that the base declares; None: the last of them."""
-    threshold: float | None = None
-    """One of the event's thresholds; None: its headline."""
-    sampler: Any = None
-    """An Optuna sampler; None is Optuna's default, seeded with the space's ``sampling_seed``."""
-
-    def __post_init__(self) -> None:
-        _whole("objective.budget", self.budget, at_least=1)
-
-    def rule(self, events: Sequence[EventRule]) -> EventRule:
-        """The event whose time is minimised.
-
-        :param events: those that the trials declare.
-        :raises SpecError: when they do not declare it, or not with this threshold.
-        """
-        if not events:
-            raise SpecError("objective: the base declares no event; it must have one, such as events=ACCURACY_EVENTS")
-        names = {rule.name: rule for rule in events}
-        rule = events[-1] if self.event is None else names.get(self.event)
-        if rule is None:
-            raise SpecError(f"objective.event = {self.event!r}: must be one of {', '.join(map(repr, names))}")
-        if self.threshold is not None and self.threshold not in rule.thresholds:
-            listed = ", ".join(f"{threshold:g}" for threshold in rule.thresholds)
-            raise SpecError(f"objective.threshold = {self.threshold!r}: must be one of {listed} for {rule.name}")
-        return rule
-
-    def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
-        """The mean of min(T, tau) in steps: finite whatever happens, since a seed without the event counts tau.
-
-        T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
-        competing events the restricted mean is the integral of 1 - CIF, and the event never comes.
-        """
-        times = []
-        for outcome in outcomes:
-            event = outcome.event(self.rule(outcome.rules).name, self.threshold).by(tau_steps)
-            times.append((event.low_steps + event.high_steps) / 2 if event.occurred else float(tau_steps))
-        return math.fsum(times) / len(times)
 
 
 @dataclass(frozen=True)
@@ -117,7 +66,7 @@ class SweepSpec:
     """
 
     base: TrialConfig
-    """Every trial is this one with some fields changed; its protocol (horizon, measuring) only by an arm's patch."""
+    """Every trial is this one with some fields changed; only an arm's patch may change its protocol."""
     axes: Mapping[str, Sequence[Any] | Domain] = field(default_factory=dict)
     """Dotted path -> a list (a grid axis) or a ``tune.*`` domain (a sampled axis); every arm has them all."""
     arms: Sequence[Arm] = ()
@@ -130,7 +79,7 @@ class SweepSpec:
     """With an objective, Optuna suggests the values of the sampled axes instead of ``samples`` draws."""
 
     settings: RunSettings = RunSettings()
-    """How to run it, where the file wants to fix that; flags override the space."""
+    """How to run it; flags override the space."""
 
     _trials: tuple[PlannedTrial, ...] = field(init=False, repr=False)
 
@@ -139,17 +88,14 @@ class SweepSpec:
         if self.objective is None:
             trials = tuple(self._expand(self._draws(self.samples)))
         else:
-            # Not the space itself, but any bad value in it that some draws can find.
-            probes = self._draws(8, fewer=True)
-            _check_suggestable(probes)
-            trials = ()
-            probing = tuple(self._expand(probes))
-            _check_distinct(probing)
+            # The trials come by suggestion; some draws may find a bad value before.
+            draws = self._draws(8, fewer=True)
+            _check_suggestable(draws)
             self.objective.rule(self.base.events)
-            _check_events(probing)
+            trials = tuple(self._expand(draws))
         _check_distinct(trials)
         _check_events(trials)
-        object.__setattr__(self, "_trials", trials)
+        object.__setattr__(self, "_trials", () if self.objective else trials)
 
     def trials(self) -> list[PlannedTrial]:
         """Every trial of the space, in order; empty for a space with an objective, whose trials come by suggestion."""
@@ -163,7 +109,7 @@ class SweepSpec:
         expected = list(self.sampled_axes())
         if sorted(values) != sorted(expected):
             raise SpecError(f"a suggestion of {', '.join(sorted(values))}: must be of {', '.join(expected)}")
-        return list(self._expand([{path: _plain(values[path]) for path in expected}]))
+        return list(self._expand([{path: plain_value(values[path]) for path in expected}]))
 
     def sampled_axes(self) -> dict[str, Domain]:
         """The axes that are drawn or suggested, in order."""
@@ -171,7 +117,7 @@ class SweepSpec:
 
     def grid_axes(self) -> dict[str, list[Any]]:
         """The axes that every arm has and whose every value is tried, in order."""
-        return {path: _listed(values) for path, values in self.axes.items() if not isinstance(values, Domain)}
+        return {path: plain_values(values) for path, values in self.axes.items() if not isinstance(values, Domain)}
 
     @property
     def horizon_steps(self) -> int:
@@ -182,7 +128,7 @@ class SweepSpec:
         """The space as flags change it: no horizon beyond ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
         changes: dict[str, Any] = {}
         if max_steps is not None:
-            _whole("max-steps", max_steps, at_least=1)
+            check_integer("max-steps", max_steps, at_least=1)
             changes["base"] = self.base.replace(horizon_steps=min(max_steps, self.base.horizon_steps))
             changes["arms"] = [
                 replace(arm, patch={**arm.patch, HORIZON: min(max_steps, arm.patch[HORIZON])})
@@ -191,7 +137,7 @@ class SweepSpec:
                 for arm in self.arms
             ]
         if seeds is not None:
-            _whole("seeds", seeds, at_least=1)
+            check_integer("seeds", seeds, at_least=1)
             changes["seeds"] = range(seeds)
         return replace(self, **changes)
 
@@ -211,7 +157,7 @@ class SweepSpec:
         return canonical_json(
             {
                 "axes": [
-                    {"path": path, "kind": "sampled", "domain": _described(values)}
+                    {"path": path, "kind": "sampled", "domain": describe_domain(values)}
                     if isinstance(values, Domain)
                     else grid(path, None)
                     for path, values in self.axes.items()
@@ -231,7 +177,7 @@ class SweepSpec:
 
     def _protocol(self, arm: Arm) -> dict[str, Any]:
         """What is asked of an arm's trials, as far as the analysis needs it."""
-        config = _changed(self.base, {path: arm.patch[path] for path in PROTOCOL if path in arm.patch}, "")
+        config = changed(self.base, {path: arm.patch[path] for path in PROTOCOL if path in arm.patch}, "")
         return {
             HORIZON: config.horizon_steps,
             "events": [rule.to_json() for rule in config.events],
@@ -242,15 +188,15 @@ class SweepSpec:
         """Every trial of these draws, in the order that the module's text promises."""
         for arm in self.arms or (None,):
             where = f"arm {arm.name!r}, " if arm else ""
-            grid = self.grid_axes() | ({path: _listed(values) for path, values in arm.axes.items()} if arm else {})
-            labels = {path: _component_labels(values) for path, values in (grid | _columns(draws)).items()}
+            grid = self.grid_axes() | ({path: plain_values(values) for path, values in arm.axes.items()} if arm else {})
+            labels = {path: component_labels(values) for path, values in (grid | _columns(draws)).items()}
             for point in itertools.product(*grid.values()):
                 for draw in draws:
                     values = dict(zip(grid, point, strict=True)) | dict(draw)
-                    config = _changed(self.base, dict(arm.patch) | values if arm else values, where)
+                    config = changed(self.base, dict(arm.patch) | values if arm else values, where)
                     coordinates: dict[str, Scalar] = {"arm": arm.name} if arm else {}
                     for path, value in values.items():
-                        coordinates[path] = _coordinate(config, path, value, labels[path])
+                        coordinates[path] = coordinate(config, path, value, labels[path])
                     if self.seeds is None:
                         yield PlannedTrial(config, coordinates)
                         continue
@@ -266,19 +212,19 @@ class SweepSpec:
         domains = self.sampled_axes()
         if not domains:
             return [{}]
-        found: list[dict[str, Any]] = []
+        draws: list[dict[str, Any]] = []
         for number in range(DRAWS_PER_SAMPLE * count):
-            if len(found) == count:
+            if len(draws) == count:
                 break
-            draw = {path: _drawn(domain, path, self.sampling_seed, number) for path, domain in domains.items()}
-            if draw not in found:
-                found.append(draw)
-        if len(found) < count and not fewer:
+            draw = {path: draw_value(domain, path, self.sampling_seed, number) for path, domain in domains.items()}
+            if draw not in draws:
+                draws.append(draw)
+        if len(draws) < count and not fewer:
             raise SpecError(
-                f"samples = {count}: the sampled axes have only {len(found)} distinct draws; "
+                f"samples = {count}: the sampled axes have only {len(draws)} distinct draws; "
                 f"lower samples, or list the values to make a grid of them"
             )
-        return found
+        return draws
 
     def _check_shape(self) -> None:
         """The space's structure, before any value is looked at."""
@@ -288,9 +234,9 @@ class SweepSpec:
             raise SpecError(f"arms = {self.arms!r}: must be a list of Arm(name=..., patch=..., axes=...)")
         for number, arm in enumerate(self.arms):
             if not isinstance(arm.name, str) or not arm.name.strip():
-                raise SpecError(f"arm {number}: name = {arm.name!r}: must be a text")
+                raise SpecError(f"arm {number}: name = {arm.name!r}: must be a string")
             if arm.name in [other.name for other in self.arms[:number]]:
-                raise SpecError(f"arm {arm.name!r}: the name is given twice; arms must have different names")
+                raise SpecError(f"arm {arm.name!r}: the name appears twice; arms must have different names")
         self._check_axes("", self.axes, {})
         for arm in self.arms:
             where = f"arm {arm.name!r}, "
@@ -319,21 +265,23 @@ class SweepSpec:
                 continue
             if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
                 raise SpecError(f"{where}axis {path} = {values!r}: must be a list of values or a tune.* domain")
-            listed = _listed(values)
+            listed = plain_values(values)
             if not listed:
                 raise SpecError(f"{where}axis {path} = []: must have at least one value")
             for number, value in enumerate(listed):
                 if value in listed[:number]:
-                    raise SpecError(f"{where}axis {path}: the value {value!r} is given twice")
+                    raise SpecError(f"{where}axis {path}: the value {value!r} appears twice")
 
     def _check_path(self, what: str, path: str, *, protocol: bool = False) -> None:
-        """Refuse what the trials cannot differ in; whether the path exists is known when its parents are in place."""
+        """Refuse what trials cannot differ in; the expansion finds out whether the path exists."""
         if not isinstance(path, str):
             raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
         asked = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
         if asked and not protocol:
-            raise SpecError(f"{what} {path}: is how much is asked, not what is trained; must be on base or in a patch")
+            raise SpecError(
+                f"{what} {path}: sets how a trial is measured, so it cannot be an axis; set it on base or in a patch"
+            )
         if head == SEEDS and self.seeds is not None:
             raise SpecError(f"{what} {path}: the space's seeds would overwrite it; seeds must be None beside it")
 
@@ -342,17 +290,17 @@ class SweepSpec:
             return
         if isinstance(self.seeds, str) or not isinstance(self.seeds, Sequence | np.ndarray):
             raise SpecError(f"seeds = {self.seeds!r}: must be a list such as range(5)")
-        listed = _listed(self.seeds)
+        listed = plain_values(self.seeds)
         for seed in listed:
-            _whole("seeds", seed, at_least=0)
+            check_integer("seeds", seed, at_least=0)
         if not listed or len(set(listed)) < len(listed):
             raise SpecError(f"seeds = {listed!r}: must be different from each other, and at least one")
         object.__setattr__(self, "seeds", tuple(listed))
 
     def _check_sampling(self) -> None:
         sampled = list(self.sampled_axes())
-        _whole("samples", self.samples, at_least=0)
-        _whole("sampling_seed", self.sampling_seed, at_least=0)
+        check_integer("samples", self.samples, at_least=0)
+        check_integer("sampling_seed", self.sampling_seed, at_least=0)
         if self.objective is None:
             if sampled and not self.samples:
                 raise SpecError(f"axis {sampled[0]}: is sampled, but samples = 0; samples must be at least 1")
@@ -371,26 +319,6 @@ class SweepSpec:
             raise SpecError(f"axis {path}: must be a tune.* domain beside an objective, such as tune.choice([...])")
 
 
-def _changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
-    """``base`` with the values at these paths; a whole component is set before the fields inside it.
-
-    Whole components are set at once: a task and a model may fit each other and not what they replace.
-    """
-    whole = {path: value for path, value in changes.items() if "." not in path}
-    inside = sorted((path for path in changes if "." in path), key=lambda path: path.count("."))
-    config = base
-    for paths in ([tuple(whole)] if whole else []) + [(path,) for path in inside]:
-        try:
-            for path in paths:
-                component_at(config, path)
-            config = config.replace(**whole) if path in whole else replace_at(config, path, changes[path])
-        except ConfigError as error:
-            text = str(error)
-            told = text if text.startswith(paths) else f"{', '.join(paths)}: {text}"
-            raise SpecError(f"{where}axis {told}") from None
-    return config
-
-
 def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
     seen: dict[str, PlannedTrial] = {}
     for trial in trials:
@@ -402,7 +330,7 @@ def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
 
 
 def _check_events(trials: Sequence[PlannedTrial]) -> None:
-    """Of one trial an arm: what is looked for is part of a protocol, which does not vary within an arm."""
+    """Check one trial of each arm: the protocol does not vary within an arm."""
     for arm, trial in {trial.coordinates.get("arm"): trial for trial in trials}.items():
         try:
             trial.config.check_events()
@@ -413,74 +341,12 @@ def _check_events(trials: Sequence[PlannedTrial]) -> None:
 def _check_suggestable(draws: Sequence[Mapping[str, Any]]) -> None:
     for path, value in ((path, value) for draw in draws for path, value in draw.items()):
         if not isinstance(value, str | int | float | None):
-            raise SpecError(f"axis {path} = {value!r}: must be a number or a text beside an objective")
+            raise SpecError(f"axis {path} = {value!r}: must be a number or a string beside an objective")
 
 
 def _place(trial: PlannedTrial) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in trial.coordinates.items()) or "the base"
 
 
-def _coordinate(config: TrialConfig, path: str, value: Any, labels: Mapping[Config, str]) -> Scalar:
-    """The axis value as plain JSON: a component by its label, anything else as the configuration holds it."""
-    if isinstance(value, Config):
-        return labels[value]
-    held = value_at(config, path)
-    return held if isinstance(held, str | int | float | None) else str(held)
-
-
-def _component_labels(values: Sequence[Any]) -> dict[Config, str]:
-    """A label for each component among an axis' values: its class, with its own values where classes repeat."""
-    components = dict.fromkeys(value for value in values if isinstance(value, Config))
-    names = [type(component).__name__ for component in components]
-    return {
-        component: name if names.count(name) == 1 else _spelled(component)
-        for component, name in zip(components, names, strict=True)
-    }
-
-
-def _spelled(component: Config) -> str:
-    """``MLP(hidden=(64,))``: the class and the fields that are not at their default."""
-    told = [
-        f"{spec.name}={_spelled(value) if isinstance(value, Config) else value}"
-        for spec in fields(component)
-        for value in [getattr(component, spec.name)]
-        if value != spec.default
-    ]
-    return f"{type(component).__name__}({', '.join(told)})"
-
-
 def _columns(draws: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {path: [draw[path] for draw in draws] for path in draws[0]}
-
-
-def _drawn(domain: Domain, path: str, seed: int, number: int) -> Any:
-    """Draw ``number`` of a sampled axis; drawn twice, since a domain that ignores its generator is not reproducible."""
-    key = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8])
-    try:
-        first, second = (_plain(domain.sample(random_state=np.random.default_rng([seed, number, key]))) for _ in "12")
-    except Exception as error:  # A domain's own code can raise anything.
-        reason = str(error) or type(error).__name__
-        raise SpecError(f"axis {path} = {_described(domain)}: cannot be sampled ({reason})") from None
-    if first != second:
-        raise SpecError(f"axis {path} = {_described(domain)}: ignores its random_state; draws must be reproducible")
-    return first
-
-
-def _described(domain: Any) -> str:
-    """``LogUniform Float(0.0001, 0.1)``, as far as the domain says it."""
-    sampler = domain.get_sampler() if hasattr(domain, "get_sampler") else ""
-    return f"{sampler} {type(domain).__name__}{getattr(domain, 'domain_str', '')}".strip()
-
-
-def _listed(values: Iterable[Any]) -> list[Any]:
-    return [_plain(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    """A numpy scalar as the Python number that it holds."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _whole(name: str, value: Any, *, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise SpecError(f"{name} = {value!r}: must be a whole number of at least {at_least}")

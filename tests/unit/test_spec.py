@@ -220,7 +220,7 @@ def test_overrides_cap_the_horizon_and_count_the_seeds() -> None:
     assert small.settings.workers == 2
     assert {trial.config.horizon_steps for trial in space.with_overrides(max_steps=10**6).trials()} == {100}
     assert coordinates(space.with_overrides()) == coordinates(space)
-    with pytest.raises(SpecError, match=r"^max-steps = 0: must be a whole number of at least 1"):
+    with pytest.raises(SpecError, match=r"^max-steps = 0: must be an integer of at least 1"):
         space.with_overrides(max_steps=0)
 
 
@@ -321,7 +321,7 @@ BAD = {
     "wrong component": ({"axes": {"gradient": [AdamW()]}}, "axis gradient: .*gradient = AdamW.*must be a GradientRule"),
     "infinite": ({"axes": {DECAY: [float("inf")]}}, "axis optimizer.weight_decay: .*must be finite"),
     "empty axis": ({"axes": {DECAY: []}}, r"axis optimizer.weight_decay = \[\]: must have at least one value"),
-    "value twice": ({"axes": {DECAY: [1, 2, 1.0]}}, "axis optimizer.weight_decay: the value 1.0 is given twice"),
+    "value twice": ({"axes": {DECAY: [1, 2, 1.0]}}, "axis optimizer.weight_decay: the value 1.0 appears twice"),
     "text as axis": ({"axes": {"loss.dtype": "float32"}}, "axis loss.dtype = 'float32': must be a list"),
     "number as axis": ({"axes": {DECAY: 3}}, "axis optimizer.weight_decay = 3: must be a list of values or a tune"),
     "grid_search": ({"axes": {DECAY: tune.grid_search([1])}}, "axis optimizer.weight_decay = .*: must be a list"),
@@ -329,11 +329,11 @@ BAD = {
     "path of no text": ({"axes": {3: [1]}}, "axis 3: must be a dotted path"),
     "horizon as axis": (
         {"axes": {"horizon_steps": [1, 2]}},
-        "axis horizon_steps: is how much is asked, not what is trained; must be on base or in a patch",
+        "axis horizon_steps: is how much is asked, not what is trained; set it on base or in a patch",
     ),
     "stopping as an arm's axis": (
         {"arms": [Arm(name="a", axes={"stopping.on_success": [True, False]})]},
-        "arm 'a', axis stopping.on_success: .* must be on base or in a patch",
+        "arm 'a', axis stopping.on_success: .* set it on base or in a patch",
     ),
     "arms that differ in the protocol only": (
         {"arms": [Arm(name="a"), Arm(name="b", patch={"horizon_steps": 50})]},
@@ -348,10 +348,10 @@ BAD = {
         {"arms": [Arm(name="a", patch={"seeds.init": 1})], "seeds": [0]},
         "arm 'a', patch seeds.init: .*seeds must be None",
     ),
-    "arm without name": ({"arms": [Arm(name="")]}, "arm 0: name = '': must be a text"),
+    "arm without name": ({"arms": [Arm(name="")]}, "arm 0: name = '': must be a string"),
     "arms of one name": (
         {"arms": [Arm(name="a"), Arm(name="a", patch=ORTHOGONAL)]},
-        "arm 'a': the name is given twice",
+        "arm 'a': the name appears twice",
     ),
     "arms of one content": (
         {"arms": [Arm(name="a"), Arm(name="b")]},
@@ -395,7 +395,7 @@ BAD = {
         "axis optimizer.weight_decay: .*samples must be",
     ),
     "samples without sampled": ({"axes": {DECAY: [1]}, "samples": 3}, "samples = 3: no axis is sampled"),
-    "negative samples": ({"samples": -1}, "samples = -1: must be a whole number of at least 0"),
+    "negative samples": ({"samples": -1}, "samples = -1: must be an integer of at least 0"),
     "unseeded domain": ({"axes": {DECAY: Unseeded()}, "samples": 2}, "axis optimizer.weight_decay = Unseeded: ignores"),
     "unseeded function": (
         {"axes": {DECAY: tune.sample_from(lambda: float(np.random.default_rng().uniform()))}, "samples": 2},
@@ -421,7 +421,7 @@ BAD = {
     ),
     "objective and component": (
         {"axes": {"optimizer": tune.choice([SGD(), AdamW()])}, "objective": Objective(budget=3)},
-        "axis optimizer = .*: must be a number or a text",
+        "axis optimizer = .*: must be a number or a string",
     ),
     "objective with a bad draw": (
         {"axes": {DECAY: tune.uniform(-2, -1)}, "objective": Objective(budget=3)},
@@ -435,8 +435,8 @@ BAD = {
     "seeds as a number": ({"seeds": 5}, r"seeds = 5: must be a list such as range\(5\)"),
     "no seeds": ({"seeds": []}, r"seeds = \[\]: must be different from each other, and at least one"),
     "equal seeds": ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: must be different"),
-    "negative seed": ({"seeds": [0, -1]}, "seeds = -1: must be a whole number of at least 0"),
-    "bool seed": ({"seeds": [True]}, "seeds = True: must be a whole number"),
+    "negative seed": ({"seeds": [0, -1]}, "seeds = -1: must be an integer of at least 0"),
+    "bool seed": ({"seeds": [True]}, "seeds = True: must be an integer"),
     "settings as a dict": ({"settings": {"workers": 3}}, r"settings = \{.*\}: must be RunSettings\(...\)"),
 }
 
@@ -452,7 +452,7 @@ def test_anything_bad_is_one_line_with_the_place_and_what_is_allowed(case: str) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"budget": 0}, "objective.budget = 0: must be a whole number of at least 1"),
+        ({"budget": 0}, "objective.budget = 0: must be an integer of at least 1"),
         ({"budget": 1, "event": "t_x"}, "objective.event = 't_x': must be one of"),
         ({"budget": 1, "threshold": 0.42}, "objective.threshold = 0.42: must be one of 0.5, 0.9, 0.95, 0.99 for t_gen"),
     ],

@@ -1,0 +1,55 @@
+"""What Optuna minimises: the restricted mean time to a declared event."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.spec.values import SpecError, check_integer
+from trainables.engine.events import EventRule, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What Optuna minimises over the sampled axes: the restricted mean time to an event, over a suggestion's seeds."""
+
+    budget: int
+    """How many suggestions are tried."""
+    event: str | None = None
+    """One of the events that the base declares; None: the last of them."""
+    threshold: float | None = None
+    """One of the event's thresholds; None: its headline."""
+    sampler: Any = None
+    """An Optuna sampler; None is Optuna's default, seeded with the space's ``sampling_seed``."""
+
+    def __post_init__(self) -> None:
+        check_integer("objective.budget", self.budget, at_least=1)
+
+    def rule(self, events: Sequence[EventRule]) -> EventRule:
+        """The event whose time is minimised.
+
+        :param events: those that the trials declare.
+        :raises SpecError: when they do not declare it, or not with this threshold.
+        """
+        if not events:
+            raise SpecError("objective: the base declares no event; it must have one, such as events=ACCURACY_EVENTS")
+        names = {rule.name: rule for rule in events}
+        rule = events[-1] if self.event is None else names.get(self.event)
+        if rule is None:
+            raise SpecError(f"objective.event = {self.event!r}: must be one of {', '.join(map(repr, names))}")
+        if self.threshold is not None and self.threshold not in rule.thresholds:
+            listed = ", ".join(f"{threshold:g}" for threshold in rule.thresholds)
+            raise SpecError(f"objective.threshold = {self.threshold!r}: must be one of {listed} for {rule.name}")
+        return rule
+
+    def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
+        """The mean of min(T, tau) in steps: finite whatever happens, since a seed without the event counts tau.
+
+        T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
+        competing events the restricted mean is the integral of 1 - CIF, and the event never comes.
+        """
+        times = []
+        for outcome in outcomes:
+            event = outcome.event(self.rule(outcome.rules).name, self.threshold).by(tau_steps)
+            times.append((event.low_steps + event.high_steps) / 2 if event.occurred else float(tau_steps))
+        return math.fsum(times) / len(times)
