@@ -329,7 +329,7 @@ BAD = {
     "path of no text": ({"axes": {3: [1]}}, "axis 3: must be a dotted path"),
     "horizon as axis": (
         {"axes": {"horizon_steps": [1, 2]}},
-        "axis horizon_steps: is how much is asked, not what is trained; set it on base or in a patch",
+        "axis horizon_steps: sets how a trial is measured, so it cannot be an axis; set it on base or in a patch",
     ),
     "stopping as an arm's axis": (
         {"arms": [Arm(name="a", axes={"stopping.on_success": [True, False]})]},
