@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
-from analysis.data.source import open_sweep
+from analysis.data.source import open_sweep, with_thresholds
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.page import write_page
@@ -67,10 +67,10 @@ def draw(
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    frame = open_sweep(sweep, uri, train_threshold=train_threshold, test_threshold=test_threshold)
+    frame = with_thresholds(open_sweep(sweep, uri), train_threshold, test_threshold)
     folder = Path(out_dir)
     try:
-        if frame.for_curves:
+        if not frame.events:
             _check_no_diagram_asked(frame, x, y)
             return _draw_curves(finals.finals(frame, tau_steps=tau_steps), folder)
         return _draw_diagram(build(frame, x=x, y=y, tau_steps=tau_steps), folder)
@@ -119,6 +119,5 @@ def _check_no_diagram_asked(frame: Sweep, x: str | None, y: str | None) -> None:
     for option, value in asked.items():
         if value is not None:
             raise SweepError(
-                f"{option} {value}: {frame.name} is measured for its curves (EverySteps) and has no phase diagram; "
-                "allowed: --tau"
+                f"{option} {value}: {frame.name} declares no event and has no phase diagram; allowed: --tau"
             )

@@ -13,17 +13,20 @@ import numpy as np
 
 from analysis.data.sweep import Sweep, Trial
 from pipeline.ledger import Ledger, SweepRow
-from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, GEN_THRESHOLD, MEM_THRESHOLD
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
-CONFIG = {
-    "class": "GrokkingTrial",
-    "task": {"class": "ModularAddition", "p": 113, "train_fraction": 0.4},
+PROTOCOL = {
     "events": [rule.to_json() for rule in ACCURACY_EVENTS],
     "phases": [rule.to_json() for rule in ACCURACY_PHASES],
 }
-AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": []}
+CONFIG = {
+    "class": "GrokkingTrial",
+    "task": {"class": "ModularAddition", "p": 113, "train_fraction": 0.4},
+    **PROTOCOL,
+}
+AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": [], **PROTOCOL}
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,8 @@ def make_frame(
     trials: Sequence[MadeTrial],
     *,
     horizon_steps: int = 1500,
-    train_threshold: float = MEM_THRESHOLD,
-    test_threshold: float = GEN_THRESHOLD,
+    train_threshold: float = 0.99,
+    test_threshold: float = 0.95,
     sampled: frozenset[str] = frozenset(),
     doc: str = DOC,
 ) -> Sweep:
@@ -147,7 +150,8 @@ def make_frame(
             last_step=int(trial.rows["step"][-1]) if trial.rows else 0,
             horizon_steps=horizon_steps,
             curves=curves.get(trial.trial_id, {}),
-            **asked,
+            events=ACCURACY_EVENTS,
+            phases=ACCURACY_PHASES,
         )
         for trial in trials
     ]

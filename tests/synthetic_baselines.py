@@ -9,6 +9,8 @@ from tests.synthetic import MadeTrial
 from trainables.engine.config import digest
 from trainables.runtime.rows import TrialState
 
+AXES: dict[str, Any] = {"arms": [], "axes": [], "seeds": []}
+"""A design that declares no event."""
 HORIZON, EVERY, EPOCH_STEPS = 400, 50, 100
 CONFIG = {
     "class": "VisionTrial",

@@ -1,6 +1,7 @@
 """Made-up evidence for the tests of the paper's figures: a space's own trials, with curves that nothing trained."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.paper.figure import FigureSpec
 from pipeline.spec import PlannedTrial
 from pipeline.spec.space_file import load_space
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES
 
 SPACES = Path(__file__).resolve().parents[1] / "search_spaces"
 
@@ -46,10 +48,7 @@ def made_up(figure: FigureSpec, size: str = FULL, *, until: float = 1.0, seeds: 
         found.append(begun)
     replicates = list(dict.fromkeys(trial.seed for trial in found))[:seeds]
     blank = {"curves": {}, "config": {}, "state": "missing", "last_step": 0}
-    trials = (
-        trial if trial.seed in replicates else Trial(**{**vars(trial), **blank})  # type: ignore[arg-type]
-        for trial in found
-    )
+    trials = (trial if trial.seed in replicates else replace(trial, **blank) for trial in found)
     return Sweep(size=size, trials=tuple(trials))
 
 
@@ -90,4 +89,6 @@ def made_trial(
         last_step=last,
         horizon_steps=horizon_steps,
         curves=curves,
+        events=ACCURACY_EVENTS,
+        phases=ACCURACY_PHASES,
     )

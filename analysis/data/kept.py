@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.data.ledger import read_ledger
-from analysis.data.sweep import STEP, Sweep, SweepError, Trial
+from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial, protocols
 from pipeline.ledger import Ledger
 
 KEPT = Path(__file__).parents[1] / "paper" / "evidence"
 MANTISSA_BITS = 13
 """Of the curves other than accuracies so many bits are kept: a relative error of at most 1 in 16384."""
-_CURVE = "curve."
+_CURVE, _SWEEP = "curve.", "sweep"
 
 
 def sized_name(space: str, size: str, *, sized: bool = True) -> str:
@@ -48,7 +48,7 @@ def collect(ledger: Ledger, space: str, size: str, columns: Sequence[str], *, si
 def rounded(column: str, values: np.ndarray) -> np.ndarray:
     """Values as they are stored: accuracies and steps in float32, the rest with :data:`MANTISSA_BITS` bits of it."""
     if column == STEP:
-        return values
+        return values.astype(float)
     single = values.astype(np.float32)
     if not column.endswith("_accuracy"):
         fraction, exponent = np.frexp(single)
@@ -73,14 +73,22 @@ def save(sweep: Sweep, name: str, folder: Path | None = None) -> Path:
     }
     for column in sorted({column for trial in trials for column in trial.curves} - {STEP}):
         columns[f"{_CURVE}{column}"] = _lists((trial.curves.get(column) for trial in trials), pa.float32())
-    table = pa.table(columns).replace_schema_metadata({"size": sweep.size})
+    named = {"name": sweep.name, "doc": sweep.doc, "size": sweep.size, "horizon_steps": sweep.horizon_steps}
     folder = folder or KEPT
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
     partial = path.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd", compression_level=19, write_statistics=False)
+    _write(pa.table(columns), _json({**named, "design": sweep.design}), partial)
     os.replace(partial, path)
     return path
+
+
+def _write(table: pa.Table, sweep_json: str, path: Path) -> None:
+    options: dict[str, Any] = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
+    # Without Arrow's own schema, which would hold the metadata a second time.
+    with pq.ParquetWriter(path, table.schema, store_schema=False, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_SWEEP: sweep_json})
 
 
 def read_kept(name: str, folder: Path | None = None) -> Sweep | None:
@@ -93,9 +101,10 @@ def read_kept(name: str, folder: Path | None = None) -> Sweep | None:
         return None
     try:
         table = pq.read_table(path)
-        size = (table.schema.metadata or {})[b"size"].decode()
-    except (OSError, KeyError, pa.ArrowException) as error:
+        sweep = json.loads((table.schema.metadata or {})[_SWEEP.encode()])
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise SweepError(f"{path}: cannot be read ({error})") from None
+    asked = protocols(sweep["design"], sweep["horizon_steps"])
     trials = []
     for row in table.to_pylist():
         named = {name: row.pop(name) for name in [*row] if name == STEP or name.startswith(_CURVE)}
@@ -105,9 +114,9 @@ def read_kept(name: str, folder: Path | None = None) -> Sweep | None:
             if values is not None
         }
         row |= {name: json.loads(row[name]) for name in ("coordinates", "config")}
-        trials.append(Trial(**row, curves=curves))
-    horizon = max((trial.horizon_steps for trial in trials), default=0)
-    return Sweep(name=name, size=size, trials=tuple(trials), horizon_steps=horizon, source=str(path))
+        protocol = asked.get(row["coordinates"].get(ARM), asked[None])
+        trials.append(Trial(**{**protocol, **row}, curves=curves))
+    return Sweep(**sweep, trials=tuple(trials), source=str(path))
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -3,31 +3,36 @@
 import json
 from collections.abc import Sequence
 
-from analysis.data.sweep import ACCURACIES, Sweep, Trial, arm_horizon
+from analysis.data.sweep import ARM, Sweep, Trial, protocols
 from pipeline.ledger import Ledger
 
 
-def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] = ACCURACIES) -> Sweep:
-    """The sweep of that name; its trials have the curves of ``columns``, and others can be read.
+def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None) -> Sweep:
+    """The sweep of that name; others of its curves can be read.
 
+    :param columns: those that its trials have; without, the columns of its events.
     :raises pipeline.ledger.LedgerError: for a ledger that cannot be read, or that lacks the sweep.
     """
     sweep = ledger.sweep(name)
     rows = ledger.trials(sweep.trial_ids)
     design = json.loads(sweep.axes_json)
+    asked = protocols(design, sweep.horizon_steps)
+    if columns is None:
+        columns = list(dict.fromkeys(rule.column for arm in asked.values() for rule in arm["events"]))
     curves = dict(ledger.curves(rows, columns))
     trials = []
     for trial_id, coordinates in zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True):
-        row = rows.get(trial_id)
-        known = {} if row is None else {
-            "config": json.loads(row.config_json),
-            "state": row.state,
-            "stop_reason": row.stop_reason,
-            "last_step": row.last_step,
-            "curves": curves.get(trial_id, {}),
-        }  # fmt: skip
-        horizon = arm_horizon(design, coordinates, sweep.horizon_steps)
-        trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, horizon_steps=horizon, **known))
+        known = asked.get(coordinates.get(ARM), asked[None])
+        if trial_id in rows:
+            row = rows[trial_id]
+            known = known | {
+                "config": json.loads(row.config_json),
+                "state": row.state,
+                "stop_reason": row.stop_reason,
+                "last_step": row.last_step,
+                "curves": curves.get(trial_id, {}),
+            }
+        trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known))
     return Sweep(
         name=name,
         trials=tuple(trials),

@@ -1,7 +1,7 @@
 """A sweep from an MLflow tracking address, as :mod:`pipeline.tracking` has shown it there.
 
-MLflow holds the interval of each event at each standard threshold as metrics, and down-sampled curves; another
-threshold is refused, with a word about the ledger.  MLflow itself is imported on first use.
+MLflow holds the interval of each declared event at each of its thresholds as metrics, and down-sampled curves.  It is
+imported on first use.
 """
 
 import json
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from analysis.data.sweep import MISSING, STEP, Curves, Sweep, SweepError, Trial, arm_horizon
+from analysis.data.sweep import ARM, MISSING, STEP, Curves, Sweep, SweepError, Trial, protocols
 from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite
 from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG
 from trainables.engine.errors import redact
-from trainables.engine.events import TEST_THRESHOLDS, TRAIN_THRESHOLDS, outcome_from_metrics
+from trainables.engine.events import EventRule, Outcome, outcome_from_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,54 +29,40 @@ if TYPE_CHECKING:
 RUNS_PER_PAGE = 1000
 CURVE_READERS = 8
 """How many curves are asked of MLflow at once: each is a request."""
-NOT_CURVES = re.compile(r"last_step$|t_(mem|gen)_")
+NOT_CURVES = re.compile(r"last_step$|.*_(kind|low_steps|high_steps|first_crossing_steps|relapse_steps)$")
 """Metrics that are outcomes, not probes."""
 
 
-def read_mlflow(uri: str, sweep: str, train_threshold: float, test_threshold: float) -> Sweep:
+def read_mlflow(uri: str, name: str) -> Sweep:
     """The sweep of that name.
 
-    :raises SweepError: when MLflow does not answer, has no such sweep, or was asked for another threshold.
+    :raises SweepError: when MLflow does not answer, or has no such sweep.
     """
-    _check_thresholds(train_threshold, test_threshold)
     if is_sqlite(uri) and not Path(urlsplit(uri).path.removeprefix("/")).is_file():
-        raise SweepError(f"--from {uri}: there is no such file")
+        raise SweepError(f"--from {uri}: no such file")
     try:
         check(uri)
-        return _read(connect(uri), uri, sweep, train_threshold, test_threshold)
+        return _read(connect(uri), uri, name)
     except TrackingError as error:
         raise SweepError(str(error)) from None
 
 
-def _check_thresholds(train_threshold: float, test_threshold: float) -> None:
-    for name, value, standard in (
-        ("train", train_threshold, TRAIN_THRESHOLDS),
-        ("test", test_threshold, TEST_THRESHOLDS),
-    ):
-        if value not in standard:
-            raise SweepError(
-                f"--{name}-threshold {value:g}: MLflow holds the outcomes of {', '.join(map(str, standard))} only; "
-                "any other threshold can be asked of the ledger (--from its folder)"
-            )
-
-
-def _read(client: "MlflowClient", uri: str, sweep: str, train_threshold: float, test_threshold: float) -> Sweep:
-    sheet, runs = _read_experiment(client, uri, sweep)
-    asked: dict[str, Any] = {"train_threshold": train_threshold, "test_threshold": test_threshold}
+def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
+    sheet, runs = _read_experiment(client, uri, name)
+    asked = protocols(sheet["axes"], sheet["horizon_steps"])
     trials = []
     for entry in sheet["trials"]:
-        known: dict[str, Any] = {}
+        known = asked.get(entry["coordinates"].get(ARM), asked[None])
         if entry["trial_id"] in runs:
             data = runs[entry["trial_id"]].data
-            known = {
+            known = known | {
                 "config": _config(data.tags),
                 "state": data.tags.get("grokscape.state", MISSING),
                 "stop_reason": data.tags.get("grokscape.stop_reason"),
                 "last_step": int(data.metrics.get("last_step", 0)),
-                "read_outcome": outcome_from_metrics(data.metrics) if _holds_outcome(data.metrics) else None,
+                "read_outcome": _outcome(data.metrics, known["events"]),
             }
-        horizon = arm_horizon(sheet["axes"], entry["coordinates"], sheet["horizon_steps"])
-        trials.append(Trial(space=sheet["name"], horizon_steps=horizon, **entry, **known, **asked))
+        trials.append(Trial(space=sheet["name"], **entry, **known))
     return Sweep(
         name=sheet["name"],
         trials=tuple(trials),
@@ -85,8 +71,15 @@ def _read(client: "MlflowClient", uri: str, sweep: str, train_threshold: float, 
         design=sheet["axes"],
         source=redact(uri),
         reader=lambda trial_ids, columns: _curves(client, uri, {id_: runs[id_] for id_ in trial_ids}, columns),
-        **asked,
     )
+
+
+def _outcome(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome | None:
+    """The events that a run holds, of these; None where nothing was measured."""
+    if not metrics.keys() - {"last_step"}:
+        return None
+    held = [rule for rule in rules if all(f"{rule.key(each)}_kind" in metrics for each in rule.thresholds)]
+    return outcome_from_metrics(metrics, held)
 
 
 def _config(tags: Mapping[str, str]) -> dict[str, Any]:
@@ -95,10 +88,6 @@ def _config(tags: Mapping[str, str]) -> dict[str, Any]:
         return json.loads(tags.get("grokscape.config", ""))
     except ValueError:
         return {}
-
-
-def _holds_outcome(metrics: Mapping[str, float]) -> bool:
-    return any(name.endswith("_kind") for name in metrics)
 
 
 def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict[str, Any], dict[str, "Run"]]:
@@ -154,4 +143,4 @@ def _curves(
             values = {name: points for _, name, points in histories}
             steps = sorted(set().union(*values.values()))
             curves = {name: np.array([points.get(step, np.nan) for step in steps]) for name, points in values.items()}
-            yield trial_id, {STEP: np.array(steps, dtype=float), **curves}
+            yield trial_id, {STEP: np.array(steps), **curves}

@@ -1,5 +1,6 @@
 """Opening a sweep, wherever it is: in a ledger, in MLflow, or in a file that a figure keeps."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,37 +8,41 @@ from analysis.data.kept import read_kept
 from analysis.data.ledger import read_ledger
 from analysis.data.sweep import Sweep, SweepError
 from pipeline.ledger import Ledger
-from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
+from trainables.engine.events import EventRule
 
 TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 
-def open_sweep(
-    name: str, uri: str, *, train_threshold: float = MEM_THRESHOLD, test_threshold: float = GEN_THRESHOLD
-) -> Sweep:
+def open_sweep(name: str, uri: str, events: Sequence[EventRule] = ()) -> Sweep:
     """Open the sweep of that name::
 
         sweep = open_sweep("quick", "results/ledger")
         for trial in sweep.where(weight_decay=1):
-            print(trial.seed, trial.event("t_gen", .95).high_steps)
+            print(trial.seed, trial.event("t_gen").high_steps)
 
     :param uri: a ledger (a folder or an address), an MLflow tracking address, or a folder with ``<name>.parquet``
         as the figures keep it.
-    :raises SweepError: for an MLflow that does not answer or lacks the sweep, or a threshold it cannot evaluate.
+    :param events: events to take beside the declared ones: see :meth:`Sweep.with_events`.
+    :raises SweepError: for an MLflow that does not answer or lacks the sweep, or events that it does not hold.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    for option, value in (("train", train_threshold), ("test", test_threshold)):
-        if not 0 < value <= 1:
-            raise SweepError(f"--{option}-threshold {value:g}: must be a fraction above 0 and at most 1")
     if is_tracking(uri):
         from analysis.data.mlflow import read_mlflow
 
-        return read_mlflow(uri, name, train_threshold, test_threshold)
-    if uri.endswith(".db") and Path(uri).is_file():
-        raise SweepError(f"--from {uri}: is a file, not a ledger; for an MLflow database say sqlite:///{uri}")
-    sweep = read_kept(name, Path(uri)) or read_ledger(Ledger.open(uri), name)
-    asked = {"train_threshold": train_threshold, "test_threshold": test_threshold}
-    return replace(sweep, trials=tuple(replace(trial, **asked) for trial in sweep.trials), **asked)  # type: ignore[arg-type]
+        sweep = read_mlflow(uri, name)
+    elif uri.endswith(".db") and Path(uri).is_file():
+        raise SweepError(f"--from {uri}: is a file, not a ledger; for an MLflow database pass sqlite:///{uri}")
+    else:
+        sweep = read_kept(name, Path(uri)) or read_ledger(Ledger.open(uri), name)
+    return sweep.with_events(*events) if events else sweep
+
+
+def with_thresholds(sweep: Sweep, train_threshold: float, test_threshold: float) -> Sweep:
+    """Until the diagram asks for declared events."""
+    for option, value in (("train", train_threshold), ("test", test_threshold)):
+        if not 0 < value <= 1:
+            raise SweepError(f"--{option}-threshold {value:g}: must be a fraction above 0 and at most 1")
+    return replace(sweep, train_threshold=train_threshold, test_threshold=test_threshold)
 
 
 def is_tracking(uri: str) -> bool:

@@ -8,20 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from trainables.engine.config import from_json
 from trainables.engine.errors import GrokscapeError
-from trainables.engine.events import (
-    GEN_THRESHOLD,
-    MEM_THRESHOLD,
-    TEST_THRESHOLDS,
-    TRAIN_THRESHOLDS,
-    Event,
-    Outcome,
-    accuracy_outcome,
-)
+from trainables.engine.events import Event, EventRule, Outcome, PhaseRule, outcome
 from trainables.runtime.rows import TrialState
 
 FULL, LAPTOP = "full", "laptop"
@@ -31,12 +24,14 @@ MISSING = "missing"
 STEP = "step"
 ARM, SEED, SEEDS_PREFIX = "arm", "seed", "seeds."
 """Coordinates: the arm of a sweep that has some, and what repeats a setting instead of changing it."""
-ACCURACIES = TRAIN_ACCURACY, TEST_ACCURACY = "train_accuracy", "test_accuracy"
 
 Curves = Mapping[str, np.ndarray]
 """``step`` and the columns of probes, float64, (T,); NaN where not measured."""
 CurveReader = Callable[[Sequence[str], Sequence[str] | None], Iterable[tuple[str, Curves]]]
 """From trial ids and columns (None: every column that was measured) to each trial's curves."""
+
+
+_Rule = TypeVar("_Rule", EventRule, PhaseRule)
 
 
 class SweepError(GrokscapeError):
@@ -65,10 +60,12 @@ class Trial:
     """What the sweep asks of it."""
     curves: Curves = field(default_factory=dict, compare=False, repr=False)
     """The columns that were read; a figure may add arrays of its own."""
+    events: tuple[EventRule, ...] = ()
+    """Those declared for it, then those that were not: of other arms, or asked for afterwards."""
+    phases: tuple[PhaseRule, ...] = ()
+    """Those declared for it."""
     read_outcome: Outcome | None = None
-    """Where the source holds events instead of the curves that they are taken from."""
-    train_threshold: float = MEM_THRESHOLD
-    test_threshold: float = GEN_THRESHOLD
+    """Where the source holds the times of events instead of the curves that they are taken from."""
 
     @property
     def seed(self) -> Any:
@@ -102,31 +99,43 @@ class Trial:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """When each event came.
+        """When each event came, of those whose columns were read.
 
-        :raises SweepError: where the accuracies were not measured, or not read.
+        An event that was not declared for the trial competes with its stop on the success of those that were.
+
+        :raises SweepError: where nothing was measured.
         """
-        return self.read_outcome or self._evaluate(self.train_threshold, self.test_threshold)
+        return self.read_outcome or self._evaluate(self.events)
 
-    def event(self, name: str, threshold: float) -> Event:
-        """When ``t_mem`` (training) or ``t_gen`` (test) was sustained at an accuracy; see trainables.engine.events.
+    def event(self, name: str, threshold: float | None = None) -> Event:
+        """When one of its events came, at any threshold; at the headline's by default.
 
-        :raises SweepError: where the accuracies were not measured, or not read.
+        :raises SweepError: for another event, a threshold that the source does not hold, or without measurements.
         """
-        return (self.read_outcome or self._evaluate(threshold, threshold)).event(name, threshold)
+        try:
+            return self.outcome.event(name, threshold)
+        except KeyError:
+            rules = {rule.name: rule for rule in self.outcome.rules}
+        if name not in rules:
+            raise SweepError(f"event {name}: must be one of: {', '.join(rules) or 'none is declared'}")
+        assert threshold is not None
+        if self.read_outcome is not None:
+            held = ", ".join(f"{number:g}" for number in rules[name].thresholds)
+            raise SweepError(
+                f"event {name} at {threshold:g}: MLflow holds {held} only; any other threshold can be asked of the "
+                "ledger (--from its folder)"
+            )
+        rules[name] = rules[name].replace(thresholds=(*rules[name].thresholds, threshold))
+        return self._evaluate(tuple(rules.values())).event(name, threshold)
 
-    def _evaluate(self, train: float, test: float) -> Outcome:
-        known = [np.isfinite(self.curves[column]) for column in ACCURACIES if column in self.curves]
-        measured = np.all(known, axis=0) if len(known) == len(ACCURACIES) else np.array([False])
-        if not measured.any():
-            raise SweepError(f"trial {self.trial_id}: has no accuracies to take an event from")
-        return accuracy_outcome(
-            self.curves[STEP][measured].astype(int),
-            *(self.curves[column][measured] for column in ACCURACIES),
-            stop_reason=self.stop_reason,
-            train_thresholds=tuple(sorted({*TRAIN_THRESHOLDS, train})),
-            test_thresholds=tuple(sorted({*TEST_THRESHOLDS, test})),
-        )
+    def _evaluate(self, events: Sequence[EventRule]) -> Outcome:
+        if not self.begun:
+            raise SweepError(f"trial {self.trial_id}: has no measurements to take an event from")
+        rules: dict[str, EventRule] = {}
+        for rule in events:
+            if rule.column in self.curves and (not rule.after or rule.after in rules):
+                rules[rule.name] = rule
+        return outcome(self.curves[STEP], self.curves, tuple(rules.values()), stop_reason=self.stop_reason)
 
     def complete(self, tau_steps: float) -> bool:
         """Whether everything up to tau is known: followed that far, or ended for a reason that settles it."""
@@ -212,8 +221,8 @@ class Sweep:
     """Where it was read from, as messages show it."""
     reader: CurveReader | None = field(default=None, compare=False, repr=False)
     """Reads further curves; None: there are none but those that the trials have."""
-    train_threshold: float = MEM_THRESHOLD
-    test_threshold: float = GEN_THRESHOLD
+    train_threshold: float = 0.99
+    test_threshold: float = 0.95
 
     def __bool__(self) -> bool:
         """Whether anything was measured."""
@@ -236,10 +245,14 @@ class Sweep:
         return frozenset(axis["path"] for axis in self.design.get("axes", ()) if axis["kind"] == "sampled")
 
     @property
-    def for_curves(self) -> bool:
-        """Whether all that is begun is measured by ``EverySteps``, too seldom to tell when an event came."""
-        classes = [trial.config.get("measuring", {}).get("class", "") for trial in self.trials if trial.config]
-        return bool(classes) and all(name == "EverySteps" for name in classes)
+    def events(self) -> tuple[EventRule, ...]:
+        """Every event of its trials, in the order in which the arms declare them."""
+        return _by_name(rule for trial in self.trials for rule in trial.events)
+
+    @property
+    def phases(self) -> tuple[PhaseRule, ...]:
+        """Every phase of its trials, likewise."""
+        return _by_name(rule for trial in self.trials for rule in trial.phases)
 
     # --- choosing trials --------------------------------------------------------------------------------------
 
@@ -302,6 +315,21 @@ class Sweep:
         trials = (replace(trial, curves=curves.get(trial.trial_id, {})) for trial in self.trials)
         return replace(self, trials=tuple(trials), reader=None)
 
+    def with_events(self, *rules: EventRule) -> "Sweep":
+        """The sweep with events that were not declared: a trial's stop on success competes with them.
+
+        :raises SweepError: where the source holds no curves to take them from.
+        """
+        if any(trial.read_outcome is not None for trial in self.trials):
+            names = ", ".join(rule.name for rule in rules)
+            raise SweepError(
+                f"event {names}: MLflow holds declared events only; any other can be asked of the ledger (--from its "
+                "folder)"
+            )
+        columns = dict.fromkeys(rule.column for rule in (*self.events, *rules))
+        trials = (replace(trial, events=(*trial.events, *rules)) for trial in self.with_curves([*columns]).trials)
+        return replace(self, trials=tuple(trials))
+
     def truncated_at(self, tau_steps: float = math.inf) -> "Sweep":
         """The sweep without what lies beyond tau, or beyond a trial's own horizon."""
         trials = (trial.truncated_at(int(min(tau_steps, trial.horizon_steps))) for trial in self.trials)
@@ -358,13 +386,35 @@ def _coordinate(trial: Trial, name: str) -> Any:
     return _ABSENT
 
 
-def arm_horizon(design: Mapping[str, Any], coordinates: Mapping[str, Any], horizon_steps: int) -> int:
-    """The horizon of the arm that a trial is of: the sweep's, where the arm has none of its own.
+def protocols(design: Mapping[str, Any], horizon_steps: int) -> dict[str | None, dict[str, Any]]:
+    """What a sweep asks of the trials of each arm, and under None of the others: fields of :class:`Trial`.
 
     :param design: what ``SweepSpec.axes_json`` says.
     """
-    own = (arm.get("horizon_steps") for arm in design.get("arms", ()) if arm["name"] == coordinates.get(ARM))
-    return next((steps for steps in own if steps is not None), horizon_steps)
+    arms = {arm["name"]: arm for arm in design.get("arms", ())}
+    declared = {name: _rules(arm, "events") for name, arm in (arms or {None: design}).items()}
+    every = tuple(rule for rules in declared.values() for rule in rules)
+    asked: dict[str | None, dict[str, Any]] = {}
+    for name, part in {None: design, **arms}.items():
+        own = declared.get(name, ())
+        asked[name] = {
+            "horizon_steps": part.get("horizon_steps") or horizon_steps,
+            "events": _by_name((*own, *every)),
+            "phases": _rules(part, "phases"),
+        }
+    return asked
+
+
+def _by_name(rules: Iterable[_Rule]) -> tuple[_Rule, ...]:
+    """The first rule of each name."""
+    first: dict[str, _Rule] = {}
+    for rule in rules:
+        first.setdefault(rule.name, rule)
+    return tuple(first.values())
+
+
+def _rules(part: Mapping[str, Any], kind: str) -> tuple[Any, ...]:
+    return tuple(from_json(rule) for rule in part.get(kind, ()))
 
 
 def is_share(column: str) -> bool:

@@ -70,6 +70,7 @@ def forbidden(name: str) -> Iterator[str]:
         elif top == "analysis":
             allowed = [
                 "pipeline.ledger",
+                "trainables.engine.config",
                 "trainables.engine.events",
                 "trainables.engine.errors",
                 "trainables.runtime.rows",

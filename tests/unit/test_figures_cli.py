@@ -3,13 +3,14 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analysis import figures
 from analysis.data import kept
-from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError, Trial
+from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError
 from analysis.paper import results as figure_results
 from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
 from analysis.paper.page import page
@@ -325,7 +326,7 @@ def test_condensed_evidence_comes_from_snapshots(tmp_path):
 
     def condense(found: Sweep, snapshots) -> Sweep:
         trials = (
-            Trial(**{**vars(trial), "curves": {**trial.curves, "sizes": np.array([len(snapshots(trial)[5])])}})
+            replace(trial, curves={**trial.curves, "sizes": np.array([len(snapshots(trial)[5])])})
             for trial in found.trials
         )
         return Sweep(size=found.size, trials=tuple(trials))

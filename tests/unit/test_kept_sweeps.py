@@ -162,7 +162,7 @@ def test_events_are_the_engines():
     assert event.occurred
     assert event.low_steps <= 500 <= event.high_steps * 1.1
     assert found.event("t_gen", 0.3).high_steps <= event.high_steps
-    with pytest.raises(SweepError, match="has no accuracies"):
+    with pytest.raises(SweepError, match="has no measurements"):
         Trial(trial_id="t", space="s", coordinates={}).event("t_gen", 0.5)
 
 

@@ -25,22 +25,21 @@ from analysis.curves.finals import (
 )
 from analysis.curves.picture import _colours, _draw, spread
 from analysis.data.source import open_sweep
-from analysis.data.sweep import Sweep, SweepError, Trial
+from analysis.data.sweep import SweepError
 from pipeline import sweep as pipeline_sweep
 from pipeline.execution import ray_environment as ray_settings
 from pipeline.ledger import Ledger
 from pipeline.tracking import sync
 from tests.batch_sweeps import write_language_space
-from tests.synthetic import CONFIG as GROKKING
-from tests.synthetic import MadeTrial, fill_ledger, wd_vs_orthograd
-from tests.synthetic_baselines import CONFIG, HORIZON, make_baseline, three_methods
+from tests.synthetic import MadeTrial, fill_ledger
+from tests.synthetic_baselines import AXES, CONFIG, HORIZON, make_baseline, three_methods
 
 ACCURACY, LOSS = Quantity("test_accuracy"), Quantity("test_loss")
 
 
 def results_of(folder, trials, tau_steps=None, **options):
     ledger = Ledger.open(str(folder / "ledger"), create=True)
-    fill_ledger(ledger, "made", trials, horizon_steps=HORIZON, config=CONFIG, **options)
+    fill_ledger(ledger, "made", trials, horizon_steps=HORIZON, config=CONFIG, **{"axes": AXES, **options})
     return finals(open_sweep("made", ledger.uri), tau_steps=tau_steps)
 
 
@@ -55,17 +54,6 @@ def texts_of(found):
     FigureCanvasAgg(figure)
     _draw(figure, found)
     return [text.get_text() for part in (figure, *figure.axes) for text in part.texts], figure
-
-
-def test_only_sweeps_of_which_all_are_measured_every_so_many_steps_are_for_curves():
-    seldom, often = CONFIG, {"measuring": {"class": "Measuring"}}
-
-    def for_curves(configs):
-        return Sweep(trials=tuple(Trial(trial_id=f"{k}", config=config) for k, config in enumerate(configs))).for_curves
-
-    assert for_curves([seldom, seldom])
-    for configs in ([], [often], [seldom, often], [GROKKING]):
-        assert not for_curves(configs)
 
 
 def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_seed(methods):
@@ -243,9 +231,9 @@ def test_columns_without_accuracies(tmp_path):
 
 def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_path, capsys):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
-    fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=CONFIG)
+    fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=CONFIG, axes=AXES)
     bare = MadeTrial("bare", {"seed": 0})
-    fill_ledger(ledger, "begun", [bare], horizon_steps=HORIZON, config=CONFIG)
+    fill_ledger(ledger, "begun", [bare], horizon_steps=HORIZON, config=CONFIG, axes=AXES)
     out = tmp_path / "figures"
     source = ["--from", ledger.uri, "--out", str(out)]
     assert phase_diagram.main(["made", *source]) == 0
@@ -256,8 +244,8 @@ def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_pat
     with open(out / "finals.csv", newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 9
     for arguments, expected in (
-        (["made", "--x", "arm"], "--x arm: made is measured for its curves (EverySteps) and has no phase diagram"),
-        (["made", "--test-threshold", "0.5"], "--test-threshold 0.5: made is measured for its curves"),
+        (["made", "--x", "arm"], "--x arm: made declares no event and has no phase diagram"),
+        (["made", "--test-threshold", "0.5"], "--test-threshold 0.5: made declares no event"),
         (["made", "--tau", "500"], "--tau 500: must be above 0"),
         (["begun"], "nothing was measured yet"),
     ):
@@ -284,16 +272,10 @@ def test_a_sweep_of_a_baseline_ends_with_its_curves(tmp_path, monkeypatch, capsy
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 def test_mlflow_gives_the_same_tables(tmp_path):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
-    fill_ledger(ledger, "made", three_methods()[:4], horizon_steps=HORIZON, config=CONFIG)
+    fill_ledger(ledger, "made", three_methods()[:4], horizon_steps=HORIZON, config=CONFIG, axes=AXES)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     sync(ledger, "made", uri)
     from_both = [finals(open_sweep("made", source)) for source in (ledger.uri, uri)]
     tables = [(cells_table(found), trials_table(found)) for found in from_both]
     for ours, theirs in zip(*tables, strict=True):
         assert json.loads(ours.to_json()) == json.loads(theirs.to_json())
-
-
-def test_a_sweep_that_groks_is_drawn_as_before(tmp_path):
-    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
-    fill_ledger(ledger, "grokking", wd_vs_orthograd(seeds=1))
-    assert not open_sweep("grokking", ledger.uri).for_curves

@@ -11,14 +11,14 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import phase_diagram
-from analysis.data.source import is_tracking, open_sweep
+from analysis.data.source import is_tracking, open_sweep, with_thresholds
 from analysis.data.sweep import MISSING, SweepError, describe_task
 from analysis.diagram.cells import build
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from pipeline.ledger import Ledger, LedgerError
 from pipeline.tracking import mirror as tracking
-from tests.synthetic import MadeTrial, fill_ledger, make_frame, make_trial, wd_vs_orthograd
-from trainables.engine.events import TEST_THRESHOLDS, TRAIN_THRESHOLDS
+from tests.synthetic import PROTOCOL, MadeTrial, fill_ledger, make_frame, make_trial, wd_vs_orthograd
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, falls_to, rises_to
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -65,12 +65,9 @@ def test_mlflow_gives_the_same(sources):
 
 
 @pytest.mark.parametrize("tau", [None, 400])
-@pytest.mark.parametrize("train", TRAIN_THRESHOLDS)
-@pytest.mark.parametrize("test", TEST_THRESHOLDS)
+@pytest.mark.parametrize(("train", "test"), [(0.9, 0.5), (0.99, 0.95), (0.99, 0.99)])
 def test_every_number_of_the_diagram_is_the_same(sources, tau, train, test):
-    ledger, mlflow = (
-        build(open_sweep(SWEEP, uri, train_threshold=train, test_threshold=test), tau_steps=tau) for uri in sources
-    )
+    ledger, mlflow = (build(with_thresholds(open_sweep(SWEEP, uri), train, test), tau_steps=tau) for uri in sources)
     pd.testing.assert_frame_equal(cells_table(ledger), cells_table(mlflow), check_exact=True)
     pd.testing.assert_frame_equal(trials_table(ledger), trials_table(mlflow), check_exact=True)
     assert summary_lines(ledger) == summary_lines(mlflow)
@@ -92,14 +89,46 @@ def test_curves_from_mlflow_are_points_of_the_ledgers(sources):
     assert list(some.columns) == ["step", "test_accuracy", "trial_id"]
 
 
-def test_another_threshold_is_for_the_ledger(sources):
-    assert open_sweep(SWEEP, sources[0], test_threshold=0.42).test_threshold == 0.42
-    with pytest.raises(
-        SweepError, match=r"--test-threshold 0\.42: MLflow holds .* 0\.5, 0\.9, 0\.95, 0\.99 only.*ledger"
-    ):
-        open_sweep(SWEEP, sources[1], test_threshold=0.42)
-    with pytest.raises(SweepError, match=r"--train-threshold 0\.5: MLflow holds .* 0\.9, 0\.99 only.*ledger"):
-        open_sweep(SWEEP, sources[1], train_threshold=0.5)
+def test_events_and_phases_are_the_declared_ones(sources):
+    for uri in sources:
+        sweep = open_sweep(SWEEP, uri)
+        assert (sweep.events, sweep.phases) == (ACCURACY_EVENTS, ACCURACY_PHASES)
+
+
+def test_another_threshold_or_event_is_for_the_ledger(sources):
+    collapse = rises_to("sc_true_fraction", 0.5, name="t_collapse")
+    ledger, mlflow = (open_sweep(SWEEP, uri) for uri in sources)
+    assert ledger.trials[0].event("t_gen", 0.42).threshold == 0.42
+    with pytest.raises(SweepError, match=r"event t_gen at 0\.42: MLflow holds 0\.5, 0\.9, 0\.95, 0\.99 only; .*ledger"):
+        mlflow.trials[0].event("t_gen", 0.42)
+    with pytest.raises(SweepError, match=r"event t_collapse: must be one of: t_mem, t_gen"):
+        ledger.trials[0].event("t_collapse")
+    with pytest.raises(SweepError, match=r"event t_collapse: MLflow holds declared events only; .*ledger"):
+        open_sweep(SWEEP, sources[1], [collapse])
+    asked = open_sweep(SWEEP, sources[0], [collapse])
+    assert [rule.name for rule in asked.events] == ["t_mem", "t_gen", "t_collapse"]
+    kinds = {trial.stop_reason: trial.event("t_collapse").kind for trial in asked.where()}
+    assert kinds["success"] == EventKind.STOPPED, "nobody knows whether they would have collapsed"
+    assert kinds[None] == EventKind.EVENT
+
+
+def test_arms_with_events_of_their_own(tmp_path):
+    """An event of another arm was not declared for a trial: its stop on success competes with it."""
+    fit = falls_to("train_loss", 0.1, name="t_fit")
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    made = [make_trial(arm, {"arm": arm}, t_mem=30, t_gen=200, stop_reason="success") for arm in ("fits", "groks")]
+    fits, groks = ([rule.to_json() for rule in rules] for rules in ([fit], ACCURACY_EVENTS))
+    arms = [
+        {"name": "fits", "axes": [], "events": fits, "phases": []},
+        {"name": "groks", "axes": [], "events": groks, "phases": PROTOCOL["phases"]},
+    ]
+    fill_ledger(ledger, "arms", made, axes={"axes": [], "arms": arms, "seeds": [], **PROTOCOL})
+    first, second = open_sweep("arms", ledger.uri).trials
+    assert [[rule.name for rule in trial.events] for trial in (first, second)] == [
+        ["t_fit", "t_mem", "t_gen"], ["t_mem", "t_gen", "t_fit"]
+    ]  # fmt: skip
+    assert (first.phases, len(second.phases)) == ((), 5)
+    assert second.event("t_fit").occurred
 
 
 def test_an_unknown_sweep_names_those_that_there_are(sources):
@@ -140,8 +169,8 @@ def test_unmeasured_rows_are_not_rows_below(tmp_path):
     fill_ledger(ledger, "holes", [MadeTrial("t", made.coordinates, holes)])
     (trial,) = open_sweep("holes", ledger.uri).trials
     (expected,) = make_frame([made]).trials
-    assert trial.outcome.t_gen.high_steps == expected.outcome.t_gen.high_steps
-    assert math.isnan(trial.outcome.t_gen.relapse_steps)
+    assert trial.event("t_gen").high_steps == expected.event("t_gen").high_steps
+    assert math.isnan(trial.event("t_gen").relapse_steps)
 
 
 def test_sources_are_told_apart():

@@ -27,6 +27,7 @@ from trainables.grokking import GrokkingTrial
 
 Curve = Callable[[np.ndarray], np.ndarray]
 Curves = dict[str, Curve]
+from trainables.engine.events import ACCURACY_EVENTS
 
 
 def level(value: float) -> Curve:
@@ -55,6 +56,7 @@ def made(
         shape = {column: level(0.0) for column in figure.columns} | curves(trial.coordinates, horizon)
         found.append(
             Trial(
+                events=ACCURACY_EVENTS,
                 trial_id=str(len(found)),
                 space=space,
                 coordinates=trial.coordinates,

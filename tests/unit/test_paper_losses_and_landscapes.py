@@ -24,6 +24,7 @@ from trainables.grokking import GrokkingTrial
 ROOT = Path(__file__).resolve().parents[2]
 HORIZON = 1000
 STEPS = np.array([0, 10, 20, 50, 100, 200, 400, 600, 700, 800, 900, 1000], dtype=float)
+from trainables.engine.events import ACCURACY_EVENTS
 
 
 def planted(
@@ -32,6 +33,7 @@ def planted(
     """A trial with a value a step of STEPS for each column, followed up to a step."""
     there = until >= STEPS
     return Trial(
+        events=ACCURACY_EVENTS,
         trial_id=f"{sorted(coordinates.items())}{seed}",
         space="planted",
         coordinates={**coordinates, "seed": seed},

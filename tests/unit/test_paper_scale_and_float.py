@@ -24,6 +24,7 @@ from trainables.grokking import GrokkingTrial
 HORIZON = 1000
 STEPS = np.arange(0, HORIZON + 1, 10, dtype=float)
 NEVER = math.inf
+from trainables.engine.events import ACCURACY_EVENTS
 
 
 def trial(coordinates, *, last=HORIZON, stop_reason=None, t_mem=50, t_gen=NEVER, top=1.0, space="made_up", **columns):
@@ -37,6 +38,7 @@ def trial(coordinates, *, last=HORIZON, stop_reason=None, t_mem=50, t_gen=NEVER,
     for name, value in columns.items():
         curves[name] = np.array([value(step) if callable(value) else value for step in steps], dtype=float)
     return Trial(
+        events=ACCURACY_EVENTS,
         trial_id=str(coordinates), space=space, coordinates=coordinates, state="finished",
         stop_reason=stop_reason, last_step=last, horizon_steps=HORIZON, curves=curves,
     )  # fmt: skip

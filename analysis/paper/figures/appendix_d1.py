@@ -8,7 +8,6 @@ from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps
-from trainables.engine.events import GEN_THRESHOLD
 
 MLP, TRANSFORMER = "appendix_d1_mlp", "appendix_d1_transformer"
 MODELS = {MLP: "MLP", TRANSFORMER: "transformer"}
@@ -22,7 +21,7 @@ def strengths(evidence: Sweep) -> list[float]:
 
 def t_gen(trial: Trial) -> float:
     """The first measurement of a sustained test accuracy of .95; infinite: not by the horizon; NaN: not followed."""
-    event = trial.event("t_gen", GEN_THRESHOLD)
+    event = trial.event("t_gen")
     if event.occurred:
         return event.high_steps
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
@@ -70,7 +69,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         tidy(axes, f"{model}; training dashed", xlabel="steps (log scale)", ylabel="accuracy" if space == MLP else "")
         accuracy_axis(axes)
         step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
-        mark_level(axes, GEN_THRESHOLD)
+        mark_level(axes, 0.95)
         legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
 
 

@@ -118,7 +118,7 @@ def delayed(trial: Trial) -> Tristate:
 
     A run that has not generalised after more than 10 times t_mem will do so later than that, if ever.
     """
-    low, high = trial.outcome.delay_ratio()
+    low, high = trial.outcome.delay_ratio("t_mem", "t_gen")
     if low > RATIO:
         return True
     return False if high <= RATIO else None
@@ -128,11 +128,11 @@ def delay_words(trials: tuple[Trial, ...]) -> str:
     """The ratio of the measurements at which the events are first seen, or how far it is at least."""
     ratios, bounds = [], []
     for trial in trials:
-        found = trial.outcome
-        if found.t_mem.occurred and found.t_gen.occurred:
-            ratios.append(found.t_gen.high_steps / max(found.t_mem.high_steps, 1))
-        elif found.t_mem.occurred:
-            bounds.append(found.delay_ratio()[0])
+        memorised, generalised = trial.event("t_mem"), trial.event("t_gen")
+        if memorised.occurred and generalised.occurred:
+            ratios.append(generalised.high_steps / max(memorised.high_steps, 1))
+        elif memorised.occurred:
+            bounds.append(trial.outcome.delay_ratio("t_mem", "t_gen")[0])
     words = [f"t_gen / t_mem {spread(ratios, '.1f')}"] if ratios else []
     return "; ".join([*words, *([f"not generalised by {spread(bounds, '.0f')} times t_mem"] if bounds else [])])
 

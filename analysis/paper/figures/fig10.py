@@ -8,7 +8,6 @@ from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, legend, mark_step, step_axis, tidy
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report, spread, spread_steps
-from trainables.engine.events import MEM_THRESHOLD
 
 ABSORBED, ZERO = "absorbed_fraction", "zero_gradient_fraction"
 GROWTH, CHANGE = 3.0, 0.2
@@ -16,7 +15,7 @@ GROWTH, CHANGE = 3.0, 0.2
 
 def t_mem(trial: Trial) -> float:
     """The first measurement of a sustained training accuracy of .99; NaN: not so far."""
-    event = trial.event("t_mem", MEM_THRESHOLD)
+    event = trial.event("t_mem")
     return event.high_steps if event.occurred else math.nan
 
 

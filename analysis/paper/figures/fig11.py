@@ -10,24 +10,23 @@ from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report, spread, spread_steps
-from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 
 ARMS = STABLEMAX, LOGIT_NORM, TAYLOR = "StableMax", "CE + λ‖z‖", "Taylor softmax"
 TEST_LOSS = "test_loss"
 FALL = 10.0
 
 
-def time_of(trial: Trial, event: str, threshold: float) -> float:
+def time_of(trial: Trial, event: str) -> float:
     """The first measurement of a sustained accuracy; infinite: not within the run; NaN: not so far."""
-    found = trial.event(event, threshold)
-    if found.occurred:
-        return found.high_steps
+    reached = trial.event(event)
+    if reached.occurred:
+        return reached.high_steps
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
 def fall(trial: Trial) -> float:
     """The test loss at t_mem over the smallest one since; NaN before t_mem."""
-    memorised = time_of(trial, "t_mem", MEM_THRESHOLD)
+    memorised = time_of(trial, "t_mem")
     steps, losses = trial.measured(TEST_LOSS)
     later = losses[steps >= memorised]
     return float(trial.at(TEST_LOSS, memorised) / later.min()) if len(later) else math.nan
@@ -45,7 +44,7 @@ def fastest(evidence: Sweep, seed: object) -> Tristate:
     times = []
     for arm in (TAYLOR, STABLEMAX, LOGIT_NORM):
         trial = evidence.by_seed(arm=arm).get(seed)
-        times.append(math.nan if trial is None else time_of(trial, "t_gen", GEN_THRESHOLD))
+        times.append(math.nan if trial is None else time_of(trial, "t_gen"))
     ours, *others = times
     # Another that is not there yet is later than what is there already.
     followed = [evidence.by_seed(arm=arm).get(seed) for arm in (STABLEMAX, LOGIT_NORM)]
@@ -71,7 +70,7 @@ def verdict(evidence: Sweep) -> Verdict:
             trials,
             fell,
             f"by a factor of {spread(map(fall, trials), '.1f')}; t_mem at "
-            f"{spread_steps(time_of(trial, 't_mem', MEM_THRESHOLD) for trial in trials)}",
+            f"{spread_steps(time_of(trial, 't_mem') for trial in trials)}",
         )
         for arm, trials in groups.items()
     ]
@@ -83,8 +82,7 @@ def verdict(evidence: Sweep) -> Verdict:
             "Taylor softmax reaches a test accuracy of .95 before both others",
             tuple(fastest(evidence, seed) for seed in seeds) if whole else (),
             "; ".join(
-                f"{arm} {spread_steps(time_of(trial, 't_gen', GEN_THRESHOLD) for trial in trials)}"
-                for arm, trials in groups.items()
+                f"{arm} {spread_steps(time_of(trial, 't_gen') for trial in trials)}" for arm, trials in groups.items()
             ),
         ),
         report(

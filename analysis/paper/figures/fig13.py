@@ -11,12 +11,11 @@ from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, every, judge, percent, report, spread_steps, stays_below
-from trainables.engine.events import PHASE_THRESHOLD
 
 SHALLOW, DEEP, ENTROPY = ARMS = "MSE, 1 hidden layer", "MSE, 2 hidden layers", "CE, 2 hidden layers"
 REACHED = 0.9
 """The test accuracy that "no run reaches"."""
-HALF = 0.5
+MEMORISED, HALF = 0.9, 0.5
 """The test accuracy at which a delay ends: what generalises only in part (small p does) has a delay too."""
 
 Runs = Mapping[float, Mapping[Any, Trial]]
@@ -39,7 +38,7 @@ def delay(trial: Trial) -> tuple[float, bool]:
     Where only the first came, the least that there can be between them: infinite where the weights can never change
     again.  NaN where neither did so far.
     """
-    memorised = trial.event("t_mem", PHASE_THRESHOLD)
+    memorised = trial.event("t_mem", MEMORISED)
     generalised = trial.event("t_gen", HALF)
     if not memorised.occurred:
         return math.nan, False
@@ -109,7 +108,7 @@ def memorising(found: Runs) -> Claim:
     """The time to memorise, which a mere change of pace would stretch like the delay; and how far it generalises."""
     words = []
     for alpha, trials in found.items():
-        events = [trial.event("t_mem", PHASE_THRESHOLD) for trial in trials.values()]
+        events = [trial.event("t_mem", MEMORISED) for trial in trials.values()]
         memorised = [event.high_steps for event in events if event.occurred]
         if memorised:
             best = percent(trial.largest("test_accuracy") for trial in trials.values())

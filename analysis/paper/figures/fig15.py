@@ -16,7 +16,6 @@ from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread_steps
 from analysis.stats.contrasts import paired_contrast
 from analysis.stats.survival import CensoredTimes
-from trainables.engine.events import GEN_THRESHOLD
 
 DECAY, ORTHOGONAL = "AdamW", "⊥AdamW"
 ORTHOGONAL_COLOUR = COLOURS[1]
@@ -29,7 +28,7 @@ def decays(evidence: Sweep) -> list[float]:
 
 def t_gen(trial: Trial) -> float:
     """The first measurement of a sustained test accuracy of .95; infinite: not by tau; NaN: not followed to tau."""
-    event = trial.event("t_gen", GEN_THRESHOLD)
+    event = trial.event("t_gen")
     if event.occurred:
         return event.high_steps
     return math.inf if trial.known_until >= trial.horizon_steps else math.nan
@@ -82,10 +81,7 @@ def contrast_words(evidence: Sweep) -> str:
     if not shared:
         return ""
     tau = evidence.trials[0].horizon_steps
-    sides = [
-        CensoredTimes.of([group[seed].event("t_gen", GEN_THRESHOLD) for seed in shared], tau)
-        for group in [ours, *groups]
-    ]
+    sides = [CensoredTimes.of([group[seed].event("t_gen") for seed in shared], tau) for group in [ours, *groups]]
     found = paired_contrast(sides[1:], sides[:1], tau, np.random.default_rng(0))
     sooner = spread_steps(times([ours[seed] for seed in shared]))
     if found is None:
