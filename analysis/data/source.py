@@ -31,7 +31,7 @@ def open_sweep(name: str, uri: str, events: Sequence[EventRule] = ()) -> Sweep:
 
         sweep = read_mlflow(uri, name)
     elif uri.endswith(".db") and Path(uri).is_file():
-        raise SweepError(f"--from {uri}: is a file, not a ledger; for an MLflow database pass sqlite:///{uri}")
+        raise SweepError(f"--from {uri}: is a file, not a ledger; for an MLflow database say sqlite:///{uri}")
     else:
         sweep = read_kept(name, Path(uri)) or read_ledger(Ledger.open(uri), name)
     return sweep.with_events(*events) if events else sweep

@@ -15,6 +15,7 @@ from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, UNDECIDED
 from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import planned, space_path
 from trainables.engine.encodings import Binary, OneHot, Scalar, Tokens
+from trainables.engine.events import ACCURACY_EVENTS
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -27,7 +28,6 @@ from trainables.grokking import GrokkingTrial
 
 Curve = Callable[[np.ndarray], np.ndarray]
 Curves = dict[str, Curve]
-from trainables.engine.events import ACCURACY_EVENTS
 
 
 def level(value: float) -> Curve:

@@ -12,6 +12,7 @@ from analysis.data.sweep import STEP, Sweep, Trial
 from analysis.paper.figures import fig07, fig08, fig09, fig10, fig11, fig12
 from analysis.paper.verdict import MET, NOT_MET, UNDECIDED
 from pipeline.spec.space_file import load_space
+from trainables.engine.events import ACCURACY_EVENTS
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.interventions import NoIntervention, ZeroTrueClassGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy, TaylorSoftmaxCrossEntropy
@@ -24,7 +25,6 @@ from trainables.grokking import GrokkingTrial
 ROOT = Path(__file__).resolve().parents[2]
 HORIZON = 1000
 STEPS = np.array([0, 10, 20, 50, 100, 200, 400, 600, 700, 800, 900, 1000], dtype=float)
-from trainables.engine.events import ACCURACY_EVENTS
 
 
 def planted(

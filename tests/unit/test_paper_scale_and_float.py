@@ -12,6 +12,7 @@ from analysis.paper.verdict import MET, NOT_MET, REPORTED, UNDECIDED
 from pipeline.spec.space_file import load_space
 from tests.synthetic_evidence import space_path
 from trainables.engine.encodings import OneHot, Tokens
+from trainables.engine.events import ACCURACY_EVENTS
 from trainables.engine.losses import MeanSquaredError, SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, Adam, AdamW
@@ -24,7 +25,6 @@ from trainables.grokking import GrokkingTrial
 HORIZON = 1000
 STEPS = np.arange(0, HORIZON + 1, 10, dtype=float)
 NEVER = math.inf
-from trainables.engine.events import ACCURACY_EVENTS
 
 
 def trial(coordinates, *, last=HORIZON, stop_reason=None, t_mem=50, t_gen=NEVER, top=1.0, space="made_up", **columns):
