@@ -67,6 +67,7 @@ BAD = [
         [],
         r"weight_decay = -1.*must be at least 0",
     ),
+    ("no such module", SMALL, ["--components", "no_such"], r"module no_such is not importable on .*: No module named"),
     ("an unknown flag", SMALL, ["--fast"], r"unrecognized arguments: --fast"),
     ("no workers", SMALL, ["--workers", "0"], r"--workers: '0': must be at least 1"),
     (
