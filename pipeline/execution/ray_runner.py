@@ -53,7 +53,8 @@ def start(
 def _runtime_env(environment: Mapping[str, str]) -> dict[str, Any]:
     """What travels to a cluster's workers: variables and modules."""
     files = files_to_ship()
-    return {"env_vars": dict(environment)} | ({"py_modules": list(files), "excludes": ["__pycache__"]} if files else {})
+    variables = {"env_vars": dict(environment)} if environment else {}
+    return variables | ({"py_modules": list(files), "excludes": ["__pycache__"]} if files else {})
 
 
 def stop() -> None:
