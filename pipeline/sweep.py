@@ -28,7 +28,7 @@ from pipeline.terminal.tally import tally_of
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, redact
 
 if TYPE_CHECKING:
     from analysis.report import Figures
@@ -88,7 +88,11 @@ def run_space(space: LoadedSpace, settings: RunSettings, *, silent: bool = False
     say(announcement(space.name, plan, run.suggestions_left))
     tally = tally_of(plan, ledger)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
-    places = {"sweep": space.name, "ledger": ledger.shown, "mlflow": settings.mlflow_uri}
+    places = {
+        "sweep": space.name,
+        "ledger": ledger.shown,
+        "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri),
+    }
     with Upkeep(ledger):
         if plan.cohorts or run.suggestions_left:
             try:
@@ -140,8 +144,8 @@ def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> Non
     plan = replace(plan, notes=(*plan.notes, *(f"data missing: {line}" for line in missing)))
     if as_json:
         summary = dry_run.summary(plan, space, resources.device_kind) | {"data_missing": missing}
-        shown = settings.ledger if ledger is None else ledger.shown
-        places = {"ledger": shown, "mlflow": settings.mlflow_uri}
+        shown = redact(settings.ledger) if ledger is None else ledger.shown
+        places = {"ledger": shown, "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri)}
         print(json.dumps(summary | places | {"finished": 0, "figures": None}))
     else:
         print("\n".join(dry_run.describe(plan, space, resources.device_kind)))

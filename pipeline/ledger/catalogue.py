@@ -170,7 +170,7 @@ class Catalogue:
             with suppress(FileGoneError):
                 manifests = self._read_manifests(self.files.entries(MANIFESTS))
                 return frozenset(path for manifest in manifests.values() for path in manifest.supersedes)
-        raise self._contended()
+        raise self.contended()
 
     def listing(self, *, require_all: bool = True) -> Listing:
         """List the files now.
@@ -197,7 +197,7 @@ class Catalogue:
                 break
             time.sleep(_PAUSE_S)
         else:
-            raise self._contended()
+            raise self.contended()
         if require_all:
             missing = listing.missing[0]
             manifest = next(path for path, manifest in listing.manifests.items() if missing in manifest.files)
@@ -212,7 +212,7 @@ class Catalogue:
         for _ in range(_ATTEMPTS):
             with suppress(FileGoneError):
                 return job(self.listing())
-        raise self._contended()
+        raise self.contended()
 
     def latest_rows(self, listing: Listing) -> dict[str, PlacedRow]:
         """Return the current row of each trial.
@@ -326,7 +326,8 @@ class Catalogue:
         self._manifests = manifests
         return manifests
 
-    def _contended(self) -> LedgerError:
+    def contended(self) -> LedgerError:
+        """Make the error of a read or a rewrite that other rewrites keep overtaking."""
         return LedgerError(f"ledger: other processes keep rewriting {self.files.shown}; try again later")
 
 

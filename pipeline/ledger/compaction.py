@@ -44,7 +44,7 @@ def compact(catalogue: Catalogue, *, drop: frozenset[str] = frozenset()) -> Comp
     for _ in range(_ATTEMPTS):
         with suppress(FileGoneError):  # another rewrite came first
             return _Rewrite(catalogue, drop).run()
-    raise LedgerError(f"ledger: other processes keep rewriting {catalogue.files.shown}; try again later")
+    raise catalogue.contended()
 
 
 class _Rewrite:

@@ -61,7 +61,7 @@ def verify(catalogue: Catalogue, sweeps: Callable[[], list[SweepRow]]) -> list[P
     for _ in range(_ATTEMPTS):
         with suppress(FileGoneError):
             return _Checks(catalogue).run(sweeps)
-    raise LedgerError(f"ledger: other processes keep rewriting {catalogue.files.shown}; try again later")
+    raise catalogue.contended()
 
 
 class _Checks:

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from pipeline.ledger import Ledger
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync
 from pipeline.tracking import mirror as tracking
+from pipeline.tracking.__main__ import main
 from tests.mlflow_server import MlflowServer, free_port, snapshot
 from tests.sample_sweep import SampleSweep
 
@@ -141,7 +142,7 @@ def test_a_server_that_dies_while_a_sweep_runs(
 
     server.start()
     command = tracking.sync_command("sample", sample.ledger.uri, server.uri).split()
-    assert tracking.main(command[3:]) == 0
+    assert main(command[3:]) == 0
     assert snapshot(server.uri, "sample") == undisturbed
 
 
