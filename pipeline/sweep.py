@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline.execution import ray_environment
 from pipeline.execution.background import SyncWatcher, Upkeep
 from pipeline.execution.resources import Resources, resolve
-from pipeline.execution.run import Planner, SweepRun, check_address, missing_data, study_of
+from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerError, LedgerMissingError
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace, load_space
@@ -57,22 +57,22 @@ def _main(flags: argparse.Namespace) -> int:
     if flags.dry_run:
         _dry_run(space, settings, as_json=flags.json)
         return DONE
-    result = run_space(space, settings, silent=flags.json)
+    result = run(space, settings, silent=flags.json)
     if flags.json:
         print(json.dumps(result.to_json()))
     return result.exit_code
 
 
-def run_space(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
+def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
     """Run what the ledger lacks of a space, keep MLflow up to date, draw the figures.
 
     :param silent: print nothing.
-    :raises GrokscapeError: for anything that stands in the way, in one line, before anything is run.
+    :raises GrokscapeError: for anything that prevents the run, in one line, before it starts.
     """
-    settings, resources, out = _checked(space, settings, join=True)
+    settings, resources, out = _checked(space, settings)
     ledger = Ledger.open(settings.ledger, create=True)
-    run = SweepRun(space, settings, resources, ledger)
-    plan = run.plan()
+    sweep = SweepRun(space, settings, resources, ledger)
+    plan = sweep.plan()
     if settings.address is None:  # A cluster's data are where its workers are.
         for line in missing_data(plan):
             raise SettingsError(line)
@@ -81,11 +81,10 @@ def run_space(space: LoadedSpace, settings: RunSettings, *, silent: bool = False
         if not silent:
             print_line(line, sys.stdout)
 
-    for note in [*plan.notes, run.shrunk()]:
-        if note:
-            say(f"note: {note}")
-    run.record()
-    say(announcement(space.name, plan, run.suggestions_left))
+    for note in filter(None, [*plan.notes, sweep.shrunk()]):
+        say(f"note: {note}")
+    sweep.record()
+    say(announcement(space.name, plan, sweep.suggestions_left))
     tally = tally_of(plan, ledger)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
@@ -94,35 +93,33 @@ def run_space(space: LoadedSpace, settings: RunSettings, *, silent: bool = False
         "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri),
     }
     with Upkeep(ledger):
-        if plan.cohorts or run.suggestions_left:
+        if plan.cohorts or sweep.suggestions_left:
             try:
                 with view_of(tally, space.name, silent=silent) as view:
-                    run.train(plan, [view, *([SyncWatcher(sync)] if sync else [])], tally.set_trials)
+                    sweep.train(plan, [view, *([SyncWatcher(sync)] if sync else [])], tally.set_trials)
             except KeyboardInterrupt:
                 say(f"interrupted: {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=True)
-    figures, why_not = _draw(ledger, space.name, out)
-    result = RunResult.of(tally, **places, figures=None if figures is None else tuple(figures.paths))
-    synced = None if sync is None else sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
-    if settings.mlflow_uri is not None and isinstance(synced, TrackingError):
-        command = sync_command(space.name, ledger.shown, settings.mlflow_uri)
-        result = replace(result, mlflow_error=str(synced), mlflow_command=command)
-
-    left = result.planned - tally.done
+    left = len(tally.trials) - tally.done
     if left and settings.max_hours:
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")
-    if result.failed:
-        for line in failures(ledger.trials(list(tally.trials)).values()):
-            say(line)
-    for line in figures.summary if figures is not None else ():
+    for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
+        say(line)
+    figures, why_none = _draw(ledger, space.name, out)
+    result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths))
+    for line in figures.summary if figures else ():
         say(line)
     say(f"ledger   {ledger.shown}")
-    if isinstance(synced, TrackingError):
-        say(f"mlflow   {synced}; the data is safe in the ledger, sync it with: {result.mlflow_command}")
-    elif synced is not None:
-        say(f"mlflow   {synced.browse}")
-    say(f"figures  {figures.png}" if figures is not None else f"figures  none: {why_not}")
-    if figures is not None:
+    if sync is not None and settings.mlflow_uri is not None:
+        report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
+        if isinstance(report, TrackingError):
+            command = sync_command(space.name, ledger.shown, settings.mlflow_uri)
+            result = replace(result, mlflow_error=str(report), mlflow_command=command)
+            say(f"mlflow   {report}; the data is safe in the ledger, sync it with: {command}")
+        else:
+            say(f"mlflow   {report.browse}")
+    say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
+    if figures:
         say(f"open     {figures.open_command}")
     for name in _figures_on(space.name):
         say(f"verdict  python -m analysis.figures {name} --from {ledger.shown}")
@@ -131,7 +128,7 @@ def run_space(space: LoadedSpace, settings: RunSettings, *, silent: bool = False
 
 def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:
     """Print what a run would do; create nothing, and join no cluster."""
-    settings, resources, _ = _checked(space, settings, join=False)
+    settings, resources, _ = _checked(space, settings, dry=True)
     ledger, study = None, None
     try:
         ledger = Ledger.open(settings.ledger)
@@ -151,10 +148,11 @@ def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> Non
         print("\n".join(dry_run.describe(plan, space, resources.device_kind)))
 
 
-def _checked(space: LoadedSpace, settings: RunSettings, *, join: bool) -> tuple[RunSettings, Resources, Path]:
-    """The settings with absolute paths, what they come to here, and the folder of the figures.
+def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) -> tuple[RunSettings, Resources, Path]:
+    """The settings with an absolute folder of data, the resources, and the folder of the figures.
 
-    :raises GrokscapeError: for what would stop a run.
+    :param dry: do not ask a cluster whether it accepts the connection, which takes seconds.
+    :raises GrokscapeError: for what would prevent a run.
     """
     if settings.data is not None:
         data = os.path.abspath(settings.data)
@@ -163,7 +161,10 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, join: bool) -> tuple[
         settings = settings.replace(data=data)
         os.environ[FOLDER_VARIABLE] = data
     resources = resolve(settings, space.spec.base)
-    check_address(settings, join=join)
+    if settings.address is not None:
+        ray_environment.check_address(settings.address)
+        if not dry:
+            ray_environment.check_cluster(settings.address)
     if settings.mlflow_uri is not None:
         check(settings.mlflow_uri)
     out = Path(settings.out or f"{DEFAULT_FIGURES}/{space.name}")

@@ -99,40 +99,39 @@ def descendants(pid: int) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, front = [], {pid}
+    below, front = [], {pid}
     while front:
         front = {child for child, parent in parents.items() if parent in front}
-        found += sorted(front)
-    return found
+        below += sorted(front)
+    return below
 
 
 def actors(pid: int) -> list[int]:
     """The Ray actors among the descendants of a driver that train a cohort now, or could."""
-    found = []
+    pids = []
     for child in descendants(pid):
         with contextlib.suppress(OSError):
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::ResourceTrainable"):
-                found.append(child)
-    return found
+                pids.append(child)
+    return pids
 
 
 def alive(pids: Sequence[int]) -> list[int]:
-    """Those of the processes that run (a zombie that nobody has waited for does not)."""
-    found = []
+    """Those of the processes that run (a zombie does not)."""
+    running = []
     for pid in pids:
         with contextlib.suppress(OSError):
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.append(pid)
-    return found
+                running.append(pid)
+    return running
 
 
 def wait_until(happened: Callable[[], Any], *, timeout_s: float, what: str) -> Any:
     """The first true value of ``happened()``."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found = happened()
-        if found:
-            return found
+        if value := happened():
+            return value
         time.sleep(0.2)
     raise AssertionError(f"not within {timeout_s:g} s: {what}")
 

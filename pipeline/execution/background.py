@@ -1,4 +1,4 @@
-"""What goes on beside the training: the ledger is compacted, and trials that have ended go to MLflow."""
+"""What runs beside the training: the ledger is compacted, and trials that have ended go to MLflow."""
 
 import sys
 import threading

@@ -1,9 +1,9 @@
-"""Which cohort runs next, and what becomes of one that went wrong.  Shared by the Ray runner and the local one.
+"""Which cohort runs next, and what to do after one fails.  Shared by the Ray runner and the local one.
 
 Retries rest on the ledger: what is left of a cohort is planned again from the rows and checkpoints that it
-committed.  By class of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
-tried again up to three times, any other error splits a cohort into solo trials, and a solo trial that errors is
-recorded as failed.
+committed.  By kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
+retried up to three times, any other error splits a cohort into solo trials, and a solo trial that fails is recorded
+as failed.
 """
 
 import time
@@ -32,32 +32,32 @@ class Store(TrialStore, Protocol):
 
 
 class Watcher(Protocol):
-    """Who wants to know how the run goes: the live view, and whoever mirrors ended trials elsewhere."""
+    """Follows a run: the live view does, and whatever copies ended trials elsewhere."""
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
-        """The members' state, every few seconds and at their end."""
+        """Take the members' states, every few seconds and at their end."""
 
     def ended(self, states: Mapping[str, str]) -> None:
-        """These trials, by id, have ended in these states (failed is one), and their rows are committed."""
+        """Take the states in which trials, by id, have ended (failed is one); their rows are committed."""
 
 
 class Source(Protocol):
-    """Cohorts that are not known beforehand: the suggestions of an objective."""
+    """Makes cohorts while the run goes on: from the suggestions of an objective."""
 
     def more(self) -> Sequence[CohortPlan]:
-        """The next cohorts, none when the budget is spent (or waits for results)."""
+        """Return the next cohorts; none when the budget is spent, or waits for results."""
 
     def ended(self, states: Mapping[str, str]) -> None:
-        """These trials, by id, have ended in these states."""
+        """Take the states in which trials, by id, have ended."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether no cohort will come any more."""
+        """Whether no more cohorts will come."""
 
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """Where the rows of a worker come from; the commit is the driver's where the worker has no checkout."""
+    """The origin of a worker's rows; the commit is the driver's where the worker has no checkout."""
 
     driver: dict[str, Any]
 
@@ -67,17 +67,17 @@ class RowOrigin:
 
     def __call__(self, trial: TrialConfig, device: str) -> Origin:
         here = collect()
-        found = here if here["commit"] is not None else here | self.driver
-        return Origin(device_kind(device), source_hash(trial), canonical_json(found))
+        provenance = here if here["commit"] is not None else here | self.driver
+        return Origin(device_kind(device), source_hash(trial), canonical_json(provenance))
 
 
 class Dispatcher:
     """The queue of cohorts of one run.
 
     :param again: plans what is left of some trials, in cohorts of at most so many.
-    :param origin: for the rows of failed trials, which no worker commits.
+    :param origin: of the rows of failed trials, which no worker commits.
     :param device: of the jobs, as torch names it.
-    :param deadline: a Unix time after which no new cohort starts; running ones see to it themselves.
+    :param deadline: a Unix time after which no new cohort starts; running ones end by themselves.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Dispatcher:
         self._running = 0
         self._lost: Counter[str] = Counter()
         self._largest: dict[str, int] = {}
-        """What was found to fit in memory, by cohort key."""
-        self._told: set[str] = set()
+        """How many trials have fitted in memory, by cohort key."""
+        self._ended: set[str] = set()
 
     def next(self) -> CohortJob | None:
-        """The next cohort to run; None when there is none now (:attr:`open` says whether there may be later)."""
+        """Return the next cohort to run; None when there is none now (:attr:`open`: there may be one later)."""
         if self._late():
             self._queue.clear()
             return None
@@ -141,25 +141,25 @@ class Dispatcher:
         return self._source is not None and not self._source.exhausted and not self._late()
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
-        """Pass on where the members of a running cohort stand."""
+        """Pass on the states of the members of a running cohort."""
         for watcher in self._watchers:
             watcher.reported(job, statuses)
-        self._tell_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
+        self._notify_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
 
     def settle(self, job: CohortJob, error: CohortError | None = None) -> None:
-        """Take a cohort back: it is done, or something went wrong with it."""
+        """Take a cohort back: it is done, or has failed."""
         if error is not None:
             for trials, size in self._retries(job, error):
-                # First in the queue: what failed once is better known early.
+                # First in the queue: another failure should show early.
                 self._queue.extendleft(reversed(self._again(trials, size)))
         self._running -= 1
 
     def _retries(self, job: CohortJob, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
-        """What is to be planned again after an error, and in cohorts of which size."""
+        """Yield what to plan again after an error, and the size of the cohorts."""
         size = len(job.trials)
         left = [trial for plan in self._again(job.trials, size) for trial in plan.trials]
         done = {trial.trial_id for trial in job.trials} - {trial.trial_id for trial in left}
-        self._tell_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
+        self._notify_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
             return
         if error.kind == ErrorKind.LOST_WORKER:
@@ -203,13 +203,13 @@ class Dispatcher:
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._store.commit([failed], {"trial_id": [], "step": []})
-        self._tell_ended({trial.trial_id: TrialState.FAILED})
+        self._notify_ended({trial.trial_id: TrialState.FAILED})
 
-    def _tell_ended(self, states: Mapping[str, str]) -> None:
-        new = {trial_id: state for trial_id, state in states.items() if trial_id not in self._told}
+    def _notify_ended(self, states: Mapping[str, str]) -> None:
+        new = {trial_id: state for trial_id, state in states.items() if trial_id not in self._ended}
         if not new:
             return
-        self._told.update(new)
+        self._ended.update(new)
         if self._source is not None:
             self._source.ended(new)
         for watcher in self._watchers:
@@ -217,7 +217,7 @@ class Dispatcher:
 
 
 def _fingerprint(trial: TrialConfig) -> str:
-    """Of a trial that failed: its data may be just what is not there."""
+    """The fingerprint of the data of a failed trial; empty where the data are what is missing."""
     try:
         return trial.data_fingerprint()
     except Exception:

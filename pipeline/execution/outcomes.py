@@ -1,4 +1,4 @@
-"""When the events of trials came, by the ledger: for the live view's cached cells and an objective's values."""
+"""When the events of trials came, from the ledger: for the cached cells of the live view and an objective's values."""
 
 from collections.abc import Mapping, Sequence
 

@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 GIT_TIMEOUT_S = 10.0
 
 NOT_THE_PATH = frozenset({"config", "trial", "stopping", "names", "events", "probes"})
-"""Modules of the engine that say what may be asked, how long and what is looked at, not where the weights go."""
+"""Modules of the engine that validate, measure and stop, and do not move the weights."""
 
 
 def collect() -> dict[str, Any]:
@@ -52,7 +52,7 @@ def source_hash(config: Config) -> str:
 def device_kind(device: str) -> str:
     """The hardware behind a torch device, as far as it can change a number: ``cpu:<model>``, ``cuda:<model>``.
 
-    :raises ValueError: for a GPU that is not there.
+    :raises ValueError: for a GPU that this machine lacks.
     """
     kind, _, index = device.partition(":")
     if kind != "cuda":
@@ -96,8 +96,8 @@ def _git_state() -> tuple[str | None, str | None]:
     for name in filter(None, untracked.decode().split("\0")):
         changes.update(name.encode() + b"\0" + (CHECKOUT / name).read_bytes())
     clean = hashlib.sha256(b"").hexdigest()
-    found = changes.hexdigest()
-    return commit.decode().strip(), None if found == clean else found[:20]
+    diff = changes.hexdigest()
+    return commit.decode().strip(), None if diff == clean else diff[:20]
 
 
 def _git(*arguments: str) -> bytes | None:
@@ -120,7 +120,7 @@ def _version(package: str) -> str | None:
 
 @cache
 def _cpu_model() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -152,14 +152,14 @@ def _reached_digest(cls: type) -> str:
             continue
         source = textwrap.dedent(inspect.getsource(item))
         constants = set()
-        for found_name, found in _references(ast.parse(source), vars(sys.modules[item.__module__])):
-            if isinstance(found, type | types.FunctionType):
-                if _counts_for(cls, found) and not _is_other_component(found, cls):
-                    waiting.append(found)
-            elif text := _constant(found_name, found, item.__module__):
-                constants.add(f"{found_name}: {text}")
+        for used_name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
+            if isinstance(used, type | types.FunctionType):
+                if _counts_for(cls, used) and not _is_other_component(used, cls):
+                    waiting.append(used)
+            elif text := _constant(used_name, used, item.__module__):
+                constants.add(f"{used_name}: {text}")
         sources[name] = "\n".join([_normalised(source), *sorted(constants)])
-    # Files may move: what counts is what they say.
+    # Without file names: files may move.
     return digest(sorted(sources.values()))
 
 
@@ -188,7 +188,7 @@ def _references(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _constant(name: str, value: Any, module: str) -> str:
-    """A number or a text as it is; anything else as the module's source writes it (a ``repr`` may hold an address);
+    """A number or a string as it is; anything else as the module's source writes it (a ``repr`` may hold an address);
     empty for what was made elsewhere, such as a module."""
     if isinstance(value, bool | int | float | str):
         return repr(value)

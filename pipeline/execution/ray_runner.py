@@ -1,4 +1,4 @@
-"""Cohorts through Ray Tune: a searcher hands them out, actors train them and commit, a callback takes them back.
+"""Cohorts on Ray Tune: a searcher hands them out, actors train them and commit, a callback takes them back.
 
 The only module of the pipeline that imports Ray; :mod:`pipeline.execution.ray_environment` must have prepared the
 environment before.  Tune keeps no state that matters: no checkpoints, no retries, no loggers.  The ledger has them.
@@ -36,7 +36,7 @@ def start(
     A cluster's workers get the files of the user's own components.
 
     :param environment: variables that a cluster's workers get; those of our own have this process's.
-    :raises RayAddressError: when the cluster does not let us in.
+    :raises RayAddressError: when the cluster rejects the connection.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
@@ -44,7 +44,7 @@ def start(
     else:
         try:
             ray.init(address=address, runtime_env=_runtime_env(environment or {}), **options)
-        except Exception as error:  # Ray has a dozen kinds for "no".
+        except Exception as error:  # Ray has a dozen classes of errors for this.
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise RayAddressError(f"--address {address}: cannot join ({reason})") from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -121,7 +121,7 @@ def optuna_search(
 
 
 class _OfThisProcess:
-    """Pickles to nothing: Tune writes its searcher and callbacks to disk, for a restore that is never made."""
+    """Pickles to nothing: Tune writes its searcher and callbacks to disk, for a restore that never happens."""
 
     def __reduce__(self) -> tuple[type, tuple]:
         return object, ()
@@ -137,7 +137,7 @@ class _DispatchSearcher(_OfThisProcess, Searcher):
         """The cohorts that are running, by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
-        """The next cohort; None when there is none now, ``FINISHED`` when none will come."""
+        """Return the next cohort; None when there is none now, ``FINISHED`` when no more will come."""
         job = self._dispatcher.next()
         if job is None:
             return None if self._dispatcher.open else Searcher.FINISHED
@@ -145,10 +145,10 @@ class _DispatchSearcher(_OfThisProcess, Searcher):
         return {JOB: job.to_text()}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """The callback, which sees the error, settles it."""
+        """Do nothing: the callback, which has the error, settles the cohort."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing to save: the ledger is the state."""
+        """Save nothing: the ledger is the state."""
 
 
 class _DispatchCallback(_OfThisProcess, tune.Callback):
@@ -159,32 +159,33 @@ class _DispatchCallback(_OfThisProcess, tune.Callback):
         self._searcher = searcher
 
     def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
-        """The members' state, every few seconds."""
+        """Pass on the members' states, every few seconds."""
         self._dispatcher.reported(self._searcher.jobs[trial.trial_id], result[STATUSES])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The cohort is done."""
+        """Return a cohort that is done."""
         self._dispatcher.settle(self._searcher.jobs.pop(trial.trial_id))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The cohort went wrong."""
+        """Return a cohort that has failed."""
         self._dispatcher.settle(self._searcher.jobs.pop(trial.trial_id), _error_of(trial))
 
 
 def _error_of(trial: Trial) -> CohortError:
-    """What ended a Tune trial, by kind: as the trainable told it, or a worker that is gone."""
-    # Tune keeps the exception beside the trial only; in the trial there is its text.
+    """What ended a Tune trial, by kind: as the trainable raised it, or the loss of its worker."""
+    # The trial itself has the text of the exception only.
     path = Path(trial.pickled_error_file)
     error = pickle.loads(path.read_bytes()) if path.is_file() else None
     cause = getattr(error, "cause", None)
     if isinstance(cause, CohortError):
         return cause
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return CohortError(ErrorKind.OUT_OF_MEMORY, "the node ran out of memory and Ray ended the worker")
+        return CohortError(ErrorKind.OUT_OF_MEMORY, "the node ran out of memory and Ray killed the worker")
     text = "Ray Tune gave no reason" if error is None else one_line(error, 500)
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.NodeDiedError):
+        # Ray says only in words that it killed an actor to free memory.
         kind = ErrorKind.OUT_OF_MEMORY if "memory pressure" in text or "OutOfMemory" in text else ErrorKind.LOST_WORKER
-        return CohortError(kind, f"the worker is gone ({text})")
+        return CohortError(kind, f"the worker was lost ({text})")
     return CohortError(ErrorKind.ERROR, text)
 
 

@@ -80,22 +80,22 @@ def slots(cpus: float, gpus: float, cpus_per_cohort: float, gpus_per_cohort: flo
 
 def _check_gpus(gpus: float, device: str, settings: RunSettings, base: TrialConfig) -> None:
     """
-    :raises SettingsError: for several GPUs of a cohort that the trials cannot use, or that are not there.
+    :raises SettingsError: for several GPUs of a cohort that the trials cannot use, or that this machine lacks.
     """
     if gpus <= 1:
         return
-    asked = f"--gpus-per-cohort {gpus:g}"
+    flag = f"--gpus-per-cohort {gpus:g}"
     if not base.several_devices:
-        raise SettingsError(f"{asked}: a {type(base).__name__} trains on one GPU; must be at most 1")
+        raise SettingsError(f"{flag}: a {type(base).__name__} trains on one GPU; must be at most 1")
     if ":" in device:
-        raise SettingsError(f"{asked}: must be 1 with --device {device}")
+        raise SettingsError(f"{flag}: must be 1 with --device {device}")
     if settings.address is None:
         here = _gpus_here()
         if gpus > here:
-            raise SettingsError(f"{asked}: must be at most {here}, the GPUs of this machine")
+            raise SettingsError(f"{flag}: must be at most {here}, the GPUs of this machine")
         if settings.local and gpus != here:
             raise SettingsError(
-                f"{asked}: --local takes all {here} GPUs that CUDA_VISIBLE_DEVICES shows; must be {here}"
+                f"{flag}: --local takes all {here} GPUs that CUDA_VISIBLE_DEVICES shows; must be {here}"
             )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.execution import ray_environment
 from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
 from pipeline.execution.provenance import collect, source_hash
 from pipeline.execution.resources import Resources, slots_here
@@ -37,15 +36,15 @@ class Planner:
     resources: Resources
 
     def plan(self, trials: Sequence[PlannedTrial]) -> Plan:
-        """What a run of the sweep has to do."""
+        """Plan what a run of the sweep has to do."""
         return self._plan(trials, self.settings.cohort_size or "auto", self.settings.rerun_failed)
 
     def suggested(self, trials: Sequence[PlannedTrial]) -> Sequence[CohortPlan]:
-        """The cohorts of one suggestion: its seeds train together."""
+        """Make the cohorts of one suggestion: its seeds train together."""
         return self._plan(trials, max(len(trials), 1), self.settings.rerun_failed).cohorts
 
     def again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
-        """What is left of some trials after an error of this run, in cohorts of at most ``size``."""
+        """Make cohorts of at most ``size`` of what is left of some trials after an error of this run."""
         return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
 
     def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], rerun_failed: bool) -> Plan:
@@ -65,7 +64,7 @@ class Planner:
 
 
 class SweepRun:
-    """The trials of a space, as far as they are known, and what runs them.
+    """The trials of a space, as far as they are known, on their way into a ledger.
 
     :raises SpecError: for an objective whose study answers another question, or cannot be kept in this ledger.
     """
@@ -77,7 +76,7 @@ class SweepRun:
         self.trials = space.spec.trials() if self._study is None else self._study.trials()
 
     def plan(self) -> Plan:
-        """What is left to do of the trials that are known."""
+        """Plan what is left to do of the trials that are known."""
         return self._planner.plan(self.trials)
 
     @property
@@ -87,7 +86,7 @@ class SweepRun:
         return 0 if self._study is None or objective is None else max(0, objective.budget - self._study.settled())
 
     def shrunk(self) -> str | None:
-        """A note where the sweep in the ledger is about to lose trials or steps, as in a smaller run of it."""
+        """Note that the sweep in the ledger is about to lose trials or steps, if a smaller run of it does that."""
         horizon, ids = self._space.spec.horizon_steps, {trial.config.trial_id for trial in self.trials}
         held = self._held()
         if held is None or (ids >= set(held.trial_ids) and horizon >= held.horizon_steps):
@@ -98,7 +97,7 @@ class SweepRun:
         )
 
     def record(self) -> None:
-        """Put the sweep into the ledger, unless it is there as it is now."""
+        """Record the sweep in the ledger, unless it has this row."""
         row = SweepRow(
             name=self._space.name,
             doc=self._space.doc,
@@ -206,18 +205,6 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
     from pipeline.execution.suggestions import Study, storage_address
 
     return Study(space, storage_address(ledger), create=create)
-
-
-def check_address(settings: RunSettings, *, join: bool) -> None:
-    """Make sure that a cluster answers where the settings name one.
-
-    :param join: ask also whether it accepts us, which takes a second.
-    :raises RayAddressError: in one line, within seconds.
-    """
-    if settings.address is not None:
-        ray_environment.check_address(settings.address)
-        if join:
-            ray_environment.check_cluster(settings.address)
 
 
 def missing_data(plan: Plan) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """A space with an objective: Optuna suggests, one suggestion with its seeds is a cohort, the study is on disk.
 
-The study is an ordinary one, named as the sweep, in ``optuna.db`` in the ledger's folder.  It says what was suggested
-and what came out; the ledger has the trials.  A suggestion that a killed run left open is suggested again, so that
-its trials go on from their checkpoints.
+The study is an ordinary one, with the name of the sweep, in ``optuna.db`` in the ledger's folder.  It has the
+suggestions and their values; the ledger has the trials.  A suggestion that a killed run left open is suggested again,
+so that its trials continue from their checkpoints.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,10 @@ class Searcher(Protocol):
     """Ray Tune's searchers, as far as they are needed here."""
 
     def suggest(self, trial_id: str) -> Any:
-        """Values of the sampled axes."""
+        """Return values of the sampled axes."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """What became of a suggestion."""
+        """Take the value of a suggestion."""
 
 
 @dataclass
@@ -49,17 +49,17 @@ class _Open:
 
 
 def storage_address(ledger: Ledger) -> str:
-    """Where the study is kept.
+    """The address of the study's database.
 
     :raises SpecError: for a ledger that is not a local folder.
     """
     if "://" in ledger.uri:
-        raise SpecError(f"objective: its study needs a ledger in a local folder; {ledger.shown} is none")
+        raise SpecError(f"objective: its study needs a ledger in a local folder; {ledger.shown} is not one")
     return f"sqlite:///{Path(ledger.uri) / DATABASE}"
 
 
 class Study:
-    """What the study on disk knows; it is made by the first run."""
+    """The study on disk, which the first run creates."""
 
     def __init__(self, space: LoadedSpace, address: str, *, create: bool) -> None:
         """
@@ -82,20 +82,20 @@ class Study:
 
     def suggestions(self) -> list[FrozenTrial]:
         """Every suggestion that counts, in order."""
-        found = self._study.get_trials(deepcopy=False) if self._study is not None else []
-        return [trial for trial in found if AGAIN not in trial.user_attrs and trial.state != SuggestionState.WAITING]
+        trials = self._study.get_trials(deepcopy=False) if self._study is not None else []
+        return [trial for trial in trials if AGAIN not in trial.user_attrs and trial.state != SuggestionState.WAITING]
 
     def settled(self) -> int:
-        """How many suggestions have an answer, a failure included."""
+        """How many suggestions have ended, with a value or by a failure."""
         return sum(suggestion.state != SuggestionState.RUNNING for suggestion in self.suggestions())
 
     def trials(self) -> list[PlannedTrial]:
-        """The sweep's trials as far as they have been suggested."""
-        found: dict[str, PlannedTrial] = {}
+        """The trials of the sweep that have been suggested."""
+        trials: dict[str, PlannedTrial] = {}
         for suggestion in self.suggestions():
             for trial in self._spec.suggestion(suggestion.params):
-                found.setdefault(trial.config.trial_id, trial)
-        return list(found.values())
+                trials.setdefault(trial.config.trial_id, trial)
+        return list(trials.values())
 
     def reopen(self) -> None:
         """Have the suggestions that a killed run left open suggested again, before any new one."""
@@ -104,7 +104,7 @@ class Study:
             trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[SuggestionState.WAITING])
         ]
         for open_trial in self._study.get_trials(states=[SuggestionState.RUNNING]):
-            # In this order: a run that is killed here suggests it twice, which costs nothing, instead of never.
+            # In this order: a run that is killed here suggests it twice, which costs nothing, and not never.
             if open_trial.params and open_trial.params not in waiting:
                 self._study.enqueue_trial(open_trial.params)
             trial = optuna.trial.Trial(self._study, open_trial._trial_id)
@@ -112,7 +112,10 @@ class Study:
             self._study.tell(trial, state=SuggestionState.FAIL)
 
     def _check_question(self, space: LoadedSpace) -> None:
-        """A study compares like with like only: the same base, axes, seeds and objective."""
+        """Refuse a study whose values do not compare: it must have the same base, axes, seeds and objective.
+
+        :raises SpecError: for another one.
+        """
         assert self._study is not None
         objective = space.spec.objective
         assert objective is not None
@@ -130,16 +133,16 @@ class Study:
         elif held != question:
             raise SpecError(
                 f"objective: the study {space.name!r} in {DATABASE} was made for another base, horizon, axes, seeds or "
-                f"event, whose values do not compare; give the space's file another name"
+                f"event, so that its values do not compare; rename the space's file"
             )
 
 
 class Suggestions:
     """Cohorts from suggestions; see :class:`pipeline.execution.dispatch.Source`.
 
-    :param searcher: suggests and is told the value.
-    :param plan: the cohorts that are left to run of some trials.
-    :param record: takes the sweep's trials, whenever there are more of them.
+    :param searcher: suggests, and takes the values.
+    :param plan: makes the cohorts that are left to run of some trials.
+    :param record: takes the trials of the sweep whenever there are more of them.
     :param at_once: how many suggestions are open at a time.
     """
 
@@ -171,7 +174,7 @@ class Suggestions:
         return self._count >= self._objective.budget
 
     def more(self) -> Sequence[CohortPlan]:
-        """The cohorts of the next suggestion of which something is left to run."""
+        """Return the cohorts of the next suggestion of which something is left to run."""
         while not self.exhausted and len(self._open) < self._at_once:
             number = f"{self._count}"
             values = self._searcher.suggest(number)
@@ -188,7 +191,7 @@ class Suggestions:
         return ()
 
     def ended(self, states: Mapping[str, str]) -> None:
-        """Tell the searcher the value of each suggestion whose last trial this is."""
+        """Give the searcher the value of each suggestion whose trials have all ended."""
         for suggestion in self._open:
             suggestion.waiting -= states.keys()
         for suggestion in [each for each in self._open if not each.waiting]:
@@ -199,7 +202,7 @@ class Suggestions:
         trial_ids = [trial.config.trial_id for trial in suggestion.trials]
         rows = self._ledger.trials(trial_ids)
         if len(rows) < len(trial_ids) or any(row.state == TrialState.FAILED for row in rows.values()):
-            # An error is no time: the suggestion counts, and has no value.
+            # A failed trial has no time: the suggestion counts, and has no value.
             self._searcher.on_trial_complete(suggestion.number, error=True)
             return
         events = {trial.config.trial_id: trial.config.events for trial in suggestion.trials}

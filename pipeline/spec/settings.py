@@ -50,7 +50,7 @@ class RunSettings(Config):
     )
     cohort_size: int | None = setting(
         None,
-        "trials of a cohort (they train in lock-step) at most; default: auto, by their cost",
+        "trials in a cohort, which trains in lock-step, at most; default: auto, by their cost",
         group=HOW,
         none="auto",
         at_least=1,
@@ -60,8 +60,8 @@ class RunSettings(Config):
     )
     gpus_per_cohort: float | None = setting(
         None,
-        "GPUs of a cohort (a mini-batch trial is one by itself): a share, .25 for four cohorts on each GPU, or a whole "
-        "number, over which each batch is spread; default: 1",
+        "GPUs of a cohort (a mini-batch trial is one by itself): a share, .25 for four cohorts on each GPU, or an "
+        "integer, over which each batch is spread; default: 1",
         group=HOW,
         above=0,
     )

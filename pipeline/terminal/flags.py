@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     }
     for spec in fields(RunSettings):
         names = [f"--{spec.name.replace('_', '-')}", *ALIASES.get(spec.name, ())]
-        default = f"; default: {spec.default}" if spec.default not in (None, False) else ""
+        default = "" if spec.default in (None, False) else f"; default: {spec.default}".removesuffix(".0")
         options: dict[str, Any] = {"dest": spec.name, "default": argparse.SUPPRESS}
         if spec.type is bool:
             options["action"] = argparse.BooleanOptionalAction

@@ -1,4 +1,4 @@
-"""The words about a run: what is about to start, what became of it, and where the results are."""
+"""What a run prints before it starts and after it ends, and its result as data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run of a sweep came to."""
+    """The result of a run of a sweep."""
 
     sweep: str
     planned: int
@@ -24,7 +24,7 @@ class RunResult:
     """In this run; without those that failed."""
     failed: int
     notes: tuple[str, ...]
-    """What happened to cohorts, and what differs between the rows that count and now."""
+    """What happened to cohorts, a line each."""
     ledger: str
     """As messages show it, without secrets."""
     mlflow: str | None
@@ -69,7 +69,8 @@ def announcement(sweep: str, plan: Plan, suggestions: int) -> str:
     cached = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
     failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
     where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
-    return f"{sweep}: {cached}{failed}{left} to run {where}, at most {duration(plan.predicted_wall_s)} of training"
+    cost = f"about {duration(plan.predicted_wall_s)} of training if no trial stops early"
+    return f"{sweep}: {cached}{failed}{left} to run {where}, {cost}"
 
 
 def failures(rows: Iterable[TrialRow]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A space with an objective: Optuna suggests, its study is an ordinary one, a second run goes on to the budget."""
+"""A space with an objective: Optuna suggests, its study is an ordinary one, a second run continues to the budget."""
 
 import json
 import math
@@ -31,8 +31,8 @@ def test_a_budget_then_a_larger_one(tmp_path):
     write_space(tmp_path, SEARCH.format(budget=3), name="search")
     done = run_sweep(tmp_path, *FLAGS, "--workers", "2")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    told = json.loads(done.stdout)
-    assert (told["planned"], told["finished"], told["failed"]) == (6, 6, 0)
+    printed = json.loads(done.stdout)
+    assert (printed["planned"], printed["finished"], printed["failed"]) == (6, 6, 0)
     first = study_of(tmp_path).trials
     assert [trial.state for trial in first] == [TrialState.COMPLETE] * 3
     assert all(math.isfinite(trial.value) and 0 < trial.value <= 40 for trial in first)
@@ -83,7 +83,7 @@ class Searcher:
 
 @pytest.fixture
 def search(tmp_path):
-    """A space, its study, and suggestions whose trials nobody runs."""
+    """A space, its study, and suggestions whose trials do not run."""
     sweep = (
         'base=BASE, axes={"optimizer.weight_decay": tune.uniform(0, 4)}, seeds=range(2), objective=Objective(budget=3)'
     )
@@ -107,12 +107,12 @@ def search(tmp_path):
     return space, address, suggestions
 
 
-def test_a_suggestion_that_a_killed_run_left_open_is_made_again(search):
+def test_an_open_suggestion_of_a_killed_run(search):
     _, address, suggestions = search
     _, killed = suggestions()
     (cohort,) = killed.more()
     assert len(cohort.trials) == 2
-    # Another run: the first one never told what came out.
+    # Another run: the first one reported no value.
     study, resumed = suggestions()
     (same,) = resumed.more()
     assert [trial.trial_id for trial in same.trials] == [trial.trial_id for trial in cohort.trials]
@@ -124,22 +124,22 @@ def test_a_suggestion_that_a_killed_run_left_open_is_made_again(search):
     assert (study.settled(), len(study.suggestions()), resumed.exhausted) == (0, 1, False)
 
 
-def test_no_more_at_once_than_there_are_workers_and_no_more_than_the_budget(search):
-    study, found = search[2](at_once=2)
-    first, second = found.more(), found.more()
+def test_limits_of_suggestions(search):
+    study, source = search[2](at_once=2)
+    first, second = source.more(), source.more()
     assert first
     assert second
-    assert not found.more()
+    assert not source.more()
     # The ledger has no rows of them, so they are failures: they count, and have no value.
-    found.ended({trial.trial_id: "failed" for trial in first[0].trials})
+    source.ended({trial.trial_id: "failed" for trial in first[0].trials})
     assert study.settled() == 1
-    assert found.more()
-    assert found.exhausted
-    found.ended({trial.trial_id: "failed" for trial in second[0].trials})
-    assert not found.more()
+    assert source.more()
+    assert source.exhausted
+    source.ended({trial.trial_id: "failed" for trial in second[0].trials})
+    assert not source.more()
 
 
-def test_a_study_of_another_question_is_refused(search, tmp_path):
+def test_a_study_of_another_question(search, tmp_path):
     space, address, _ = search
     Study(space, address, create=True)
     other = space.spec.with_overrides(max_steps=7)
@@ -149,17 +149,17 @@ def test_a_study_of_another_question_is_refused(search, tmp_path):
         Study(changed, address, create=True)
 
 
-def test_a_ledger_that_is_no_local_folder(tmp_path):
+def test_a_ledger_that_is_not_a_local_folder(tmp_path):
     class Remote:
         uri = shown = "s3://bucket/prefix"
 
     from pipeline.execution.suggestions import storage_address
 
-    with pytest.raises(SpecError, match="needs a ledger in a local folder; s3://bucket/prefix is none"):
+    with pytest.raises(SpecError, match="needs a ledger in a local folder; s3://bucket/prefix is not one"):
         storage_address(Remote())
 
 
-def test_the_database_is_one_that_other_tools_open(search, tmp_path):
+def test_the_database_opens_in_other_tools(search, tmp_path):
     Study(search[0], search[1], create=True)
     with sqlite3.connect(tmp_path / "optuna.db") as database:
         names = [name for (name,) in database.execute("SELECT study_name FROM studies")]

@@ -165,7 +165,7 @@ def test_what_is_no_cluster_is_not_waited_for(tmp_path):
         done = run_sweep(tmp_path, *FLAGS, "--address", address)
     assert time.monotonic() - began < 40
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: --address {address}: what listens there does not answer as a Ray cluster\n"
+    assert done.stderr == f"error: --address {address}: does not answer like a Ray cluster\n"
 
 
 class TestClusterFile:

@@ -39,16 +39,16 @@ TRIALS = [
 
 
 class Recorder:
-    # In each worker: what it got, and a wait until all are there, for which all must run at a time.
+    # In each worker: record the resources, and wait until all four have, for which all must run at the same time.
     def __init__(self, folder):
         self.folder = folder
 
     def __call__(self, trial, device):
         context = ray.get_runtime_context()
         got = {"gpu": context.get_assigned_resources().get("GPU"), "ids": context.get_accelerator_ids()["GPU"]}
-        (self.folder / f"told-{trial.trial_id}.json").write_text(json.dumps(got))
+        (self.folder / f"gpus-{trial.trial_id}.json").write_text(json.dumps(got))
         until = time.monotonic() + 60
-        while len(list(self.folder.glob("told-*.json"))) < 4 and time.monotonic() < until:
+        while len(list(self.folder.glob("gpus-*.json"))) < 4 and time.monotonic() < until:
             time.sleep(0.05)
         return Origin("cpu", "hash", json.dumps({"together": time.monotonic() < until}))
 
@@ -63,9 +63,9 @@ if __name__ == "__main__":
     launch.run_on_ray(dispatcher, resources, store=ledger, provenance=Recorder(Path.cwd()))
     launch.stop()
     rows = ledger.trials().values()
-    told = [json.loads(path.read_text()) for path in Path.cwd().glob("told-*.json")]
+    gpus = [json.loads(path.read_text()) for path in Path.cwd().glob("gpus-*.json")]
     together = [json.loads(row.provenance_json)["together"] for row in rows]
-    print(json.dumps({"slots": slots, "told": told, "states": [row.state for row in rows], "together": together}))
+    print(json.dumps({"slots": slots, "gpus": gpus, "states": [row.state for row in rows], "together": together}))
 """
 
 
@@ -80,8 +80,8 @@ def test_four_trials_share_a_gpu(tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["slots"] == [4, 1]
-    assert found["states"] == ["finished"] * 4
-    assert found["told"] == [{"gpu": 0.25, "ids": ["0"]}] * 4
-    assert found["together"] == [True] * 4
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["slots"] == [4, 1]
+    assert printed["states"] == ["finished"] * 4
+    assert printed["gpus"] == [{"gpu": 0.25, "ids": ["0"]}] * 4
+    assert printed["together"] == [True] * 4

@@ -84,7 +84,7 @@ def test_again_wider_and_longer(on_ray):
         assert [table[name][at] for at in kept] == values, name
 
 
-def test_a_trial_that_fails_is_told_and_the_others_are_not_hurt(tmp_path):
+def test_failed_trials(tmp_path):
     # The second model cannot be allocated anywhere; the cohorts are of different shapes.
     write_space(tmp_path, 'base=BASE, axes={"model.hidden": [(8,), (10**8, 10**8)]}, seeds=range(2)')
     done = run_sweep(tmp_path, "tiny.py", "--mlflow-uri", "none", "--workers", "2", "--cohort-size", "2")
@@ -99,8 +99,8 @@ def test_a_trial_that_fails_is_told_and_the_others_are_not_hurt(tmp_path):
     flags = ("--mlflow-uri", "none", "--local", "--json")
     again = run_sweep(tmp_path, "tiny.py", *flags)
     assert again.returncode == 1
-    told = json.loads(again.stdout)
-    assert (told["cached"], told["finished"], told["failed"]) == (2, 0, 2)
+    printed = json.loads(again.stdout)
+    assert (printed["cached"], printed["finished"], printed["failed"]) == (2, 0, 2)
     assert json.loads(run_sweep(tmp_path, "tiny.py", *flags, "--rerun-failed").stdout)["failed"] == 2
 
 
@@ -123,7 +123,7 @@ def test_ctrl_c(tmp_path):
     wait_until(lambda: not alive(below), timeout_s=20, what="every process of the sweep ends")
 
 
-def test_the_time_is_up(tmp_path):
+def test_max_hours(tmp_path):
     write_space(tmp_path, "base=BASE.replace(stopping=Stopping(on_success=False)), seeds=range(2)", horizon=1_000_000)
     done = run_sweep(tmp_path, "tiny.py", "--mlflow-uri", "none", "--local", "--max-hours", "0.001")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What becomes of a cohort that went wrong, by class of error; nothing is trained here."""
+"""What happens after a cohort fails, by kind of error; nothing is trained here."""
 
 import time
 from dataclasses import replace
@@ -62,7 +62,7 @@ class Watcher:
         pass
 
     def ended(self, states):
-        assert not self.states.keys() & states.keys(), "told twice"
+        assert not self.states.keys() & states.keys(), "ended twice"
         self.states |= states
 
 
@@ -102,7 +102,7 @@ def drain(queue, store, fate):
     return sizes
 
 
-def test_out_of_memory_halves_the_cohort_and_every_later_one_of_its_kind(store, watcher):
+def test_out_of_memory_halves_cohorts_of_this_kind(store, watcher):
     more = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4, 8))
     queue = dispatcher(store, watcher, TRIALS, more)
     sizes = drain(queue, store, lambda cohort: MEMORY if len(cohort.trials) > 2 else None)
@@ -120,7 +120,7 @@ def test_out_of_memory_alone_is_a_failure(store, watcher):
     assert row.data_fingerprint == TRIALS[0].data_fingerprint()
 
 
-def test_another_error_splits_a_cohort_and_fails_the_trial_that_has_it(store, watcher):
+def test_another_error_splits_the_cohort(store, watcher):
     guilty = TRIALS[2]
     sizes = drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: BUG if guilty in cohort.trials else None)
     assert sizes == [4, 1, 1, 1, 1]
@@ -128,7 +128,7 @@ def test_another_error_splits_a_cohort_and_fails_the_trial_that_has_it(store, wa
     assert store.rows[guilty.trial_id].error == "ValueError: a bug"
 
 
-def test_a_lost_worker_is_tried_three_times_more(store, watcher):
+def test_a_lost_worker_is_retried_three_times(store, watcher):
     lost = iter([LOST, LOST, LOST])
     assert drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: next(lost, None)) == [1] * 4
     assert watcher.states == {TRIALS[0].trial_id: "finished"}
@@ -139,14 +139,14 @@ def test_a_worker_that_is_lost_every_time_is_a_failure(store, watcher):
     assert store.rows[TRIALS[0].trial_id].error_kind == "lost_worker"
 
 
-def test_a_member_that_kills_its_worker_does_not_take_the_others_along(store, watcher):
+def test_a_member_that_kills_its_worker(store, watcher):
     guilty = TRIALS[1]
     sizes = drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: LOST if guilty in cohort.trials else None)
     assert sizes == [4, 4, 4, 4, 1, 1, 1, 1]
     assert [state for _, state in sorted(watcher.states.items())].count("failed") == 1
 
 
-def test_what_had_ended_before_the_error_is_not_run_again(store, watcher):
+def test_ended_members_do_not_run_again(store, watcher):
     def fate(cohort):
         if len(cohort.trials) == 4:
             store.end(TRIALS[0])
@@ -159,7 +159,7 @@ def test_what_had_ended_before_the_error_is_not_run_again(store, watcher):
     assert len(watcher.states) == 4
 
 
-def test_an_error_after_the_last_commit_is_none(store, watcher):
+def test_an_error_after_the_last_commit(store, watcher):
     def fate(cohort):
         store.end(cohort.trials[0])
         return BUG
@@ -168,14 +168,14 @@ def test_an_error_after_the_last_commit_is_none(store, watcher):
     assert watcher.states == {TRIALS[0].trial_id: "finished"}
 
 
-def test_a_failure_keeps_what_was_measured_before_it(store, watcher):
+def test_a_failure_keeps_its_measurements(store, watcher):
     store.end(TRIALS[0], "running")
     drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: BUG)
     row = store.rows[TRIALS[0].trial_id]
     assert (row.state, row.last_step, row.device_kind, row.error_kind) == ("failed", 4, "cpu", "error")
 
 
-def test_a_trial_whose_data_are_not_there_fails_by_itself(store, watcher, monkeypatch):
+def test_a_trial_without_its_data_fails_alone(store, watcher, monkeypatch):
     def missing(self):
         raise FileNotFoundError("no such data")
 
@@ -184,7 +184,7 @@ def test_a_trial_whose_data_are_not_there_fails_by_itself(store, watcher, monkey
     assert store.rows[TRIALS[0].trial_id].data_fingerprint == ""
 
 
-def test_after_the_time_is_up_nothing_starts(store, watcher):
+def test_nothing_starts_after_the_deadline(store, watcher):
     queue = dispatcher(store, watcher, TRIALS[:1], TRIALS[1:2], deadline=time.time() + 0.2)
     cohort = queue.next()
     time.sleep(0.3)
@@ -194,11 +194,11 @@ def test_after_the_time_is_up_nothing_starts(store, watcher):
     assert not queue.open
 
 
-def test_a_source_is_asked_when_the_queue_is_empty_and_told_what_ended(store, watcher):
+def test_a_source_fills_an_empty_queue(store, watcher):
     class Source:
         def __init__(self):
             self.left = list(TRIALS)
-            self.heard = []
+            self.states = []
 
         @property
         def exhausted(self):
@@ -208,14 +208,14 @@ def test_a_source_is_asked_when_the_queue_is_empty_and_told_what_ended(store, wa
             return [CohortPlan((self.left.pop(0),), 0, 1.0)] if self.left else []
 
         def ended(self, states):
-            self.heard += states
+            self.states += states
 
     source = Source()
     assert drain(dispatcher(store, watcher, source=source), store, lambda cohort: None) == [1, 1, 1, 1]
-    assert source.heard == [trial.trial_id for trial in TRIALS]
+    assert source.states == [trial.trial_id for trial in TRIALS]
 
 
-def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
+def test_the_local_runner_settles_errors(store, watcher):
     class Refusing(Store):
         def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
             if trajectory["step"]:
@@ -229,7 +229,7 @@ def test_the_local_runner_settles_errors_as_ray_does(store, watcher):
     assert set(watcher.states.values()) == {"failed"}
 
 
-def test_the_origin_of_rows_takes_the_driver_s_commit_where_there_is_no_checkout(monkeypatch):
+def test_the_driver_s_commit_without_a_checkout(monkeypatch):
     from pipeline.execution import dispatch
 
     here = {"commit": None, "dirty": None, "diff": None, "hostname": "worker"}
@@ -242,7 +242,7 @@ def test_the_origin_of_rows_takes_the_driver_s_commit_where_there_is_no_checkout
     )
 
 
-def test_a_cohort_that_is_too_large_is_split_when_it_is_handed_out(store, watcher):
+def test_a_queued_cohort_that_is_too_large_is_split(store, watcher):
     queue = dispatcher(store, watcher, TRIALS, tuple(replace_seed(seed) for seed in range(10, 17)))
     first = queue.next()
     queue.settle(first, MEMORY)

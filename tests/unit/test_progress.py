@@ -223,7 +223,7 @@ def test_the_screen_of_a_terminal():
     assert max(len(line) for line in plain.file.getvalue().splitlines()) <= 80
 
 
-def test_an_objective_s_trials_come_as_they_are_suggested():
+def test_suggested_trials_are_added():
     tally = Tally([])
     assert tally.headline() == "0 of 0 done, 0 running, 0 cached, 0 failed"
     console = Console(width=80, file=io.StringIO())
@@ -234,16 +234,16 @@ def test_an_objective_s_trials_come_as_they_are_suggested():
 
 
 class TestNotes:
-    REPORT = (MemberStatus("0123456789abcdef", 3, "running", None, "", ("goes on with 8",)),)
+    REPORT = (MemberStatus("0123456789abcdef", 3, "running", None, "", ("continues with 8",)),)
 
     def test_a_note_is_a_line_of_its_own_at_once(self):
         tally, stream = Tally(planned(ARMS)), io.StringIO()
         PlainView(tally, stream).reported(COHORT, self.REPORT)
-        assert stream.getvalue() == "note: 01234567: goes on with 8\n"
-        assert tally.notes == ["01234567: goes on with 8"]
+        assert stream.getvalue() == "note: 01234567: continues with 8\n"
+        assert tally.notes == ["01234567: continues with 8"]
 
     def test_it_stays_above_the_live_picture(self):
         console = Console(file=io.StringIO(), force_terminal=True, width=80, height=30)
         with LiveView(Tally(planned(ARMS)), "tiny", console) as view:
             view.reported(COHORT, self.REPORT)
-        assert console.file.getvalue().count("note: 01234567: goes on with 8") == 1
+        assert console.file.getvalue().count("note: 01234567: continues with 8") == 1

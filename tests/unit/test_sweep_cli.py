@@ -49,9 +49,9 @@ def foreign_folder(folder):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 BAD = [
@@ -86,7 +86,7 @@ BAD = [
     ),
     ("a size of fantasy", SMALL, ["--size", "huge"], r"--size: invalid choice: 'huge' \(choose from .*laptop"),
     ("a device of fantasy", SMALL, ["--device", "tpu"], r"--device: 'tpu': must be cpu, cuda or cuda:N"),
-    ("a GPU that is not there", SMALL, ["--local", "--device", "cuda:77"], r"--device cuda:77: .*CUDA GPU"),
+    ("a missing GPU", SMALL, ["--local", "--device", "cuda:77"], r"--device cuda:77: .*CUDA GPU"),
     ("a GPU that Ray hands out", SMALL, ["--device", "cuda:0"], r"--device cuda:0: Ray assigns the GPUs"),
     ("two places", SMALL, ["--local", "--address", "127.0.0.1:1"], r"--local runs in this process"),
     ("many, in process", SMALL, ["--local", "--workers", "3"], r"--workers 3: --local runs one cohort at a time"),
@@ -101,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("space", "flags", "line"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_bad_input_gets_one_clear_line(capsys, tmp_path, space, flags, line):
+def test_bad_input(capsys, tmp_path, space, flags, line):
     foreign_folder(tmp_path)
     newer_ledger(tmp_path)
     before = sorted(path.name for path in tmp_path.rglob("*"))
@@ -147,16 +147,16 @@ def test_a_dry_run_makes_nothing(capsys, tmp_path):
     assert " on 2 workers" in output
     assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
     code, output, errors = run(capsys, "space.py", "--dry-run", "--json", "--seeds", "3", "--max-steps", "9")
-    told = json.loads(output)
-    assert {name: told[name] for name in ("planned", "cached", "finished", "failed", "figures")} == {
+    printed = json.loads(output)
+    assert {name: printed[name] for name in ("planned", "cached", "finished", "failed", "figures")} == {
         "planned": 6,
         "cached": 0,
         "finished": 0,
         "failed": 0,
         "figures": None,
     }
-    assert (told["ledger"], told["mlflow"]) == ("results/ledger", "sqlite:///results/mlflow.db")
-    assert told["horizon_steps"] == 9
+    assert (printed["ledger"], printed["mlflow"]) == ("results/ledger", "sqlite:///results/mlflow.db")
+    assert printed["horizon_steps"] == 9
     assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
 
 
@@ -170,13 +170,13 @@ def test_a_space_of_two_sizes(capsys, tmp_path, flags, size, planned):
     assert output.startswith(f"space_{size}: Tiny.\n  size     {size} ")
     code, output, errors = run(capsys, "space.py", "--local", *flags, "--json")
     assert (code, errors) == (0, "")
-    told = json.loads(output)
-    assert (told["sweep"], told["planned"], told["finished"]) == (f"space_{size}", planned, planned)
-    assert told["figures"][0].startswith(f"results/figures/space_{size}/")
+    printed = json.loads(output)
+    assert (printed["sweep"], printed["planned"], printed["finished"]) == (f"space_{size}", planned, planned)
+    assert printed["figures"][0].startswith(f"results/figures/space_{size}/")
     assert [row.name for row in Ledger.open("results/ledger").sweeps()] == [f"space_{size}"]
 
 
-def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
+def test_a_whole_sweep_twice(capsys, tmp_path):
     write_space(tmp_path, SMALL, name="space", p=5, horizon=12)
     flags = ("--local", "--mlflow-uri", "none", "--out", "pictures")
     code, output, errors = run(capsys, "space.py", *flags)
@@ -190,11 +190,11 @@ def test_a_whole_sweep_in_process_and_again(capsys, tmp_path):
     assert output.startswith("space: nothing to run, the ledger has all 4 trials\n")
     assert Ledger.open("results/ledger").sweep("space") == recorded
     code, output, _ = run(capsys, "space.py", *flags, "--json")
-    told = json.loads(output)
-    assert (code, told["planned"], told["cached"], told["finished"], told["failed"]) == (0, 4, 4, 0, 0)
-    assert told["ledger"] == str(tmp_path / "results" / "ledger")
-    assert told["mlflow"] is None
-    assert "pictures/phase_diagram.png" in told["figures"]
+    printed = json.loads(output)
+    assert (code, printed["planned"], printed["cached"], printed["finished"], printed["failed"]) == (0, 4, 4, 0, 0)
+    assert printed["ledger"] == str(tmp_path / "results" / "ledger")
+    assert printed["mlflow"] is None
+    assert "pictures/phase_diagram.png" in printed["figures"]
 
 
 def mnist_space(folder):
@@ -202,7 +202,7 @@ def mnist_space(folder):
     path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
 
 
-def test_a_data_set_that_is_not_there_is_said_before_anything_runs(capsys, tmp_path, monkeypatch):
+def test_missing_data(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("GROKSCAPE_DATA", raising=False)
     monkeypatch.delenv("GROKSCAPE_DOWNLOAD", raising=False)
     mnist_space(tmp_path)
@@ -215,18 +215,18 @@ def test_a_data_set_that_is_not_there_is_said_before_anything_runs(capsys, tmp_p
     assert Ledger.open("results/ledger").sweeps() == []
 
 
-def test_a_dry_run_fetches_nothing_and_says_what_a_run_would(capsys, tmp_path, monkeypatch):
+def test_a_dry_run_downloads_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     monkeypatch.setenv("GROKSCAPE_DOWNLOAD", "1")
     mnist_space(tmp_path)
     code, output, errors = run(capsys, "space.py", "--dry-run", "--json", "--mlflow-uri", "none")
-    told = json.loads(output)
-    assert (code, errors, told["planned"]) == (0, "", 1)
-    assert re.fullmatch(r"MNIST: is not in [^\n]*; a run downloads it \(.*\)", *told["data_missing"])
+    printed = json.loads(output)
+    assert (code, errors, printed["planned"]) == (0, "", 1)
+    assert re.fullmatch(r"MNIST: is not in [^\n]*; a run downloads it \(.*\)", *printed["data_missing"])
     assert [path.name for path in tmp_path.iterdir()] == ["space.py"]
 
 
-def test_the_data_folder_is_named_by_a_flag(capsys, tmp_path, monkeypatch):
+def test_the_data_flag(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("GROKSCAPE_DATA", "elsewhere")  # restored afterwards, whatever the command sets
     mnist_space(tmp_path)
     write_mnist(tmp_path / "sets")
@@ -238,7 +238,7 @@ def test_the_data_folder_is_named_by_a_flag(capsys, tmp_path, monkeypatch):
     assert os.environ["GROKSCAPE_DATA"] == str(tmp_path / "sets")
 
 
-def test_the_help_reads_well(capsys, monkeypatch):
+def test_help(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     code, output, _ = run(capsys, "--help")
     assert code == 0
@@ -298,7 +298,7 @@ class TestRayEnvironment:
             check_address(f"127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_a_smaller_run_of_a_sweep_says_what_it_replaces(tmp_path):
+def test_a_smaller_run(tmp_path):
     write_space(tmp_path, "base=BASE, seeds=range(2)")
     flags = ("tiny.py", "--local", "--mlflow-uri", "none")
     assert "is now" not in run_sweep(tmp_path, *flags).stdout
@@ -311,7 +311,7 @@ def test_a_smaller_run_of_a_sweep_says_what_it_replaces(tmp_path):
     assert "is now" not in back.stdout
 
 
-def test_figures_that_could_not_be_written_are_refused_before_anything_runs(tmp_path):
+def test_an_unwritable_folder_for_figures(tmp_path):
     write_space(tmp_path, "base=BASE, seeds=range(2)")
     done = run_sweep(tmp_path, "tiny.py", "--local", "--mlflow-uri", "none", "--out", "tiny.py")
     assert (done.returncode, done.stdout) == (2, "")
@@ -319,7 +319,7 @@ def test_figures_that_could_not_be_written_are_refused_before_anything_runs(tmp_
     assert not (tmp_path / "results").exists()
 
 
-def test_a_reader_that_goes_away_ends_the_printing_and_not_the_sweep(tmp_path):
+def test_a_closed_pipe(tmp_path):
     write_space(tmp_path, "base=BASE, seeds=range(2)")
     command = f"{sys.executable} -m pipeline.sweep tiny.py --local --mlflow-uri none | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -329,6 +329,6 @@ def test_a_reader_that_goes_away_ends_the_printing_and_not_the_sweep(tmp_path):
     assert (tmp_path / "results/figures/tiny/phase_diagram.png").is_file()
 
 
-def test_a_sweep_of_the_paper_tells_how_to_ask_for_its_verdict():
+def test_figures_that_a_sweep_is_evidence_for():
     asked = {name: list(sweep._figures_on(name)) for name in ("table1_cifar10_laptop", "wd_vs_orthograd", "quick")}
     assert asked == {"table1_cifar10_laptop": ["table1"], "wd_vs_orthograd": ["fig15"], "quick": []}
