@@ -14,5 +14,5 @@ class GrokkingTrial(FullBatchTrial):
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> GrokkingCohort:
-        """The cohort of these trials at step 0; see :meth:`TrialConfig.build`."""
+        """Build the cohort of these trials at step 0; see :meth:`TrialConfig.build`."""
         return GrokkingCohort(trials, device)

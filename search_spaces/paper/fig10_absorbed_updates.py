@@ -1,4 +1,4 @@
-"""Do weights absorb ever more of the updates as gradient descent goes on?  (Prieto et al. 2025, Fig. 10)
+"""Do weights absorb more and more of the updates during gradient descent?  (Prieto et al. 2025, Fig. 10)
 
 An MLP with two hidden layers on modular addition with 30 % of the pairs, plain SGD on softmax cross-entropy in float32.
 A weight has absorbed its update if w - ηg == w.  Where g is exactly 0, this is not due to rounding, so the fraction of

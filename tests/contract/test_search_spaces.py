@@ -32,7 +32,7 @@ def has_sizes(path: Path) -> bool:
     try:
         return load_space(path).size is not None
     except SpecError:
-        return False  # told by the tests below
+        return False  # reported by the tests below
 
 
 def sizes_of(path: Path) -> tuple[str | None, ...]:
@@ -61,12 +61,12 @@ each_space = pytest.mark.parametrize(
 def test_it_is_a_lab_record(path: Path) -> None:
     doc = load_space(path).doc
     assert doc.partition("\n")[0].endswith(("?", ".", ")")), "the first line is the question"
-    told = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in doc.splitlines()}
+    entries = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in doc.splitlines()}
     for entry in ("Result", "Cost", "Hardware", "Command"):
-        assert told.get(entry), f"{entry} is missing"
+        assert entries.get(entry), f"{entry} is missing"
     command = f"python -m pipeline.sweep {path.relative_to(ROOT).as_posix()}"
     with_size = [f"{command} --size {size}" for size in SIZES] if has_sizes(path) else []
-    assert told["Command"] in (command, *with_size)
+    assert entries["Command"] in (command, *with_size)
 
 
 @each_file
@@ -89,8 +89,8 @@ def test_it_is_data_only(path: Path) -> None:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return found | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return modules | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
 
 
 @each_space
@@ -101,9 +101,9 @@ def test_its_trials_are_pure_distinct_and_can_be_planned(path: Path, size: str |
     assert ids
     assert ids == [trial.config.trial_id for trial in again.spec.trials()]
     assert len({tuple(sorted(trial.coordinates.items(), key=str)) for trial in trials}) == len(trials)
-    found = make_plan(trials, {}, lambda trial_id: None, device_kind="cpu", workers=2)
-    assert sorted(trial.trial_id for cohort in found.cohorts for trial in cohort.trials) == sorted(ids)
-    assert describe(found, space)
+    plan = make_plan(trials, {}, lambda trial_id: None, device_kind="cpu", workers=2)
+    assert sorted(trial.trial_id for cohort in plan.cohorts for trial in cohort.trials) == sorted(ids)
+    assert describe(plan, space)
 
 
 def test_the_trials_have_the_ids_that_they_always_had() -> None:
@@ -128,8 +128,8 @@ def test_each_of_its_shapes_trains_a_step(path: Path) -> None:
 
 def shapes(space: LoadedSpace) -> list[TrialConfig]:
     """One trial of each shape that is cheap enough."""
-    found = {trial.config.cohort_key: trial.config for trial in space.spec.trials()}
-    return [config for config in found.values() if config.flops_per_step() <= STEP_S * NOMINAL_FLOPS["cpu"]]
+    by_shape = {trial.config.cohort_key: trial.config for trial in space.spec.trials()}
+    return [config for config in by_shape.values() if config.flops_per_step() <= STEP_S * NOMINAL_FLOPS["cpu"]]
 
 
 def test_the_quick_space_has_shapes_that_are_trained() -> None:
@@ -159,5 +159,5 @@ def test_wd_vs_orthograd_is_figure_15_as_the_released_code_ran_it() -> None:
 @pytest.mark.parametrize(("name", "minutes"), [("wd_vs_orthograd", 20), ("fraction_vs_dtype", 15), ("quick", 0.5)])
 def test_the_predicted_cost_on_two_cores_is_bearable(name: str, minutes: float) -> None:
     trials = load_space(FOLDER / f"{name}.py").spec.trials()
-    found = make_plan(trials, {}, lambda trial_id: None, device_kind="cpu", workers=2)
-    assert found.predicted_wall_s < 60 * minutes
+    plan = make_plan(trials, {}, lambda trial_id: None, device_kind="cpu", workers=2)
+    assert plan.predicted_wall_s < 60 * minutes

@@ -52,7 +52,7 @@ def torch_twin(optimizer, parameters):
 
 @pytest.mark.parametrize("optimizers", [ADAMWS, ADAMS, SGDS, NESTEROVS], ids=["AdamW", "Adam", "SGD", "SGD nesterov"])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-12), (torch.float32, 2e-5)], ids=str)
-def test_optimizers_take_torchs_steps_with_every_value_honoured(optimizers, dtype, rtol):
+def test_optimizers_against_torch(optimizers, dtype, rtol):
     generator = torch.Generator().manual_seed(1)
     shapes = {"a": (4, 3), "b": (5,)}
     start = {
@@ -97,7 +97,7 @@ def as_module(model: MLP, task, parameters) -> nn.Module:
     "loss", [SoftmaxCrossEntropy(dtype="float64"), StableMaxCrossEntropy()], ids=lambda x: type(x).__name__
 )
 @pytest.mark.parametrize("optimizer", [ADAMWS[0], ADAMS[0], SGDS[1]], ids=["AdamW", "Adam", "SGD"])
-def test_twenty_steps_equal_a_plain_torch_loop(bias, loss, optimizer):
+def test_twenty_steps_against_a_torch_loop(bias, loss, optimizer):
     """One-hot inputs, nn.Linear, torch's optimizer, the loss by its definition: float64, relative 1e-9."""
     trial = GrokkingTrial(
         task=ModularAddition(p=11, train_fraction=0.5),
@@ -135,7 +135,7 @@ def test_twenty_steps_equal_a_plain_torch_loop(bias, loss, optimizer):
     assert cohort.measure()["train_loss"][0] == pytest.approx(float(judged), rel=1e-9)
 
 
-def test_initial_values_are_drawn_as_linear_layers_draw_them():
+def test_initial_values_against_linear_layers():
     task, model = ModularAddition(), MLP(bias=True)
     parameters = model.init(task, 3)
     for layer, fan_in in enumerate((226, 200, 200)):
@@ -156,7 +156,7 @@ def test_initial_values_are_drawn_as_linear_layers_draw_them():
         (ModularMultiplication, lambda a, b: a * b),
     ],
 )
-def test_a_split_is_every_pair_once_with_its_own_label(task, operation):
+def test_split_has_every_pair_once_with_its_label(task, operation):
     p = 13
     trial_task = task(p=p, train_fraction=0.4)
     split = trial_task.split(Seeds.all(5))
@@ -179,7 +179,7 @@ def wide_logits(generator: torch.Generator) -> torch.Tensor:
     return logits * torch.logspace(-6, 6, 50, dtype=torch.float64).view(1, -1, 1)
 
 
-def test_stablemax_is_its_definition_and_the_softmax_of_g():
+def test_stablemax_definition_and_softmax_of_g():
     """Def. 4 (Eqs 5 and 6) and Prop. 1, within 1e-12 in float64."""
     logits = wide_logits(torch.Generator().manual_seed(0))
     definition = torch.where(logits >= 0, logits + 1, 1 / (1 - logits))
@@ -194,7 +194,7 @@ def test_stablemax_is_its_definition_and_the_softmax_of_g():
     torch.testing.assert_close(ours, judged, rtol=1e-11, atol=1e-12)
 
 
-def test_stablemaxs_gradient_at_zero_logits_is_the_derivative_of_s():
+def test_stablemax_gradient_at_zero_logits():
     logits = torch.zeros(1, 1, 3, dtype=torch.float64, requires_grad=True)
     StableMaxCrossEntropy().row_losses(logits, torch.tensor([[0]]), {}).sum().backward()
     torch.testing.assert_close(logits.grad, torch.tensor([[[-2 / 3, 1 / 3, 1 / 3]]], dtype=torch.float64))
@@ -203,7 +203,7 @@ def test_stablemaxs_gradient_at_zero_logits_is_the_derivative_of_s():
 @pytest.mark.parametrize("scope", ["tensor", "global"])
 @pytest.mark.parametrize("rescale", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_orthogonal_gradients_keep_proposition_2(scope, rescale, dtype):
+def test_orthogonal_gradient_proposition_2(scope, rescale, dtype):
     """<-g⊥, g> <= 0, and |θ·g⊥| / (‖θ‖ ‖g⊥‖) < 1e-6, on random draws; against the equation written out."""
     generator = torch.Generator().manual_seed(3)
     rule = OrthogonalGradient(scope=scope, rescale=rescale)
@@ -230,7 +230,7 @@ def test_orthogonal_gradients_keep_proposition_2(scope, rescale, dtype):
                 assert (t @ ours).abs() / (t.norm() * ours.norm()) < 1e-6
 
 
-def test_orthogonal_gradients_at_the_edges():
+def test_orthogonal_gradient_edge_cases():
     rule = OrthogonalGradient()
     g = {"a": torch.ones(2, 3)}
     torch.testing.assert_close(rule({"a": torch.zeros(2, 3)}, g)["a"], g["a"])

@@ -11,7 +11,7 @@ from trainables.engine.losses import SoftmaxCrossEntropy
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_update_that_a_measurement_foresees_is_the_one_that_is_made(name):
+def test_predicted_update_is_the_actual_one(name):
     """The engine's functional update against torch's fused one, over 20 updates."""
     trial = SmallTrial(horizon_steps=40, optimizer=OPTIMIZERS[name], gradient=OrthogonalGradient())
     cohort = built(trial)
@@ -26,7 +26,7 @@ def test_the_update_that_a_measurement_foresees_is_the_one_that_is_made(name):
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "AdamW"])
-def test_a_run_equals_a_plain_loop(optimizer):
+def test_run_against_a_plain_loop(optimizer):
     """The usual training loop of torch, on the same weights and batches: equal within rounding after 10 steps."""
     config, norm = OPTIMIZERS[optimizer], optimizer == "momentum"  # Adam makes much of the norm's tiny gradients
     trial = SmallTrial(horizon_steps=40, optimizer=config, loss=SoftmaxCrossEntropy(label_smoothing=0.1), norm=norm)

@@ -58,7 +58,7 @@ def assert_close(one, other, atol=1e-11):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_give_what_one_does(case):
+def test_two_processes_against_one(case):
     config = trial(**CASES[case])
     alone = BatchCohort([config])
     with closing(BatchCohort([config], processes=2)) as together:
@@ -73,7 +73,7 @@ def test_two_processes_give_what_one_does(case):
     assert multiprocessing.active_children() == []
 
 
-def test_a_checkpoint_of_two_goes_on_in_one_and_back():
+def test_checkpoint_from_two_processes_to_one_and_back():
     config = trial(**CASES["perpendicular"])
     through = BatchCohort([config])
     through.advance(9)
@@ -87,7 +87,7 @@ def test_a_checkpoint_of_two_goes_on_in_one_and_back():
         assert_close(through.state_dict(0), first.state_dict(0))
 
 
-def test_an_overflow_of_the_scaled_loss_is_an_overflow_of_all():
+def test_overflow_in_one_process_is_an_overflow_in_all():
     """The scale of each process is halved together: were it not, their weights would go apart."""
     config = trial(precision="float16", exact=False, optimizer=AdamW(learning_rate=0.01))
     alone = BatchCohort([config])
@@ -116,7 +116,7 @@ class Memory:
         return None
 
 
-def test_a_run_from_its_beginning_to_its_end():
+def test_whole_run():
     found = []
     config = trial(optimizer=MOMENTUM, norm=True, measuring=EverySteps(every_steps=4))
 
@@ -142,7 +142,7 @@ def test_a_run_from_its_beginning_to_its_end():
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("shape", [(6, 3), (6, 3, 5), (6, 3, 4, 4)])
-def test_the_batch_norm_is_torch_s_in_one_process(shape, momentum):
+def test_batch_norm_against_torch_in_one_process(shape, momentum):
     kind = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d}[len(shape)]
     torch.manual_seed(0)
     judge = kind(3, momentum=momentum).double()
@@ -171,7 +171,7 @@ def test_the_batch_norm_is_torch_s_in_one_process(shape, momentum):
         ours.train()(torch.ones(1, 3, dtype=torch.float64))
 
 
-def test_who_has_which_rows():
+def test_shares_of_rows():
     """All rows once, also where there are fewer of them than processes."""
     for rows in range(1, 9):
         groups = [Group(rank, 4) for rank in range(4)]
@@ -182,6 +182,6 @@ def test_who_has_which_rows():
         assert {group.rows for group in groups} == {groups[0].rows}
 
 
-def test_more_devices_than_rows_are_refused():
+def test_more_devices_than_rows_fail():
     with pytest.raises(ConfigError, match=r"batch_size = 1: must be at least 2, the devices"):
         BatchCohort([trial(batch_size=1)], processes=2)

@@ -69,7 +69,7 @@ def lively(network: GPT2Network) -> GPT2Network:
     return network
 
 
-def test_logits_and_gradients_are_those_of_torchs_layers():
+def test_logits_and_gradients_against_torch_layers():
     ours, theirs = lively(MODEL.network(VOCABULARY, BLOCK, seed=0)), Judge().double()
     theirs.load_state_dict({torchs_name(name): value for name, value in ours.state_dict().items()})
     rows = torch.randint(VOCABULARY, (5, BLOCK + 1), generator=torch.Generator().manual_seed(1))
@@ -95,7 +95,7 @@ def defined(query: Tensor, key: Tensor) -> Tensor:
     return terms / terms.sum(-1, keepdim=True)
 
 
-def test_stablemax_shares_and_their_gradients_are_the_definitions():
+def test_stablemax_shares_and_gradients_against_definition():
     query, key, weights = heads(0), heads(1), torch.randn(9, generator=torch.Generator().manual_seed(2)).double()
     shares, expected = stablemax_shares(query, key), defined(query, key)
     torch.testing.assert_close(shares, expected, rtol=1e-12, atol=1e-15)
@@ -109,7 +109,7 @@ def test_stablemax_shares_and_their_gradients_are_the_definitions():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_stablemax_shares_are_computed_in_float32_whatever_autocast_says(dtype):
+def test_stablemax_shares_are_float32_under_autocast(dtype):
     query, key = heads(0, dtype), heads(1, dtype)
     with torch.autocast("cpu", torch.bfloat16):
         shares = stablemax_shares(query, key)
@@ -117,7 +117,7 @@ def test_stablemax_shares_are_computed_in_float32_whatever_autocast_says(dtype):
     torch.testing.assert_close(shares.double(), defined(query.double(), key.double()), rtol=2e-6, atol=1e-7)
 
 
-def test_stablemax_attention_in_the_network_is_the_definitions():
+def test_stablemax_attention_in_the_network():
     model = MODEL.replace(layers=1, attention="stablemax")
     block = lively(model.network(VOCABULARY, BLOCK, seed=0)).blocks[0]
     stream = torch.randn(2, BLOCK, model.width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -85,7 +85,7 @@ class TorchTransformer(nn.Module):
 @pytest.mark.parametrize("norm", ["none", "pre", "post"])
 @pytest.mark.parametrize("positions", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_the_transformer_is_torchs_encoder_layer_read_at_the_last_token(norm, positions, bias, monkeypatch):
+def test_transformer_against_torch_encoder_layer(norm, positions, bias, monkeypatch):
     monkeypatch.setattr("trainables.engine.transformer.FEED_ROWS", 7)  # many parts, the last one short
     model = Transformer(**SMALL, norm=norm, positions=positions, bias=bias)
     tokens, labels = rows(TOKENS)
@@ -111,7 +111,7 @@ def test_the_transformer_is_torchs_encoder_layer_read_at_the_last_token(norm, po
         torch.testing.assert_close(leaves[name].grad[0], transposed, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: n + m)
 
 
-def test_dropout_has_torchs_places_and_scale():
+def test_dropout_positions_and_scale_against_torch():
     """Mean and variance of the logits over many masks are those of torch's layer in training mode."""
     model = Transformer(**SMALL, dropout=0.3)
     tokens = rows(TOKENS)[0][:4]
@@ -131,7 +131,7 @@ def test_dropout_has_torchs_places_and_scale():
     assert ((ours.mean(0) - whole).abs() > 6 * error).any()  # the norms are not linear, so the two differ at all
 
 
-def test_stablemax_attention_weighs_by_s():
+def test_stablemax_attention_weights():
     """One head by the definition: s(q k / sqrt D) over its sum, at every position, the last one read."""
     model = Transformer(
         width=6, heads=1, feed_forward=5, norm="none", bias=False, attention="stablemax", dtype="float64"
@@ -151,7 +151,7 @@ def test_stablemax_attention_weighs_by_s():
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_transformers_initial_values_are_distributed_as_torchs():
+def test_transformer_initial_distributions_against_torch():
     task, model = ModularAddition(inputs=Tokens()), Transformer(positions=True)
     torch.manual_seed(0)
     judge = TorchTransformer(model, task, model.init(task, 0))
@@ -193,7 +193,7 @@ def test_transformers_initial_values_are_distributed_as_torchs():
 
 @pytest.mark.parametrize("hidden", [(), (9,), (9, 8, 7)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_an_mlp_of_any_depth_on_dense_rows_is_the_plain_module(hidden, bias):
+def test_mlp_on_dense_rows_against_torch(hidden, bias):
     task, model = ModularAddition(p=P, inputs=Binary()), MLP(hidden=hidden, bias=bias, dtype="float64", init_scale=3.0)
     inputs, _ = rows(task)
     parameters = model.init(task, 2)

@@ -130,7 +130,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("loss", "plain_loss", "optimizer", "judge", "rule", "tolerance"), CASES.values(), ids=CASES)
-def test_the_mlp_takes_the_hand_written_loops_steps(loss, plain_loss, optimizer, judge, rule, tolerance):
+def test_mlp_against_a_hand_written_loop(loss, plain_loss, optimizer, judge, rule, tolerance):
     """226-200-200-113 without bias on 40 % of the sums modulo 113."""
     trial = GrokkingTrial(
         task=ModularAddition(p=113, train_fraction=0.4),
@@ -158,7 +158,7 @@ def test_the_mlp_takes_the_hand_written_loops_steps(loss, plain_loss, optimizer,
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1.5])
-def test_the_transformer_takes_the_steps_of_torchs_layer(weight_decay):
+def test_transformer_against_torch_layer(weight_decay):
     """Fig. 6a's recipe (AdamW at .001; post-norm, biases, no positions), without dropout and with fewer units."""
     model = Transformer(width=32, heads=4, feed_forward=64, dtype="float64")
     optimizer = AdamW(learning_rate=0.001, weight_decay=weight_decay, **RELEASED_ADAM)

@@ -45,7 +45,7 @@ def plain_loop(trial: VisionTrial) -> nn.Module:
 
 
 @pytest.mark.parametrize("augmentation", [NoAugmentation(), RandomCropFlip()], ids=lambda found: type(found).__name__)
-def test_the_weights_are_those_of_the_plain_loop(augmentation):
+def test_weights_against_a_plain_loop(augmentation):
     trial = VisionTrial(
         images=Patches(),
         model=ResNet18(),

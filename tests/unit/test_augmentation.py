@@ -17,7 +17,7 @@ def pixels(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("padding", [0, 2, 4])
-def test_crop_and_flip_are_torchvisions_at_the_same_offsets(channels, padding):
+def test_crop_and_flip_against_torchvision(channels, padding):
     judge = torchvision().transforms.functional
     augmentation = RandomCropFlip(padding=padding)
     images = torch.from_numpy(pixels(40, 9, 7, channels))
@@ -43,7 +43,7 @@ def test_offsets_are_uniform_and_independent():
     )
 
 
-def test_any_slicing_of_a_batch_gives_the_same_rows():
+def test_rows_do_not_depend_on_slices():
     augmentation, images = RandomCropFlip(), torch.from_numpy(pixels(16, 8, 8, 3))
     chance = augmentation.random_words(seed=0, step=2, rows=16)
     whole = augmentation.apply(images, chance)
@@ -53,7 +53,7 @@ def test_any_slicing_of_a_batch_gives_the_same_rows():
         assert not torch.equal(augmentation.apply(images, augmentation.random_words(seed, step, 16)), whole)
 
 
-def test_without_augmentation_images_are_as_they_were():
+def test_no_augmentation():
     images = torch.from_numpy(pixels(4, 5, 5, 3))
     assert NoAugmentation().apply(images, NoAugmentation().random_words(0, 0, 4)) is images
     still = RandomCropFlip(padding=0, flip=0.0)
@@ -61,7 +61,7 @@ def test_without_augmentation_images_are_as_they_were():
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (33, 33)])
-def test_a_resized_crop_is_torchvisions_of_the_same_box(height, width):
+def test_resized_crop_against_torchvision(height, width):
     judge = torchvision().transforms.functional
     augmentation = RandomResizedCropFlip(size=24, flip=0.0)
     image = Image.fromarray(pixels(height, width, 3))
@@ -73,7 +73,7 @@ def test_a_resized_crop_is_torchvisions_of_the_same_box(height, width):
         assert np.array_equal(np.asarray(mirrored), np.asarray(judge.hflip(expected)))
 
 
-def test_boxes_are_distributed_as_torchvisions():
+def test_box_distribution_against_torchvision():
     augmentation = RandomResizedCropFlip()
     chance = augmentation.random_words(seed=0, step=0, rows=3000)
     ours = np.array([augmentation.box(90, 60, words) for words in chance])
@@ -87,7 +87,7 @@ def test_boxes_are_distributed_as_torchvisions():
 
 
 @pytest.mark.parametrize(("width", "height"), [(200, 10), (10, 200)])
-def test_where_no_shape_fits_the_crop_is_torchvisions_central_one(width, height):
+def test_fallback_crop_against_torchvision(width, height):
     augmentation = RandomResizedCropFlip(scale=(1.0, 1.0))
     left, top, across, down = augmentation.box(width, height, augmentation.random_words(0, 0, 1)[0])
     judge = torchvision().transforms.RandomResizedCrop
@@ -97,7 +97,7 @@ def test_where_no_shape_fits_the_crop_is_torchvisions_central_one(width, height)
 
 @pytest.mark.parametrize(("height", "width"), [(300, 411), (411, 300), (256, 256), (100, 57), (256, 301)])
 @pytest.mark.parametrize("size", [224, 64])
-def test_an_evaluated_image_is_torchvisions_resize_and_central_crop(height, width, size):
+def test_evaluation_crop_against_torchvision(height, width, size):
     transforms = torchvision().transforms
     image = Image.fromarray(pixels(height, width, 3))
     judge = transforms.Compose([transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)])
@@ -105,7 +105,7 @@ def test_an_evaluated_image_is_torchvisions_resize_and_central_crop(height, widt
     assert np.array_equal(np.asarray(found), np.asarray(judge(image)))
 
 
-def test_bad_values_are_refused():
+def test_bad_values_fail():
     with pytest.raises(ConfigError, match=r"RandomResizedCropFlip\.scale = \(0\.5, 0\.1\): must be ascending"):
         RandomResizedCropFlip(scale=(0.5, 0.1))
     with pytest.raises(ConfigError, match=r"RandomCropFlip\.flip = 1\.5: must be at most 1"):

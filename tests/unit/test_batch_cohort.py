@@ -56,7 +56,7 @@ def saved(cohort):
     return torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
 
 
-def test_an_epoch_has_every_row_once_and_the_next_one_another_order():
+def test_epoch_order():
     order = BatchOrder(rows=10, batch_size=4, seed=3)
     assert [order.size(step) for step in range(6)] == [4, 4, 2, 4, 4, 2]
     epochs = [np.concatenate([order.numbers(3 * epoch + place) for place in range(3)]) for epoch in range(3)]
@@ -70,7 +70,7 @@ def test_an_epoch_has_every_row_once_and_the_next_one_another_order():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("stop", [1, 5, 17])
-def test_a_run_goes_on_from_the_middle_of_an_epoch_bit_for_bit(name, stop):
+def test_resume_within_an_epoch_bit_for_bit(name, stop):
     """Dropout, batch norm, noise in the rows, momentum; a measurement before the checkpoint, and one after."""
     trial = small(
         optimizer=OPTIMIZERS[name],
@@ -93,7 +93,7 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch_bit_for_bit(name, stop):
     assert_equal(second.state_dict(0), through.state_dict(0))
 
 
-def test_a_measurement_changes_nothing_and_has_the_columns_that_are_announced():
+def test_measurement_changes_nothing_and_has_its_columns():
     trial = small(norm=True, dropout=0.3)
     looked, blind = built(trial), built(trial)
     shapes = {name: tuple(value.shape) for name, value in looked.snapshot(0).items()}
@@ -113,14 +113,14 @@ def test_a_measurement_changes_nothing_and_has_the_columns_that_are_announced():
 @pytest.mark.parametrize(
     "probe", [TopAccuracy(), Perplexity(), LogitScale(), *STANDARD, TensorNorms(), TensorAlignment()]
 )
-def test_a_probe_is_given_the_facts_that_it_declares(probe):
+def test_probe_gets_only_its_declared_facts(probe):
     trial = small(probes=(probe,))
     cohort = built(trial)
     shapes = {name: tuple(value.shape) for name, value in cohort.snapshot(0).items()}
     assert set(cohort.measure()) == set(trial.columns(shapes))
 
 
-def test_the_facts_are_those_of_all_rows_at_once():
+def test_facts_against_all_rows_at_once():
     """Gathered in parts of 4 rows, against the logits of all of them."""
     trial = small(micro_batch_size=4, probes=(*STANDARD, TopAccuracy(k=2), LogitScale()), test_rows=19)
     cohort = built(trial)
@@ -136,7 +136,7 @@ def test_the_facts_are_those_of_all_rows_at_once():
     assert measured["test_logit_scale"] == pytest.approx(logits.double().std(1, correction=0).mean().item(), rel=1e-5)
 
 
-def test_the_same_seeds_give_the_same_bits_and_each_seed_matters():
+def test_seeds_decide_the_bits():
     states = {}
     for seeds in (Seeds(), Seeds(init=1), Seeds(order=1)):
         states[seeds] = []
@@ -151,7 +151,7 @@ def test_the_same_seeds_give_the_same_bits_and_each_seed_matters():
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(label_smoothing=0.1), StableMaxCrossEntropy()], ids=repr)
 @pytest.mark.parametrize("micro", [1, 3, 7, 16, 100])
-def test_micro_batches_accumulate_to_the_gradient_of_the_batch(loss, micro):
+def test_micro_batches_accumulate_the_batch_gradient(loss, micro):
     """Also of the last batch of an epoch, which has 2 rows of 16: every row counts alike."""
     whole, parts = (built(small(loss=loss, micro_batch_size=size)) for size in (None, micro))
     for _ in range(6):
@@ -162,7 +162,7 @@ def test_micro_batches_accumulate_to_the_gradient_of_the_batch(loss, micro):
     assert parts.measure()["micro_batch_size"] == [min(micro, 16)]
 
 
-def test_how_it_is_run_is_not_who_it_is():
+def test_execution_fields_are_not_in_the_identity():
     assert small(micro_batch_size=4, compile=True).trial_id == small().trial_id
     assert small(micro_batch_size=4).cohort_key != small().cohort_key
     assert from_json(small(micro_batch_size=4).to_json()) == small(micro_batch_size=4)
@@ -185,7 +185,7 @@ class OutOfRoom:
         return getattr(self.network, name)
 
 
-def test_what_does_not_fit_is_accumulated_to_the_same_batch_and_told():
+def test_out_of_memory_halves_the_micro_batch_with_a_note():
     trial = small(norm=True)
     cohort, asked = built(trial), built(trial.replace(micro_batch_size=4))
     cohort._forward = OutOfRoom(cohort._network, rows=5)
@@ -202,14 +202,14 @@ def test_what_does_not_fit_is_accumulated_to_the_same_batch_and_told():
     assert cohort.measure()["micro_batch_size"] == [2]
 
 
-def test_one_row_that_does_not_fit_is_the_end():
+def test_out_of_memory_with_one_row_fails():
     cohort = built(small())
     cohort._forward = OutOfRoom(cohort._network, rows=0)
     with pytest.raises(MemoryError, match=r"out of memory with 1 row at a time \(batch_size = 16\): CUDA out of"):
         cohort.advance(1)
 
 
-def test_another_error_passes():
+def test_other_errors_are_raised():
     cohort = built(small())
     cohort._forward = lambda inputs: (_ for _ in ()).throw(RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
@@ -217,7 +217,7 @@ def test_another_error_passes():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_lower_precision_of_the_network_trains_near_the_whole_one(precision):
+def test_lower_precision_stays_near_float32(precision):
     cohorts = [built(small(precision=each, optimizer=SGD(learning_rate=0.1))) for each in ("float32", precision)]
     for cohort in cohorts:
         cohort.advance(10)
@@ -227,7 +227,7 @@ def test_lower_precision_of_the_network_trains_near_the_whole_one(precision):
     torch.testing.assert_close(low, whole, atol=0.05, rtol=0.05)
 
 
-def test_an_overflow_of_the_scaled_loss_skips_an_update_and_goes_on_bit_for_bit():
+def test_overflow_skips_an_update_and_resumes_bit_for_bit():
     """The first scale, 65536, is halved until the gradient fits; the checkpoint has it."""
     trial = small(precision="float16", optimizer=AdamW(learning_rate=0.01))
     cohort = built(trial)
@@ -247,7 +247,7 @@ def test_an_overflow_of_the_scaled_loss_skips_an_update_and_goes_on_bit_for_bit(
     assert_equal(cohort.state_dict(0), other.state_dict(0))
 
 
-def test_a_diverged_run_is_not_finite():
+def test_divergence_is_not_finite():
     cohort = built(small(optimizer=SGD(learning_rate=1e30)))
     assert cohort.finite() == [True]
     cohort.advance(4)
@@ -255,7 +255,7 @@ def test_a_diverged_run_is_not_finite():
     assert cohort.frozen() == [False]
 
 
-def test_the_schedule_is_that_of_the_step():
+def test_schedule_follows_the_step():
     trial = small(optimizer=SGD(learning_rate=1.0), schedule=StepDecay(every_steps=3))
     cohort, found = built(trial), []
     for _ in range(7):
@@ -264,7 +264,7 @@ def test_the_schedule_is_that_of_the_step():
     np.testing.assert_allclose(found, [1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
-def test_what_cannot_be_is_refused():
+def test_bad_configurations_fail():
     with pytest.raises(ConfigError, match=r"optimizer = NormalizedSGD: must be one of Adam, AdamW, SGD"):
         small(optimizer=NormalizedSGD())
     with pytest.raises(ConfigError, match=r"LossSpikes: reads every full-batch step"):
@@ -275,7 +275,7 @@ def test_what_cannot_be_is_refused():
         built(small(batch_size=ROWS + 1))
 
 
-def test_when_to_look():
+def test_measuring_schedules():
     assert EverySteps(every_steps=4).steps(10).tolist() == [0, 4, 8, 10]
     assert EverySteps(every_steps=5).steps(10).tolist() == [0, 5, 10]
     assert small().replace(measuring=Measuring()).trial_id == small().trial_id

@@ -33,7 +33,7 @@ def weights(cohort, member: int = 0) -> torch.Tensor:
     return torch.cat([value.flatten() for value in cohort.state_dict(member)["parameters"].values()])
 
 
-def test_measuring_never_changes_the_path():
+def test_measuring_does_not_change_the_path():
     looked, blind = (trial().build([trial()], "cpu") for _ in range(2))
     for _ in range(30):
         looked.measure()
@@ -46,7 +46,7 @@ def test_measuring_never_changes_the_path():
 
 
 @pytest.mark.parametrize("optimizer", [AdamW(learning_rate=0.01), SGD(momentum=0.9)], ids=["AdamW", "SGD"])
-def test_a_checkpoint_goes_on_bit_for_bit(optimizer):
+def test_resume_bit_for_bit(optimizer):
     config = trial(optimizer=optimizer, gradient=OrthogonalGradient())
     whole = config.build([config], "cpu")
     whole.advance(25)
@@ -62,7 +62,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(optimizer):
         np.testing.assert_array_equal(values, restored.measure()[column])
 
 
-def test_a_checkpoint_loads_in_any_packing():
+def test_checkpoint_loads_in_any_cohort():
     configs = [trial(seed, model=MLP(hidden=(32,), dtype="float64")) for seed in range(3)]
     together = configs[0].build(configs, "cpu")
     together.advance(20)
@@ -76,7 +76,7 @@ def test_a_checkpoint_loads_in_any_packing():
         regrouped.load_state_dict([together.state_dict(0), regrouped.state_dict(0)][:1])
 
 
-def test_retired_members_stand_still_until_they_are_dropped():
+def test_retired_members_do_not_move():
     configs = [trial(seed) for seed in range(3)]
     cohort = configs[0].build(configs, "cpu")
     cohort.advance(5)
@@ -95,7 +95,7 @@ def test_retired_members_stand_still_until_they_are_dropped():
     torch.testing.assert_close(weights(cohort, 0), weights(never_retired), rtol=1e-3, atol=1e-4)
 
 
-def test_members_that_differ_in_more_than_per_trial_values_are_refused():
+def test_members_differ_in_per_trial_values_only():
     with pytest.raises(ConfigError, match="per-trial values only"):
         trial().build([trial(), trial(loss=StableMaxCrossEntropy())], "cpu")
 
@@ -103,7 +103,7 @@ def test_members_that_differ_in_more_than_per_trial_values_are_refused():
 @pytest.mark.parametrize("gradient", [OrthogonalGradient(), OrthogonalGradient(scope="global", rescale=False)])
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), StableMaxCrossEntropy()])
 @pytest.mark.parametrize("optimizer", [AdamW(), SGD(momentum=0.9)])
-def test_a_step_is_a_pure_tensor_program(gradient, loss, optimizer):
+def test_step_is_a_pure_tensor_program(gradient, loss, optimizer):
     """What a CUDA graph asks for: nothing read back, and the same operations at every step."""
     configs = [trial(seed, gradient=gradient, loss=loss, optimizer=optimizer) for seed in range(3)]
     cohort = configs[0].build(configs, "cpu")
@@ -134,7 +134,7 @@ def saturated(optimizer, **changes) -> tuple[GrokkingTrial, dict]:
     [AdamW(learning_rate=0.01), SGD(learning_rate=0.5), SGD(learning_rate=0.5, momentum=0.5)],
     ids=["AdamW", "SGD", "SGD with momentum"],
 )
-def test_certified_frozen_weights_never_change_again(optimizer):
+def test_certified_frozen_weights_do_not_change(optimizer):
     config, state = saturated(optimizer)
     cohort = config.build([config], "cpu")
     cohort.load_state_dict([state])
@@ -152,7 +152,7 @@ def test_certified_frozen_weights_never_change_again(optimizer):
         assert cohort.frozen()[0]
 
 
-def test_what_is_not_frozen_is_not_certified():
+def test_moving_weights_are_not_certified():
     config, state = saturated(AdamW(learning_rate=0.01))
     pending = config.build([config], "cpu")
     for buffer in state["optimizer"]["mean"].values():
@@ -181,7 +181,7 @@ def test_what_is_not_frozen_is_not_certified():
     assert not learning.build([learning], "cpu").frozen()[0]
 
 
-def test_divergence_is_seen_and_stays_with_its_member():
+def test_divergence_stays_with_its_member():
     configs = [trial(0, optimizer=SGD(learning_rate=1e30)), trial(1, optimizer=SGD(learning_rate=0.1))]
     cohort = configs[0].build(configs, "cpu")
     assert cohort.finite().tolist() == [True, True]
@@ -193,7 +193,7 @@ def test_divergence_is_seen_and_stays_with_its_member():
     torch.testing.assert_close(weights(cohort, 1), weights(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_grokking_happens_here():
+def test_grokking_happens():
     """A small modulus with decay generalises long after memorising; without decay it memorises only."""
     base = trial(
         task=ModularAddition(p=23, train_fraction=0.8),

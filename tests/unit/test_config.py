@@ -19,7 +19,7 @@ from trainables.grokking import GrokkingTrial
 TRIAL = GrokkingTrial(task=ModularAddition(), horizon_steps=1500)
 
 
-def test_the_identity_ignores_the_demand_and_the_defaults():
+def test_identity_ignores_protocol_and_defaults():
     asked_more = TRIAL.replace(
         horizon_steps=9000,
         measuring=Measuring(dense_until_steps=5),
@@ -47,18 +47,18 @@ def test_the_identity_ignores_the_demand_and_the_defaults():
     ],
     ids=str,
 )
-def test_whatever_moves_the_weights_changes_the_identity(change):
+def test_identity_covers_what_moves_the_weights(change):
     assert TRIAL.replace(**change).trial_id != TRIAL.trial_id
 
 
-def test_a_number_has_one_identity_however_it_was_written():
+def test_identity_of_equal_numbers():
     ids = {TRIAL.replace(optimizer=AdamW(weight_decay=decay)).trial_id for decay in (2, 2.0)}
     assert len(ids) == 1
     assert AdamW(weight_decay=-0.0).identity() == AdamW(weight_decay=0).identity()
     assert MLP(hidden=[64, 64]) == MLP(hidden=(64, 64))
 
 
-def test_the_trial_id_is_pinned_and_the_same_in_another_process():
+def test_trial_id_is_pinned():
     """A change of this value orphans every ledger: it must never happen by accident."""
     assert TRIAL.trial_id == "2c7ab09b90db653e1929"
     code = (
@@ -71,7 +71,7 @@ def test_the_trial_id_is_pinned_and_the_same_in_another_process():
     assert out.stdout.strip() == TRIAL.trial_id
 
 
-def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
+def test_cohort_key_ignores_per_trial_values():
     assert set(per_trial_paths(TRIAL)) == {
         "seeds.split",
         "seeds.init",
@@ -91,9 +91,8 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
         assert TRIAL.replace(**change).cohort_key != TRIAL.cohort_key
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
+def test_bad_values_fail_with_field_value_and_allowed():
+    for make, message in [
         (lambda: AdamW(learning_rate=0), r"AdamW.learning_rate = 0.0: must be above 0.0"),
         (lambda: AdamW(betas=(0.9, 1.0)), r"AdamW.betas = \(0.9, 1.0\): must be below 1.0"),
         (lambda: AdamW(betas=(0.9,)), r"AdamW.betas = \(0.9,\): must be 2 of a number"),
@@ -116,21 +115,19 @@ def test_members_of_a_cohort_may_differ_in_per_trial_values_only():
         (lambda: from_json({"class": "pathlib:Path"}), r"class = 'pathlib:Path': no such component"),
         (lambda: from_json({"class": None}), r"class = None: no such component"),
         (lambda: from_json(AdamW().to_json() | {"lr": 1}), r"AdamW.lr: no such field; allowed: betas, "),
-    ],
-)
-def test_bad_values_name_the_field_the_value_and_what_is_allowed(make, message):
-    with pytest.raises(ConfigError, match=message):
-        make()
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            make()
 
 
-def test_paths_reach_into_components():
+def test_paths():
     changed = replace_at(TRIAL, "optimizer.weight_decay", 2)
     assert value_at(changed, "optimizer.weight_decay") == 2.0
     assert changed.optimizer == AdamW(weight_decay=2.0)
     assert TRIAL.optimizer == AdamW()
 
 
-def test_json_is_canonical():
+def test_canonical_json():
     text = canonical_json(TRIAL.to_json())
     assert json.loads(text) == TRIAL.to_json()
     assert text == canonical_json(json.loads(text))
@@ -138,7 +135,7 @@ def test_json_is_canonical():
         canonical_json({"x": float("inf")})
 
 
-def test_the_measuring_grid_is_dense_then_geometric_and_does_not_depend_on_the_horizon():
+def test_measuring_grid():
     steps = Measuring().steps(1500)
     assert steps[:21].tolist() == list(range(21))
     assert steps[-1] == 1500

@@ -19,13 +19,13 @@ def tokens(rows: int = 3) -> torch.Tensor:
     return torch.randint(VOCABULARY, (rows, BLOCK), generator=torch.Generator().manual_seed(1))
 
 
-def test_gpt2_small_has_the_published_number_of_parameters():
+def test_gpt2_small_parameter_count():
     with torch.device("meta"):
         network = GPT2Network(GPT2(), 50257, 1024)
     assert sum(parameter.numel() for parameter in network.parameters()) == 124_439_808
 
 
-def test_initial_values_are_gpt2s_and_the_seeds_alone():
+def test_initial_values():
     model = GPT2(layers=8, heads=2, width=64)
     network = model.network(512, BLOCK, seed=3)
     torch.manual_seed(0)
@@ -44,14 +44,14 @@ def test_initial_values_are_gpt2s_and_the_seeds_alone():
             assert not torch.equal(value, different)
 
 
-def test_drawing_the_weights_leaves_torchs_generator_alone():
+def test_building_restores_torchs_generator():
     before = torch.get_rng_state()
     SMALL.network(VOCABULARY, BLOCK, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_later_token_changes_no_earlier_logit(attention):
+def test_causality(attention):
     network = SMALL.replace(attention=attention).network(VOCABULARY, BLOCK, seed=0).eval()
     first = tokens()
     second = first.clone()
@@ -62,13 +62,13 @@ def test_a_later_token_changes_no_earlier_logit(attention):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_short_row_gives_the_logits_of_a_long_ones_start(attention):
+def test_short_rows(attention):
     network = SMALL.replace(attention=attention).network(VOCABULARY, BLOCK, seed=0).eval()
     torch.testing.assert_close(network(tokens()[:, :5]), network(tokens())[:, :5])
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_activation_checkpointing_gives_the_same_bits_with_dropout(attention):
+def test_activation_checkpointing_bits_with_dropout(attention):
     gradients, kept = [], []
     for checkpointing in (False, True):
         model = SMALL.replace(attention=attention)
@@ -90,7 +90,7 @@ def test_activation_checkpointing_gives_the_same_bits_with_dropout(attention):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_dropout_is_that_of_torchs_generator_and_off_in_evaluation(attention):
+def test_dropout_uses_torchs_generator_in_training_only(attention):
     network = SMALL.replace(attention=attention, dropout=0.3).network(VOCABULARY, BLOCK, seed=0)
 
     def trained(step: int) -> torch.Tensor:
@@ -114,7 +114,7 @@ def test_bfloat16_autocast_stays_near_float32(attention):
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_flops_count_every_weight_that_multiplies():
+def test_flops():
     model = GPT2()
     network_weights = 0
     with torch.device("meta"):

@@ -48,7 +48,7 @@ def streams():
 
 
 @pytest.mark.parametrize("group_rows", [1, 10, 33, 100])
-def test_an_epoch_visits_every_row_once_and_groups_within_windows(monkeypatch, group_rows):
+def test_epoch_order_in_windows(monkeypatch, group_rows):
     monkeypatch.setattr(image_stream, "WINDOW_ROWS", 50)
     rows = np.arange(100)
     groups = group_of_rows(EncodedImages(100, group_rows))
@@ -64,7 +64,7 @@ def test_an_epoch_visits_every_row_once_and_groups_within_windows(monkeypatch, g
         assert set(groups[first[:50]]) != set(groups[second[:50]])
 
 
-def test_plain_files_come_in_a_uniform_order(monkeypatch):
+def test_plain_files_have_a_uniform_order(monkeypatch):
     monkeypatch.setattr(image_stream, "WINDOW_ROWS", 4)
     rows, places = np.arange(12), np.zeros((12, 12))
     for seed in range(1200):
@@ -72,7 +72,7 @@ def test_plain_files_come_in_a_uniform_order(monkeypatch):
     assert abs(places - 100).max() < 50
 
 
-def test_rows_are_torchvisions_crops_of_the_chosen_files(streams):
+def test_rows_against_torchvision_crops(streams):
     files = EncodedImages(70, 10, seed=1)
     stream, augmentation = streams(train=files), RandomResizedCropFlip(size=SIZE)
     judge, numbers = torchvision().transforms.functional, stream.order.numbers(6)
@@ -90,7 +90,7 @@ def test_rows_are_torchvisions_crops_of_the_chosen_files(streams):
     assert set(found) <= expected
 
 
-def test_a_batch_is_the_same_whatever_was_decoded_ahead(streams):
+def test_batch_does_not_depend_on_decoding_ahead(streams):
     going, begun = streams(), streams()
     found = [going.train(step, 0, going.order.size(step)) for step in range(9)]
     for step in (8, 3, 4, 0):
@@ -102,7 +102,7 @@ def test_a_batch_is_the_same_whatever_was_decoded_ahead(streams):
     assert not torch.equal(streams(seeds=Seeds(order=1)).train(0, 0, 16).inputs, found[0].inputs)
 
 
-def test_the_next_steps_are_read_before_they_are_asked_for(streams):
+def test_next_steps_are_decoded_ahead(streams):
     files = EncodedImages(70, 1, seed=1)
     stream = streams(train=files)
     stream.train(0, 0, 16)
@@ -116,7 +116,7 @@ def test_the_next_steps_are_read_before_they_are_asked_for(streams):
     assert not set(files.was_read) & set(stream.order.numbers(1).tolist())
 
 
-def test_a_subset_is_rows_of_few_groups_by_the_split(streams):
+def test_subset_has_few_groups(streams):
     some = streams(train_rows=30, seeds=Seeds(split=1))
     rows = np.concatenate([some.order.numbers(step) for step in (0, 1)])
     assert sorted(rows) == sorted(streams(train_rows=30, seeds=Seeds(split=1, order=5)).order.chosen)
@@ -124,7 +124,7 @@ def test_a_subset_is_rows_of_few_groups_by_the_split(streams):
     assert set(rows) != set(streams(train_rows=30, seeds=Seeds(split=2)).order.chosen)
 
 
-def test_measured_rows_are_the_first_of_a_fixed_order(streams):
+def test_measured_rows(streams):
     stream = streams()
     some, whole = list(stream.measured("test", 11, 4)), next(stream.measured("test", None, 100))
     assert [len(batch.labels) for batch in some] == [4, 4, 3]
@@ -132,7 +132,7 @@ def test_measured_rows_are_the_first_of_a_fixed_order(streams):
     assert len(whole.labels) == 25
 
 
-def test_a_broken_image_is_one_line(streams):
+def test_broken_image_fails_in_one_line(streams):
     files = EncodedImages(70, 10, seed=1)
     intact = files.encoded
     files.encoded = lambda row: intact(row)[:40] if row == 33 else intact(row)
@@ -167,14 +167,14 @@ def test_threads_end_with_the_stream():
         assert not thread.is_alive()
 
 
-def test_what_is_known_without_reading_and_what_is_refused():
+def test_known_rows_and_bad_augmentation():
     assert ImageNet1k().known_rows == 1_281_167
     assert ImageNet1k().input_size(RandomResizedCropFlip()) == (224, 224)
     with pytest.raises(ConfigError, match=r"augmentation = RandomCropFlip\(\): is for images of one size"):
         ImageFolder(name="birds", classes=20).check(RandomCropFlip())
 
 
-def test_a_folder_of_images_is_streamed(tmp_path, monkeypatch):
+def test_image_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     files = EncodedImages(12)
     for split in ("train", "val"):

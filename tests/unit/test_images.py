@@ -36,7 +36,7 @@ def same(one, other) -> bool:
     return torch.equal(one.inputs, other.inputs) and torch.equal(one.labels, other.labels)
 
 
-def test_inputs_are_torchvisions_of_the_same_rows_and_offsets():
+def test_inputs_against_torchvision():
     found, transforms = held(), torchvision().transforms
     normalise = transforms.Normalize(CIFAR10.normalisation.mean, CIFAR10.normalisation.std)
     batch, train = found.train(4, 0, 32), random_images(90, 16, 16, 3, seed=1)
@@ -52,14 +52,14 @@ def test_inputs_are_torchvisions_of_the_same_rows_and_offsets():
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_inputs_lie_in_memory_as_asked(channels_last):
+def test_memory_format(channels_last):
     batch = held(channels_last=channels_last).train(0, 0, 8)
     assert batch.inputs.shape == (8, 3, 16, 16)
     assert batch.inputs.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     assert torch.equal(batch.inputs, held(channels_last=not channels_last).train(0, 0, 8).inputs)
 
 
-def test_a_batch_is_the_same_wherever_a_run_begins_and_however_it_is_sliced():
+def test_batch_depends_on_the_step_only():
     going, begun = held(), held()
     for step in range(7):
         whole = going.train(step, 0, going.order.size(step))
@@ -71,7 +71,7 @@ def test_a_batch_is_the_same_wherever_a_run_begins_and_however_it_is_sliced():
     assert not same(whole, held(seeds=Seeds(order=1)).train(6, 0, 32))
 
 
-def test_an_epoch_has_every_chosen_row_once():
+def test_epoch_has_every_chosen_row_once():
     found = held(train_rows=50, seeds=Seeds(split=3))
     again = held(train_rows=50, seeds=Seeds(split=3, order=9, init=9))
     other = held(train_rows=50, seeds=Seeds(split=4))
@@ -86,7 +86,7 @@ def test_an_epoch_has_every_chosen_row_once():
     assert rows(found) == rows(again) != rows(other)
 
 
-def test_measured_rows_are_a_sample_in_a_fixed_order_without_augmentation():
+def test_measured_rows():
     found = held()
     some = list(found.measured("test", 14, 5))
     assert [len(batch.labels) for batch in some] == [5, 5, 4]
@@ -102,7 +102,7 @@ def test_measured_rows_are_a_sample_in_a_fixed_order_without_augmentation():
     assert whole.labels.tolist() != random_images(30, 16, 16, 3, seed=2).labels.tolist()
 
 
-def test_a_grey_image_is_in_every_channel(monkeypatch, tmp_path):
+def test_grey_images_fill_every_channel(monkeypatch, tmp_path):
     write_mnist(tmp_path)
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     found = MNISTImages(train_rows=20)
@@ -115,7 +115,7 @@ def test_a_grey_image_is_in_every_channel(monkeypatch, tmp_path):
     assert (found.classes, found.input_size(RandomCropFlip()), found.known_rows) == (10, (28, 28), 20)
 
 
-def test_the_fingerprint_knows_the_content_and_the_chosen_rows(monkeypatch):
+def test_fingerprint(monkeypatch):
     everything, some = Patches(), Patches(train_rows=10)
     assert everything.fingerprint(Seeds(split=0)) == everything.fingerprint(Seeds(split=1, order=2, init=3))
     found = {some.fingerprint(Seeds(split=split)) for split in (0, 1)} | {everything.fingerprint(Seeds())}
@@ -124,7 +124,7 @@ def test_the_fingerprint_knows_the_content_and_the_chosen_rows(monkeypatch):
     assert everything.fingerprint(Seeds()) not in found
 
 
-def test_what_does_not_fit_the_set_is_one_line(monkeypatch):
+def test_mismatched_sets_fail_in_one_line(monkeypatch):
     with pytest.raises(ConfigError, match=r"CIFAR10\.train_rows = 50001: must be at most 50000, the training rows"):
         CIFAR10(train_rows=50_001)
     with pytest.raises(ConfigError, match=r"augmentation = RandomResizedCropFlip\(\): is for streamed images"):
@@ -152,7 +152,7 @@ def test_what_does_not_fit_the_set_is_one_line(monkeypatch):
         )
 
 
-def test_normalised_values_are_shifted_and_scaled():
+def test_normalisation():
     inputs = Normalisation((0.5, 0.25, 0.0), (0.5, 0.25, 1.0)).inputs(
         torch.full((1, 2, 2, 3), 255, dtype=torch.uint8), channels_last=True
     )
@@ -163,14 +163,14 @@ def test_normalised_values_are_shifted_and_scaled():
     not any(Path(os.environ.get("GROKSCAPE_DATA", "/nowhere")).glob("cifar*10*")),
     reason="no CIFAR-10 in GROKSCAPE_DATA",
 )
-def test_the_constants_are_those_of_the_real_pixels():
+def test_constants_against_real_pixels():
     train, _ = CIFAR10().read()
     values = train.pixels[::10].reshape(-1, 3) / 255
     np.testing.assert_allclose(values.mean(0), CIFAR10.normalisation.mean, atol=0.005)
     np.testing.assert_allclose(values.std(0), CIFAR10.normalisation.std, atol=0.005)
 
 
-def test_missing_data_is_told_when_it_is_asked_for(monkeypatch, tmp_path):
+def test_missing_data(monkeypatch, tmp_path):
     monkeypatch.setenv("GROKSCAPE_DATA", str(tmp_path))
     monkeypatch.delenv("GROKSCAPE_DOWNLOAD", raising=False)
     with pytest.raises(DataMissingError, match="CIFAR-100"):

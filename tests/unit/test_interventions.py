@@ -61,12 +61,12 @@ def leaves(cls: type) -> list[type]:
     return [leaf for child in children for leaf in leaves(child)] if children else [cls]
 
 
-def test_every_intervention_is_tested_here():
+def test_all_interventions_are_covered():
     assert {type(intervention) for intervention in INTERVENTIONS} | {NoIntervention} == set(leaves(Intervention))
 
 
 @pytest.mark.parametrize("intervention", INTERVENTIONS, ids=kind)
-def test_the_path_is_the_controls_up_to_the_step_and_another_after_it(intervention):
+def test_path_equals_the_control_until_the_step(intervention):
     control, treated = built(trial()), built(trial(intervention=intervention))
     for step in range(1, AT + 4):
         for cohort in (control, treated):
@@ -76,31 +76,31 @@ def test_the_path_is_the_controls_up_to_the_step_and_another_after_it(interventi
 
 
 @pytest.mark.parametrize("intervention", INTERVENTIONS, ids=kind)
-@pytest.mark.parametrize("measured", [False, True], ids=["not looked at", "measured"])
-@pytest.mark.parametrize("step", [0, AT - 1, AT, AT + 1, AT + 9])
-def test_a_checkpoint_on_either_side_goes_on_bit_for_bit(intervention, step, measured):
-    config = trial(intervention=intervention)
-    whole = built(config, 30)
-    first = built(config, step)
-    if measured:
-        first.measure()
-        first.frozen()
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(0), buffer)
-    state = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-    for restored in (built(config), built(config, 20)):  # whatever the cohort was doing before
-        restored.load_state_dict([state])
-        assert restored.step == step
-        restored.advance(30 - step)
-        assert torch.equal(weights(restored), weights(whole))
-        one, other = restored.state_dict(0)["optimizer"], whole.state_dict(0)["optimizer"]
-        assert one.keys() == other.keys()
-        for name, tensors in one.items():
-            assert all(torch.equal(value, other[name][parameter]) for parameter, value in tensors.items())
+def test_resume_on_either_side_bit_for_bit(intervention):
+    for step in [0, AT - 1, AT, AT + 1, AT + 9]:
+        for measured in [False, True]:
+            config = trial(intervention=intervention)
+            whole = built(config, 30)
+            first = built(config, step)
+            if measured:
+                first.measure()
+                first.frozen()
+            buffer = io.BytesIO()
+            torch.save(first.state_dict(0), buffer)
+            state = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+            for restored in (built(config), built(config, 20)):  # whatever the cohort was doing before
+                restored.load_state_dict([state])
+                assert restored.step == step
+                restored.advance(30 - step)
+                assert torch.equal(weights(restored), weights(whole))
+                one, other = restored.state_dict(0)["optimizer"], whole.state_dict(0)["optimizer"]
+                assert one.keys() == other.keys()
+                for name, tensors in one.items():
+                    assert all(torch.equal(value, other[name][parameter]) for parameter, value in tensors.items())
 
 
 @pytest.mark.parametrize("intervention", INTERVENTIONS, ids=kind)
-def test_states_of_the_step_itself_pack_together_whether_or_not_they_were_looked_at(intervention):
+def test_states_at_the_step_load_together(intervention):
     configs = [trial(seed, intervention=intervention) for seed in range(2)]
     seen, unseen = (built(config, AT) for config in configs)
     seen.measure()
@@ -115,7 +115,7 @@ def test_states_of_the_step_itself_pack_together_whether_or_not_they_were_looked
 
 
 @pytest.mark.parametrize("intervention", INTERVENTIONS, ids=kind)
-def test_members_may_differ_in_what_the_intervention_brings_in(intervention):
+def test_members_differ_in_new_per_trial_values(intervention):
     base = trial(intervention=intervention)
     paths = [path for path in per_trial_paths(base) if path.startswith("intervention.")]
     trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(3)]
@@ -136,7 +136,7 @@ def test_members_may_differ_in_what_the_intervention_brings_in(intervention):
     assert bool(paths) == hasattr(intervention, "to")
 
 
-def test_members_that_retire_before_the_step_leave_the_others_as_they_are():
+def test_retiring_before_the_step():
     trials = [trial(seed, intervention=INTERVENTIONS[3]) for seed in range(3)]
     cohort = trials[0].build(trials, "cpu")
     cohort.advance(5)
@@ -148,7 +148,7 @@ def test_members_that_retire_before_the_step_leave_the_others_as_they_are():
 
 
 @pytest.mark.parametrize("other", [AT + 1, SGD(learning_rate=0.5)], ids=["step", "class"])
-def test_members_of_other_interventions_are_refused(other):
+def test_different_interventions_fail(other):
     one = trial(intervention=SwitchOptimizer(at_step=AT, to=AdamW()))
     changes = {"at_step": other} if isinstance(other, int) else {"to": other}
     two = one.replace(intervention=one.intervention.replace(**changes))
@@ -157,7 +157,7 @@ def test_members_of_other_interventions_are_refused(other):
 
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(dtype="float64"), StableMaxCrossEntropy()], ids=repr)
-def test_zeroing_the_true_classs_gradient_changes_that_entry_and_nothing_else(loss):
+def test_zero_true_class_gradient(loss):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 7, dtype=torch.float64, generator=generator).requires_grad_()
     labels = torch.randint(0, 7, (2, 5), generator=generator)
@@ -171,7 +171,7 @@ def test_zeroing_the_true_classs_gradient_changes_that_entry_and_nothing_else(lo
     torch.testing.assert_close(zeroed[~true], plain[~true], rtol=1e-14, atol=0)
 
 
-def test_zeroing_the_true_classs_logit_leaves_the_others_their_gradients_of_a_softmax_with_it_at_0():
+def test_zero_true_class_logit():
     logits = torch.tensor([[[2.0, 1.0, -1.0]]], dtype=torch.float64, requires_grad=True)
     zeroed = ZeroTrueClass(at_step=0, logit="zeroed").logits(logits, torch.tensor([[1]]))
     assert zeroed.tolist() == [[[2.0, 0.0, -1.0]]]
@@ -181,7 +181,7 @@ def test_zeroing_the_true_classs_logit_leaves_the_others_their_gradients_of_a_so
     assert found.flatten().tolist() == pytest.approx([math.exp(2) / total, 0.0, math.exp(-1) / total])
 
 
-def test_an_optimizer_goes_on_through_what_does_not_replace_it():
+def test_optimizer_continues_unless_replaced():
     """With its buffers and its count: switching to the very same loss is the control, bit for bit."""
     loss = SoftmaxCrossEntropy(label_smoothing=0.1)
     control = built(trial(loss=loss), 30)
@@ -189,7 +189,7 @@ def test_an_optimizer_goes_on_through_what_does_not_replace_it():
     assert torch.equal(weights(control), weights(same))
 
 
-def test_an_optimizer_that_is_brought_in_begins_anew():
+def test_new_optimizer_restarts():
     config = trial()
     same = config.replace(intervention=SwitchOptimizer(at_step=AT, to=config.optimizer))
     assert not torch.equal(weights(built(config, 30)), weights(built(same, 30)))
@@ -198,7 +198,7 @@ def test_an_optimizer_that_is_brought_in_begins_anew():
     assert torch.equal(weights(built(control, 30)), weights(built(same, 30)))
 
 
-def test_the_gradient_rule_stays_unless_another_is_given():
+def test_gradient_rule_stays_unless_given():
     orthogonal = trial(gradient=OrthogonalGradient(), optimizer=SGD())
     kept, plain = (
         orthogonal.replace(intervention=SwitchOptimizer(at_step=AT, to=SGD(), to_gradient=rule))
@@ -208,7 +208,7 @@ def test_the_gradient_rule_stays_unless_another_is_given():
     assert not torch.equal(weights(built(plain, 20)), weights(built(orthogonal, 20)))
 
 
-def test_nothing_is_certified_to_be_frozen_before_an_intervention():
+def test_not_certified_frozen_before_an_intervention():
     still = trial(optimizer=SGD(learning_rate=0.1))
     waiting = still.replace(intervention=SwitchLoss(at_step=AT, to=MeanSquaredError()))
     for config, expected in ((still, True), (waiting, False)):

@@ -58,7 +58,7 @@ def measured(config: GrokkingTrial, weights: dict[str, np.ndarray]) -> tuple[flo
     return float(found["train_loss"][0]), float(found["test_loss"][0])
 
 
-def test_coordinates_keep_distances_and_directions_are_orthonormal():
+def test_coordinates_and_directions():
     snapshots = planted(POINTS)
     found = plane(snapshots)
     distances = np.linalg.norm(POINTS[:, None] - POINTS[None], axis=-1)
@@ -76,7 +76,7 @@ def test_coordinates_keep_distances_and_directions_are_orthonormal():
     assert (found.coordinates[farthest, [0, 1]] > 0).all()
 
 
-def test_weights_at_the_coordinates_are_the_snapshots():
+def test_weights_at_the_coordinates():
     snapshots = planted(POINTS)
     found = plane(snapshots)
     back = found.weights(found.coordinates)
@@ -85,7 +85,7 @@ def test_weights_at_the_coordinates_are_the_snapshots():
         np.testing.assert_allclose(back[name], np.stack([snapshot[name] for snapshot in snapshots]), atol=1e-12)
 
 
-def test_the_plane_is_that_of_the_singular_vectors():
+def test_plane_against_singular_vectors():
     rng = np.random.default_rng(5)
     snapshots = [{name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()} for _ in range(9)]
     found = plane(snapshots)
@@ -108,7 +108,7 @@ def test_the_plane_is_that_of_the_singular_vectors():
     ],
     ids=["float64 weights", "alpha and temperature", "float32 weights"],
 )
-def test_the_loss_at_a_snapshot_is_the_cohorts(changes):
+def test_loss_at_a_snapshot(changes):
     snapshots, config = planted(POINTS), trial(**changes)
     found = plane(snapshots)
     for snapshot, (x, y) in zip(snapshots, found.coordinates, strict=True):
@@ -119,7 +119,7 @@ def test_the_loss_at_a_snapshot_is_the_cohorts(changes):
         assert train != pytest.approx(test, rel=1e-3)
 
 
-def test_the_grid_is_indexed_by_y_then_x_whatever_the_packing():
+def test_grid_is_indexed_by_y_then_x():
     found, config = plane(planted(POINTS)), trial()
     grids = [loss_grid(found, config.build([config] * members), resolution=5) for members in (1, 7)]
     for name in ("x", "y", "train", "test"):
@@ -133,7 +133,7 @@ def test_the_grid_is_indexed_by_y_then_x_whatever_the_packing():
     np.testing.assert_allclose(grid.y[[0, -1]], [1.15 * low[1] - 0.15 * high[1], 1.15 * high[1] - 0.15 * low[1]])
 
 
-def test_a_runs_own_snapshots_make_a_plane_on_which_its_loss_falls():
+def test_loss_falls_on_a_runs_own_plane():
     config = trial(model=MLP(hidden=(5,)))
     cohort = config.build([config], "cpu")
     snapshots = []
@@ -148,7 +148,7 @@ def test_a_runs_own_snapshots_make_a_plane_on_which_its_loss_falls():
     assert losses[1] < 0.9 * losses[0]
 
 
-def test_what_makes_no_plane_is_refused_in_one_line():
+def test_degenerate_snapshots_fail_in_one_line():
     line = np.outer(np.arange(5), [3.0, 4.0])
     for snapshots in (planted(line), planted(POINTS[:2]), [], planted(np.ones((4, 2)))):
         with pytest.raises(ValueError, match=f"^{len(snapshots)} snapshots on a line: a plane needs at least 3"):

@@ -49,14 +49,14 @@ def weights(cohort) -> torch.Tensor:
     return torch.cat([value.flatten() for value in cohort.state_dict(0)["parameters"].values()])
 
 
-def test_the_defaults_are_the_papers_recipe(corpus):
+def test_defaults_are_the_papers(corpus):
     made = LanguageTrial(text=corpus, tokenizer=Bytes(), horizon_steps=1)
     assert (made.batch_size, made.block_size) == (16, 512)
     assert (made.optimizer.learning_rate, made.optimizer.weight_decay) == (5e-4, 0.01)
     assert made.model == GPT2(layers=12, heads=12, width=768, dropout=0.1, attention="softmax")
 
 
-def test_json_round_trip_and_what_is_part_of_the_identity(corpus):
+def test_json_round_trip_and_identity(corpus):
     base = trial(corpus)
     assert from_json(base.to_json()) == base
     for change in ({"activation_checkpointing": True}, {"measured_train_rows": 3}):
@@ -76,7 +76,7 @@ def test_json_round_trip_and_what_is_part_of_the_identity(corpus):
     [(SoftmaxCrossEntropy(), "softmax"), (StableMaxCrossEntropy(), "softmax"), (StableMaxCrossEntropy(), "stablemax")],
     ids=["softmax", "stablemax loss", "stablemax loss and attention"],
 )
-def test_it_learns_the_text(corpus, loss, attention):
+def test_learning(corpus, loss, attention):
     config = trial(
         corpus,
         tokenizer=TrainedBPE(vocabulary=300),
@@ -97,7 +97,7 @@ def test_it_learns_the_text(corpus, loss, attention):
     assert set(end) == set(config.columns({name: value.shape for name, value in cohort.snapshot(0).items()}))
 
 
-def test_it_goes_on_from_the_middle_of_an_epoch_bit_for_bit(corpus):
+def test_resume_within_an_epoch_bit_for_bit(corpus):
     config = trial(corpus, schedule=Cosine(total_steps=40, warmup_steps=5), gradient=OrthogonalGradient())
     whole, restored = (config.build([config]) for _ in range(2))
     assert config.steps_per_epoch() > 20
@@ -108,7 +108,7 @@ def test_it_goes_on_from_the_middle_of_an_epoch_bit_for_bit(corpus):
     assert torch.equal(weights(whole), weights(restored))
 
 
-def test_the_parts_of_a_batch_accumulate_to_the_same_step(corpus):
+def test_micro_batches_give_the_same_step(corpus):
     quiet = trial(corpus, model=SMALL.replace(dropout=0.0))
     found = []
     for changes in ({}, {"micro_batch_size": 3}, {"activation_checkpointing": True}):
@@ -120,7 +120,7 @@ def test_the_parts_of_a_batch_accumulate_to_the_same_step(corpus):
     assert torch.equal(found[2], found[0])
 
 
-def test_checkpointed_activations_change_no_bit_of_a_step_with_dropout(corpus):
+def test_activation_checkpointing_bits_with_dropout(corpus):
     found = []
     for checkpointing in (False, True):
         config = trial(corpus, activation_checkpointing=checkpointing)
@@ -130,7 +130,7 @@ def test_checkpointed_activations_change_no_bit_of_a_step_with_dropout(corpus):
     assert torch.equal(*found)
 
 
-def test_seeds_are_of_the_weights_and_of_the_order(corpus):
+def test_seeds(corpus):
     paths = []
     for seeds in (Seeds(), Seeds(init=1), Seeds(order=1)):
         config = trial(corpus, seeds=seeds)
@@ -143,7 +143,7 @@ def test_seeds_are_of_the_weights_and_of_the_order(corpus):
     assert not torch.equal(paths[0][1], paths[2][1])
 
 
-def test_an_epoch_and_its_cost_follow_from_the_tokens(corpus):
+def test_steps_per_epoch_and_flops(corpus):
     short = trial(corpus, text=corpus.replace(train_tokens=24 * 20 + 1), tokenizer=TrainedBPE(vocabulary=270))
     assert short.steps_per_epoch() == 3
     assert short.batches("cpu").order.steps_per_epoch == 3
@@ -152,7 +152,7 @@ def test_an_epoch_and_its_cost_follow_from_the_tokens(corpus):
     assert again.flops_per_step() == pytest.approx(4 / 3 * short.flops_per_step())
 
 
-def test_a_train_text_shorter_than_asked_is_one_clear_line(corpus):
+def test_short_training_text_fails_in_one_line(corpus):
     config = trial(corpus, text=corpus.replace(train_tokens=10**6))
     with pytest.raises(
         ConfigError, match=r"^TextFiles\.train_tokens = 1000000: must be at most \d+, the training tokens$"
@@ -160,7 +160,7 @@ def test_a_train_text_shorter_than_asked_is_one_clear_line(corpus):
         config.steps_per_epoch()
 
 
-def test_the_fingerprint_is_of_the_texts_and_of_the_tokenizer(corpus, tmp_path):
+def test_fingerprint(corpus, tmp_path):
     base = trial(corpus)
     same = base.data_fingerprint()
     (tmp_path / "copy.txt").write_bytes((tmp_path / "train.txt").read_bytes())
@@ -174,7 +174,7 @@ def test_the_fingerprint_is_of_the_texts_and_of_the_tokenizer(corpus, tmp_path):
     not os.path.isdir(os.path.join(os.environ.get("GROKSCAPE_DATA", ""), "wikitext-2")),
     reason="GROKSCAPE_DATA has no wikitext-2",
 )
-def test_wikitext2_is_read_and_trained_on():
+def test_wikitext2():
     config = LanguageTrial(
         text=WikiText2(train_tokens=20_000),
         tokenizer=Bytes(),

@@ -43,14 +43,14 @@ def probabilities(loss, logits):
 
 
 @pytest.mark.parametrize("loss", CROSS_ENTROPIES, ids=repr)
-def test_a_cross_entropy_is_minus_the_logarithm_of_the_true_classs_probability(loss):
+def test_cross_entropy_definition(loss):
     logits, labels = drawn()
     expected = -probabilities(loss, logits).gather(-1, labels.unsqueeze(-1)).squeeze(-1).log()
     torch.testing.assert_close(loss.row_losses(logits, labels, {}), expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("loss", CROSS_ENTROPIES, ids=repr)
-def test_label_smoothing_is_the_mixture_with_every_classs_mean_and_each_members_own(loss):
+def test_label_smoothing_definition_per_member(loss):
     logits, labels = drawn()
     smoothing = torch.tensor([0.1, 0.4], dtype=torch.float64)
     minus_log_p = -probabilities(loss, logits).log()
@@ -60,7 +60,7 @@ def test_label_smoothing_is_the_mixture_with_every_classs_mean_and_each_members_
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_label_smoothing_is_torchs():
+def test_label_smoothing_against_torch():
     logits, labels = drawn(members=1)
     judge = nn.CrossEntropyLoss(label_smoothing=0.2, reduction="none")(logits[0], labels[0])
     found = SoftmaxCrossEntropy(dtype="float64").row_losses(
@@ -70,13 +70,13 @@ def test_label_smoothing_is_torchs():
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1])
-def test_label_smoothing_is_a_share(value):
+def test_label_smoothing_bounds(value):
     with pytest.raises(ConfigError, match="label_smoothing"):
         SoftmaxCrossEntropy(label_smoothing=value)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_no_smoothing_leaves_a_members_bits_alone_beside_one_with_smoothing(dtype):
+def test_zero_smoothing_keeps_the_bits(dtype):
     logits, labels = drawn()
     loss = SoftmaxCrossEntropy(dtype=dtype)
     mixed = loss.row_losses(logits, labels, {"label_smoothing": torch.tensor([0.0, 0.3], dtype=torch.float64)})
@@ -91,7 +91,7 @@ def gradient(loss, logits, labels):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_hand_written_log_softmax_is_the_formula_rounded_at_each_operation(dtype):
+def test_log_softmax_by_hand(dtype):
     logits = drawn()[0].to(DTYPES[dtype])
     shifted = logits - logits.max(-1, keepdim=True).values
     expected = shifted - torch.log(torch.exp(shifted).sum(-1, keepdim=True))
@@ -102,7 +102,7 @@ def test_the_hand_written_log_softmax_is_the_formula_rounded_at_each_operation(d
 
 
 @pytest.mark.parametrize(("dtype", "margin"), [("float16", 12.0), ("float32", 25.0), ("float64", 40.0)])
-def test_a_collapsed_row_goes_on_learning_only_under_the_hand_written_log_softmax(dtype, margin):
+def test_collapsed_row_learns_only_by_hand(dtype, margin):
     """App. I: the loss is exactly 0 either way; the gradient through the maximum is the sum of the others'."""
     logits, labels = torch.tensor([[[margin, 0.0, 1.0]]], dtype=DTYPES[dtype]), torch.tensor([[0]])
     native, by_hand = (SoftmaxCrossEntropy(dtype=dtype, log_softmax=kind) for kind in ("native", "by_hand"))
@@ -115,7 +115,7 @@ def test_a_collapsed_row_goes_on_learning_only_under_the_hand_written_log_softma
     torch.testing.assert_close(gradient(native, logits, labels)[..., 1:], gradient(by_hand, logits, labels)[..., 1:])
 
 
-def test_taylors_gradient_flows_through_the_subtraction_of_the_minimum():
+def test_taylor_gradient_through_the_minimum():
     """So it has no component along (1, ..., 1), and what the smallest logit gets is what the others leave."""
     logits, labels = drawn()
     found = gradient(TaylorSoftmaxCrossEntropy(), logits, labels)
@@ -130,7 +130,7 @@ def test_taylors_gradient_flows_through_the_subtraction_of_the_minimum():
     assert (found[smallest] != detached.grad[smallest]).all()
 
 
-def test_the_mean_squared_error_is_torchs_against_one_hot_labels():
+def test_mean_squared_error_against_torch():
     logits, labels = drawn(members=1)
     loss = MeanSquaredError(dtype="float64")
     judge = nn.MSELoss()(logits[0], nn.functional.one_hot(labels[0], logits.shape[-1]).double())
@@ -150,8 +150,8 @@ def test_the_mean_squared_error_is_torchs_against_one_hot_labels():
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_loss_is_given_in_its_own_dtype(loss, dtype):
-    logits, labels = drawn()
-    hyper = {"label_smoothing": torch.tensor([0.1, 0.2], dtype=torch.float64)}
-    assert loss.replace(dtype=dtype).row_losses(logits.float(), labels, hyper).dtype == DTYPES[dtype]
+def test_loss_dtype(loss):
+    for dtype in DTYPES:
+        logits, labels = drawn()
+        hyper = {"label_smoothing": torch.tensor([0.1, 0.2], dtype=torch.float64)}
+        assert loss.replace(dtype=dtype).row_losses(logits.float(), labels, hyper).dtype == DTYPES[dtype]

@@ -30,13 +30,13 @@ TINY = Transformer(width=8, heads=2, feed_forward=12)
         (TINY, SparseParity(), "Transformer: cannot read dense rows, .*SparseParity; must be tokens"),
     ],
 )
-def test_a_model_refuses_rows_that_it_cannot_read_in_one_line(model, task, message):
+def test_unreadable_rows_fail_in_one_line(model, task, message):
     with pytest.raises(ConfigError, match=rf"^{message}.*$"):
         GrokkingTrial(task=task, model=model, horizon_steps=1)
 
 
 @pytest.mark.parametrize("inputs", [OneHot(), Binary(), RandomBinary(bits=4), Scalar()], ids=lambda x: type(x).__name__)
-def test_a_cohort_of_mlps_reads_every_kind_of_row_member_by_member(inputs):
+def test_mlp_cohort_against_members(inputs):
     task, model = ModularAddition(p=11, train_fraction=0.5, inputs=inputs), MLP(hidden=(6,), bias=True, dtype="float64")
     splits = [task.split(Seeds.all(seed)) for seed in range(3)]
     inits = [model.init(task, seed) for seed in range(3)]
@@ -49,7 +49,7 @@ def test_a_cohort_of_mlps_reads_every_kind_of_row_member_by_member(inputs):
         )
 
 
-def test_the_initial_scale_multiplies_every_initial_value():
+def test_init_scale():
     task = SparseParity(bits=8, rows=40)
     plain, scaled = (MLP(hidden=(5,), bias=True, init_scale=scale).init(task, 1) for scale in (1.0, 100.0))
     assert plain.keys() == scaled.keys() == {"weight_0", "bias_0", "weight_1", "bias_1"}
@@ -57,7 +57,7 @@ def test_the_initial_scale_multiplies_every_initial_value():
         torch.testing.assert_close(scaled[name], 100 * value, rtol=1e-6, atol=0)
 
 
-def test_members_of_a_cohort_may_differ_in_their_initial_scale():
+def test_init_scale_per_member():
     base = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(4,)), horizon_steps=1)
     trials = [base.replace(model=base.model.replace(init_scale=scale)) for scale in (1.0, 100.0)]
     assert len({trial.cohort_key for trial in trials}) == 1
@@ -72,7 +72,7 @@ def test_members_of_a_cohort_may_differ_in_their_initial_scale():
     [(MLP(), "8759d14b9a9c8e087cfc"), (MLP(hidden=(16,), bias=True, dtype="float64"), "9925aa5fc81f38b8eb48")],
     ids=["default", "bias"],
 )
-def test_initial_weights_stay_what_they_were(model, content):
+def test_initial_weights_are_pinned(model, content):
     found = hashlib.sha256()
     for name, value in model.init(ModularAddition(p=11), 7).items():
         found.update(name.encode() + value.numpy().tobytes())
@@ -100,7 +100,7 @@ def multiplications(model, task) -> float:
         (Transformer(positions=True, width=32, feed_forward=64), ModularAddition(p=31, inputs=Tokens())),
     ],
 )
-def test_the_predicted_operations_are_those_of_the_matrix_products(model, task):
+def test_flops(model, task):
     predicted = model.flops_per_row(task) * task.train_rows
     counted = multiplications(model, task)
     # Gathers and the attention of single heads are no matrix products: a small part of the whole.

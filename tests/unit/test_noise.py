@@ -13,13 +13,13 @@ def draw(seeds, step, shape=(40, 50), dropped=0.25, calls=1):
     return [noise.keep(shape, dropped) for _ in range(calls)]
 
 
-def test_a_members_draws_are_the_same_in_any_packing():
+def test_draws_do_not_depend_on_the_cohort():
     packed, solo = draw([3, 8, 5], step=7, calls=3), draw([8], step=7, calls=3)
     for together, alone in zip(packed, solo, strict=True):
         assert torch.equal(together[1], alone[0])
 
 
-def test_seeds_steps_and_calls_each_draw_anew():
+def test_seeds_steps_and_calls_differ():
     (first, second), (later, _), (other, _) = (
         draw([seed], step=step, calls=2) for seed, step in ((0, 0), (0, 1), (1, 0))
     )
@@ -31,7 +31,7 @@ def test_seeds_steps_and_calls_each_draw_anew():
 
 
 @pytest.mark.parametrize("dropped", [0.1, 0.5])
-def test_the_rate_and_the_scale(dropped):
+def test_rate_and_scale(dropped):
     (mask,) = draw([0, 1], step=3, shape=(200, 200), dropped=dropped)
     assert mask.unique().tolist() == pytest.approx([0.0, 1 / (1 - dropped)])
     for member in mask:

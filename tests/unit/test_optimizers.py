@@ -26,13 +26,13 @@ def updated(optimizers, parameters, state, gradients, step):
     )
 
 
-def test_the_walk_finds_the_optimizers():
+def test_optimizers_are_found():
     assert {SGD, AdamW, Adam, NormalizedSGD} <= set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_what_is_certified_to_stand_still_does(cls, dtype):
+def test_certified_weights_do_not_move(cls, dtype):
     """After gradients of every size, zero gradients: from the certificate on nothing moves, and it is given at last."""
     generator = torch.Generator().manual_seed(0)
     optimizers = [cls(learning_rate=rate) for rate in (1e-9, 1e-3, 0.5)]
@@ -71,7 +71,7 @@ def test_weight_decay_is_never_certified(cls):
     assert certified.tolist() == [True, False]
 
 
-def test_adams_decay_passes_through_the_moments_and_adamws_does_not():
+def test_decay_of_adam_and_adamw():
     parameters, nothing = {"w": torch.full((1, 3), 2.0)}, {"w": torch.zeros(1, 3)}
     moved, state = updated(
         [Adam(learning_rate=0.1, weight_decay=0.5)],
@@ -94,7 +94,7 @@ def test_adams_decay_passes_through_the_moments_and_adamws_does_not():
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-30, 1e-44, 1e30])
-def test_the_step_over_the_gradient_norm_has_the_learning_rate_as_its_length(size):
+def test_normalized_sgd_step_length(size):
     """Also where the squares of the gradient's entries, or the rate over its norm, leave the range of float32."""
     generator = torch.Generator().manual_seed(1)
     gradients = {
@@ -113,7 +113,7 @@ def test_the_step_over_the_gradient_norm_has_the_learning_rate_as_its_length(siz
         torch.testing.assert_close(theta, -rate * g / g.norm(), rtol=1e-5, atol=1e-12)
 
 
-def test_a_zero_gradient_moves_nothing_and_a_bad_one_is_not_hidden():
+def test_normalized_sgd_zero_and_bad_gradients():
     parameters = {"w": torch.ones(3, 4)}
     gradients = {"w": torch.tensor([[0.0] * 4, [1.0, 0.0, 0.0, 0.0], [torch.nan, 0.0, 0.0, 0.0]])}
     moved, _ = updated([NormalizedSGD(learning_rate=0.5)] * 3, parameters, {}, gradients, 1)

@@ -33,7 +33,7 @@ SHAPES = {"weight": (3, 4), "bias": (4,)}
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_a_penalty_is_its_definition_times_each_members_strength(penalty, by_hand, dtype):
+def test_penalty_definition_per_member(penalty, by_hand, dtype):
     logits, parameters = drawn(dtype)
     found = penalty.value(logits, parameters, STRENGTHS)
     assert found.shape == (2,)
@@ -45,7 +45,7 @@ def test_a_penalty_is_its_definition_times_each_members_strength(penalty, by_han
 
 
 @pytest.mark.parametrize("penalty", [LogitNorm(), L1(), L2()], ids=lambda value: type(value).__name__)
-def test_a_gradient_at_zero_is_zero(penalty):
+def test_gradient_at_zero(penalty):
     logits = torch.zeros(2, 6, 5, requires_grad=True)
     parameters = {name: torch.zeros(2, *shape, requires_grad=True) for name, shape in SHAPES.items()}
     total = penalty.value(logits, parameters, STRENGTHS).sum()
@@ -53,7 +53,7 @@ def test_a_gradient_at_zero_is_zero(penalty):
         assert (gradient == 0).all()
 
 
-def test_a_strength_of_zero_is_no_penalty():
+def test_zero_strength():
     plain = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(16,)), horizon_steps=10)
     for penalty in (LogitNorm(strength=0.0), L1(strength=0.0), L2(strength=0.0)):
         trial = plain.replace(penalty=penalty)
@@ -65,7 +65,7 @@ def test_a_strength_of_zero_is_no_penalty():
             torch.testing.assert_close(value, other[name])
 
 
-def test_strengths_are_never_negative():
+def test_negative_strength_fails():
     for penalty in (LogitNorm, L1, L2):
         with pytest.raises(ConfigError, match=rf"{penalty.__name__}\.strength"):
             penalty(strength=-1.0)

@@ -32,7 +32,7 @@ def measure(seen: Observation) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_collapse_sets_in_at_the_margin_that_theory_gives(dtype):
+def test_collapse_margin(dtype):
     """Def. 1: 1 + x is 1 when x is at most half the machine epsilon; with two classes x = exp(-margin)."""
     epsilon = torch.finfo(DTYPES[dtype]).eps
     edge = -math.log(epsilon / 2)
@@ -42,7 +42,7 @@ def test_collapse_sets_in_at_the_margin_that_theory_gives(dtype):
     assert softmax_collapsed(logits).tolist() == [False, True]
 
 
-def test_both_variants_of_collapse_and_the_losses_own():
+def test_variants_of_collapse():
     logits = [[200.0, 0.0, 0.0], [0.0, 200.0, 0.0], [1.0, 0.0, 0.0]]
     found = measure(observation(SoftmaxCrossEntropy(), logits, [0, 0, 0]))
     assert found["sc_any_fraction"] == pytest.approx(2 / 3)
@@ -55,12 +55,12 @@ def test_both_variants_of_collapse_and_the_losses_own():
     assert stable["zero_loss_fraction"] == 0
 
 
-def test_stablemax_collapses_too_at_last():
+def test_stablemax_collapse():
     found = measure(observation(StableMaxCrossEntropy(dtype="float32"), [[1e9, -1e9]], [0]))
     assert found["sc_loss_fraction"] == 1
 
 
-def test_margins_are_quantiles_of_true_minus_best_other():
+def test_margins():
     logits = [[3.0, 1.0, 0.0], [0.0, 5.0, 1.0], [2.0, 2.0, -4.0]]
     found = measure(observation(SoftmaxCrossEntropy(), logits, [0, 2, 1]))
     margins = [2.0, -4.0, 0.0]
@@ -74,7 +74,7 @@ def test_accuracy_and_loss():
     assert found["train_loss"] == pytest.approx((math.log(1 + math.exp(-1)) + math.log(1 + math.exp(1))) / 2)
 
 
-def test_alignment_is_a_cosine_even_where_squares_underflow():
+def test_alignment_where_squares_underflow():
     theta, tiny = torch.tensor([[3.0, 4.0]]), torch.tensor([[-3e-42, -4e-42]])
     found = measure(observation(SoftmaxCrossEntropy(), [[1.0, 0.0]], [0], {"w": theta}, {"w": tiny}, {"w": theta}))
     assert found["alignment_gradient"] == pytest.approx(1, abs=1e-3)
@@ -87,5 +87,5 @@ def test_alignment_is_a_cosine_even_where_squares_underflow():
     assert found["gradient_norm"] == 0
 
 
-def test_columns_are_named_once():
+def test_columns_are_unique():
     assert len(set(COLUMNS)) == len(COLUMNS) == 15

@@ -25,7 +25,7 @@ def observation(train: LogitRows, test: LogitRows) -> Observation:
 
 
 @pytest.mark.parametrize("k", [1, 5, CLASSES])
-def test_top_k_accuracy_is_whether_torchs_topk_has_the_true_class(k):
+def test_top_k_accuracy_against_torch(k):
     splits = {"train": rows(60, 0), "test": rows(40, 1)}
     probe = TopAccuracy(k=k)
     found = probe.measure(observation(splits["train"][2], splits["test"][2]))
@@ -35,7 +35,7 @@ def test_top_k_accuracy_is_whether_torchs_topk_has_the_true_class(k):
         torch.testing.assert_close(found[f"{split}_top{k}_accuracy"], hits.double().mean(1))
 
 
-def test_an_equal_logit_does_not_beat_the_true_class():
+def test_top_k_ties():
     logits, labels = torch.zeros(1, 1, CLASSES), torch.full((1, 1), 7)
     loss = SoftmaxCrossEntropy()
     tied = LogitRows(logits, labels, loss.row_losses(logits, labels, {}), loss)
@@ -43,7 +43,7 @@ def test_an_equal_logit_does_not_beat_the_true_class():
 
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), StableMaxCrossEntropy()], ids=["softmax", "stablemax"])
-def test_perplexity_is_that_of_the_losss_own_probabilities(loss):
+def test_perplexity(loss):
     (logits, labels, train), (_, _, test) = rows(60, 0, loss), rows(40, 1, loss)
     found = Perplexity().measure(observation(train, test))
     z = logits.double()
@@ -56,7 +56,7 @@ def test_perplexity_is_that_of_the_losss_own_probabilities(loss):
     assert set(found) == set(Perplexity.columns)
 
 
-def test_logit_scale_is_the_mean_of_the_rows_deviations():
+def test_logit_scale():
     (logits, _, train), (other, _, test) = rows(60, 0), rows(40, 1)
     found = LogitScale().measure(observation(train, test))
     for split, values in (("train", logits), ("test", other)):

@@ -28,7 +28,7 @@ def steps_with(column: str, config: GrokkingTrial, steps) -> list[int]:
     return found
 
 
-def test_a_probe_looks_at_every_so_many_measurements_the_first_and_the_horizon():
+def test_due_measurements():
     config = trial(LossAndAccuracy(), Norms(every=3), measuring=Measuring(dense_until_steps=8, ratio=1.05))
     grid = [int(step) for step in config.grid()]
     assert grid[:10] == list(range(10))
@@ -37,7 +37,7 @@ def test_a_probe_looks_at_every_so_many_measurements_the_first_and_the_horizon()
     assert steps_with("gradient_norm", config, grid) == [*grid[::3], 40]
 
 
-def test_a_column_that_is_not_due_is_missing_and_never_zero():
+def test_columns_that_are_not_due_are_missing():
     config = trial(LossAndAccuracy(), TensorNorms(every=2), Margins(every=3), LossSpikes(every=2))
     cohort = config.build([config], "cpu")
     always = {"train_loss", "test_loss", "train_accuracy", "test_accuracy"}
@@ -52,7 +52,7 @@ def test_a_column_that_is_not_due_is_missing_and_never_zero():
     assert at == [second | third, set(), second, third, second, set(), second | third]
 
 
-def test_the_pace_does_not_depend_on_where_a_run_is_continued():
+def test_schedule_after_resuming():
     config = trial(LossAndAccuracy(), Norms(every=5))
     cohort = config.build([config], "cpu")
     cohort.advance(13)
@@ -65,13 +65,13 @@ def test_the_pace_does_not_depend_on_where_a_run_is_continued():
     assert found == [15]
 
 
-def test_off_the_grid_everything_is_looked_at():
+def test_all_probes_are_due_off_the_grid():
     config = trial(Norms(every=9), measuring=Measuring(dense_until_steps=2), horizon_steps=4000)
     outside = next(step for step in range(10, 4000) if step not in set(config.grid().tolist()))
     assert steps_with("gradient_norm", config, [1, outside]) == [outside]
 
 
-def test_a_pace_is_part_of_the_demand_and_must_be_a_positive_number():
+def test_every_is_protocol_and_positive():
     assert trial(*STANDARD).trial_id == trial(Norms(every=7), FourierSpectrum(every=2)).trial_id
     with pytest.raises(ConfigError, match=r"Norms\.every = 0: must be at least 1"):
         Norms(every=0)

@@ -54,7 +54,7 @@ def measured(config: GrokkingTrial, steps: int = 5) -> dict[str, float]:
     return {column: float(values[0]) for column, values in cohort.measure().items()}
 
 
-def test_a_tensors_cosines_are_its_own_even_where_squares_underflow():
+def test_tensor_alignment_where_squares_underflow():
     parameters = {"long": torch.tensor([[3.0, 4.0]]), "short": torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])}
     gradients = {"long": torch.tensor([[-3e-42, -4e-42]]), "short": torch.tensor([[[0.0, 2.0], [0.0, 0.0]]])}
     updates = {"long": torch.tensor([[-3e30, -4e30]]), "short": torch.tensor([[[1.0, -1.0], [0.0, 0.0]]])}
@@ -65,13 +65,13 @@ def test_a_tensors_cosines_are_its_own_even_where_squares_underflow():
     assert float(found["alignment_update.short"]) == pytest.approx(math.sqrt(0.5))
 
 
-def test_there_is_no_angle_with_a_zero_vector():
+def test_zero_vectors_have_no_angle():
     zero, one = {"w": torch.zeros(1, 2)}, {"w": torch.ones(1, 2)}
     for seen in (observation(zero, one, one), observation(one, zero, zero)):
         assert all(value.isnan().all() for value in TensorAlignment().measure(seen).values())
 
 
-def test_weights_that_a_step_does_not_reach_are_counted():
+def test_update_fractions():
     # float32 has 24 bits: below 1 the next number is 1 - 2^-24 (above it 1 + 2^-23); beside 0 nothing is absorbed.
     weights = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
     gradient = torch.tensor([[0.0, 2.0**-26, 2.0**-24, 2.0**-26]]) / 0.5
@@ -93,14 +93,14 @@ def test_weights_that_a_step_does_not_reach_are_counted():
     }
 
 
-def test_absorption_depends_on_the_dtype_of_the_weights():
+def test_absorption_depends_on_the_dtype():
     for dtype, absorbed in ((torch.float32, 1), (torch.float64, 0)):
         one = {"w": torch.ones(1, 1, dtype=dtype)}
         found = UpdateFractions().measure(observation(one, {"w": one["w"] * 1e-10}, one))
         assert float(found["absorbed_fraction"]) == absorbed
 
 
-def test_what_gradient_descent_absorbs_is_what_its_step_leaves_in_place():
+def test_absorbed_weights_of_sgd_do_not_move():
     """For SGD without momentum the paper's reading and the actual update are the same, bit by bit."""
     found = measured(trial(optimizer=SGD(learning_rate=1e-5)), steps=20)
     assert 0 < found["absorbed_fraction"] == found["zero_update_fraction"] < 1
@@ -128,7 +128,7 @@ class Recording(Probe):
 
 
 @pytest.mark.parametrize("schedule", [ConstantSchedule(), Halved()], ids=["constant", "halved"])
-def test_the_learning_rate_is_the_effective_one(schedule):
+def test_effective_learning_rate(schedule):
     model = MLP(hidden=(16,), dtype="float64")
     configs = [
         trial(optimizer=SGD(learning_rate=rate), alpha=alpha, schedule=schedule, model=model, probes=(Recording(),))
@@ -153,7 +153,7 @@ def test_the_learning_rate_is_the_effective_one(schedule):
     ],
     ids=["MLP", "MLP with bias", "Transformer"],
 )
-def test_tensors_add_up_to_the_whole(model, task):
+def test_tensors_add_up(model, task):
     found, init = measured(trial(model=model, task=task)), model.init(task, 0)
     shapes = {name: tuple(value.shape) for name, value in init.items()}
     assert set(found) == {name for probe in PROBES for name in probe.names(shapes, task)}
@@ -165,7 +165,7 @@ def test_tensors_add_up_to_the_whole(model, task):
         assert all(-1 <= found[f"{quantity}.{name}"] <= 1 for name in init)
 
 
-def test_one_tensor_alone_has_the_alignment_of_all():
+def test_single_tensor_has_the_overall_alignment():
     found = measured(trial(model=MLP(hidden=())))
     for quantity in ("alignment_gradient", "alignment_update"):
         assert -1 < found[quantity] < 1

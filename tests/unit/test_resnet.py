@@ -13,7 +13,7 @@ from trainables.engine.config import ConfigError
     ("stem", "height", "width", "classes"),
     [("imagenet", 32, 32, 10), ("imagenet", 64, 75, 7), ("cifar", 32, 32, 100), ("cifar", 9, 13, 3)],
 )
-def test_operations_are_those_that_torch_counts(stem, height, width, classes):
+def test_flops_against_torch(stem, height, width, classes):
     model = ResNet18(stem=stem)
     network = model.network(classes, seed=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -23,7 +23,7 @@ def test_operations_are_those_that_torch_counts(stem, height, width, classes):
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (28, 28), (45, 70)])
-def test_the_smallest_map_before_a_normalisation(stem, height, width):
+def test_values_per_channel(stem, height, width):
     model, seen = ResNet18(stem=stem), []
     network = model.network(2, seed=0).eval()
     for module in network.modules():
@@ -35,7 +35,7 @@ def test_the_smallest_map_before_a_normalisation(stem, height, width):
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
-def test_weights_are_the_seeds_and_nothing_elses(stem):
+def test_weights_follow_the_seed(stem):
     first, other = ResNet18(stem=stem).network(5, seed=1), ResNet18(stem=stem).network(5, seed=2)
     state = torch.random.get_rng_state()
     torch.rand(3)
@@ -50,7 +50,7 @@ def test_weights_are_the_seeds_and_nothing_elses(stem):
         assert (one.ndim == 1 and name != "fc.bias") or not torch.equal(one, different)
 
 
-def test_the_papers_stem_is_torchvisions_network():
+def test_imagenet_stem_against_torchvision():
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         judge = torchvision().models.resnet18(num_classes=10).eval()
@@ -60,11 +60,11 @@ def test_the_papers_stem_is_torchvisions_network():
     assert torch.equal(network(images), judge(images))
 
 
-def test_initial_values_have_the_spread_of_he():
+def test_initial_values():
     weight = ResNet18(stem="cifar").network(10, seed=0).conv1.weight
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
 
 
-def test_an_unknown_stem_is_refused():
+def test_unknown_stem_fails():
     with pytest.raises(ConfigError, match=r"ResNet18\.stem = 'mnist': must be one of 'imagenet', 'cifar'"):
         ResNet18(stem="mnist")

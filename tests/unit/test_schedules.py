@@ -16,7 +16,7 @@ def factors(schedule, updates: int) -> list[float]:
     return [float(schedule.factor(torch.tensor(n, dtype=torch.float64))) for n in range(1, updates + 1)]
 
 
-def test_the_warm_up_is_torchs_linear_schedule():
+def test_warmup_against_torch():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     judge = LinearLR(optimizer, start_factor=1 / 8, total_iters=7)
     for found in factors(Warmup(warmup_steps=8), 12):
@@ -27,7 +27,7 @@ def test_the_warm_up_is_torchs_linear_schedule():
 
 
 @pytest.mark.parametrize("final_fraction", [0.0, 0.1, 1.0])
-def test_the_cosine_is_torchs_annealing_one_update_on_and_then_stays(final_fraction):
+def test_cosine_against_torch(final_fraction):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     judge = CosineAnnealingLR(optimizer, T_max=20, eta_min=final_fraction)
     found = factors(Cosine(total_steps=20, final_fraction=final_fraction), 30)
@@ -38,27 +38,27 @@ def test_the_cosine_is_torchs_annealing_one_update_on_and_then_stays(final_fract
     assert found[19:] == [final_fraction] * 11
 
 
-def test_a_cosine_with_a_warm_up_is_one_and_then_the_other():
+def test_cosine_with_warmup():
     found = factors(Cosine(total_steps=25, warmup_steps=5, final_fraction=0.2), 30)
     assert found[:5] == factors(Warmup(warmup_steps=5), 5)
     assert found[5:] == pytest.approx(factors(Cosine(total_steps=20, final_fraction=0.2), 25), rel=1e-14)
 
 
-@pytest.mark.parametrize("final_fraction", [0.0, 0.3, 0.7, 1 / 3, 1.0])
-@pytest.mark.parametrize("warmup_steps", [0, 1, 7])
-def test_a_factor_is_within_zero_and_one(warmup_steps, final_fraction):
-    found = factors(Cosine(total_steps=40, warmup_steps=warmup_steps, final_fraction=final_fraction), 60)
-    assert min(found) >= 0.0
-    assert max(found) <= 1.0
-    assert found[0] > 0.0
+def test_factor_range():
+    for warmup_steps in [0, 1, 7]:
+        for final_fraction in [0.0, 0.3, 0.7, 1 / 3, 1.0]:
+            found = factors(Cosine(total_steps=40, warmup_steps=warmup_steps, final_fraction=final_fraction), 60)
+            assert min(found) >= 0.0
+            assert max(found) <= 1.0
+            assert found[0] > 0.0
 
 
-def test_a_cosine_shorter_than_its_warm_up_is_refused():
+def test_cosine_shorter_than_warmup_fails():
     with pytest.raises(ConfigError, match=r"Cosine.warmup_steps = 10: must be below total_steps = 10"):
         Cosine(total_steps=10, warmup_steps=10)
 
 
-def test_the_length_of_a_schedule_is_part_of_the_identity_and_the_horizon_is_not():
+def test_total_steps_in_identity_horizon_not():
     trial = GrokkingTrial(
         task=ModularAddition(p=7), model=MLP(hidden=(8,)), schedule=Cosine(total_steps=50), horizon_steps=50
     )

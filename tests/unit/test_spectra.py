@@ -31,7 +31,7 @@ def shares(found: dict[str, float], place: str, p: int = P) -> np.ndarray:
 
 
 @pytest.mark.parametrize("numbers", [2, 7, 8, 113])
-def test_power_is_numpys_and_adds_up(numbers):
+def test_power_spectrum_against_numpy(numbers):
     values = np.random.default_rng(0).normal(size=(3, 5, 2, numbers))
     found = power_spectrum(torch.tensor(values)).numpy()
     # The two-sided transform has every frequency and its negative: nothing is left out and nothing counted twice.
@@ -47,7 +47,7 @@ def test_power_is_numpys_and_adds_up(numbers):
         np.testing.assert_allclose(found[..., 1], 2 * one_sided[..., 1], rtol=1e-12, atol=1e-14)
 
 
-def test_units_of_one_frequency_each_can_use_all_frequencies_together():
+def test_one_frequency_per_unit():
     waves = [np.cos(2 * np.pi * k * np.arange(P) / P + k) for k in range(1, P // 2 + 1)]
     found = spectrum({"weight_0": np.ones((2 * P, 6)), "weight_1": np.stack(waves)})
     assert found["fourier_output.unit_top10_share"] == pytest.approx(1)
@@ -59,7 +59,7 @@ def test_units_of_one_frequency_each_can_use_all_frequencies_together():
     assert found["fourier_output.top10_share"] == pytest.approx(4 / 7)
 
 
-def test_a_planted_wave_is_one_frequency_whatever_its_phases():
+def test_planted_wave():
     phases = np.linspace(0, 3, 20)[:, None]
     output = 5 + np.cos(2 * np.pi * 4 * np.arange(P) / P + phases)
     a, b = (np.cos(2 * np.pi * k * np.arange(P)[:, None] / P + phases.T) for k in (2, 3))
@@ -74,7 +74,7 @@ def test_a_planted_wave_is_one_frequency_whatever_its_phases():
     assert found["fourier_input.ipr"] == pytest.approx(0.82)
 
 
-def test_random_weights_have_all_frequencies():
+def test_random_weights():
     task, rng = ModularAddition(p=113), np.random.default_rng(1)
     found = spectrum({"weight_0": rng.normal(size=(226, 200)), "weight_1": rng.normal(size=(200, 113))}, task)
     for place in ("fourier_output", "fourier_input"):
@@ -87,7 +87,7 @@ def test_random_weights_have_all_frequencies():
         assert found[f"{place}.constant_share"] == pytest.approx(1 / 113, rel=0.35)
 
 
-def test_gini_and_the_strongest_tenth_by_hand():
+def test_gini_and_top_tenth():
     # Mean absolute difference over twice the mean: (1, 2, 3, 4) has 2 * (3*1 + 2*2 + 1*3) / 16 / (2 * 2.5) = 0.25.
     values = torch.tensor([[4.0, 1.0, 3.0, 2.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 8.0, 0.0]], dtype=torch.float64)
     np.testing.assert_allclose(gini(values).numpy(), [0.25, 0, 0.75], atol=1e-15)
@@ -97,12 +97,12 @@ def test_gini_and_the_strongest_tenth_by_hand():
     assert float(top_tenth(ascending[:, :50])) == 50 + 49 + 48 + 47 + 46
 
 
-def test_weights_without_any_wave_have_no_spectrum():
+def test_constant_weights():
     found = spectrum({"weight_0": np.zeros((2 * P, 4)), "weight_1": np.zeros((4, P))})
     assert all(math.isnan(value) for value in found.values())
 
 
-def test_the_tables_are_found_by_their_shapes():
+def test_tables_by_shape():
     square = MLP(hidden=(2 * P, P), bias=True)
     shapes = {name: tuple(value.shape) for name, value in square.init(TASK, 0).items()}
     weights = {name: np.ones(shape) for name, shape in shapes.items()}
@@ -113,7 +113,7 @@ def test_the_tables_are_found_by_their_shapes():
     assert found["fourier_input.power_2"] == pytest.approx(1)
 
 
-def test_a_transformer_has_both_tables_and_dense_inputs_only_the_output():
+def test_tables_of_tokens_and_dense_inputs():
     waves = {k: np.cos(2 * np.pi * k * np.arange(P) / P) for k in (2, 5)}
     task = ModularAddition(p=P, inputs=Tokens())
     model = Transformer(width=P + 3, heads=1, feed_forward=P, norm="post", positions=True, bias=True)
@@ -127,7 +127,7 @@ def test_a_transformer_has_both_tables_and_dense_inputs_only_the_output():
     assert {name.split(".")[0] for name in FourierSpectrum().names(shapes, dense)} == {"fourier_output"}
 
 
-def test_power_does_not_depend_on_the_cohort():
+def test_cohort_independence():
     configs = [trial(seeds_of) for seeds_of in range(3)]
     cohort = configs[0].build(configs, "cpu")
     together = cohort.measure()
@@ -152,7 +152,7 @@ class Words(Task):
         raise NotImplementedError
 
 
-def test_a_task_without_numbers_is_refused_in_one_line():
+def test_other_tasks_fail_in_one_line():
     assert not issubclass(Words, ModularArithmetic)
     with pytest.raises(ConfigError, match=r"^FourierSpectrum: Words has no numbers mod p; .*modular arithmetic$"):
         GrokkingTrial(task=Words(), horizon_steps=10, probes=(FourierSpectrum(),))

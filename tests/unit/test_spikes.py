@@ -57,7 +57,7 @@ def by_hand(losses: list[float], floor: float) -> int:
         ([1.0] * 60 + [float("inf")] * 3, 1),
     ],
 )
-def test_a_spike_is_ten_times_the_least_of_fifty_steps_counted_once(losses, spikes):
+def test_spike_definition(losses, spikes):
     assert counted(losses) == [[spikes, spikes]]
 
 
@@ -71,11 +71,11 @@ def test_a_spike_is_ten_times_the_least_of_fifty_steps_counted_once(losses, spik
         ([1e-12] * 60 + [1e-8] * 3 + [1e-12], 1, 0),
     ],
 )
-def test_an_exact_zero_has_no_multiple_and_float32_flicker_is_not_resolved(losses, spikes, resolved):
+def test_exact_zeros_and_float32_flicker(losses, spikes, resolved):
     assert counted(losses) == [[spikes, resolved]]
 
 
-def test_random_walks_agree_with_the_definition_read_slowly():
+def test_random_walks_against_a_plain_loop():
     rng = np.random.default_rng(0)
     walks = [list(10.0 ** np.cumsum(rng.normal(scale=scale, size=600) - 0.01)) for scale in (0.1, 0.3, 0.6, 1.0)]
     expected = [[by_hand(walk, 0.0), by_hand(walk, 2.0**-23)] for walk in walks]
@@ -109,14 +109,14 @@ def follow(cohort, steps: int, paths: list[list[float]]) -> None:
         cohort.advance(1)
 
 
-def test_the_cohort_counts_the_losses_that_it_trains_on():
+def test_cohort_counts_its_training_losses():
     config, path = trial(), []
     cohort = config.build([config], "cpu")
     follow(cohort, 150, [path])
     assert by_hand(path, 0.0) >= 3
 
 
-def test_counts_go_on_in_any_packing():
+def test_resume_in_any_cohort():
     configs, paths = [trial(seed) for seed in range(3)], [[], [], []]
     cohort = configs[0].build(configs, "cpu")
     follow(cohort, 90, paths)
@@ -135,7 +135,7 @@ def test_counts_go_on_in_any_packing():
     assert min(counts[0], counts[2]) > by_hand(paths[1], 0.0) >= 1
 
 
-def test_steps_that_nobody_watched_are_unknown_for_good():
+def test_unwatched_steps_are_nan():
     config = trial(probes=())
     cohort = config.build([config], "cpu")
     cohort.advance(20)

@@ -34,7 +34,7 @@ def both_halves(split):
 
 @pytest.mark.parametrize(("task", "holds"), DEFINITIONS, ids=lambda found: getattr(found, "__name__", ""))
 @pytest.mark.parametrize("p", [2, 13])
-def test_every_pair_is_there_once_with_the_label_of_its_definition(task, holds, p):
+def test_pairs_and_labels(task, holds, p):
     config = task(p=p, train_fraction=0.5, inputs=Tokens())
     split = config.split(Seeds.all(3))
     seen = []
@@ -51,14 +51,14 @@ def test_every_pair_is_there_once_with_the_label_of_its_definition(task, holds, 
 
 
 @pytest.mark.parametrize("p", [4, 9, 15, 121])
-def test_division_wants_a_prime(p):
+def test_division_needs_a_prime(p):
     with pytest.raises(ConfigError, match=rf"^ModularDivision\.p = {p}: is \d+ \* \d+; must be prime.*$"):
         ModularDivision(p=p)
     assert ModularSumOfSquares(p=p).classes == p
 
 
 @pytest.mark.parametrize("inputs", ENCODINGS, ids=lambda found: type(found).__name__)
-def test_an_encoding_can_be_undone_and_says_its_own_shape(inputs):
+def test_encodings_are_invertible(inputs):
     p = 13
     config = ModularSubtraction(p=p, train_fraction=0.5, inputs=inputs)
     split = config.split(Seeds.all(1))
@@ -80,7 +80,7 @@ def test_an_encoding_can_be_undone_and_says_its_own_shape(inputs):
         assert all((word == word[0]).all() for word in words), "a number's code depends on nothing else"
 
 
-def test_the_codes_are_what_their_names_say():
+def test_codes():
     p = 113
     numbers, nought = np.arange(p), np.zeros(p, dtype=np.int64)
     binary = Binary().rows(numbers, nought, p)
@@ -99,7 +99,7 @@ def test_the_codes_are_what_their_names_say():
     np.testing.assert_array_equal(random[:, :14], random[:, 14:])
 
 
-def test_too_few_bits_are_refused_in_one_line():
+def test_too_few_bits_fail_in_one_line():
     with pytest.raises(
         ConfigError, match=r"^RandomBinary\.bits = 6: gives 64 bit strings, fewer than p = 113; .*at least 7$"
     ):
@@ -109,7 +109,7 @@ def test_too_few_bits_are_refused_in_one_line():
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.37, 1.0])
 @pytest.mark.parametrize("p", [2, 11])
-def test_the_corrupted_share_is_exact_and_never_the_true_label(share, p):
+def test_corrupted_labels(share, p):
     true = ModularAddition(p=p, train_fraction=0.5)
     seeds = Seeds(split=4, order=9)
     clean, wrong = true.split(seeds), true.replace(label_corruption=share).split(seeds)
@@ -127,7 +127,7 @@ def pairs_with_labels(split):
     return {(*row, label) for row, label in zip(split.train_inputs.tolist(), split.train_labels.tolist(), strict=True)}
 
 
-def test_wrong_labels_nest_and_spread_over_the_other_classes():
+def test_wrong_labels_nest_and_spread():
     task, seeds = ModularAddition(p=31, train_fraction=0.9), Seeds.all(0)
     clean = task.split(seeds).train_labels
     some, more = (task.replace(label_corruption=share).split(seeds).train_labels for share in (0.2, 0.9))
@@ -148,19 +148,19 @@ def test_wrong_labels_nest_and_spread_over_the_other_classes():
     ],
     ids=lambda found: type(found).__name__,
 )
-def test_the_rows_of_earlier_ledgers_stay_what_they_were(task, fingerprint):
+def test_rows_are_pinned(task, fingerprint):
     assert task.fingerprint(Seeds(split=3, order=5)) == fingerprint
     assert set(task.identity()) <= {"class", "p", "train_fraction"}
 
 
-def test_a_fingerprint_tells_encodings_and_labels_apart():
+def test_fingerprint():
     base = ModularAddition(p=13)
     tasks = [base.replace(inputs=inputs) for inputs in ENCODINGS] + [base.replace(label_corruption=0.1)]
     assert len({task.fingerprint(Seeds()) for task in tasks}) == len(tasks)
 
 
 @pytest.mark.parametrize(("bits", "rows"), [(43, 2000), (64, 500), (17, 50_000), (5, 32), (3, 4)])
-def test_parity_is_of_the_first_bits_of_distinct_rows(bits, rows):
+def test_parity_rows(bits, rows):
     task = SparseParity(bits=bits, relevant=3, rows=rows)
     split = task.split(Seeds.all(2))
     assert (len(split.train_labels), len(split.test_labels)) == (task.train_rows, task.test_rows) == (rows // 2,) * 2
@@ -177,7 +177,7 @@ def test_parity_is_of_the_first_bits_of_distinct_rows(bits, rows):
         assert seen == set(map(bytes, itertools.product((0, 1), repeat=5)))
 
 
-def test_paritys_rows_are_fair_and_by_the_seed():
+def test_parity_rows_are_fair_and_seeded():
     task = SparseParity()
     one, two = task.split(Seeds.all(0)), task.split(Seeds.all(1))
     inputs = np.concatenate([one.train_inputs, one.test_inputs])
@@ -198,6 +198,6 @@ def test_paritys_rows_are_fair_and_by_the_seed():
         ({"rows": 4, "train_fraction": 0.1}, "train_fraction = 0.1: leaves no training or no test row"),
     ],
 )
-def test_an_impossible_parity_is_refused(fields, message):
+def test_bad_parity_fails(fields, message):
     with pytest.raises(ConfigError, match=rf"^SparseParity\.{message}"):
         SparseParity(**fields)

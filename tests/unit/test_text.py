@@ -15,7 +15,7 @@ def blocks(**changes) -> TokenBlocks:
     return TokenBlocks(TRAIN, TEST, **(settings | changes))
 
 
-def test_the_label_of_a_token_is_the_next_one_and_an_epoch_has_every_block_once():
+def test_labels_and_epochs():
     data = blocks()
     assert data.order.steps_per_epoch == 3
     epochs = []
@@ -31,14 +31,14 @@ def test_the_label_of_a_token_is_the_next_one_and_an_epoch_has_every_block_once(
     assert len({tuple(epoch) for epoch in (*epochs, starts)}) == 3
 
 
-def test_the_rows_of_a_step_are_the_same_in_slices():
+def test_rows_do_not_depend_on_slices():
     whole = blocks().train(7, 0, 4)
     parts = [blocks().train(7, low, low + 2) for low in (0, 2)]
     assert torch.equal(whole.inputs, torch.cat([part.inputs for part in parts]))
     assert torch.equal(whole.labels, torch.cat([part.labels for part in parts]))
 
 
-def test_what_is_measured_is_the_start_of_a_split_in_order():
+def test_measured_rows():
     train = list(blocks().measured("train", 5, 2))
     assert [len(batch.inputs) for batch in train] == [2, 2, 1]
     assert torch.cat([batch.inputs for batch in train]).flatten().tolist() == list(range(1000, 1050))
@@ -48,12 +48,12 @@ def test_what_is_measured_is_the_start_of_a_split_in_order():
 
 
 @pytest.mark.parametrize(("tokens", "count"), [(11, 1), (20, 1), (21, 2)])
-def test_a_block_needs_a_label_for_its_last_token(tokens, count):
+def test_block_count(tokens, count):
     data = TokenBlocks(TRAIN[:tokens], TEST, block_size=10, batch_size=1, seed=0, device="cpu")
     assert data.order.rows == count
 
 
-def test_too_little_text_is_one_clear_line():
+def test_short_text_fails_in_one_line():
     with pytest.raises(
         ConfigError, match=r"^block_size = 50: must be below 50, the number of tokens in the test text$"
     ):
@@ -62,7 +62,7 @@ def test_too_little_text_is_one_clear_line():
         blocks(batch_size=11)
 
 
-def test_plain_files_are_a_corpus(tmp_path):
+def test_text_files(tmp_path):
     for name in ("train", "test"):
         (tmp_path / f"{name}.txt").write_text(f"{name} – text\n", encoding="utf-8")
     train, test = TextFiles(train=str(tmp_path / "train.txt"), test=str(tmp_path / "test.txt")).texts()

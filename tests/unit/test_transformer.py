@@ -43,7 +43,7 @@ MATRICES = {"embed", "query", "key", "value", "attention_out", "feed_in", "feed_
         ),
     ],
 )
-def test_every_parameter_is_named_by_its_place_and_gets_a_gradient(options, beside):
+def test_parameters_and_gradients(options, beside):
     model = MODEL.replace(**options)
     cohort = trial(model=model).build([trial(model=model)])
     before = cohort.state_dict(0)["parameters"]
@@ -60,7 +60,7 @@ def test_heads_divide_the_width():
         Transformer(width=8, heads=3)
 
 
-def test_evaluation_is_without_noise_and_training_with_it():
+def test_noise_in_training_only():
     tokens = torch.from_numpy(TASK.split(Seeds()).train_inputs).unsqueeze(0)
     parameters = {name: value.unsqueeze(0) for name, value in MODEL.init(TASK, 0).items()}
     whole = MODEL.forward(parameters, tokens)
@@ -76,7 +76,7 @@ def test_evaluation_is_without_noise_and_training_with_it():
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": True, "norm": "pre"}, {"attention": "stablemax", "bias": False}])
-def test_a_member_of_a_cohort_is_the_solo_trial_with_dropout(options):
+def test_cohort_against_solo_with_dropout(options):
     model = MODEL.replace(**options)
     trials = [trial(seed, model=model) for seed in range(3)]
     cohort = trials[0].build(trials)
@@ -89,7 +89,7 @@ def test_a_member_of_a_cohort_is_the_solo_trial_with_dropout(options):
             assert cohort.measure()[column][member] == pytest.approx(values[0], rel=1e-7, abs=1e-9), column
 
 
-def test_a_checkpoint_goes_on_bit_for_bit_with_dropout():
+def test_resume_bit_for_bit_with_dropout():
     whole, restored = (trial().build([trial()]) for _ in range(2))
     whole.advance(10)
     restored.load_state_dict([whole.state_dict(0)])
@@ -98,7 +98,7 @@ def test_a_checkpoint_goes_on_bit_for_bit_with_dropout():
     assert torch.equal(weights(whole), weights(restored))
 
 
-def test_the_order_of_dropout_is_that_of_the_order_seed():
+def test_dropout_follows_the_order_seed():
     paths = []
     for seeds in (Seeds(), Seeds(order=1)):
         cohort = trial(seeds=seeds).build([trial(seeds=seeds)])
@@ -107,7 +107,7 @@ def test_the_order_of_dropout_is_that_of_the_order_seed():
     assert not torch.allclose(paths[0], paths[1], rtol=1e-6)
 
 
-def test_without_positions_the_last_token_still_tells_a_from_b():
+def test_order_of_tokens_without_positions():
     """The logits of (a, b) and (b, a) differ, though attention sees a set."""
     parameters = {name: value.unsqueeze(0) for name, value in MODEL.init(TASK, 0).items()}
     one, other = (MODEL.forward(parameters, torch.tensor([[pair]])) for pair in ([2, 5], [5, 2]))
@@ -115,7 +115,7 @@ def test_without_positions_the_last_token_still_tells_a_from_b():
 
 
 @pytest.mark.parametrize("attention", ["softmax", "stablemax"])
-def test_a_small_transformer_learns_a_small_task(attention):
+def test_learning(attention):
     """Not always to the last row: softmax attention that has saturated on b keeps some values of a apart no more."""
     task = ModularAddition(p=7, train_fraction=0.8, inputs=Tokens())
     model = Transformer(width=16, heads=2, feed_forward=32, attention=attention)

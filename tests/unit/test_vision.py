@@ -20,14 +20,14 @@ def small(**changes) -> VisionTrial:
     return VisionTrial(**(parts | changes))
 
 
-def test_the_default_is_the_papers_recipe():
+def test_defaults_are_the_papers():
     trial = VisionTrial(images=CIFAR10(), horizon_steps=1)
     assert trial.optimizer == SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
     assert (trial.batch_size, trial.model.stem, trial.augmentation) == (128, "imagenet", RandomCropFlip())
     assert from_json(trial.to_json()) == trial
 
 
-def test_what_cannot_be_is_refused_before_any_data_is_read():
+def test_bad_configurations_fail_before_reading_data():
     for fields, message in (
         ({"images": ImageNet1k()}, r"must be RandomResizedCropFlip\(\) for ImageNet1k"),
         ({"augmentation": RandomResizedCropFlip()}, r"must be NoAugmentation\(\) or RandomCropFlip\(\) for Patches"),
@@ -40,7 +40,7 @@ def test_what_cannot_be_is_refused_before_any_data_is_read():
     assert small(batch_size=89, model=ResNet18(stem="cifar"))
 
 
-def test_the_layout_in_memory_is_no_part_of_the_identity():
+def test_memory_format_is_not_in_the_identity():
     assert small(channels_last=False).trial_id == small().trial_id
     assert small(augmentation=NoAugmentation()).trial_id != small().trial_id
     weight = small().to_device(small().network(), torch.device("cpu")).conv1.weight
@@ -49,7 +49,7 @@ def test_the_layout_in_memory_is_no_part_of_the_identity():
     assert small().network().fc.out_features == 4
 
 
-def test_the_cost_of_a_step_follows_the_images_and_the_classes():
+def test_flops_per_step():
     step = VisionTrial(images=CIFAR10(), horizon_steps=1).flops_per_step()
     assert step == pytest.approx(3 * 128 * 7.4e7, rel=0.02)
     more = VisionTrial(images=CIFAR100(), horizon_steps=1).flops_per_step()
@@ -58,7 +58,7 @@ def test_the_cost_of_a_step_follows_the_images_and_the_classes():
     assert large.flops_per_step() == pytest.approx(3 * 128 * 3.63e9, rel=0.01)
 
 
-def test_it_learns():
+def test_learning():
     trial = small(optimizer=SGD(learning_rate=0.02), augmentation=NoAugmentation())
     cohort = trial.build([trial])
     cohort.advance(27)
@@ -71,7 +71,7 @@ def test_it_learns():
     [{}, {"loss": StableMaxCrossEntropy(), "gradient": OrthogonalGradient(), "channels_last": False}],
     ids=["plain", "stablemax and ⊥"],
 )
-def test_it_goes_on_from_the_middle_of_an_epoch_bit_for_bit(changes):
+def test_resume_within_an_epoch_bit_for_bit(changes):
     trial = small(**changes)
     whole, first = trial.build([trial]), trial.build([trial])
     whole.advance(4)
