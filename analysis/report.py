@@ -1,27 +1,27 @@
 """From a sweep in a ledger or in MLflow to its files: picture, page, tables, and a few lines for the terminal.
 
-A sweep whose trials are measured for their curves gets those; any other gets a phase diagram.
+A sweep with events gets a phase diagram of one of them; one without gets its learning curves and final values.
 """
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
-from analysis.data.source import open_sweep, with_thresholds
+from analysis.data.source import open_sweep
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.page import write_page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
-from trainables.engine.events import GEN_THRESHOLD, MEM_THRESHOLD
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What :func:`draw` has written, and what it says in short."""
+    """What :func:`draw` has written, and a summary of it."""
 
     png: Path
     html: Path | None
@@ -52,28 +52,28 @@ def draw(
     x: str | None = None,
     y: str | None = None,
     *,
+    event: str | None = None,
     tau_steps: int | None = None,
-    train_threshold: float = MEM_THRESHOLD,
-    test_threshold: float = GEN_THRESHOLD,
 ) -> Figures:
-    """Draw the phase diagram of a sweep; or its learning curves where its trials are measured for those alone.
+    """Draw the phase diagram of a sweep; or its learning curves where it has no times of events.
 
     :param uri: a ledger, or an MLflow tracking address.
-    :param out_dir: where the files go; made where it is missing.
-    :param x: the horizontal axis, in full or by its ending, and likewise ``y``; chosen by the sweep without.
-    :param tau_steps: the time up to which everything is told; the sweep's horizon without.
-    :raises SweepError: for an MLflow that cannot answer, a bad tau or threshold, axes or thresholds of a sweep that has
-        no phase diagram, or a folder that cannot be written.
+    :param out_dir: where the files go; created where it is missing.
+    :param x: the horizontal axis, in full or by its ending, and likewise ``y``; the sweep's shape decides without.
+    :param event: the diagram's main event, ``NAME`` or ``NAME:THRESHOLD``; the last declared one without.
+    :param tau_steps: the time up to which the data count; the sweep's horizon without.
+    :raises SweepError: for an MLflow that cannot answer, a bad tau or event, axes or an event of a sweep that has no
+        phase diagram, or a folder that cannot be written.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    frame = with_thresholds(open_sweep(sweep, uri), train_threshold, test_threshold)
+    opened = open_sweep(sweep, uri)
     folder = Path(out_dir)
     try:
-        if not frame.events:
-            _check_no_diagram_asked(frame, x, y)
-            return _draw_curves(finals.finals(frame, tau_steps=tau_steps), folder)
-        return _draw_diagram(build(frame, x=x, y=y, tau_steps=tau_steps), folder)
+        if not opened.events:
+            _check_no_diagram_asked(opened, {"--x": x, "--y": y, "--event": event})
+            return _draw_curves(finals.finals(opened, tau_steps=tau_steps), folder)
+        return _draw_diagram(build(opened, x=x, y=y, event=event, tau_steps=tau_steps), folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
@@ -109,15 +109,10 @@ def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
     return figures
 
 
-def _check_no_diagram_asked(frame: Sweep, x: str | None, y: str | None) -> None:
-    """Learning curves have no axes to choose, and nothing that a threshold could change."""
-    asked = {"--x": x, "--y": y}
-    if frame.train_threshold != MEM_THRESHOLD:
-        asked["--train-threshold"] = f"{frame.train_threshold:g}"
-    if frame.test_threshold != GEN_THRESHOLD:
-        asked["--test-threshold"] = f"{frame.test_threshold:g}"
-    for option, value in asked.items():
+def _check_no_diagram_asked(sweep: Sweep, options: Mapping[str, str | None]) -> None:
+    """Learning curves have no axes and no event to choose."""
+    for option, value in options.items():
         if value is not None:
             raise SweepError(
-                f"{option} {value}: {frame.name} declares no event and has no phase diagram; allowed: --tau"
+                f"{option} {value}: {sweep.name} declares no event and has no phase diagram; allowed: --tau"
             )

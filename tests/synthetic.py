@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.data.sweep import Sweep, Trial
 from pipeline.ledger import Ledger, SweepRow
-from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventRule, PhaseRule
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -120,13 +120,13 @@ def make_frame(
     trials: Sequence[MadeTrial],
     *,
     horizon_steps: int = 1500,
-    train_threshold: float = 0.99,
-    test_threshold: float = 0.95,
+    events: Sequence[EventRule] = ACCURACY_EVENTS,
+    phases: Sequence[PhaseRule] = ACCURACY_PHASES,
     sampled: frozenset[str] = frozenset(),
     doc: str = DOC,
 ) -> Sweep:
     """These trials as :func:`analysis.data.source.open_sweep` would give them."""
-    asked: dict[str, Any] = {"train_threshold": train_threshold, "test_threshold": test_threshold}
+    declared = {"events": [rule.to_json() for rule in events], "phases": [phase.to_json() for phase in phases]}
     curves = {
         trial.trial_id: {name: np.array(values, dtype=float) for name, values in trial.rows.items()}
         for trial in trials
@@ -144,14 +144,14 @@ def make_frame(
             trial_id=trial.trial_id,
             space="wd_vs_orthograd",
             coordinates=trial.coordinates,
-            config=CONFIG if trial.rows else {},
+            config=CONFIG | declared if trial.rows else {},
             state=trial.state if trial.rows else "missing",
             stop_reason=trial.stop_reason,
             last_step=int(trial.rows["step"][-1]) if trial.rows else 0,
             horizon_steps=horizon_steps,
             curves=curves.get(trial.trial_id, {}),
-            events=ACCURACY_EVENTS,
-            phases=ACCURACY_PHASES,
+            events=tuple(events),
+            phases=tuple(phases),
         )
         for trial in trials
     ]
@@ -161,10 +161,9 @@ def make_frame(
         trials=tuple(made),
         doc=doc,
         horizon_steps=horizon_steps,
-        design={**AXES, "axes": axes},
+        design={**AXES, "axes": axes, **declared},
         source="synthetic",
         reader=read,
-        **asked,
     )
 
 

@@ -1,7 +1,6 @@
 """Opening a sweep, wherever it is: in a ledger, in MLflow, or in a file that a figure keeps."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from analysis.data.kept import read_kept
@@ -35,14 +34,6 @@ def open_sweep(name: str, uri: str, events: Sequence[EventRule] = ()) -> Sweep:
     else:
         sweep = read_kept(name, Path(uri)) or read_ledger(Ledger.open(uri), name)
     return sweep.with_events(*events) if events else sweep
-
-
-def with_thresholds(sweep: Sweep, train_threshold: float, test_threshold: float) -> Sweep:
-    """Until the diagram asks for declared events."""
-    for option, value in (("train", train_threshold), ("test", test_threshold)):
-        if not 0 < value <= 1:
-            raise SweepError(f"--{option}-threshold {value:g}: must be a fraction above 0 and at most 1")
-    return replace(sweep, train_threshold=train_threshold, test_threshold=test_threshold)
 
 
 def is_tracking(uri: str) -> bool:

@@ -221,8 +221,6 @@ class Sweep:
     """Where it was read from, as messages show it."""
     reader: CurveReader | None = field(default=None, compare=False, repr=False)
     """Reads further curves; None: there are none but those that the trials have."""
-    train_threshold: float = 0.99
-    test_threshold: float = 0.95
 
     def __bool__(self) -> bool:
         """Whether anything was measured."""

@@ -1,11 +1,12 @@
 """The numbers of a phase diagram: what each cell's trials say, and how the arms compare.
 
 Every cell pools the seeds of one setting.  Its numbers are phase frequencies with Wilson intervals, and for each
-of the two events (``t_mem``, ``t_gen``) the probability of having come by tau, the restricted mean time and the
-median, as :mod:`analysis.stats.survival` defines them.
+declared event the probability of having come by tau, the restricted mean time and the median, as
+:mod:`analysis.stats.survival` defines them.  One of the events is the diagram's main one: its times are drawn.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +18,12 @@ from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_w
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
 from analysis.stats.intervals import Estimate, wilson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
-from trainables.engine.events import COMPREHENSION, GROKKING, PHASES, Event
+from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
 
 UNFINISHED = "unfinished"
 """The phase of a trial that was not followed to tau, and may yet change."""
-EVENTS = ("t_mem", "t_gen")
+OTHER = "other"
+"""The phase of a trial that none of the declared ones fits."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class PlacedTrial:
 
     trial: Trial
     phase: str
-    """One of the phases, ``unfinished`` or ``missing``."""
-    t_mem: Event | None
-    t_gen: Event | None
-    """None where nothing was measured."""
+    """One of the diagram's phases, ``other``, ``unfinished`` or ``missing``."""
+    events: Mapping[str, Event]
+    """By name; empty where nothing was measured."""
+    main: Event | None = None
+    """The main event, and the one before it; None where nothing was measured, or no event is before it."""
+    earlier: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,22 @@ class Cell:
     trials: tuple[PlacedTrial, ...]
     shares: Mapping[str, Estimate]
     """The frequency of each phase among the trials whose phase is known."""
-    t_mem: Summary
-    t_gen: Summary
+    events: Mapping[str, Summary]
+    """By name."""
+    main: Summary
+
+    @property
+    def measured(self) -> int:
+        """How many trials have measurements."""
+        return len(self.trials) - self.count(MISSING)
 
     def count(self, phase: str) -> int:
         """How many trials are in a phase."""
         return sum(placed.phase == phase for placed in self.trials)
 
-    def ended_by(self, reason: str) -> int:
-        """How many trials had a competing event before they grokked."""
-        return sum(placed.t_gen is not None and placed.t_gen.kind == reason for placed in self.trials)
+    def ended_by(self, kind: str) -> int:
+        """How many trials had a competing event before the main one."""
+        return sum(placed.main is not None and placed.main.kind == kind for placed in self.trials)
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,16 @@ class ArmContrast:
 class Diagram:
     """Everything that is drawn and written of one sweep."""
 
-    frame: Sweep
+    sweep: Sweep
+    question: str
+    """The space's own, where its docstring opens with one, and its own event is drawn."""
     tau_steps: int
+    events: tuple[EventRule, ...]
+    """The declared ones, the main one at the threshold that was asked for."""
+    phases: tuple[PhaseRule, ...]
+    main: EventRule
+    earlier: EventRule | None
+    """The event that the main one is delayed against in a phase, drawn beside it."""
     x: Axis
     y: Axis | None
     cells: tuple[Cell, ...]
@@ -83,22 +101,26 @@ class Diagram:
     contrasts: tuple[ArmContrast, ...]
 
     @property
+    def drawn(self) -> tuple[EventRule, ...]:
+        """The events that are drawn, the earlier one first."""
+        return (self.main,) if self.earlier is None else (self.earlier, self.main)
+
+    @property
     def title(self) -> str:
-        """The question: the space's own where its docstring opens with one."""
-        if self.frame.question:
-            return self.frame.question
+        """The question."""
+        if self.question:
+            return self.question
         by = (
             f", by {' and '.join(axis.label for axis in (self.x, self.y) if axis and axis.label)}"
             if self.x.label
             else ""
         )
-        return f"When does the test accuracy reach {self.frame.test_threshold:g}{by}?"
+        return f"When is {self.main.words()}{by}?"
 
     @property
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
-        counts = [len(cell.trials) - cell.count(MISSING) for cell in self.cells]
-        words = [self.frame.task, f"τ = {self.tau_steps} steps", seeds_a_cell(counts)]
+        words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_a_cell([cell.measured for cell in self.cells])]
         words += [f"pooled over {axis}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
 
@@ -110,34 +132,124 @@ def seeds_a_cell(counts: Sequence[int]) -> str:
 
 
 def build(
-    frame: Sweep,
+    sweep: Sweep,
     *,
     x: str | None = None,
     y: str | None = None,
+    event: str | None = None,
     tau_steps: int | None = None,
     bootstrap_seed: int = 0,
 ) -> Diagram:
     """The diagram's numbers.
 
     :param x: the horizontal axis, in full or by its ending; likewise ``y``.
-    :param tau_steps: the time up to which everything is told; the sweep's horizon by default.
+    :param event: the main event, as :func:`asked_event` reads it; by default the last declared one.
+    :param tau_steps: the time up to which the data count; the sweep's horizon by default.
     :param bootstrap_seed: of the generator of each cell's resamples, the same in every cell.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
-    :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
+    :raises SweepError: for an unknown event, a tau outside the horizon, or a sweep without measurements.
     """
-    tau = frame.horizon_steps if tau_steps is None else tau_steps
-    if not 0 < tau <= frame.horizon_steps:
-        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {frame.horizon_steps} steps")
-    layout = lay_out(frame, x, y)
-    if not frame:
-        raise SweepError(f"{frame.name} in {frame.source}: nothing was measured yet; run the sweep first")
+    tau = sweep.horizon_steps if tau_steps is None else tau_steps
+    if not 0 < tau <= sweep.horizon_steps:
+        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {sweep.horizon_steps} steps")
+    layout = lay_out(sweep, x, y)
+    if not sweep:
+        raise SweepError(f"{sweep.name} in {sweep.source}: nothing was measured yet; run the sweep first")
+    main = asked_event(sweep, event)
+    question = sweep.question if main == sweep.events[-1] else ""
+    if main.name not in {rule.name for rule in sweep.events}:
+        sweep = sweep.with_events(main)
+        if not any(len(trial.measured(main.column)[0]) for trial in sweep.trials):
+            raise SweepError(f"--event {event}: column {main.column!r} was not measured")
+    rules = tuple(main if rule.name == main.name else rule for rule in sweep.events)
+    before = [phase.delayed[0] for phase in sweep.phases if phase.delayed and phase.delayed[1] == main.name]
+    earlier = next((rule for rule in rules if rule.name in before), None)
+    phases = tuple(sweep.phases) or _reached(main)
     members: dict[tuple[int, int], list[PlacedTrial]] = {}
-    for trial, place in zip(frame.trials, layout.places, strict=True):
-        members.setdefault(place, []).append(_placed(frame, trial, tau))
+    for trial, place in zip(sweep.trials, layout.places, strict=True):
+        own = trial.phases if sweep.phases else phases
+        members.setdefault(place, []).append(_placed(trial, rules, main, earlier, own, tau))
     cells = []
     for (column, row), trials in sorted(members.items(), key=lambda item: (item[0][1], item[0][0])):
-        cells.append(_cell(column, row, _label(layout, column, row), trials, tau, bootstrap_seed))
-    return Diagram(frame, tau, layout.x, layout.y, tuple(cells), layout.pooled, _contrasts(frame, tau, bootstrap_seed))
+        summaries = {
+            # A generator of its own for each: an interval does not depend on which other cells there are.
+            rule.name: summarise(
+                [placed.events[rule.name] for placed in trials if placed.events], tau, _generator(bootstrap_seed)
+            )
+            for rule in rules
+        }
+        cells.append(
+            Cell(
+                x=column,
+                y=row,
+                label=_label(layout, column, row),
+                coordinates=_common(placed.trial.coordinates for placed in trials),
+                trials=tuple(trials),
+                shares=_shares(trials, phases),
+                events=summaries,
+                main=summaries[main.name],
+            )
+        )
+    return Diagram(
+        sweep=sweep,
+        question=question,
+        tau_steps=tau,
+        events=rules,
+        phases=phases,
+        main=main,
+        earlier=earlier,
+        x=layout.x,
+        y=layout.y,
+        cells=tuple(cells),
+        pooled=layout.pooled,
+        contrasts=_contrasts(sweep, main, tau, bootstrap_seed),
+    )
+
+
+def asked_event(sweep: Sweep, asked: str | None) -> EventRule:
+    """The event that ``--event`` names, its headline at the threshold; the last declared one without.
+
+    ``NAME`` or ``NAME:THRESHOLD`` is a declared event, ``COLUMN>=THRESHOLD`` or ``COLUMN<=THRESHOLD`` one that need
+    not be declared.
+
+    :raises SweepError: naming what is allowed.
+    """
+    if asked is None:
+        return sweep.events[-1]
+    name, sign, number = re.fullmatch(r"(.*?)(?:(:|>=|<=)(.*))?", asked, re.DOTALL).groups()  # type: ignore[union-attr]
+    rules = {rule.name: rule for rule in sweep.events}
+    if sign in (">=", "<="):
+        make = rises_to if sign == ">=" else falls_to
+        return make(name, _threshold(asked, name, number), name=re.sub(r"\W", "_", name))
+    if name not in rules:
+        raise SweepError(
+            f"--event {asked}: must be one of {', '.join(rules)}, with or without a threshold (NAME:NUMBER); "
+            "or a column with a threshold (COLUMN>=NUMBER, COLUMN<=NUMBER)"
+        )
+    rule = rules[name]
+    if sign is None:
+        return rule
+    threshold = _threshold(asked, rule.column, number)
+    if threshold not in rule.thresholds:
+        rule = rule.replace(thresholds=(*rule.thresholds, threshold))
+    return rule.replace(headline=threshold)
+
+
+def _threshold(asked: str, column: str, number: str) -> float:
+    share = column.endswith(SHARES)
+    try:
+        threshold = float(number)
+    except ValueError:
+        threshold = math.nan
+    if not math.isfinite(threshold) or (share and not 0 <= threshold <= 1):
+        allowed = "a fraction between 0 and 1" if share else "a number"
+        raise SweepError(f"--event {asked}: the threshold must be {allowed}")
+    return threshold
+
+
+def _reached(main: EventRule) -> tuple[PhaseRule, ...]:
+    """The phases of a sweep that declares none."""
+    return PhaseRule(name="reached", happened=(main.name,)), PhaseRule(name="not reached", not_happened=(main.name,))
 
 
 def _label(layout: Layout, column: int, row: int) -> str:
@@ -150,39 +262,55 @@ def _label(layout: Layout, column: int, row: int) -> str:
     return tick if layout.x.label in ("", ARM) else f"{layout.x.label} {tick}"
 
 
-def _placed(frame: Sweep, trial: Trial, tau: float) -> PlacedTrial:
+def _placed(
+    trial: Trial,
+    rules: Sequence[EventRule],
+    main: EventRule,
+    earlier: EventRule | None,
+    phases: Sequence[PhaseRule],
+    tau: float,
+) -> PlacedTrial:
     if not trial.begun:
-        return PlacedTrial(trial, MISSING, None, None)
-    phase = trial.outcome.by(tau).phase()
-    if not trial.complete(tau) and phase not in (COMPREHENSION, GROKKING):
-        phase = UNFINISHED
-    return PlacedTrial(trial, phase, _t_mem(frame, trial).by(tau), _t_gen(frame, trial).by(tau))
-
-
-def _t_mem(frame: Sweep, trial: Trial) -> Event:
-    return trial.event("t_mem", frame.train_threshold)
-
-
-def _t_gen(frame: Sweep, trial: Trial) -> Event:
-    return trial.event("t_gen", frame.test_threshold)
-
-
-def _cell(column: int, row: int, label: str, trials: Sequence[PlacedTrial], tau: float, seed: int) -> Cell:
-    known = [placed.phase for placed in trials if placed.phase in PHASES]
-    shares = {
-        phase: Estimate(
-            known.count(phase) / len(known) if known else math.nan, *wilson(known.count(phase), len(known)), "Wilson"
-        )
-        for phase in PHASES
+        return PlacedTrial(trial, MISSING, {})
+    known = {rule.name for rule in trial.outcome.rules}
+    events = {
+        rule.name: trial.event(rule.name, rule.shown).by(tau) if rule.name in known else _not_looked_for(rule)
+        for rule in rules
     }
-    summaries = {
-        # A generator of its own for each: a cell's interval does not hang on which other cells there are.
-        name: summarise([event for placed in trials if (event := getattr(placed, name))], tau, _generator(seed))
-        for name in EVENTS
-    }
-    return Cell(
-        column, row, label, _common(placed.trial.coordinates for placed in trials), tuple(trials), shares, **summaries
+    return PlacedTrial(
+        trial=trial,
+        phase=_phase(trial.outcome.by(tau), phases, complete=trial.complete(tau)),
+        events=events,
+        main=events[main.name],
+        earlier=events[earlier.name] if earlier else None,
     )
+
+
+def _not_looked_for(rule: EventRule) -> Event:
+    """The event of another arm, of which nothing is known: its column was not measured, or the source lacks it."""
+    return Event(rule.name, rule.shown, EventKind.CENSORED, 0.0, math.inf)
+
+
+def _phase(outcome: Outcome, phases: Sequence[PhaseRule], *, complete: bool) -> str:
+    """The first phase that fits; unfinished where an event that it depends on may yet come."""
+    name = outcome.phase(phases)
+    for phase in phases:
+        if not complete and not all(outcome.event(event).occurred for event in phase.events):
+            return UNFINISHED
+        if phase.name == name:
+            return name
+    return OTHER if complete else UNFINISHED
+
+
+def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[str, Estimate]:
+    names = [phase.name for phase in phases]
+    known = [placed.phase for placed in trials if placed.phase not in (UNFINISHED, MISSING)]
+    return {
+        name: Estimate(
+            known.count(name) / len(known) if known else math.nan, *wilson(known.count(name), len(known)), "Wilson"
+        )
+        for name in names
+    }
 
 
 def _generator(seed: int) -> np.random.Generator:
@@ -197,13 +325,13 @@ def _common(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 # --- comparing arms -----------------------------------------------------------------------------------------------
 
 
-def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
+def _contrasts(sweep: Sweep, main: EventRule, tau: float, seed: int) -> tuple[ArmContrast, ...]:
     """The last arm against the first, each at its best setting on the other seeds: declared by the sweep's shape.
 
     Beside it, exploratory: the last arm against each single setting of the others, adjusted by Holm's method.
     """
     arms: dict[str, dict[tuple, dict[tuple, Trial]]] = {}
-    for trial in frame.trials:
+    for trial in sweep.trials:
         if ARM not in trial.coordinates or not trial.begun:
             continue
         setting = tuple((k, v) for k, v in trial.coordinates.items() if k != ARM and not is_replicate(k))
@@ -211,13 +339,16 @@ def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
         arms.setdefault(trial.coordinates[ARM], {}).setdefault(setting, {})[replicate] = trial
     if len(arms) < 2:
         return ()
-    settings = [members for arm in arms.values() for members in arm.values()]
-    shared = [replicate for replicate in settings[0] if replicate and all(replicate in m for m in settings)]
+    groups = [members for settings in arms.values() for members in settings.values()]
+    shared = [replicate for replicate in groups[0] if replicate and all(replicate in group for group in groups)]
     if len(shared) < 2:
         return ()
     times = {
-        arm: {setting: CensoredTimes.of([_t_gen(frame, m[r]) for r in shared], tau) for setting, m in members.items()}
-        for arm, members in arms.items()
+        arm: {
+            setting: CensoredTimes.of([members[seed].event(main.name, main.shown) for seed in shared], tau)
+            for setting, members in settings.items()
+        }
+        for arm, settings in arms.items()
     }
     names = list(times)
     first, last = names[0], names[-1]
@@ -226,7 +357,9 @@ def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
     if declared is None:
         return ()
     at_best = f"at its best {_axes_of(times[first])} as chosen on the other seeds"
-    found = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(times[first]) > 1 else ""), declared, True)]
+    contrasts = [
+        ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(times[first]) > 1 else ""), declared, True)
+    ]
     single = [
         (
             f"{last} minus {setting_words({ARM: arm, **dict(setting)})}",
@@ -238,11 +371,11 @@ def _contrasts(frame: Sweep, tau: float, seed: int) -> tuple[ArmContrast, ...]:
     ]
     compared = [(text, contrast) for text, contrast in single if contrast is not None]
     adjusted = holm([contrast.p for _, contrast in compared])
-    found += [
+    contrasts += [
         ArmContrast(text, replace(contrast, p_holm=p), False)
         for (text, contrast), p in zip(compared, adjusted, strict=True)
     ]
-    return tuple(found)
+    return tuple(contrasts)
 
 
 def _axes_of(settings: Iterable[tuple]) -> str:

@@ -1,4 +1,4 @@
-"""The interactive page's charts: the cells, of which one is chosen by a click, and the curves of its trials."""
+"""The interactive page's charts: the cells, of which one is chosen by a click; beside them its trials' curves."""
 
 import json
 import math
@@ -9,47 +9,73 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.data.sweep import MISSING
-from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.tables import event_text, median_text, with_interval
-from analysis.drawing import style
-from analysis.drawing.style import DIVERGED_COLOUR, GEN_COLOUR, INK, MEAN_COLOUR, MEM_COLOUR, PHASE_COLOURS, STEM
-from analysis.stats.survival import FOLLOW_UP
-from trainables.engine.events import CENSORED, DIVERGED, EVENT, FROZEN
+from analysis.diagram import marks
+from analysis.diagram.cells import Diagram
+from analysis.diagram.curve_charts import draw_curves
+from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
+from analysis.diagram.words import event_text, median_text, with_interval
+from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on
 
-VALUES_IN_PAGE = 600_000
-"""Curves are thinned so that the page holds about so many numbers."""
-POINTS = (20, 100)
-"""At least and at most so many points a curve."""
 CELL = "cell"
 """The name of the selection: the index of the chosen cell."""
-SELECTED, HOVERED, PLAIN = "#dfe9f3", "#eef3f8", "#ffffff00"
+SELECTED, HOVERED, PLAIN, RING = "#dfe9f3", "#eef3f8", "#ffffff00", "#d55e00"
+SHAPES = {
+    "swatch": "square",
+    "triangle": "triangle-up",
+    "star": "M0,-1L0,1M-0.87,-0.5L0.87,0.5M-0.87,0.5L0.87,-0.5",
+    "x": "M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8",
+    "bar": "M-1,-0.5L1,-0.5L1,0.5L-1,0.5Z",
+    "line": "M-1,0L1,0",
+}
+"""Vega's names or paths of the shapes that it calls otherwise."""
+HATCHES = {
+    "////": ("lines", "M-1,1L1,-1M0,6L6,0M5,7L7,5"),
+    "xxxx": ("crosses", "M0,0L6,6M0,6L6,0"),
+    "....": ("dots", "M2,3L4,3M3,2L3,4"),
+}
+"""Names and paths, in a tile of 6 x 6, of what matplotlib writes so."""
+UNIT = alt.Scale(domain=[0, 1])
+APART: dict[str, Any] = dict.fromkeys(("color", "fill", "stroke", "shape"), "independent")
+"""Charts beside and over each other have scales, and so legends, of their own."""
+TIMES_HEIGHT, SHARES_HEIGHT = 330, 110
 
 
 def page_chart(diagram: Diagram) -> dict[str, Any]:
     """The Vega-Lite specification of the page's charts, data included."""
     cells = _cells_data(diagram)
     chosen = alt.selection_point(
-        name=CELL, fields=["cell"], on="click", value=[{"cell": _first_choice(diagram)}], empty=False, clear=False
+        name=CELL,
+        fields=["cell"],
+        on="click[event.item && event.item.datum && isValid(event.item.datum.cell)]",
+        value=[{"cell": _first_choice(diagram)}],
+        empty=False,
+        clear=False,
     )
     hovered = alt.selection_point(name="hover", fields=["cell"], on="pointerover", clear="pointerout", empty=False)
-    over = _row(diagram, cells, chosen, hovered) if diagram.y is None else _grid(diagram, cells, chosen, hovered)
-    chart = alt.vconcat(over, _curves(diagram, chosen), spacing=28).resolve_scale(color="independent")
+    draw = _row if diagram.y is None else _grid
+    chart = alt.vconcat(draw(diagram, cells, chosen, hovered), draw_curves(diagram, chosen), spacing=28)
     axis: dict[str, Any] = {
         "labelColor": INK,
         "titleColor": INK,
-        "gridColor": "#e6e6e6",
+        "gridColor": GRID,
         "labelFontSize": 12,
         "titleFontSize": 13,
     }
+    legend: dict[str, Any] = {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260, "symbolOpacity": 1}
+    chart = chart.resolve_scale(**APART)
     chart = chart.configure(font="system-ui, sans-serif", background="white").configure_view(stroke=None)
-    chart = chart.configure_axis(**axis, titleFontWeight="normal").configure_legend(labelFontSize=12, titleFontSize=12)
-    return json.loads(chart.to_json())
+    chart = chart.configure_axis(**axis, titleFontWeight="normal").configure_legend(**legend)
+    specification = json.loads(chart.to_json())
+    for parameter in specification["params"]:
+        # Altair lists every named view below the cells' own; Vega takes one for a selection.
+        if "views" in parameter:
+            parameter["views"] = [name for name in parameter["views"] if name.startswith("cells")]
+    return specification
 
 
 def _first_choice(diagram: Diagram) -> int:
-    """The cell that is shown before anybody clicks: the soonest of those that grok."""
-    means = [cell.t_gen.restricted_mean_steps.value for cell in diagram.cells]
+    """The cell that is shown before anybody clicks: the one with the smallest mean."""
+    means = [cell.main.restricted_mean_steps.value for cell in diagram.cells]
     return int(np.nanargmin(means)) if not all(math.isnan(mean) for mean in means) else 0
 
 
@@ -57,9 +83,10 @@ def _first_choice(diagram: Diagram) -> int:
 
 
 def _cells_data(diagram: Diagram) -> pd.DataFrame:
+    scale = marks.mean_scale(diagram)
     rows = []
     for index, cell in enumerate(diagram.cells):
-        mean, reached = cell.t_gen.restricted_mean_steps, cell.t_gen.by_tau
+        mean, reached = cell.main.restricted_mean_steps, cell.main.by_tau
         known = not math.isnan(mean.value)
         rows.append(
             {
@@ -67,110 +94,121 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "x": cell.x,
                 "y": cell.y,
                 "label": cell.label,
-                "n": len(cell.trials) - cell.count(MISSING),
-                "phases": style.phases_words(cell),
+                "n": cell.measured,
+                "phases": marks.phases_text(diagram, cell),
                 "mean": mean.value,
                 "mean_low": mean.low,
                 "mean_high": mean.high,
+                "mean_top": mean.value if math.isnan(mean.high) else max(mean.high, mean.value),
                 "mean_text": with_interval(mean, ".0f") if known else "unfinished",
+                "headline": f"{mean.value:.0f}" if known else "unfinished",
                 "by_tau": reached.value,
                 "by_tau_low": reached.low,
                 "by_tau_high": reached.high,
                 "by_tau_text": with_interval(reached, ".2f") if known else "unfinished",
-                "median_text": median_text(cell.t_gen.median_steps, known=known),
-                "t_mem_text": with_interval(cell.t_mem.restricted_mean_steps, ".0f"),
+                "median_text": median_text(cell.main.median_steps, known=known),
+                "fill": scale.colour(mean.value),
+                "ink": scale.ink(mean.value),
+            }
+        )
+        if diagram.earlier is not None:
+            rows[-1]["earlier_text"] = with_interval(cell.events[diagram.earlier.name].restricted_mean_steps, ".0f")
+    return pd.DataFrame(rows)
+
+
+def _cell_tooltip(diagram: Diagram) -> list[alt.Tooltip]:
+    tau, name = diagram.tau_steps, diagram.main.name
+    tooltip = [
+        alt.Tooltip("label:N", title="cell"),
+        alt.Tooltip("n:Q", title="seeds"),
+        alt.Tooltip("phases:N", title=f"phases by {tau}"),
+        alt.Tooltip("by_tau_text:N", title=f"P({name} ≤ {tau})"),
+        alt.Tooltip("mean_text:N", title=f"RMST({tau}) of {name}"),
+        alt.Tooltip("median_text:N", title=f"median {name}"),
+    ]
+    if diagram.earlier is not None:
+        tooltip.append(alt.Tooltip("earlier_text:N", title=f"RMST({tau}) of {diagram.earlier.name}"))
+    return tooltip
+
+
+def _trials_data(diagram: Diagram, stems: Sequence[marks.Stem]) -> pd.DataFrame:
+    """One row a measured trial: where its marks are, and what they say."""
+    rows = []
+    for stem in stems:
+        (main_low, main_high), (earlier_low, earlier_high) = stem.spans
+        rows.append(
+            {
+                "cell": stem.cell,
+                "x": stem.x,
+                "lane": stem.lane,
+                "trial": stem.name,
+                "id": stem.placed.trial.trial_id,
+                "phase": marks.phase_words(diagram, stem.placed.phase),
+                "end": stem.end,
+                "bottom": stem.bottom,
+                "top": stem.top,
+                "main_low": main_low,
+                "main_high": main_high,
+                "earlier_low": earlier_low,
+                "earlier_high": earlier_high,
+                **{rule.name: event_text(stem.placed.events[rule.name]) for rule in diagram.drawn},
             }
         )
     return pd.DataFrame(rows)
 
 
-def _cell_tooltip(diagram: Diagram) -> list[alt.Tooltip]:
-    tau = diagram.tau_steps
+# --- marks and legends --------------------------------------------------------------------------------------------
+
+
+def _shape(symbol: Symbol) -> str:
+    return SHAPES.get(symbol.shape, symbol.shape)
+
+
+def _points(chart: alt.Chart, symbol: Symbol, size: int) -> alt.Chart:
+    """Points that look like a symbol."""
+    return chart.mark_point(
+        shape=_shape(symbol), stroke=symbol.stroke, fill=symbol.fill, size=size, strokeWidth=1.6, opacity=1,
+        cursor="pointer",
+    )  # fmt: skip
+
+
+def _legend(title: str, entries: Sequence[tuple[str, Symbol]]) -> alt.Chart:
+    """A chart without marks whose legend shows these symbols."""
+    labels = [label for label, _ in entries]
+
+    def look(channel: Any, values: Sequence[str]) -> Any:
+        scale = alt.Scale(domain=labels, range=list(values))
+        return channel("label:N", title=title, sort=None, scale=scale, legend=alt.Legend(symbolSize=110))
+
+    return (
+        alt.Chart(pd.DataFrame({"label": labels}))
+        .mark_point(size=0, opacity=0)
+        .encode(
+            shape=look(alt.Shape, [_shape(symbol) for _, symbol in entries]),
+            fill=look(alt.Fill, [_fill(symbol.fill, symbol.hatch) for _, symbol in entries]),
+            stroke=look(alt.Stroke, [symbol.stroke for _, symbol in entries]),
+        )
+    )
+
+
+def _fill(colour: str, hatch: str) -> str:
+    """A colour, or the page's pattern of a hatch over it."""
+    return f"url(#{_hatch_id(colour, hatch)})" if hatch else colour
+
+
+def _hatch_id(colour: str, hatch: str) -> str:
+    return f"hatch-{colour.removeprefix('#')}-{HATCHES[hatch][0]}"
+
+
+def hatches(diagram: Diagram) -> list[dict[str, str]]:
+    """The patterns that the charts need: their id, colour, and the path of the lines over it."""
+    colours = [*marks.phase_colours(diagram).values(), marks.HATCHED_COLOUR]
     return [
-        alt.Tooltip("label:N", title="cell"),
-        alt.Tooltip("n:Q", title="seeds"),
-        alt.Tooltip("phases:N", title=f"phases by {tau}"),
-        alt.Tooltip("by_tau_text:N", title=f"P(t_gen ≤ {tau})"),
-        alt.Tooltip("mean_text:N", title=f"RMST({tau}) of t_gen"),
-        alt.Tooltip("median_text:N", title="median t_gen"),
-        alt.Tooltip("t_mem_text:N", title=f"RMST({tau}) of t_mem"),
+        {"id": _hatch_id(colour, hatch), "colour": colour, "path": HATCHES[hatch][1]}
+        for colour in dict.fromkeys(colours)
+        for hatch in marks.ENDINGS.values()
+        if hatch
     ]
-
-
-def trial_name(cell: Cell, index: int) -> str:
-    """What tells a trial from the others of its cell: its seed."""
-    trial = cell.trials[index].trial
-    own = {name: value for name, value in trial.coordinates.items() if name not in cell.coordinates}
-    return ", ".join(f"{name} {value}" for name, value in own.items()) or trial.trial_id
-
-
-def _trials_data(diagram: Diagram) -> pd.DataFrame:
-    """One row a measured trial: where its marks are, and what they say."""
-    tau, rows = diagram.tau_steps, []
-    beyond = tau * 1.19
-    for index, cell in enumerate(diagram.cells):
-        lanes = np.linspace(0.12, 0.55, len(cell.trials)) if len(cell.trials) > 1 else [0.33]
-        for number, (placed, lane) in enumerate(zip(cell.trials, lanes, strict=True)):
-            mem, gen = placed.t_mem, placed.t_gen
-            if mem is None or gen is None:
-                continue
-            top = gen.high_steps
-            if gen.kind == CENSORED:
-                top = beyond if gen.low_steps >= FOLLOW_UP * tau else gen.low_steps
-            rows.append(
-                {
-                    "cell": index,
-                    "x": cell.x,
-                    "lane": lane,
-                    "trial": trial_name(cell, number),
-                    "id": placed.trial.trial_id,
-                    "phase": placed.phase,
-                    "end": gen.kind if gen.kind != CENSORED or mem.kind != CENSORED else "neither",
-                    "top": max(top, 1),
-                    "mem_low": max(mem.low_steps, 0.7) if mem.kind == EVENT else None,
-                    "mem_high": mem.high_steps if mem.kind == EVENT else None,
-                    "gen_low": max(gen.low_steps, 0.7) if gen.kind == EVENT else None,
-                    "gen_high": gen.high_steps if gen.kind == EVENT else None,
-                    "t_mem": event_text(mem),
-                    "t_gen": event_text(gen),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def thin(frame: pd.DataFrame, points: int) -> pd.DataFrame:
-    """At most ``points`` rows of each trial, evenly by rank, the first and the last among them.
-
-    :param frame: ``trial_id``, ``step`` and others, sorted by both.
-    """
-    rank = frame.groupby("trial_id", sort=False).cumcount().to_numpy()
-    last = np.maximum(frame.groupby("trial_id", sort=False)["step"].transform("size").to_numpy() - 1, 1)
-    # A row is kept where the even grid of `points` places over its trial moves on.
-    place, before = (np.floor(ranks * (points - 1) / last) for ranks in (rank, rank - 1))
-    return frame[(last < points) | (rank == 0) | (place > before)].reset_index(drop=True)
-
-
-def _curves_data(diagram: Diagram) -> tuple[str, list[str]]:
-    """The curves as CSV text with a row for each trial and step, and the names of its probe columns."""
-    place = {
-        placed.trial.trial_id: (index, trial_name(cell, number))
-        for index, cell in enumerate(diagram.cells)
-        for number, placed in enumerate(cell.trials)
-    }
-    parts = [pd.DataFrame(curves).assign(trial_id=trial.trial_id) for trial, curves in diagram.frame.curves()]
-    frame = pd.concat(parts, ignore_index=True).dropna(axis="columns", how="all")
-    columns = [name for name in frame.columns if name not in ("trial_id", "step")]
-    budget = VALUES_IN_PAGE // max(1, frame["trial_id"].nunique() * len(columns))
-    frame = thin(frame[frame["step"] <= diagram.tau_steps], min(max(budget, POINTS[0]), POINTS[1]))
-    placed_at = frame["trial_id"].map(place)
-    table = pd.DataFrame({"cell": placed_at.str[0], "trial": placed_at.str[1], "step": frame["step"]})
-    rounded = pd.DataFrame({name: [f"{value:.4g}" for value in frame[name]] for name in columns}).replace("nan", "")
-    return pd.concat([table, rounded], axis="columns").to_csv(index=False), columns
-
-
-def quantities(columns: Sequence[str]) -> list[str]:
-    """What can be shown: ``accuracy`` for train_accuracy and test_accuracy, and every other column by itself."""
-    return list(dict.fromkeys(name.removeprefix("train_").removeprefix("test_") for name in columns))
 
 
 # --- charts -------------------------------------------------------------------------------------------------------
@@ -180,77 +218,73 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     """A row of cells over time, and the phases below."""
     width = min(max(640, 92 * len(diagram.x.ticks)), 1800)
     x, bare = _cells_axis(diagram, shown=True), _cells_axis(diagram, shown=False)
-    unit = alt.Scale(domain=[0, 1])
-    lane = alt.XOffset("lane:Q", scale=unit)
-    trials = _trials_data(diagram)
-    tau = diagram.tau_steps
-    ended = trials[["mem_high", "gen_high"]].min(axis=None)
-    logarithmic = not math.isnan(ended) and tau / max(ended, 1) >= 15
-    domain = [max(ended * 0.72, 0.7), tau * 1.42] if logarithmic else [0, tau * 1.3]
-    ticks = style.round_steps(domain[0], tau) if logarithmic else np.linspace(0, tau, 6).tolist()
-    y_scale = alt.Scale(type="log" if logarithmic else "linear", domain=domain, nice=False)
-    y_axis = alt.Axis(values=ticks, format="d", domain=False, ticks=False)
+    lane = alt.XOffset("lane:Q", scale=UNIT)
+    time = marks.time_axis(diagram)
+    stems = list(marks.stems(diagram, time))
+    trials = _trials_data(diagram, stems)
+    y_scale = alt.Scale(type="log" if time.logarithmic else "linear", domain=[time.floor, time.ceiling], nice=False)
+    y_axis = alt.Axis(values=list(time.ticks), format="d", domain=False, ticks=False)
+    y_title = f"steps{' (log scale)' if time.logarithmic else ''}"
 
     def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="steps", scale=y_scale, axis=y_axis)
+        return alt.Y(f"{field}:Q", title=y_title, scale=y_scale, axis=y_axis)
 
     fill = alt.when(chosen).then(alt.value(SELECTED)).when(hovered).then(alt.value(HOVERED)).otherwise(alt.value(PLAIN))
-    seed_tooltip = ["trial:N", "phase:N", "t_mem:N", "t_gen:N", alt.Tooltip("id:N", title="trial id")]
-    base, marks = alt.Chart(cells), alt.Chart(trials)
+    titles = {"trial": "trial", "phase": "phase", **{rule.name: rule.name for rule in diagram.drawn}, "id": "trial id"}
+    seed_tooltip = [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
+    base, drawn = alt.Chart(cells), alt.Chart(trials)
     back = (
         base.mark_bar(cursor="pointer", size=0.94 * width / len(diagram.x.ticks))
         .encode(
             x=bare,
-            xOffset=alt.XOffset(datum=0.5, scale=unit),
+            xOffset=alt.XOffset(datum=0.5, scale=UNIT),
             y=alt.value(0),
-            y2=alt.value(330),
+            y2=alt.value(TIMES_HEIGHT),
             color=fill,
             tooltip=_cell_tooltip(diagram),
         )
         .add_params(chosen, hovered)
         .properties(name="cells")
     )
-    tau_line = alt.Chart(pd.DataFrame({"tau": [tau]})).mark_rule(strokeDash=[5, 4], color="#6b6b6b").encode(y=y("tau"))
-    stems = marks.mark_rule(color=STEM).encode(x=bare, xOffset=lane, y=y("mem_high"), y2="top:Q")
+    tau = pd.DataFrame({"tau": [diagram.tau_steps], "beyond": [time.beyond], "text": ["not by τ"]})
+    band = alt.Chart(tau).mark_rect(color=BEYOND_COLOUR).encode(y=y("tau"), y2=alt.value(0))
+    tau_line = alt.Chart(tau).mark_rule(strokeDash=[5, 4], color=FAINT).encode(y=y("tau"))
+    aside = alt.Chart(tau).mark_text(align="right", dx=-6, color=FAINT, fontSize=12)
+    aside = aside.encode(x=alt.value(0), y=y("beyond"), text="text:N")
+    lines = drawn.mark_rule(color=STEM).encode(x=bare, xOffset=lane, y=y("bottom"), y2="top:Q")
     bars = [
-        marks.mark_rule(color=colour, strokeWidth=7, cursor="pointer").encode(
-            x=bare, xOffset=lane, y=y(f"{event}_low"), y2=f"{event}_high:Q", tooltip=seed_tooltip
+        drawn.mark_rule(color=colour, strokeWidth=7, cursor="pointer").encode(
+            x=bare, xOffset=lane, y=y(f"{role}_low"), y2=f"{role}_high:Q", tooltip=seed_tooltip
         )
-        for event, colour in (("mem", MEM_COLOUR), ("gen", GEN_COLOUR))
+        for role, colour in (("earlier", marks.EARLIER_COLOUR), ("main", marks.MAIN_COLOUR))
     ]
-    endings = {
-        CENSORED: ("triangle-up", GEN_COLOUR, "white"),
-        "neither": ("triangle-up", MEM_COLOUR, "white"),
-        FROZEN: ("diamond", GEN_COLOUR, GEN_COLOUR),
-        DIVERGED: ("cross", DIVERGED_COLOUR, DIVERGED_COLOUR),
-    }
     points = [
-        marks.transform_filter(f"datum.end == '{end}'")
-        .mark_point(shape=shape, stroke=stroke, fill=inside, size=60, strokeWidth=1.6, opacity=1, cursor="pointer")
-        .encode(x=bare, xOffset=lane, y=y("top"), tooltip=seed_tooltip)
-        for end, (shape, stroke, inside) in endings.items()
+        _points(drawn.transform_filter(f"datum.end == '{end}'"), symbol, 60).encode(
+            x=bare, xOffset=lane, y=y("top"), tooltip=seed_tooltip
+        )
+        for end, symbol in marks.ENDS.items()
         if (trials["end"] == end).any()
     ]
-    at = alt.XOffset(datum=0.82, scale=unit)
+    at = alt.XOffset(datum=SUMMARY_LANE, scale=UNIT)
     summary = [
         base.mark_rule(color=MEAN_COLOUR, strokeWidth=2.5).encode(
             x=bare, xOffset=at, y=y("mean_low"), y2="mean_high:Q"
         ),
-        base.mark_point(shape="diamond", fill=MEAN_COLOUR, stroke="white", size=110, opacity=1).encode(
-            x=bare, xOffset=at, y=y("mean"), tooltip=_cell_tooltip(diagram)
-        ),
+        _points(base, MEAN_SYMBOL, 110)
+        .encode(x=bare, xOffset=at, y=y("mean"), tooltip=_cell_tooltip(diagram))
+        .properties(name="means"),
         base.mark_text(dy=-14, fontWeight="bold", color=INK).encode(
             x=bare, xOffset=at, y=y("mean_top"), text=alt.Text("mean:Q", format=".0f")
         ),
     ]
-    base_top = "isValid(datum.mean_high) ? datum.mean_high : datum.mean"
-    summary[-1] = summary[-1].transform_calculate(mean_top=base_top)
-    times = alt.layer(back, tau_line, stems, *bars, *points, *summary).properties(width=width, height=330)
-    return alt.vconcat(times, _shares(diagram, base, x, width), spacing=10)
+    legend = _legend("time to each event", marks.time_legend(diagram, stems))
+    times = alt.layer(band, back, tau_line, aside, lines, *bars, *points, *summary, legend)
+    times = times.properties(width=width, height=TIMES_HEIGHT)
+    return alt.vconcat(times, _shares(diagram, base, x, width), spacing=10).resolve_scale(**APART)
 
 
 def _cells_axis(diagram: Diagram, *, shown: bool) -> alt.X:
-    """The cells by their ticks; below a tick its arm, where the arms that have axes are several."""
+    """The cells by their ticks; below a tick its arm, where several arms have axes of their own."""
     groups = diagram.x.groups or ("",) * len(diagram.x.ticks)
     owners = list(dict.fromkeys(group for group in groups if group))
     ticks = list(diagram.x.ticks)
@@ -270,66 +304,55 @@ def _cells_axis(diagram: Diagram, *, shown: bool) -> alt.X:
 
 
 def _shares(diagram: Diagram, base: alt.Chart, x: alt.X, width: int) -> Any:
-    """Stacked phase frequencies, and P(t_gen by tau) with its interval."""
-    parts: list[dict[str, Any]] = []
-    tops: dict[int, float] = {}
-    for index, cell in enumerate(diagram.cells):
-        for phase, ending, number in style.segments(cell):
-            low = tops.get(index, 0.0)
-            tops[index] = low + number / len(cell.trials)
-            parts.append(
-                {
-                    "cell": index,
-                    "x": cell.x,
-                    "phase": phase,
-                    "low": low,
-                    "high": tops[index],
-                    "what": f"{number} {style.ended_words(phase, ending)}",
-                    "strength": 1.0 if ending == CENSORED else 0.55,
-                }
-            )
-    unit = alt.Scale(domain=[0, 1])
-    bars = (
-        alt.Chart(pd.DataFrame(parts))
-        .mark_bar(stroke="white", cursor="pointer", size=0.5 * width / len(diagram.x.ticks))
-        .encode(
-            x=x,
-            xOffset=alt.XOffset(datum=0.335, scale=unit),
-            y=alt.Y("low:Q", title="share of seeds", scale=unit, axis=alt.Axis(values=[0, 0.5, 1], domain=False)),
-            y2="high:Q",
-            color=_phase_colour(diagram),
-            opacity=alt.Opacity("strength:Q", scale=None, legend=None),
-            tooltip=[alt.Tooltip("what:N", title="seeds")],
-        )
+    """Stacked phase frequencies, and P of the main event by tau with its interval."""
+    parts = [
+        {
+            "cell": index,
+            "x": cell.x,
+            "low": part.low,
+            "high": part.high,
+            "middle": (part.low + part.high) / 2,
+            "number": part.number,
+            "what": f"{part.number} {part.words}",
+            "fill": _fill(part.colour, part.hatch),
+            "edge": part.edge,
+            "ink": ink_on(part.colour),
+        }
+        for index, cell in enumerate(diagram.cells)
+        for part in marks.segments(diagram, cell)
+    ]
+    bar = alt.Chart(pd.DataFrame(parts))
+    at_bar = alt.XOffset(datum=BAR_LANE, scale=UNIT)
+    share_axis = alt.Axis(values=[0, 0.5, 1], domain=False)
+    bars = bar.mark_bar(cursor="pointer", size=BAR_WIDTH * width / len(diagram.x.ticks)).encode(
+        x=x,
+        xOffset=at_bar,
+        y=alt.Y("low:Q", title="share of seeds", scale=UNIT, axis=share_axis),
+        y2="high:Q",
+        fill=alt.Fill("fill:N", scale=None),
+        stroke=alt.Stroke("edge:N", scale=None),
+        tooltip=[alt.Tooltip("what:N", title="seeds")],
     )
-    at = alt.XOffset(datum=0.82, scale=unit)
+    numbers = bar.transform_filter(f"datum.high - datum.low >= {marks.NUMBERED}").mark_text(fontSize=11)
+    numbers = numbers.encode(
+        x=x, xOffset=at_bar, y=alt.Y("middle:Q", scale=UNIT), text="number:Q", fill=alt.Fill("ink:N", scale=None)
+    )
+    at = alt.XOffset(datum=SUMMARY_LANE, scale=UNIT)
     interval = base.mark_rule(color=MEAN_COLOUR, strokeWidth=2.5).encode(
-        x=x, xOffset=at, y=alt.Y("by_tau_low:Q", scale=unit), y2="by_tau_high:Q"
+        x=x, xOffset=at, y=alt.Y("by_tau_low:Q", scale=UNIT), y2="by_tau_high:Q"
     )
-    share = base.mark_point(shape="circle", fill=MEAN_COLOUR, stroke="white", size=70, opacity=1).encode(
-        x=x, xOffset=at, y=alt.Y("by_tau:Q", scale=unit), tooltip=_cell_tooltip(diagram)
+    share = _points(base, SHARE_SYMBOL, 70).encode(
+        x=x, xOffset=at, y=alt.Y("by_tau:Q", scale=UNIT), tooltip=_cell_tooltip(diagram)
     )
-    return alt.layer(bars, interval, share).properties(width=width, height=110)
-
-
-def _phase_colour(diagram: Diagram) -> alt.Color:
-    used = {phase for cell in diagram.cells for phase, _, _ in style.segments(cell)}
-    phases = [phase for phase in PHASE_COLOURS if phase in used]
-    return alt.Color(
-        "phase:N",
-        title="phase by τ",
-        scale=alt.Scale(domain=phases, range=[PHASE_COLOURS[phase] for phase in phases]),
-        legend=alt.Legend(labelExpr="datum.label == 'memorization' ? 'memorization (not by τ)' : datum.label"),
-    )
+    legend = _legend("phase by τ", marks.phase_legend(diagram, probability=True))
+    return alt.layer(bars, numbers, interval, share, legend).properties(width=width, height=SHARES_HEIGHT)
 
 
 def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: alt.Parameter) -> Any:
     """Tiles: RMST as colour and number, with P by tau below it."""
     assert diagram.y is not None
     side, tall = 108, 74
-    means = cells["mean"].dropna()
-    low = max(float(means.min()), 1.0) if len(means) else 1.0
-    logarithmic = diagram.tau_steps / low >= 8
+    scale = marks.mean_scale(diagram)
 
     def axis(of: Any, channel: type[alt.X] | type[alt.Y], field: str) -> Any:
         order = list(range(len(of.ticks)))
@@ -341,37 +364,37 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
         )
 
     place: dict[str, Any] = {"x": axis(diagram.x, alt.X, "x"), "y": axis(diagram.y, alt.Y, "y")}
-    colour = alt.Color(
-        "mean:Q",
-        title="RMST(τ), steps",
-        scale=alt.Scale(
-            type="log" if logarithmic else "linear",
-            domain=[low, diagram.tau_steps],
-            scheme="cividis",
-            reverse=True,
-            nice=False,
-        ),
-    )
     edge = alt.when(hovered).then(alt.value(INK)).otherwise(alt.value("white"))
-    middle = (low * diagram.tau_steps) ** 0.5 if logarithmic else (low + diagram.tau_steps) / 2
-    ink = alt.when(f"isValid(datum.mean) && datum.mean > {middle}").then(alt.value("white")).otherwise(alt.value(INK))
     base = alt.Chart(cells)
     tiles = (
-        base.mark_rect(strokeWidth=3, cursor="pointer", invalid=None)
-        .encode(**place, color=colour, stroke=edge, tooltip=_cell_tooltip(diagram))
+        base.mark_rect(strokeWidth=3, cursor="pointer")
+        .encode(**place, fill=alt.Fill("fill:N", scale=None), stroke=edge, tooltip=_cell_tooltip(diagram))
         .add_params(chosen, hovered)
         .properties(name="cells")
+    )
+    # Without a size: its legend shows the scale by which the tiles are coloured.
+    key = base.mark_point(size=0, opacity=0).encode(
+        color=alt.Color(
+            "mean:Q",
+            title=f"RMST(τ) of {diagram.main.name}, steps",
+            scale=alt.Scale(
+                type="log" if scale.logarithmic else "linear",
+                domain=[scale.low, scale.high],
+                scheme=marks.MEAN_COLOURS,  # type: ignore[arg-type]
+                reverse=True,
+                nice=False,
+            ),
+            legend=alt.Legend(values=list(scale.ticks), format="d", gradientLength=130),
+        )
     )
     seeds = []
     for index, cell in enumerate(diagram.cells):
         top = len(diagram.y.ticks) - 1 - cell.y if diagram.y.numeric else cell.y
-        phases = [phase for phase in PHASE_COLOURS for placed in cell.trials if placed.phase == phase]
-        for rank, phase in enumerate(phases):
-            across = cell.x + 0.1 + 0.8 * (rank + 0.5) / len(phases)
-            seeds.append({"cell": index, "phase": phase, "across": across, "down": top + 0.8})
-    number = "isValid(datum.mean) ? format(datum.mean, '.0f') : 'unfinished'"
-    mean = base.transform_calculate(told=number).mark_text(dy=-17, fontSize=14, fontWeight="bold")
-    reached = base.mark_text(dy=2, fontSize=10).encode(**place, text="by_tau_text:N", color=ink)
+        parts = [part for part in marks.segments(diagram, cell) for _ in range(part.number)]
+        for rank, part in enumerate(parts):
+            across = cell.x + 0.1 + 0.8 * (rank + 0.5) / len(parts)
+            fill = _fill(part.colour, part.hatch)
+            seeds.append({"cell": index, "fill": fill, "edge": part.edge, "across": across, "down": top + 0.8})
 
     def along(channel: type[alt.X] | type[alt.Y], field: str, count: int, *, reverse: bool) -> Any:
         return channel(f"{field}:Q", scale=alt.Scale(domain=[0, count], reverse=reverse), axis=None)
@@ -379,70 +402,22 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     most = max(len(cell.trials) for cell in diagram.cells)
     dots = (
         alt.Chart(pd.DataFrame(seeds), name="dots")
-        .mark_square(size=min(90, 5000 / most**2), opacity=1, stroke="white")
+        .mark_square(size=min(90, 5000 / most**2), opacity=1)
         .encode(
             x=along(alt.X, "across", len(diagram.x.ticks), reverse=False),
             y=along(alt.Y, "down", len(diagram.y.ticks), reverse=True),
-            color=_phase_colour(diagram),
+            fill=alt.Fill("fill:N", scale=None),
+            stroke=alt.Stroke("edge:N", scale=None),
         )
     )
-    texts = mean.encode(**place, text="told:N", color=ink)
+    ink = alt.Color("ink:N", scale=None)
+    mean = base.mark_text(dy=-17, fontSize=14, fontWeight="bold").encode(**place, text="headline:N", color=ink)
+    known = base.transform_filter("isValid(datum.mean)")
+    reached = known.mark_text(dy=2, fontSize=10).encode(**place, text="by_tau_text:N", color=ink)
     # On top of the tiles, whose neighbours would hide its edge; the page lets the pointer through.
-    ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke="#d55e00", strokeWidth=3).encode(**place)
-    together = alt.layer(alt.layer(tiles, texts, reached, ring.properties(name="ring")), dots)
+    ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke=RING, strokeWidth=3).encode(**place)
+    seeds_layer = alt.layer(dots, _legend("phase by τ", marks.phase_legend(diagram))).resolve_scale(**APART)
+    cells_layer = alt.layer(tiles, mean, reached, ring.properties(name="ring"), key).resolve_scale(**APART)
+    together = alt.layer(cells_layer, seeds_layer).resolve_scale(x="independent", y="independent", **APART)
     size = {"width": side * len(diagram.x.ticks), "height": tall * len(diagram.y.ticks)}
-    return together.resolve_scale(x="independent", y="independent", color="independent").properties(**size)
-
-
-def _curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
-    """The trajectories of the chosen cell: a probe, picked from a list, over the steps."""
-    text, columns = _curves_data(diagram)
-    shown = quantities(columns)
-    quantity = alt.param(
-        name="quantity", value="accuracy" if "accuracy" in shown else shown[0],
-        bind=alt.binding_select(options=shown, name="curve ")
-    )  # fmt: skip
-    logarithm = alt.param(name="logarithm", value=False, bind=alt.binding_checkbox(name="log₁₀ of it "))
-    parse = dict.fromkeys(["cell", "step", *columns], "number") | {"trial": "string"}
-    data = alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
-    own = "isValid(datum['train_' + quantity]) ? datum['train_' + quantity] : datum[quantity]"
-    scaled = "!isValid(datum.raw) ? null : logarithm ? (datum.raw > 0 ? log(datum.raw) / LN10 : null) : datum.raw"
-    lines = (
-        alt.Chart(data, name="curves")
-        .transform_filter(chosen)
-        .transform_filter("datum.step > 0")
-        .transform_calculate(training=own, test="datum['test_' + quantity]")
-        .transform_fold(["training", "test"], as_=["rows", "raw"])
-        .transform_calculate(value=scaled)
-        .transform_filter("isValid(datum.value)")
-        .mark_line(strokeWidth=1.6, opacity=0.85, point=alt.OverlayMarkDef(opacity=0, size=50))
-        .encode(
-            x=alt.X("step:Q", title="steps", scale=alt.Scale(type="log", domain=[1, diagram.tau_steps], nice=False)),
-            y=alt.Y("value:Q", title=None),
-            color=alt.Color(
-                "rows:N",
-                title="rows",
-                scale=alt.Scale(domain=["test", "training"], range=[GEN_COLOUR, MEM_COLOUR]),
-            ),
-            detail="trial:N",
-            tooltip=["trial:N", "rows:N", "step:Q", alt.Tooltip("raw:Q", title="value", format=".4g")],
-        )
-    )
-    limits = pd.DataFrame(
-        {"value": [diagram.frame.train_threshold, diagram.frame.test_threshold], "rows": ["training", "test"]}
-    )
-    rules = (
-        alt.Chart(limits)
-        .transform_filter("quantity == 'accuracy' && !logarithm")
-        .mark_rule(strokeDash=[4, 4], opacity=0.7)
-        .encode(y="value:Q", color="rows:N")
-    )
-    return (
-        alt.layer(lines, rules)
-        .add_params(quantity, logarithm)
-        .properties(
-            width=680,
-            height=260,
-            title=alt.Title(alt.expr("quantity + ' of the chosen cell, a line a seed'"), anchor="start"),
-        )
-    )
+    return together.properties(**size)

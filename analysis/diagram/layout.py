@@ -1,7 +1,7 @@
-"""Where the trials of a sweep stand in its diagram: which axes are drawn, and which cell each trial falls into.
+"""The layout of a diagram: which axes are drawn, and which cell each trial falls into.
 
 Seeds are replicates: they are pooled in a cell.  Settings never are, with one exception: an axis that was sampled
-and is not drawn is pooled over its distribution, and said to be.  Three pictures come out of it:
+and is not drawn is pooled over its distribution, and the subtitle says so.  There are three layouts:
 
 * axes that only some arms have, or a single axis: a row of cells, the second dimension being time;
 * two axes: a grid of cells;
@@ -35,7 +35,7 @@ class Axis:
     label: str
     ticks: tuple[str, ...]
     groups: tuple[str, ...] = ()
-    """In a row of cells, what each tick's values belong to (an arm and its axes); empty where nothing is to add."""
+    """In a row of cells, what each tick's values belong to (an arm and its axes); empty where that adds nothing."""
     numeric: bool = False
     """Whether every tick is a number, or a range of numbers."""
 
@@ -64,12 +64,12 @@ def setting_words(setting: Mapping[str, Any]) -> str:
     )
 
 
-def find_axis(frame: Sweep, option: str, given: str | None) -> str | None:
+def find_axis(sweep: Sweep, option: str, given: str | None) -> str | None:
     """The axis that ``--x`` or ``--y`` names: in full, or by an ending that only one axis has.
 
     :raises AxisError: naming what is allowed.
     """
-    axes = frame.axes()
+    axes = sweep.axes()
     if given is None or given in axes:
         return given
     matches = [axis for axis in axes if axis.endswith(f".{given}")]
@@ -77,24 +77,24 @@ def find_axis(frame: Sweep, option: str, given: str | None) -> str | None:
         return matches[0]
     if matches:
         raise AxisError(f"{option} {given}: could be {' or '.join(matches)}")
-    allowed = f"allowed: {', '.join(axes)}" if axes else f"{frame.name} has no axis"
+    allowed = f"allowed: {', '.join(axes)}" if axes else f"{sweep.name} has no axis"
     raise AxisError(f"{option} {given}: no such axis; {allowed}")
 
 
-def lay_out(frame: Sweep, x: str | None = None, y: str | None = None) -> Layout:
+def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None) -> Layout:
     """Place every trial.
 
     :param x: the horizontal axis, in full or by its ending; by default what the sweep's own shape suggests.
     :param y: likewise, the vertical axis.
     :raises AxisError: for an axis that the sweep does not have, or the same one twice.
     """
-    x, y = find_axis(frame, "--x", x), find_axis(frame, "--y", y)
+    x, y = find_axis(sweep, "--x", x), find_axis(sweep, "--y", y)
     if x is not None and x == y:
-        raise AxisError(f"--y {y}: is the horizontal axis already; allowed: another axis, or none")
-    points = [trial.coordinates for trial in frame.trials]
-    scales = {name: _Scale(name, points) for name in frame.axes()}
+        raise AxisError(f"--y {y}: is the horizontal axis already; pass another axis, or none")
+    points = [trial.coordinates for trial in sweep.trials]
+    scales = {name: _Scale(name, points) for name in sweep.axes()}
     varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies]
-    drawn = {name for name in varying if name in frame.sampled and scales[name].binned}
+    drawn = {name for name in varying if name in sweep.sampled and scales[name].binned}
     nested = any(name not in point for point in points for name in varying)
     others = [name for name in varying if name not in (x, y)]
     if x is None and y is not None:
@@ -151,7 +151,7 @@ class _Scale:
 
 
 def tick_text(value: Any) -> str:
-    """A value as a tick says it."""
+    """A value as a tick shows it."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
@@ -177,7 +177,7 @@ def _joined(
 def _row(
     names: Sequence[str], scales: Mapping[str, _Scale], points: Sequence[Mapping[str, Any]]
 ) -> tuple[Axis, list[int]]:
-    """As :func:`_joined`, with what a cell's values belong to told apart from the values."""
+    """As :func:`_joined`, with what a cell's values belong to apart from the values."""
     if not names:
         return Axis("", ("all trials",)), [0] * len(points)
     keys = [tuple(scales[name].index(point) for name in names) for point in points]

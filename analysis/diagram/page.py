@@ -10,13 +10,22 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from analysis.data.sweep import MISSING
-from analysis.diagram.cells import EVENTS, Cell, Diagram
-from analysis.diagram.charts import page_chart, trial_name
-from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS, contrast_text, event_text, median_text, with_interval
-from analysis.drawing import style
+from analysis.diagram import marks
+from analysis.diagram.cells import Cell, Diagram
+from analysis.diagram.charts import hatches, page_chart
+from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
+from analysis.diagram.words import (
+    contrast_texts,
+    estimator_words,
+    event_text,
+    event_words,
+    median_text,
+    phases_definition,
+    stopped_sentence,
+    trial_name,
+    with_interval,
+)
 from analysis.drawing.page import render
-from analysis.stats.survival import Summary
 
 
 def write_page(diagram: Diagram, path: Path) -> None:
@@ -32,15 +41,16 @@ def page(diagram: Diagram) -> str:
     titles, rows = _cells_table(diagram)
     return render(
         "diagram/page.html.j2",
-        name=diagram.frame.name,
-        source=diagram.frame.source,
+        name=diagram.sweep.name,
+        source=diagram.sweep.source,
         title=diagram.title,
         subtitle=diagram.subtitle,
         library=library,
         spec=page_chart(diagram),
         panels=[_panel(diagram, cell) for cell in diagram.cells],
-        declared=[contrast_text(each, diagram.tau_steps) for each in diagram.contrasts if each.declared],
-        exploratory=[contrast_text(each, diagram.tau_steps) for each in diagram.contrasts if not each.declared],
+        hatches=hatches(diagram),
+        declared=contrast_texts(diagram, declared=True),
+        exploratory=contrast_texts(diagram, declared=False),
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
@@ -50,35 +60,39 @@ def page(diagram: Diagram) -> str:
 
 def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
     """What the page says of the chosen cell: its numbers, and a line for each of its trials."""
-    tau = diagram.tau_steps
-    known = not math.isnan(cell.t_gen.by_tau.value)
+    tau, name = diagram.tau_steps, diagram.main.name
+    known = not math.isnan(cell.main.by_tau.value)
     facts = {
-        f"P(t_gen ≤ {tau})": with_interval(cell.t_gen.by_tau, ".2f"),
-        f"RMST({tau}) of t_gen": with_interval(cell.t_gen.restricted_mean_steps, ".0f"),
-        "median t_gen": median_text(cell.t_gen.median_steps, known=known),
-        f"RMST({tau}) of t_mem": with_interval(cell.t_mem.restricted_mean_steps, ".0f"),
+        f"P({name} ≤ {tau})": with_interval(cell.main.by_tau, ".2f"),
+        f"RMST({tau}) of {name}": with_interval(cell.main.restricted_mean_steps, ".0f"),
+        f"median {name}": median_text(cell.main.median_steps, known=known),
     }
+    facts |= {
+        f"RMST({tau}) of {other}": with_interval(summary.restricted_mean_steps, ".0f")
+        for other, summary in cell.events.items()
+        if other != name
+    }
+    colours = marks.phase_colours(diagram)
     trials = [
         {
-            "texts": [trial_name(cell, number)]
-            + [event_text(event) if event else "–" for event in (placed.t_mem, placed.t_gen)],
-            "colour": style.PHASE_COLOURS[placed.phase],
-            "phase": style.phase_words(placed.phase),
+            "texts": [trial_name(cell, number), *(event_text(placed.events.get(rule.name)) for rule in diagram.events)],
+            "colour": colours[placed.phase],
+            "phase": marks.phase_words(diagram, placed.phase),
         }
         for number, placed in enumerate(cell.trials)
     ]
-    return {"label": cell.label, "facts": facts, "titles": ("", "t_mem", "t_gen", "phase by τ"), "trials": trials}
+    titles = ["", *(rule.name for rule in diagram.events), "phase by τ"]
+    return {"label": cell.label, "facts": facts, "titles": titles, "trials": trials}
 
 
 def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
     tau = diagram.tau_steps
     titles = ["cell", "n", "phases by τ"]
-    titles += [f"{what} {name}" for name in EVENTS for what in (f"P(≤ {tau})", f"RMST({tau})", "median")]
+    titles += [f"{what} {rule.name}" for rule in diagram.events for what in (f"P(≤ {tau})", f"RMST({tau})", "median")]
     rows = []
     for cell in diagram.cells:
-        texts = [cell.label, str(len(cell.trials) - cell.count(MISSING)), style.phases_words(cell)]
-        for name in EVENTS:
-            summary: Summary = getattr(cell, name)
+        texts = [cell.label, str(cell.measured), marks.phases_text(diagram, cell)]
+        for summary in cell.events.values():
             texts += [
                 with_interval(summary.by_tau, ".2f"),
                 with_interval(summary.restricted_mean_steps, ".0f"),
@@ -90,17 +104,31 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
 
 def _reading(diagram: Diagram) -> list[str]:
     """The definitions behind the numbers."""
-    frame, estimators = diagram.frame, sorted({cell.t_gen.estimator for cell in diagram.cells} - {"none"})
-    return [
-        f"t_mem is the training accuracy reaching {frame.train_threshold:g}, t_gen the test accuracy reaching "
-        f"{frame.test_threshold:g}; a crossing counts when it holds for three measurements and 5 % of the steps so "
-        "far. An event is known to lie in (L, R], after the last measurement below and by the first of the run above.",
-        "RMST(τ) is the integral of 1 − CIF from 0 to τ, CIF being the cumulative incidence: a seed that does not get "
-        "there counts τ, whatever kept it. Divergence and certified freezing are competing events, not censoring. "
-        f"Estimator: {' and '.join(estimators) or 'none yet'}, each event at the upper end of its interval.",
-        "Intervals are nominally 95 %: Wilson's for shares (from none to all of the seeds whose fate by τ is not "
-        "known); for RMST a bootstrap over the seeds, widened for small "
-        "numbers and left out where all seeds agree. In simulations it covers about 90 % with five seeds and 70 % "
-        "with three: read it as the spread it is. The median is told only where the curve crosses one half by τ. "
-        "Phases are by first crossings of .9; memorization never means more than “not by τ”.",
+    texts = [
+        f"{'; '.join(map(event_words, diagram.events))}. {_holds(diagram)} An event is known to lie in (L, R], after "
+        "the last measurement short of the threshold and by the first of the run at it.",
+        "RMST(τ) is the integral of 1 − CIF from 0 to τ, CIF being the cumulative incidence: a seed without the event "
+        "by τ counts τ, whatever the reason. Divergence and certified freezing are competing events, not censoring. "
+        f"Estimator: {estimator_words(diagram) or 'none yet'}, each event at the upper end of its interval.",
+        "Intervals are nominally 95 %: Wilson's for shares (from none to all of the seeds of which it is not known by "
+        "τ); for RMST a bootstrap over the seeds, widened for small numbers and left out where all seeds agree. In "
+        "simulations it covers about 90 % with five seeds and 70 % with three: read it as the spread it is. The "
+        "median is given only where the curve crosses one half by τ.",
+        f"{phases_definition(diagram)} A phase without an event never means more than “not by τ”.",
+        stopped_sentence(diagram),
     ]
+    return [text for text in texts if text]
+
+
+def _holds(diagram: Diagram) -> str:
+    """How long each event must hold."""
+    holds: dict[str, list[str]] = {}
+    for rule in diagram.events:
+        words = f"{rule.hold_measurements} measurements and {rule.hold_fraction:.0%} of the steps so far".replace(
+            "%", " %"
+        )
+        holds.setdefault(words, []).append(rule.name)
+    if len(holds) == 1:
+        return f"A crossing counts when it holds for {next(iter(holds))}."
+    each = "; ".join(f"{words} ({', '.join(names)})" for words, names in holds.items())
+    return f"A crossing counts when it holds for {each}."

@@ -1,31 +1,25 @@
-"""A row of cells over time: every seed's two events as intervals, the restricted mean, and the phases below."""
+"""A row of cells over time: every seed's events as intervals, the restricted mean, and the phases below."""
 
 import math
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.data.sweep import MISSING
+from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
+from analysis.diagram.handles import draw_interval, draw_symbol, legend_handles
+from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Stem
+from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import style
-from analysis.drawing.style import DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEAN_COLOUR, MEM_COLOUR, STEM
-from analysis.stats.survival import FOLLOW_UP
-from trainables.engine.events import CENSORED, DIVERGED, EVENT, FROZEN, Event
+from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM
 
 FEW_SEEDS = 12
 """Up to so many trials a cell their bars are drawn wide."""
-SEED_LANES = (-0.36, 0.03)
-SUMMARY_LANE = 0.3
-"""Where in a cell of width 1 the seeds, and what they say together, are drawn."""
 NOTE = (
-    "A bar is the interval (L, R] that holds the event.  RMST(τ) = ∫₀^τ (1 − CIF): a seed that does not get there "
-    "counts τ, whatever kept it.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for shares. "
-    " Phases: by first crossings of .9."
+    "A bar is the interval (L, R] that holds the event.  RMST(τ) = ∫₀^τ (1 − CIF): a seed without the event by τ "
+    "counts τ, whatever the reason.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for "
+    "shares."
 )
 
 
@@ -34,10 +28,10 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     count = len(diagram.x.ticks)
     width, height = min(max(8.6, 3.6 + 0.98 * count), 24.0), 6.9
     figure.set_size_inches(width, height)
-    estimators = sorted({cell.t_gen.estimator for cell in diagram.cells} - {"none"})
-    told = " and ".join(estimators) + " on the upper ends" if estimators else "not known yet"
-    notes = style.note_lines(NOTE.format(estimator=told), diagram, width)
-    left, footing = 0.78 / width, 0.56 + style.NOTE_LINE_IN * len(notes) + (0.24 if diagram.x.groups else 0.0)
+    estimator = estimator_words(diagram)
+    note = NOTE.format(estimator=f"{estimator} on the upper ends" if estimator else "not known yet")
+    lines = style.wrapped(notes(diagram, note), width)
+    left, footing = 0.78 / width, 0.56 + style.NOTE_LINE_IN * len(lines) + (0.24 if diagram.x.groups else 0.0)
     footing += 0.6 if _is_long(diagram) else 0.0
     shape = {"left": left, "right": 1 - 2.28 / width, "top": 1 - 0.98 / height, "bottom": footing / height}
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2.8, 1), "hspace": 0.07} | shape)
@@ -54,51 +48,53 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     _draw_times(upper, diagram)
     _draw_shares(lower, diagram)
     _draw_ticks(lower, diagram)
-    style.draw_notes(figure, notes, left)
+    style.draw_notes(figure, lines, left)
 
 
 def _draw_times(axes: Axes, diagram: Diagram) -> None:
-    """The upper panel: each seed's events, and RMST of t_gen."""
-    tau = diagram.tau_steps
-    pairs = [(p.t_mem, p.t_gen) for cell in diagram.cells for p in cell.trials if p.t_mem and p.t_gen]
-    ended = [event.high_steps for pair in pairs for event in pair if event.kind != CENSORED]
-    logarithmic = bool(ended) and tau / max(min(ended), 1) >= 15
-    if logarithmic:
+    """The upper panel: each seed's events, and RMST of the main one."""
+    tau, time = diagram.tau_steps, marks.time_axis(diagram)
+    if time.logarithmic:
         axes.set_yscale("log")
-        floor, ceiling, beyond = max(min(ended) * 0.72, 0.7), tau * 1.42, tau * 1.19
-    else:
-        floor, ceiling, beyond = 0.0, tau * 1.13, tau * 1.065
-    ticks = style.round_steps(floor, tau) if logarithmic else style.even_steps(floor, tau)
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_locator(FixedLocator(time.ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_ylim(floor, ceiling)
-    axes.axhspan(tau, ceiling, color="#ececec", zorder=0.5, lw=0)
+    axes.set_ylim(time.floor, time.ceiling)
+    axes.axhspan(tau, time.ceiling, color=BEYOND_COLOUR, zorder=0.5, lw=0)
     axes.axhline(tau, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
     aside = axes.get_yaxis_transform()
-    axes.text(-0.008, beyond, "not by τ", fontsize=9, color=FAINT, va="center", ha="right", transform=aside)
-    axes.set_ylabel(f"steps{' (log scale)' if logarithmic else ''}", fontsize=10.5, color=INK)
+    axes.text(-0.008, time.beyond, "not by τ", fontsize=9, color=FAINT, va="center", ha="right", transform=aside)
+    axes.set_ylabel(f"steps{' (log scale)' if time.logarithmic else ''}", fontsize=10.5, color=INK)
+    stems = list(marks.stems(diagram, time))
+    for stem in stems:
+        few = len(diagram.cells[stem.cell].trials) <= FEW_SEEDS
+        _draw_stem(axes, stem, width=6.0 if few else 2.0)
     for cell in diagram.cells:
-        _draw_cell(axes, cell, (floor, FOLLOW_UP * tau, beyond))
-    style.draw_legend(axes, _time_handles(diagram, pairs), "Time to each event", (1.012, 1.0))
+        _draw_mean(axes, cell)
+    handles = legend_handles(marks.time_legend(diagram, stems))
+    style.draw_legend(axes, handles, "Time to each event", (1.012, 1.0))
 
 
-def _draw_cell(axes: Axes, cell: Cell, marks: tuple[float, float, float]) -> None:
-    count = len(cell.trials)
-    lanes = cell.x + (np.linspace(*SEED_LANES, count) if count > 1 else np.array([sum(SEED_LANES) / 2]))
-    for lane, placed in zip(lanes, cell.trials, strict=True):
-        if placed.t_mem and placed.t_gen:
-            _draw_trial(axes, lane, placed.t_mem, placed.t_gen, marks, 6.0 if count <= FEW_SEEDS else 2.0)
-    mean = cell.t_gen.restricted_mean_steps
+def _draw_stem(axes: Axes, stem: Stem, width: float) -> None:
+    at = stem.x - 0.5 + stem.lane
+    if not math.isnan(stem.bottom):
+        axes.plot([at, at], [stem.bottom, stem.top], color=STEM, lw=1.1, zorder=2, solid_capstyle="butt")
+    for span, colour in zip(reversed(stem.spans), (marks.EARLIER_COLOUR, marks.MAIN_COLOUR), strict=True):
+        axes.plot([at, at], span, color=colour, lw=width, zorder=3, solid_capstyle="butt")
+    if stem.end:
+        draw_symbol(axes, at, stem.top, marks.ENDS[stem.end], zorder=4)
+
+
+def _draw_mean(axes: Axes, cell: Cell) -> None:
+    mean, at = cell.main.restricted_mean_steps, cell.x - 0.5 + SUMMARY_LANE
     if math.isnan(mean.value):
         return
-    lane, certain = cell.x + SUMMARY_LANE, math.isnan(mean.low)
-    if not certain:
-        axes.plot([lane, lane], [mean.low, mean.high], color=MEAN_COLOUR, lw=2.2, zorder=5)
-    axes.plot([lane], [mean.value], marker="D", ms=7, color=MEAN_COLOUR, mec="white", mew=1.0, zorder=6)
+    certain = math.isnan(mean.low)
+    draw_interval(axes, at, mean.low, mean.high, MEAN_COLOUR)
+    draw_symbol(axes, at, mean.value, MEAN_SYMBOL, zorder=6)
     axes.annotate(
         f"{mean.value:.0f}",
-        (lane, mean.value if certain else max(mean.high, mean.value)),
+        (at, mean.value if certain else max(mean.high, mean.value)),
         xytext=(0, 6 if certain else 4.5),
         textcoords="offset points",
         ha="center",
@@ -110,99 +106,48 @@ def _draw_cell(axes: Axes, cell: Cell, marks: tuple[float, float, float]) -> Non
     )
 
 
-def _draw_trial(
-    axes: Axes, lane: float, mem: Event, gen: Event, marks: tuple[float, float, float], width: float
-) -> None:
-    """One seed as a stem: from memorising up to generalising, or to why that did not come.
-
-    :param marks: the axis' floor, from where on following counts as "to tau", and where such trials are drawn.
-    """
-    floor, followed, beyond = marks
-    top = gen.high_steps if gen.kind != CENSORED else beyond if gen.low_steps >= followed else gen.low_steps
-    if mem.kind == EVENT:
-        axes.plot([lane, lane], [mem.high_steps, top], color=STEM, lw=1.1, zorder=2, solid_capstyle="butt")
-    for event, colour in ((mem, MEM_COLOUR), (gen, GEN_COLOUR)):
-        if event.kind == EVENT:
-            span = [max(event.low_steps, floor), event.high_steps]
-            axes.plot([lane, lane], span, color=colour, lw=width, zorder=3, solid_capstyle="butt")
-    if gen.kind == CENSORED:
-        colour = MEM_COLOUR if mem.kind == CENSORED else GEN_COLOUR
-        axes.plot([lane], [top], marker="^", ms=6.5, mfc="white", mec=colour, mew=1.3, zorder=4)
-    elif gen.kind == FROZEN:
-        axes.plot([lane], [top], marker=(6, 2, 0), ms=8, color=GEN_COLOUR, mew=1.4, zorder=4)
-    elif gen.kind == DIVERGED:
-        axes.plot([lane], [top], marker="X", ms=7.5, color=DIVERGED_COLOUR, mec="white", mew=0.7, zorder=4)
-
-
-def _time_handles(diagram: Diagram, pairs: list[tuple[Event, Event]]) -> list[Line2D]:
-    frame = diagram.frame
-    bar: dict[str, Any] = {"lw": 6, "solid_capstyle": "butt"}
-    open_triangle: dict[str, Any] = {"marker": "^", "ls": "", "ms": 6.5, "mfc": "white", "mew": 1.3}
-    handles = [
-        Line2D([], [], color=GEN_COLOUR, label=f"t_gen: test accuracy ≥ {frame.test_threshold:g}", **bar),
-        Line2D([], [], color=MEM_COLOUR, label=f"t_mem: training ≥ {frame.train_threshold:g}", **bar),
-        Line2D([], [], color=STEM, lw=1.2, label="a seed's delay"),
-    ]
-    kinds = {(mem.kind == CENSORED, gen.kind) for mem, gen in pairs}
-    if (False, CENSORED) in kinds:
-        handles.append(Line2D([], [], mec=GEN_COLOUR, label="t_gen not by τ", **open_triangle))
-    if (True, CENSORED) in kinds:
-        handles.append(Line2D([], [], mec=MEM_COLOUR, label="neither by τ", **open_triangle))
-    endings = {kind for _, kind in kinds}
-    if FROZEN in endings:
-        frozen: dict[str, Any] = {"marker": (6, 2, 0), "ls": "", "ms": 8, "mew": 1.4}
-        handles.append(Line2D([], [], color=GEN_COLOUR, label="frozen for ever", **frozen))
-    if DIVERGED in endings:
-        handles.append(Line2D([], [], marker="X", ls="", ms=7.5, color=DIVERGED_COLOUR, mec="white", label="diverged"))
-    mean = "RMST(τ) of t_gen,\n95 % interval"
-    return [*handles, Line2D([], [], marker="D", ms=7, color=MEAN_COLOUR, mec="white", lw=1.8, label=mean)]
-
-
 def _draw_shares(axes: Axes, diagram: Diagram) -> None:
-    """The lower panel: how many seeds ended in each phase, and P(t_gen by tau)."""
-    middle = sum(SEED_LANES) / 2
+    """The lower panel: how many seeds ended in each phase, and P of the main event by tau."""
     for cell in diagram.cells:
-        base = 0.0
-        for phase, ending, number in style.segments(cell):
-            colour, share = style.PHASE_COLOURS[phase], number / len(cell.trials)
+        at = cell.x - 0.5 + BAR_LANE
+        for part in marks.segments(diagram, cell):
             axes.bar(
-                cell.x + middle,
-                share,
-                bottom=base,
-                width=0.48,
-                color=colour,
-                edgecolor="#9a9a9a" if style.is_blank(phase) else "white",
-                linestyle=":" if phase == MISSING else "-",
-                hatch=style.ENDINGS[ending],
+                at,
+                part.high - part.low,
+                bottom=part.low,
+                width=BAR_WIDTH,
+                color=part.colour,
+                edgecolor=part.edge,
+                hatch=part.hatch,
                 linewidth=0.8,
                 zorder=3,
             )
+            if part.high - part.low < marks.NUMBERED:
+                continue
             axes.text(
-                cell.x + middle,
-                base + share / 2,
-                str(number),
+                at,
+                (part.low + part.high) / 2,
+                str(part.number),
                 ha="center",
                 va="center",
                 fontsize=8.5,
-                color=style.ink_on(colour),
+                color=style.ink_on(part.colour),
                 zorder=4,
-                bbox={"fc": colour, "ec": "none", "pad": 1.2} if style.ENDINGS[ending] else None,
+                bbox={"fc": part.colour, "ec": "none", "pad": 1.2} if part.hatch else None,
             )
-            base += share
-        reached, lane = cell.t_gen.by_tau, cell.x + SUMMARY_LANE
+        reached, at = cell.main.by_tau, cell.x - 0.5 + SUMMARY_LANE
         if not math.isnan(reached.value):
-            axes.plot([lane, lane], [reached.low, reached.high], color=MEAN_COLOUR, lw=2.2, zorder=4)
-            axes.plot([lane], [reached.value], marker="o", ms=5.5, color=MEAN_COLOUR, mec="white", mew=0.8, zorder=5)
+            draw_interval(axes, at, reached.low, reached.high, MEAN_COLOUR)
+            draw_symbol(axes, at, reached.value, SHARE_SYMBOL, zorder=5)
     axes.set_ylim(-0.04, 1.04)
     axes.set_yticks([0, 0.5, 1])
     axes.set_ylabel("share of seeds", fontsize=10.5, color=INK)
-    probability = Line2D([], [], marker="o", ms=5.5, color=MEAN_COLOUR, mec="white", lw=1.8, label="P(t_gen ≤ τ), 95 %")
-    handles: list[Patch | Line2D] = [*style.phase_handles(diagram.cells), probability]
+    handles = legend_handles(marks.phase_legend(diagram, probability=True))
     style.draw_legend(axes, handles, "Phase by τ", (1.012, 1.0))
 
 
 def _is_long(diagram: Diagram) -> bool:
-    """Whether the cells' names must be turned to stand beside each other."""
+    """Whether the cells' names are too long to be written side by side."""
     return max(len(tick) for tick in diagram.x.ticks) > 12
 
 
@@ -210,7 +155,7 @@ def _draw_ticks(axes: Axes, diagram: Diagram) -> None:
     """The cells' names, what their values belong to, and n where it differs."""
     counts = [0] * len(diagram.x.ticks)
     for cell in diagram.cells:
-        counts[cell.x] = len(cell.trials) - cell.count(MISSING)
+        counts[cell.x] = cell.measured
     uneven, long = len(set(counts)) > 1, _is_long(diagram)
     ticks = [
         f"{style.short(tick)}\nn = {count}" if uneven else style.short(tick)

@@ -1,8 +1,8 @@
 """How long until an event, from censored intervals with competing events: curves and restricted means.
 
 The data are what :mod:`trainables.engine.events` says of one event in n trials: it lies in ``(low, high]``, or it
-had not come by ``low`` (right-censored), or a competing event (divergence, freezing) made it impossible.  A
-competing event is never treated as censoring: the curve is the cumulative incidence function (CIF), and the
+had not come by ``low`` (right-censored), or a competing event (divergence, freezing, a stop on other events) came
+first.  A competing event is never treated as censoring: the curve is the cumulative incidence function (CIF), and the
 headline is the restricted mean time RMST(tau) = integral from 0 to tau of (1 - CIF), in which a trial that never
 gets there counts tau.  Nothing here averages over the successes alone.
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.stats.intervals import DRAWS, UNKNOWN, Estimate, expanded_percentile, resamples, wilson
-from trainables.engine.events import CENSORED, EVENT, KINDS, Event
+from trainables.engine.events import KINDS, Event, EventKind
 
 SHORT_INTERVAL = 0.05
 """Up to this fraction of its upper end (or one step) an interval is taken as its upper end."""
@@ -32,7 +32,7 @@ FOLLOW_UP = 0.9
 A crossing that is too young to count at tau is censored just before it, which is never earlier than
 .95 / 1.05 = .905 tau; a trial that was interrupted long before tau says nothing about tau."""
 
-_CENSORED, _EVENT = KINDS.index(CENSORED), KINDS.index(EVENT)
+_CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CensoredTimes:
         return cls(
             low=np.array([event.low_steps for event in cut], dtype=float),
             high=np.array([event.high_steps for event in cut], dtype=float),
-            cause=np.array([KINDS.index(event.kind) for event in cut], dtype=int),
+            cause=np.array([KINDS.index(EventKind(event.kind)) for event in cut], dtype=int),
         )
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class CensoredTimes:
         return (self.cause != _CENSORED) | (self.low >= tau_steps)
 
     def followed_to(self, tau_steps: float) -> bool:
-        """Whether the curve can be carried to tau: nobody is left at risk, or somebody was followed nearly there."""
+        """Whether the curve can be carried to tau: nobody is left at risk, or one was followed nearly to it."""
         if len(self) == 0:
             return False
         censored = self.low[self.cause == _CENSORED]
@@ -118,10 +118,10 @@ def aalen_johansen(times: CensoredTimes, weights: np.ndarray) -> Incidence:
     time = np.where(times.cause == _CENSORED, times.low, times.high)
     ends = times.cause != _CENSORED
     steps = np.unique(time[ends])
-    here = (time[:, None] == steps) & ends[:, None]
+    at_step = (time[:, None] == steps) & ends[:, None]
     at_risk = weights @ (time[:, None] >= steps).astype(float)
-    ended = weights @ here.astype(float)
-    event = weights @ (here & (times.cause == _EVENT)[:, None]).astype(float)
+    ended = weights @ at_step.astype(float)
+    event = weights @ (at_step & (times.cause == _EVENT)[:, None]).astype(float)
     occupied = np.where(at_risk > 0, at_risk, 1.0)  # where nobody is at risk nothing ends, and the hazard is 0
     survival = np.cumprod(1.0 - ended / occupied, axis=1)
     before = np.concatenate([np.ones((len(weights), 1)), survival[:, :-1]], axis=1)[:, : len(steps)]
@@ -164,7 +164,9 @@ def _innermost(times: CensoredTimes, cause: int) -> list[tuple[float, float]]:
     lefts = times.low[own | (times.cause == _CENSORED)]
     ends = sorted([(value, 1) for value in lefts] + [(value, 0) for value in times.high[own]])
     return [
-        (float(here[0]), float(there[0])) for here, there in itertools.pairwise(ends) if here[1] == 1 and there[1] == 0
+        (float(left), float(right))
+        for (left, is_left), (right, next_is_left) in itertools.pairwise(ends)
+        if is_left and not next_is_left
     ]
 
 

@@ -11,6 +11,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from analysis.diagram.cells import build
+from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.diagram.page import write_page
 from tests.synthetic import grid_sweep, make_frame, wd_vs_orthograd
 
@@ -21,7 +22,7 @@ PATIENCE_S = 30
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A headless Chromium with a fresh profile, which is told to find no network."""
+    """A headless Chromium with a fresh profile, without a network."""
     options = ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (
@@ -62,8 +63,8 @@ def complaints(browser: Chrome) -> list[str]:
 
 def lines(browser: Chrome) -> list[str]:
     """The paths of the curves that are drawn."""
-    found = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-line path")
-    return [path for line in found if (path := line.get_attribute("d"))]
+    drawn = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-line path")
+    return [path for line in drawn if (path := line.get_attribute("d"))]
 
 
 def panel(browser: Chrome) -> str:
@@ -76,8 +77,8 @@ def tooltip(browser: Chrome, text: str) -> str:
     """The tooltip, once it says ``text``."""
 
     def says(driver: Chrome) -> str | None:
-        found = driver.find_elements(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
-        return found[0].text if found and text in found[0].text else None
+        shown = driver.find_elements(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+        return shown[0].text if shown and text in shown[0].text else None
 
     return WebDriverWait(browser, PATIENCE_S).until(says)
 
@@ -103,7 +104,7 @@ def test_the_page_is_self_contained(row_page):
     assert len(text) < 3_000_000
 
 
-def test_it_draws_without_complaint(browser, row_page):
+def test_drawing(browser, row_page):
     opened(browser, row_page)
     assert "and does ⊥Grad need any?" in browser.find_element(By.TAG_NAME, "h1").text
     assert len(cells(browser)) == 8
@@ -113,7 +114,7 @@ def test_it_draws_without_complaint(browser, row_page):
     assert len(lines(browser)) == 10
 
 
-def test_hover_shows_the_cell(browser, row_page):
+def test_hover(browser, row_page):
     opened(browser, row_page)
     point_at(browser, cells(browser)[5], down=100)
     said = tooltip(browser, "AdamW, weight decay 8")
@@ -123,7 +124,7 @@ def test_hover_shows_the_cell(browser, row_page):
     assert "not by τ" in tooltip(browser, "AdamW, weight decay 0")
 
 
-def test_a_click_shows_its_curves(browser, row_page):
+def test_click(browser, row_page):
     opened(browser, row_page)
     before = lines(browser)
     point_at(browser, cells(browser)[0], click=True, down=100)
@@ -132,8 +133,12 @@ def test_a_click_shows_its_curves(browser, row_page):
     said = panel(browser)
     assert "frozen (919, 964]" in said
     assert said.count("memorization (not by τ)") == 5
-    # A click on a mark inside a cell chooses the cell as well: the last symbol is the mean of the last cell.
-    mark = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-symbol[class*='concat_0_concat_0'] path")[-1]
+    # A click beside the cells changes nothing; one on a mark inside a cell, the last cell's mean, chooses that cell.
+    ActionChains(browser).move_to_element(
+        browser.find_element(By.CSS_SELECTOR, "#chart g.role-legend")
+    ).click().perform()
+    assert panel(browser) == said
+    mark = browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='means_'] path")[-1]
     ActionChains(browser).move_to_element(mark).click().perform()
     WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("⊥AdamW"))
     WebDriverWait(browser, PATIENCE_S).until(lambda b: lines(b) == before)
@@ -153,7 +158,7 @@ def test_another_quantity_and_a_logarithm(browser, row_page):
     WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 5)
 
 
-def test_a_grid_of_cells_answers_too(browser, tmp_path):
+def test_grid(browser, tmp_path):
     page = tmp_path / "grid.html"
     write_page(build(make_frame(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes')), page)
     opened(browser, page)
@@ -166,3 +171,13 @@ def test_a_grid_of_cells_answers_too(browser, tmp_path):
     WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("train fraction 0.6, dtype float64"))
     assert panel(browser).count("unfinished") == 3
     assert len(browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='dots_'] path")) == 33
+
+
+def test_legends(browser, row_page):
+    """They name what the picture's legends name, in the same order."""
+    opened(browser, row_page)
+    diagram = build(make_frame(wd_vs_orthograd()))
+    times = time_legend(diagram, list(stems(diagram, time_axis(diagram))))
+    expected = [label for label, _ in times + phase_legend(diagram, probability=True)]
+    labels = [text.text for text in browser.find_elements(By.CSS_SELECTOR, "#chart g.role-legend-label text")]
+    assert labels == [*expected, "test", "training", "other"]

@@ -34,7 +34,7 @@ def times_of(data: CensoredTimes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_without_competition_it_is_kaplan_meier(seed):
+def test_kaplan_meier(seed):
     data = sample(seed, causes=1)
     times, survival = kaplan_meier_estimator(data.cause == 1, times_of(data))
     curve = aalen_johansen(data, one(data))
@@ -42,7 +42,7 @@ def test_without_competition_it_is_kaplan_meier(seed):
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_cumulative_incidence_is_scikit_survivals(seed):
+def test_cumulative_incidence(seed):
     data = sample(seed)
     times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
     curve = aalen_johansen(data, one(data))
@@ -51,7 +51,7 @@ def test_cumulative_incidence_is_scikit_survivals(seed):
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_weights_are_scikit_survivals_repeated_rows(seed):
+def test_weights(seed):
     data = sample(seed, n=12)
     counts = np.random.default_rng(100 + seed).multinomial(12, np.full(12, 1 / 12))
     rows = np.repeat(np.arange(12), counts)
@@ -71,7 +71,7 @@ def test_weights_are_scikit_survivals_repeated_rows(seed):
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_restricted_mean_is_the_integral(seed):
+def test_restricted_mean(seed):
     """RMST(tau) = integral of 1 - CIF, by quadrature over scikit-survival's curve."""
     data, tau = sample(seed), 260.0
     times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
@@ -87,7 +87,7 @@ def test_restricted_mean_is_the_integral(seed):
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_turnbull_reaches_scikit_survival_where_times_are_exact(seed):
+def test_turnbull_at_exact_times(seed):
     """With intervals of one step on a grid of ten the NPMLE is Aalen-Johansen's, competing risks and all."""
     data = sample(seed)
     times, incidence = cumulative_incidence_competing_risks(data.cause, times_of(data))
@@ -99,7 +99,7 @@ def test_turnbull_reaches_scikit_survival_where_times_are_exact(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_turnbull_is_the_maximum_of_the_likelihood(seed):
+def test_turnbull_maximises_the_likelihood(seed):
     """Overlapping intervals: no random reallocation of the mass makes the data likelier, and the score is at most n."""
     rng = np.random.default_rng(seed)
     n = 15

@@ -245,7 +245,7 @@ def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_pat
         assert len(list(csv.DictReader(file))) == 9
     for arguments, expected in (
         (["made", "--x", "arm"], "--x arm: made declares no event and has no phase diagram"),
-        (["made", "--test-threshold", "0.5"], "--test-threshold 0.5: made declares no event"),
+        (["made", "--event", "t_gen"], "--event t_gen: made declares no event"),
         (["made", "--tau", "500"], "--tau 500: must be above 0"),
         (["begun"], "nothing was measured yet"),
     ):

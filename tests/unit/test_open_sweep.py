@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import phase_diagram
-from analysis.data.source import is_tracking, open_sweep, with_thresholds
+from analysis.data.source import is_tracking, open_sweep
 from analysis.data.sweep import MISSING, SweepError, describe_task
 from analysis.diagram.cells import build
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
@@ -65,9 +65,9 @@ def test_mlflow_gives_the_same(sources):
 
 
 @pytest.mark.parametrize("tau", [None, 400])
-@pytest.mark.parametrize(("train", "test"), [(0.9, 0.5), (0.99, 0.95), (0.99, 0.99)])
-def test_every_number_of_the_diagram_is_the_same(sources, tau, train, test):
-    ledger, mlflow = (build(with_thresholds(open_sweep(SWEEP, uri), train, test), tau_steps=tau) for uri in sources)
+@pytest.mark.parametrize("event", [None, "t_gen:.5", "t_mem:.9"])
+def test_every_number_of_the_diagram_is_the_same(sources, tau, event):
+    ledger, mlflow = (build(open_sweep(SWEEP, uri), event=event, tau_steps=tau) for uri in sources)
     pd.testing.assert_frame_equal(cells_table(ledger), cells_table(mlflow), check_exact=True)
     pd.testing.assert_frame_equal(trials_table(ledger), trials_table(mlflow), check_exact=True)
     assert summary_lines(ledger) == summary_lines(mlflow)

@@ -9,7 +9,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.data.sweep import Sweep, Trial, thousands
-from analysis.diagram.tables import with_interval
+from analysis.diagram.words import with_interval
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
 from analysis.paper.figure import FigureSpec

@@ -1,0 +1,122 @@
+"""The interactive page's chart of the chosen cell's curves: a probe, picked from a list, over the steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from analysis.data.sweep import STEP
+from analysis.diagram.cells import Diagram
+from analysis.diagram.words import trial_name
+from analysis.drawing.style import GEN_COLOUR, INK, MEM_COLOUR
+
+VALUES_IN_PAGE = 600_000
+"""Curves are thinned so that the page holds about so many numbers."""
+POINTS = (20, 100)
+"""At least and at most so many points a curve."""
+ROWS = {"test": GEN_COLOUR, "training": MEM_COLOUR, "other": INK}
+"""The rows that a curve is of, with their colours; other: of neither split alone."""
+
+
+def draw_curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
+    """The trajectories of the chosen cell: a probe, picked from a list, over the steps."""
+    text, columns = _curves_data(diagram)
+    shown = quantities(columns)
+    first = _quantity(diagram.main.column)
+    quantity = alt.param(
+        name="quantity", value=first if first in shown else shown[0],
+        bind=alt.binding_select(options=shown, name="curve ")
+    )  # fmt: skip
+    logarithm = alt.param(name="logarithm", value=False, bind=alt.binding_checkbox(name="log₁₀ of it "))
+    parse = dict.fromkeys(["cell", "step", *columns], "number") | {"trial": "string"}
+    data = alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
+    scaled = "!isValid(datum.raw) ? null : logarithm ? (datum.raw > 0 ? log(datum.raw) / LN10 : null) : datum.raw"
+    measured = {_rows(column) for column in columns}
+    used = {name: colour for name, colour in ROWS.items() if name in measured}
+    rows = alt.Color(
+        "rows:N",
+        title=None,
+        scale=alt.Scale(domain=[*used], range=[*used.values()]),
+        legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=3),
+    )
+    lines = (
+        alt.Chart(data, name="curves")
+        .transform_filter(chosen)
+        .transform_filter("datum.step > 0")
+        .transform_calculate(
+            test="datum['test_' + quantity]", training="datum['train_' + quantity]", other="datum[quantity]"
+        )
+        .transform_fold([*used], as_=["rows", "raw"])
+        .transform_calculate(value=scaled)
+        .transform_filter("isValid(datum.value)")
+        .mark_line(strokeWidth=1.6, opacity=0.85, point=alt.OverlayMarkDef(opacity=0, size=50))
+        .encode(
+            x=alt.X("step:Q", title="steps", scale=alt.Scale(type="log", domain=[1, diagram.tau_steps], nice=False)),
+            y=alt.Y("value:Q", title=None),
+            color=rows,
+            detail="trial:N",
+            tooltip=["trial:N", "rows:N", "step:Q", alt.Tooltip("raw:Q", title="value", format=".4g")],
+        )
+    )
+    limits = pd.DataFrame(
+        [{"raw": rule.shown, "quantity": _quantity(rule.column), "rows": _rows(rule.column)} for rule in diagram.drawn]
+    )
+    rules = (
+        alt.Chart(limits)
+        .transform_filter("quantity == datum.quantity")
+        .transform_calculate(value=scaled)
+        .mark_rule(strokeDash=[4, 4], opacity=0.7)
+        .encode(y="value:Q", color=rows)
+    )
+    return (
+        alt.layer(lines, rules)
+        .add_params(quantity, logarithm)
+        .properties(
+            width=680,
+            height=260,
+            title=alt.Title(alt.expr("quantity + ' of the chosen cell, a line a seed'"), anchor="start"),
+        )
+    )
+
+
+def _curves_data(diagram: Diagram) -> tuple[str, list[str]]:
+    """The curves as CSV text with a row for each trial and step, and the names of its probe columns."""
+    place = {
+        placed.trial.trial_id: (index, trial_name(cell, number))
+        for index, cell in enumerate(diagram.cells)
+        for number, placed in enumerate(cell.trials)
+    }
+    parts = []
+    for trial, curves in diagram.sweep.curves():
+        cell, name = place[trial.trial_id]
+        part = pd.DataFrame(curves)
+        parts.append(part[part[STEP] <= diagram.tau_steps].assign(cell=cell, trial=name))
+    columns = list(dict.fromkeys(name for part in parts for name in part.columns if part[name].notna().any()))
+    columns = [name for name in columns if name not in (STEP, "cell", "trial")]
+    budget = VALUES_IN_PAGE // max(1, len(parts) * len(columns))
+    table = pd.concat([_thin(part, min(max(budget, POINTS[0]), POINTS[1])) for part in parts], ignore_index=True)
+    table = table.reindex(columns=["cell", "trial", STEP, *columns])
+    return table.to_csv(index=False, float_format="%.4g"), columns
+
+
+def _thin(part: pd.DataFrame, points: int) -> pd.DataFrame:
+    """At most ``points`` rows, evenly by rank, the first and the last among them."""
+    if len(part) <= points:
+        return part
+    return part.iloc[np.unique(np.linspace(0, len(part) - 1, points).round().astype(int))]
+
+
+def quantities(columns: Sequence[str]) -> list[str]:
+    """What can be shown: ``accuracy`` for train_accuracy and test_accuracy, and every other column by itself."""
+    return list(dict.fromkeys(_quantity(name) for name in columns))
+
+
+def _quantity(column: str) -> str:
+    return column.removeprefix("train_").removeprefix("test_")
+
+
+def _rows(column: str) -> str:
+    """The rows that a column is of: one of :data:`ROWS`."""
+    return {"train": "training", "test": "test"}.get(column.partition("_")[0], "other")

@@ -1,0 +1,52 @@
+"""Symbols and legends of a diagram in matplotlib, translated from :mod:`analysis.diagram.marks`."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis.diagram.marks import Symbol
+
+MARKERS: dict[str, dict[str, Any]] = {
+    "triangle": {"marker": "^", "ms": 6.5, "mew": 1.3},
+    "square": {"marker": "s", "ms": 6, "mew": 1.3},
+    "star": {"marker": (6, 2, 0), "ms": 8, "mew": 1.4},
+    "x": {"marker": "x", "ms": 6.5, "mew": 2.2},
+    "diamond": {"marker": "D", "ms": 7, "mew": 1.0},
+    "circle": {"marker": "o", "ms": 5.5, "mew": 0.8},
+}
+LINES: dict[str, dict[str, Any]] = {"bar": {"lw": 6, "solid_capstyle": "butt"}, "line": {"lw": 1.2}}
+LABEL_WIDTH = 28
+"""Characters of a line of a label."""
+
+
+def look(symbol: Symbol) -> dict[str, Any]:
+    """What ``Line2D`` needs to draw a symbol."""
+    if symbol.shape in LINES:
+        return {"color": symbol.stroke, **LINES[symbol.shape]}
+    return {"mfc": symbol.fill, "mec": symbol.stroke, "ls": "", **MARKERS[symbol.shape]}
+
+
+def draw_symbol(axes: Axes, x: float, y: float, symbol: Symbol, zorder: float) -> None:
+    """Draw a symbol at one place."""
+    axes.plot([x], [y], zorder=zorder, **look(symbol))
+
+
+def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str) -> None:
+    """Draw a vertical interval; nothing where it is not known."""
+    axes.plot([x, x], [low, high], color=colour, lw=2.2, zorder=4)
+
+
+def legend_handles(entries: Iterable[tuple[str, Symbol]]) -> list[Patch | Line2D]:
+    """The entries of a legend."""
+    handles: list[Patch | Line2D] = []
+    for label, symbol in entries:
+        label = textwrap.fill(label, LABEL_WIDTH)
+        if symbol.shape == "swatch":
+            handles.append(Patch(fc=symbol.fill, ec=symbol.stroke, hatch=symbol.hatch, label=label))
+        else:
+            handles.append(Line2D([], [], label=label, **look(symbol)))
+    return handles

@@ -1,0 +1,98 @@
+"""The numbers of a diagram in words, as tables, pictures, pages and the terminal say them."""
+
+import math
+
+from analysis.diagram.cells import ArmContrast, Cell, Diagram
+from analysis.stats.contrasts import pairs_needed
+from analysis.stats.intervals import LEVEL, Estimate
+from trainables.engine.events import Event, EventKind, EventRule
+
+
+def with_interval(estimate: Estimate, style: str) -> str:
+    """``0.60 [0.23, 0.88]``; the interval is left out where there is none."""
+    if math.isnan(estimate.value):
+        return "–"
+    if math.isnan(estimate.low):
+        return f"{estimate.value:{style}}"
+    return f"{estimate.value:{style}} [{estimate.low:{style}}, {estimate.high:{style}}]"
+
+
+def median_text(median_steps: float, *, known: bool = True) -> str:
+    """``420``, or that it did not come by tau; a dash where that is not known."""
+    if not known:
+        return "–"
+    return "not by τ" if math.isnan(median_steps) else f"{median_steps:.0f}"
+
+
+def event_text(event: Event | None) -> str:
+    """``(407, 427]``, ``frozen (919, 964]`` or ``not by 1500``; a dash where nothing was measured."""
+    if event is None:
+        return "–"
+    if event.kind == EventKind.CENSORED:
+        return f"not by {event.low_steps:.0f}"
+    kind = "" if event.occurred else f"{event.kind} "
+    return f"{kind}({event.low_steps:.0f}, {event.high_steps:.0f}]"
+
+
+def contrast_text(compared: ArmContrast, tau_steps: int) -> str:
+    """One comparison in words, with what its number of pairs can and cannot show."""
+    contrast = compared.contrast
+    text = (
+        f"{compared.text}: {with_interval(contrast.difference_steps, '+.0f')} steps of RMST({tau_steps}), "
+        f"{contrast.pairs} paired seeds, p = {contrast.p:.3g}"
+    )
+    if not compared.declared:
+        return f"{text} (Holm: {contrast.p_holm:.3g}, exploratory)"
+    least = 2.0 ** (1 - contrast.pairs)
+    if least >= 1 - LEVEL:
+        text += f" ({contrast.pairs} pairs cannot reach p < {1 - LEVEL:.2g}: at best {least:.3g}; {pairs_needed()} can)"
+    return text
+
+
+def contrast_texts(diagram: Diagram, *, declared: bool) -> list[str]:
+    """The comparison that the sweep's shape declares, or the exploratory ones."""
+    return [contrast_text(each, diagram.tau_steps) for each in diagram.contrasts if each.declared == declared]
+
+
+def event_words(rule: EventRule) -> str:
+    """``t_gen: test accuracy ≥ 0.95``."""
+    return f"{rule.name}: {rule.words()}"
+
+
+def phases_definition(diagram: Diagram) -> str:
+    """What decides the phases: ``Phases: by t_mem (train accuracy ≥ 0.99) and t_gen (test accuracy ≥ 0.95).``"""
+    used = {name for phase in diagram.phases for name in phase.events}
+    rules = [f"{rule.name} ({rule.words()})" for rule in diagram.sweep.events if rule.name in used]
+    ratios = {f"{phase.delay_ratio:g}" for phase in diagram.phases if phase.delayed}
+    delayed = f"; delayed: at least {' or '.join(sorted(ratios))} times as late" if ratios else ""
+    return f"Phases: by {' and '.join(rules)}, sustained{delayed}." if rules else ""
+
+
+def stopped_sentence(diagram: Diagram) -> str:
+    """That an event asked for afterwards competes with stops on the success of others; empty where it never did."""
+    stopped = sum(cell.ended_by(EventKind.STOPPED) for cell in diagram.cells)
+    if not stopped:
+        return ""
+    trials = f"{stopped} trial{'s' if stopped > 1 else ''}"
+    return (
+        f"{trials} stopped on the success of other events before {diagram.main.name} ({diagram.main.words()}), which "
+        "was not declared for them: the stop counts as a competing event."
+    )
+
+
+def notes(diagram: Diagram, note: str) -> list[str]:
+    """What is written below a picture: how to read it, what decides the phases, and the declared comparison."""
+    texts = [f"{note}  {phases_definition(diagram)}", stopped_sentence(diagram)]
+    return [*filter(None, texts), *(f"{text}." for text in contrast_texts(diagram, declared=True))]
+
+
+def estimator_words(diagram: Diagram) -> str:
+    """``Aalen-Johansen and Turnbull``: what the curves of the main event were estimated by."""
+    return " and ".join(sorted({cell.main.estimator for cell in diagram.cells} - {"none"}))
+
+
+def trial_name(cell: Cell, index: int) -> str:
+    """What distinguishes a trial from the others of its cell: its seed."""
+    trial = cell.trials[index].trial
+    own = {name: value for name, value in trial.coordinates.items() if name not in cell.coordinates}
+    return ", ".join(f"{name} {value}" for name, value in own.items()) or trial.trial_id
