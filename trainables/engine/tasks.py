@@ -106,7 +106,37 @@ def with_wrong_labels(labels: np.ndarray, share: float, classes: int, seed: int)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModularArithmetic(Task):
+class FractionTask(Task):
+    """Base of the tasks that train on a fraction of their rows and test on the rest."""
+
+    train_fraction: float = option(0.5, above=0.0, below=1.0)
+    """The fraction of all rows used for training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.train_rows < self.total_rows:
+            raise ConfigError(
+                f"{type(self).__name__}.train_fraction = {self.train_fraction}: leaves no training or no test row; "
+                f"with {self.total_rows} rows it must be between {1 / self.total_rows:.2g} and "
+                f"{1 - 1 / self.total_rows:.6g}"
+            )
+
+    @property
+    @abstractmethod
+    def total_rows(self) -> int:
+        """The number of training and test rows together."""
+
+    @property
+    def train_rows(self) -> int:
+        return math.floor(self.train_fraction * self.total_rows + 1e-9)
+
+    @property
+    def test_rows(self) -> int:
+        return self.total_rows - self.train_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModularArithmetic(FractionTask):
     """All pairs (a, b) with a, b < p, by default as two concatenated one-hot vectors (Prieto et al. 2025, Sec. 2.1).
 
     The released code leaves out 0 in its transformer runs; we use all p² pairs.
@@ -122,11 +152,6 @@ class ModularArithmetic(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.train_rows < self.pairs:
-            raise ConfigError(
-                f"{type(self).__name__}.train_fraction = {self.train_fraction}: leaves no training or no test row; "
-                f"with p = {self.p} it must be between {1 / self.pairs:.2g} and {1 - 1 / self.pairs:.6g}"
-            )
         self.inputs.check(self.p)
 
     @abstractmethod
@@ -134,12 +159,11 @@ class ModularArithmetic(Task):
         """Return the label of each pair before reduction mod p."""
 
     @property
-    def pairs(self) -> int:
-        """The number of pairs, training and test together."""
+    def total_rows(self) -> int:
         return self.p**2
 
     def pair(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (a, b) for each pair index in ``range(pairs)``."""
+        """Return (a, b) for each index in ``range(total_rows)``."""
         a, b = np.divmod(numbers, self.p)
         return a, b
 
@@ -159,16 +183,8 @@ class ModularArithmetic(Task):
     def classes(self) -> int:
         return self.p
 
-    @property
-    def train_rows(self) -> int:
-        return math.floor(self.train_fraction * self.pairs + 1e-9)
-
-    @property
-    def test_rows(self) -> int:
-        return self.pairs - self.train_rows
-
     def split(self, seeds: Seeds) -> Split:
-        a, b = self.pair(permutation(seeds.split, SPLIT_STREAM, self.pairs))
+        a, b = self.pair(permutation(seeds.split, SPLIT_STREAM, self.total_rows))
         inputs, labels = self.inputs.rows(a, b, self.p), self.result(a, b) % self.p
         train, test = slice(0, self.train_rows), slice(self.train_rows, None)
         train_labels = with_wrong_labels(labels[train], self.label_corruption, self.classes, seeds.split)
@@ -222,7 +238,7 @@ class ModularDivision(ModularArithmetic):
             )
 
     @property
-    def pairs(self) -> int:
+    def total_rows(self) -> int:
         return self.p * (self.p - 1)
 
     def pair(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,12 @@
 """Sparse parity: a few bits decide the label; the others are noise that makes the rows easy to memorise."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from trainables.engine.config import ConfigError, option
 from trainables.engine.randomness import ORDER_STREAM, ROWS_STREAM, permutation, random_bits
-from trainables.engine.tasks import Split, Task
+from trainables.engine.tasks import FractionTask, Split
 from trainables.engine.trial import Seeds
 
 FEW_BITS = 16
@@ -15,7 +14,7 @@ FEW_BITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseParity(Task):
+class SparseParity(FractionTask):
     """The parity of the first ``relevant`` of ``bits`` random bits (Barak et al. 2022; Prieto et al. 2025, Sec. 2.1).
 
     As in the released code, the inputs are 0 and 1 (Barak et al. use ±1), the rows are distinct, and the relevant bits
@@ -27,7 +26,6 @@ class SparseParity(Task):
     relevant: int = option(3, at_least=1)
     rows: int = option(2000, at_least=2, at_most=50_000, example=100)
     """Training and test rows together."""
-    train_fraction: float = option(0.5, above=0.0, below=1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,11 +33,6 @@ class SparseParity(Task):
             raise ConfigError(f"SparseParity.relevant = {self.relevant}: must be at most bits = {self.bits}")
         if self.rows > 2**self.bits:
             raise ConfigError(f"SparseParity.rows = {self.rows}: must be at most 2**bits = {2**self.bits}")
-        if not 0 < self.train_rows < self.rows:
-            raise ConfigError(
-                f"SparseParity.train_fraction = {self.train_fraction}: leaves no training or no test row; "
-                f"with rows = {self.rows} it must be between {1 / self.rows:.2g} and {1 - 1 / self.rows:.6g}"
-            )
 
     @property
     def input_kind(self) -> str:
@@ -58,12 +51,8 @@ class SparseParity(Task):
         return 2
 
     @property
-    def train_rows(self) -> int:
-        return math.floor(self.train_fraction * self.rows + 1e-9)
-
-    @property
-    def test_rows(self) -> int:
-        return self.rows - self.train_rows
+    def total_rows(self) -> int:
+        return self.rows
 
     def split(self, seeds: Seeds) -> Split:
         bits = (self._words(seeds.split)[:, None] >> np.arange(self.bits, dtype=np.uint64)) & np.uint64(1)
