@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.data.sweep import Trial, is_share
 from analysis.stats.paired import PairedDifference, paired_difference
-from trainables.engine.events import DIVERGED
+from trainables.engine.events import StopReason
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def compare(ours: Iterable[Trial], theirs: Iterable[Trial], column: str) -> Comp
     seeds = [seed for seed in sides[0] if seed in sides[1]]
     if not seeds:
         return None
-    diverged = {trial.trial_id for side in sides for trial in side.values() if trial.stop_reason == DIVERGED}
+    diverged = {trial.trial_id for side in sides for trial in side.values() if trial.stop_reason == StopReason.DIVERGED}
     # One that diverged will never have a value at the end: it does not hold the others up, nor stand for them.
     alive = [seed for seed in seeds if not any(side[seed].trial_id in diverged for side in sides)]
     horizon = float(sides[0][seeds[0]].horizon_steps)

@@ -19,7 +19,7 @@ from analysis.diagram.cells import seeds_a_cell
 from analysis.diagram.layout import setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
 from analysis.stats.paired import mean_words
-from trainables.engine.events import DIVERGED
+from trainables.engine.events import StopReason
 from trainables.runtime.rows import TrialState
 
 MOST_COLUMNS = 4
@@ -122,11 +122,11 @@ class CurveCell:
 
     def alive(self) -> list[Trial]:
         """The trials with curves that did not diverge."""
-        return [trial for trial in self.trials if trial.begun and trial.stop_reason != DIVERGED]
+        return [trial for trial in self.trials if trial.begun and trial.stop_reason != StopReason.DIVERGED]
 
     def diverged(self) -> list[Trial]:
         """The trials that did."""
-        return [trial for trial in self.trials if trial.stop_reason == DIVERGED]
+        return [trial for trial in self.trials if trial.stop_reason == StopReason.DIVERGED]
 
     def unfinished(self) -> list[Trial]:
         """The begun trials that may yet change, or failed before their end."""
@@ -208,7 +208,7 @@ class Finals:
 def finals(sweep: Sweep, *, tau_steps: int | None = None) -> Finals:
     """The final values of every setting.
 
-    :param tau_steps: everything is told as of this step; each trial's horizon by default.
+    :param tau_steps: the step up to which the data count; each trial's horizon by default.
     :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
     tau = sweep.horizon_steps if tau_steps is None else tau_steps

@@ -1,4 +1,4 @@
-"""A sweep from an MLflow tracking address, as :mod:`pipeline.tracking` has shown it there.
+"""A sweep from an MLflow tracking address, as :mod:`pipeline.tracking` wrote it.
 
 MLflow holds the interval of each declared event at each of its thresholds as metrics, and down-sampled curves.  It is
 imported on first use.
@@ -94,8 +94,8 @@ def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict
     """What the sweep's own run says of it, and the trials' runs by trial id."""
     experiment = call(uri, client.get_experiment_by_name, sweep)
     if experiment is None or experiment.lifecycle_stage == "deleted":
-        names = sorted(found.name for found in call(uri, client.search_experiments) if found.name != "Default")
-        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; there: {', '.join(names) or 'none'}")
+        names = sorted(each.name for each in call(uri, client.search_experiments) if each.name != "Default")
+        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {', '.join(names) or 'none'}")
     runs: list[Run] = []
     token = None
     while True:
@@ -117,7 +117,7 @@ def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict
     return sheet, {
         run.data.tags[TRIAL_ID_TAG]: run
         for run in runs
-        # A run without the tag is being written: it is not there yet.
+        # A run without the tag is still being written: leave it out.
         if run.data.tags.get(KIND_TAG) == "trial" and SYNCED_TAG in run.data.tags
     }
 

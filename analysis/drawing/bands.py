@@ -5,7 +5,7 @@ extended: where a seed was not followed, it is left out, and a line ends where t
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,8 +90,8 @@ def late_range(trials: Sequence[Trial], column: str) -> tuple[float, float] | No
     None where no trial measured it.
     """
     shown = [values[-(-len(values) // EARLY) :] for _, values in (trial.measured(column) for trial in trials)]
-    found = [value for values in shown for value in values]
-    return (float(min(found)), float(max(found))) if found else None
+    late = [value for values in shown for value in values]
+    return (float(min(late)), float(max(late))) if late else None
 
 
 def draw_accuracies(
@@ -199,8 +199,3 @@ def mark_level(axes: Axes, value: float, text: str = "") -> None:
         axes.text(
             1.0, value, text, fontsize=8, color=FAINT, va="bottom", ha="right", transform=axes.get_yaxis_transform()
         )
-
-
-def last_measured(groups: Mapping[Any, Sequence[Trial]]) -> float:
-    """The largest measured step of any trial; 1 without any."""
-    return max((float(t.curves[STEP][-1]) for trials in groups.values() for t in trials if t.begun), default=1.0)

@@ -19,7 +19,7 @@ from analysis.stats.intervals import Estimate
 SCALE = (0.365, 0.655)
 """Where in the width the scale of the differences lies."""
 GROUP, NAME, VALUE, TEXT, PUBLISHED, PUBLISHED_DIFFERENCE = 0.0, 0.105, 0.342, 0.81, 0.915, 1.0
-"""The columns: the first two begin there, the others end there."""
+"""The columns: the first two begin here, the others end here."""
 REGION_COLOUR = "#e3efe9"
 LEAST, MOST = (-3.0, 3.0), (-12.0, 12.0)
 """The scale reaches at least and at most so far; what lies beyond is drawn as an arrow."""
@@ -81,8 +81,8 @@ def draw_forest(axes: Axes, groups: Sequence[ForestGroup], *, value: str, differ
         place = _place(tick, low, high)
         axes.plot([place, place], [-0.6, bottom], color=FAINT if tick == 0 else GRID, lw=1.0 if tick == 0 else 0.7,
                   zorder=1)  # fmt: skip
-        told = f"{tick:+g}".replace("-", "−") if tick else "0"
-        axes.text(place, -0.72, told, ha="center", va="bottom", fontsize=7.5, color=FAINT)
+        label = f"{tick:+g}".replace("-", "−") if tick else "0"
+        axes.text(place, -0.72, label, ha="center", va="bottom", fontsize=7.5, color=FAINT)
     y = 0.0
     for index, group in enumerate(groups):
         if index:
@@ -117,24 +117,33 @@ def _draw_row(axes: Axes, row: ForestRow, y: float, low: float, high: float) -> 
         start, end = (_place(min(max(edge, low), high), low, high) for edge in row.region)
         axes.add_patch(Rectangle((start, y - 0.4), end - start, 0.8, color=REGION_COLOUR, lw=0, zorder=0.6))
     if row.published_difference is not None:
-        told = f"{row.published_difference:+.2f}".replace("-", "−")
-        axes.text(PUBLISHED_DIFFERENCE, y, told, va="center", ha="right", fontsize=SIZE, color=FAINT)
+        text = f"{row.published_difference:+.2f}".replace("-", "−")
+        axes.text(PUBLISHED_DIFFERENCE, y, text, va="center", ha="right", fontsize=SIZE, color=FAINT)
         _mark(axes, row.published_difference, y, low, high, marker="D", ms=4.2, mfc="white", mec=FAINT, zorder=3)
     if row.difference is None:
         return
     colour = FAINT if row.faint else row.status_colour
-    found = row.difference
-    if math.isfinite(found.low) and not row.faint:
-        ends = [_place(min(max(end, low), high), low, high) for end in (found.low, found.high)]
+    estimate = row.difference
+    if math.isfinite(estimate.low) and not row.faint:
+        ends = [_place(min(max(end, low), high), low, high) for end in (estimate.low, estimate.high)]
         axes.plot(ends, [y, y], color=colour, lw=1.8, zorder=3.5, solid_capstyle="butt")
-        for end, beyond, arrow in ((ends[0], found.low < low, "<"), (ends[1], found.high > high, ">")):
+        for end, beyond, arrow in ((ends[0], estimate.low < low, "<"), (ends[1], estimate.high > high, ">")):
             axes.plot(
                 [end], [y], marker=arrow if beyond else "|", ms=5 if beyond else 7, color=colour, ls="", zorder=3.6
             )
     for point in row.points:
         _mark(axes, point, y, low, high, marker="o", ms=2.6, mfc="white", mec=colour, mew=0.8, zorder=3.8)
     _mark(
-        axes, found.value, y, low, high, marker="o", ms=5.5, mfc="white" if row.faint else colour, mec=colour, zorder=4
+        axes,
+        estimate.value,
+        y,
+        low,
+        high,
+        marker="o",
+        ms=5.5,
+        mfc="white" if row.faint else colour,
+        mec=colour,
+        zorder=4,
     )
 
 

@@ -160,6 +160,17 @@ def stays_below(trial: Trial, column: str, value: float, until: float | None = N
     return True if trial.known_until >= until else None
 
 
+def time_of(trial: Trial, event: str, threshold: float | None = None) -> float:
+    """When an event came, at the first measurement that shows it.
+
+    Infinite: not by the horizon, or never; NaN: not so far, in a trial that was not followed to its horizon.
+    """
+    reached = trial.event(event, threshold)
+    if reached.occurred:
+        return reached.high_steps
+    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
+
+
 def between(value: float, low: float, high: float) -> Tristate:
     """Whether a number lies in [low, high]; None for NaN."""
     return None if math.isnan(value) else low <= value <= high

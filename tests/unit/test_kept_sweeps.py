@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.data.kept import collect, read_kept, rounded, save, sized_name
+from analysis.data.source import open_sweep
 from analysis.data.sweep import Sweep, SweepError, Trial
 from pipeline.ledger import Ledger
 from tests.synthetic import fill_ledger, make_trial
@@ -50,6 +51,14 @@ def test_what_is_collected_is_what_is_read_back(ledger, tmp_path):
     assert kept is not None
     assert same(found, kept)
     assert found.trials[0].config["task"]["p"] == 113
+
+
+def test_a_kept_file_is_a_source(ledger, tmp_path):
+    save(collect(ledger, "fig99_made_up", "full", COLUMNS), "fig99_made_up_full", tmp_path / "kept")
+    kept, source = (open_sweep("fig99_made_up_full", uri) for uri in (str(tmp_path / "kept"), ledger.uri))
+    assert (kept.events, kept.phases, kept.doc, kept.task) == (source.events, source.phases, source.doc, source.task)
+    for ours, theirs in zip(kept.where(), source.where(), strict=True):
+        assert str(ours.event("t_gen")) == str(theirs.event("t_gen"))
 
 
 def test_it_is_close_to_the_ledger(ledger):

@@ -134,7 +134,7 @@ def test_arms_with_events_of_their_own(tmp_path):
 def test_an_unknown_sweep_names_those_that_there_are(sources):
     with pytest.raises(LedgerError, match=SWEEP):
         open_sweep("nope", sources[0])
-    with pytest.raises(SweepError, match=rf"nope: no such sweep in MLflow .* there: {SWEEP}"):
+    with pytest.raises(SweepError, match=rf"nope: no such sweep in MLflow .* it has: {SWEEP}"):
         open_sweep("nope", sources[1])
 
 

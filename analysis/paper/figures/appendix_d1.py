@@ -4,10 +4,10 @@ import math
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import Sweep, Trial
+from analysis.data.sweep import Sweep
 from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps
+from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps, time_of
 
 MLP, TRANSFORMER = "appendix_d1_mlp", "appendix_d1_transformer"
 MODELS = {MLP: "MLP", TRANSFORMER: "transformer"}
@@ -17,14 +17,6 @@ MODELS = {MLP: "MLP", TRANSFORMER: "transformer"}
 def strengths(evidence: Sweep) -> list[float]:
     """Every λ of the sweep, ascending."""
     return sorted(float(value) for value in evidence.values("strength"))
-
-
-def t_gen(trial: Trial) -> float:
-    """The first measurement of a sustained test accuracy of .95; infinite: not by the horizon; NaN: not followed."""
-    event = trial.event("t_gen")
-    if event.occurred:
-        return event.high_steps
-    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -43,9 +35,9 @@ def times(evidence: Sweep, space: str) -> str:
     for strength in strengths(evidence):
         trials = evidence.where(space=space, strength=strength)
         if trials:
-            found = [t_gen(trial) for trial in trials]
-            text = spread_steps(found)
-            if not any(math.isfinite(time) for time in found):
+            came = [time_of(trial, "t_gen") for trial in trials]
+            text = spread_steps(came)
+            if not any(math.isfinite(time) for time in came):
                 text += (
                     f" (best test {percent(trial.largest('test_accuracy') for trial in trials)}, "
                     f"training {percent(trial.largest('train_accuracy') for trial in trials)})"

@@ -23,8 +23,8 @@ def count(trial: Trial, column: str) -> float:
 
 def fewer(single: Trial, double: Trial) -> Tristate:
     """Whether the float64 run has fewer spikes than the float32 run of its seed."""
-    found = [count(single, SPIKES), count(double, SPIKES)]
-    return every([None if math.isnan(number) else True for number in found] + [below(found[1], found[0])])
+    counts = [count(single, SPIKES), count(double, SPIKES)]
+    return every([None if math.isnan(number) else True for number in counts] + [below(counts[1], counts[0])])
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -50,8 +50,8 @@ def words(pairs: list[tuple[Trial, Trial]], column: str, style: str) -> str:
     if not pairs:
         return ""
     sides = [[trial.final(column) for trial in side] for side in zip(*pairs, strict=True)]
-    told = [percent(values) if style == "%" else spread(values, style) for values in sides]
-    return ", ".join(f"{dtype}: {text}" for dtype, text in zip(DTYPES, told, strict=True))
+    texts = [percent(values) if style == "%" else spread(values, style) for values in sides]
+    return ", ".join(f"{dtype}: {text}" for dtype, text in zip(DTYPES, texts, strict=True))
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:

@@ -44,9 +44,9 @@ def frozen(smallest: Trial, larger: Trial) -> Tristate:
     )
 
 
-def some(told: Sequence[Tristate]) -> Tristate:
-    """True where one is; None where one cannot be told; else False."""
-    return True if True in told else None if None in told or not told else False
+def some(parts: Sequence[Tristate]) -> Tristate:
+    """True where one is; None where one is open, or there is none; False otherwise."""
+    return True if True in parts else None if None in parts or not parts else False
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -81,7 +81,7 @@ def ends(group: Mapping[Any, Trial]) -> str:
 
 
 def contrast(native: Mapping[float, Mapping[Any, Trial]], by_hand: Mapping[float, Mapping[Any, Trial]]) -> str:
-    """The difference in points within the seeds, where both are there."""
+    """The difference in points within the seeds, where both were run."""
     words = []
     for eps, group in by_hand.items():
         apart = [100 * (trial.final(TEST) - native[eps][seed].final(TEST)) for seed, trial in group.items()

@@ -50,8 +50,8 @@ BEYOND = 1.5
 def fraction(evidence: Sweep, panel: str) -> str:
     """``40 % of the pairs mod 113``: what was run in a panel."""
     tasks = [trial.config.get("task", {}) for trial in evidence.where(arm=panel)]
-    found = {(task.get("train_fraction", 0.4), task.get("p", 113)) for task in tasks}
-    return ", ".join(f"{share:.0%} of the pairs mod {p}".replace("%", " %") for share, p in sorted(found))
+    shares = {(task.get("train_fraction", 0.4), task.get("p", 113)) for task in tasks}
+    return ", ".join(f"{share:.0%} of the pairs mod {p}".replace("%", " %") for share, p in sorted(shares))
 
 
 def final(trial: Trial) -> float:
@@ -70,7 +70,7 @@ def before(first: Trial, second: Trial) -> Tristate:
 
 
 def slowing(trial: Trial) -> float:
-    """The mean growth of the test accuracy a step until the onset of collapse, over that from there to the end.
+    """The mean growth of the test accuracy a step until the onset of collapse, over that from then to the end.
 
     NaN where the rows have not collapsed or were not followed long enough since; infinite where it only fell.
     """

@@ -77,10 +77,10 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     legend(left, loc="upper left")
     for far in evidence.where(arm="below"):
         below = -far.curves["x"]
-        there = below > 0
+        shown = below > 0
         with np.errstate(under="ignore"):
-            right.plot(below[there], np.exp(-below[there]), color=EXPONENTIAL_COLOUR, lw=2, label="exp(x)")
-        right.plot(below[there], far.curves["s"][there], color=S_COLOUR, lw=2, label="s(x)")
+            right.plot(below[shown], np.exp(-below[shown]), color=EXPONENTIAL_COLOUR, lw=2, label="exp(x)")
+        right.plot(below[shown], far.curves["s"][shown], color=S_COLOUR, lw=2, label="s(x)")
     right.set_xscale("log")
     right.set_yscale("log")
     right.set_ylim(1e-18, 4)

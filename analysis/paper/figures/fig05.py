@@ -31,8 +31,8 @@ def largest_after(trial: Trial, column: str) -> float:
     """The largest cosine measured from memorising to 500 steps later; NaN where there is none."""
     start = memorised(trial)
     steps, values = trial.measured(column)
-    there = values[(steps >= start) & (steps <= start + WITHIN)]
-    return float(there.max()) if len(there) else math.nan
+    later = values[(steps >= start) & (steps <= start + WITHIN)]
+    return float(later.max()) if len(later) else math.nan
 
 
 def aligned(trial: Trial, column: str) -> Tristate:
@@ -43,7 +43,7 @@ def aligned(trial: Trial, column: str) -> Tristate:
 
 
 def verdict(evidence: Sweep) -> Verdict:
-    """The output layer of each model: its alignment with -g is judged, that with the update told beside it."""
+    """The output layer of each model: its alignment with -g is judged, that with the update is reported."""
     claims = []
     for panel, model in ARMS.items():
         trials = evidence.where(arm=panel)

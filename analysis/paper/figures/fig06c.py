@@ -42,7 +42,7 @@ def apart(trial: Trial) -> float:
 
 
 def happens(step: float) -> Tristate:
-    """Whether a turn is there; None where the run is too short to tell."""
+    """Whether it turns; None where the run is too short to tell."""
     return None if math.isnan(step) else math.isfinite(step)
 
 

@@ -60,7 +60,7 @@ def fell(trial: Trial) -> Tristate:
 
 
 def verdict(evidence: Sweep) -> Verdict:
-    """The three test losses; where each network ends is told beside them."""
+    """The three test losses; the final test accuracies are reported."""
     plain, decay, orthogonal = (evidence.where(arm=arm) for arm in ARMS)
 
     def words(trials: tuple[Trial, ...]) -> str:
@@ -102,8 +102,8 @@ def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
     more: dict[str, dict[str, np.ndarray]] = {}
     planned = None
     for seed in dict.fromkeys(trial.seed for trial in evidence.where()):
-        found = {arm: evidence.by_seed(arm=arm).get(seed) for arm in ARMS}
-        trials = [trial for trial in found.values() if trial is not None]
+        runs = (evidence.by_seed(arm=arm).get(seed) for arm in ARMS)
+        trials = [trial for trial in runs if trial is not None]
         stored = {trial.trial_id: loaded(snapshots(trial), trial.last_step) for trial in trials}
         trials = [trial for trial in trials if stored[trial.trial_id]]
         more |= {trial.trial_id: softmax_losses(trial, stored[trial.trial_id]) for trial in trials}
@@ -136,14 +136,14 @@ def softmax_losses(trial: Trial, stored: Mapping[int, Mapping[str, np.ndarray]])
 
     config = with_softmax(trial)
     cohort = config.build([config])
-    found = {split: np.full(len(trial.curves[STEP]), math.nan) for split in SPLITS}
+    by_split = {split: np.full(len(trial.curves[STEP]), math.nan) for split in SPLITS}
     for place, step in enumerate(trial.curves[STEP].astype(int)):
         if step not in stored:
             continue
         weights = {name: torch.from_numpy(values)[None] for name, values in stored[step].items()}
-        for split, losses in found.items():
+        for split, losses in by_split.items():
             losses[place] = float(cohort.evaluate(weights, split).losses_KB.mean())
-    return {f"softmax_{split}_loss": losses for split, losses in found.items()}
+    return {f"softmax_{split}_loss": losses for split, losses in by_split.items()}
 
 
 def _with(trial: Trial, curves: Mapping[str, np.ndarray]) -> Trial:
@@ -154,12 +154,12 @@ def _with(trial: Trial, curves: Mapping[str, np.ndarray]) -> Trial:
 
 def loaded(stored: Mapping[int, bytes], until: int) -> dict[int, dict[str, np.ndarray]]:
     """Snapshots up to a step as weights by name, by step."""
-    found = {}
+    snapshots = {}
     for step, data in stored.items():
         if step <= until:
             with np.load(io.BytesIO(data)) as arrays:
-                found[step] = {name: arrays[name] for name in arrays.files}
-    return found
+                snapshots[step] = {name: arrays[name] for name in arrays.files}
+    return snapshots
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:

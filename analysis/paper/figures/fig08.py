@@ -37,13 +37,13 @@ def after(trial: Trial, since: int) -> np.ndarray:
 
 
 def at_change(trial: Trial, since: int) -> float:
-    """The first of them; NaN of a run that is not there yet."""
+    """The first of them; NaN for a run that has not reached N."""
     later = after(trial, since)
     return float(later[0]) if len(later) else math.nan
 
 
 def change(trial: Trial, since: int) -> float:
-    """How far the test accuracy goes from its value at N, up or down; NaN of a run that is not there yet."""
+    """How far the test accuracy goes from its value at N, up or down; NaN for a run that has not reached N."""
     later = after(trial, since)
     return float(abs(later - later[0]).max()) if len(later) else math.nan
 
@@ -57,14 +57,14 @@ def stopped(trial: Trial, since: int) -> Tristate:
 
 
 def gain(trial: Trial, since: int) -> float:
-    """The test accuracy at the horizon minus that at N; of a run that is not there yet, so far."""
+    """The test accuracy at the horizon minus that at N; so far, for a run that has not reached it."""
     return trial.final(TEST) - at_change(trial, since)
 
 
 def gained(trial: Trial, since: int) -> Tristate:
     """Whether a control has gained enough since N."""
-    told = at_least(gain(trial, since), GAIN)
-    return told if told or trial.known_until >= trial.horizon_steps else None
+    enough = at_least(gain(trial, since), GAIN)
+    return enough if enough or trial.known_until >= trial.horizon_steps else None
 
 
 def verdict(evidence: Sweep) -> Verdict:

@@ -45,13 +45,13 @@ def end(trial: Trial) -> float:
 
 
 def onsets(trials: list[Trial]) -> list[float]:
-    """The onset of collapse of each; those not seen lie beyond the run, and tell nothing of each other: then NaN."""
-    found = [collapse_onset(trial) for trial in trials]
-    for place, (trial, onset) in enumerate(zip(trials, found, strict=True)):
+    """The onset of collapse of each; those not seen lie beyond the run and cannot be ordered: then NaN."""
+    steps = [collapse_onset(trial) for trial in trials]
+    for place, (trial, onset) in enumerate(zip(trials, steps, strict=True)):
         whole = trial.last_step >= trial.horizon_steps or trial.stop_reason is not None
-        if math.isinf(onset) and (not whole or math.inf in found[:place]):
-            found[place] = math.nan
-    return found
+        if math.isinf(onset) and (not whole or math.inf in steps[:place]):
+            steps[place] = math.nan
+    return steps
 
 
 def verdict(evidence: Sweep) -> Verdict:

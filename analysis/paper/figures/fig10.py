@@ -20,7 +20,7 @@ def t_mem(trial: Trial) -> float:
 
 
 def since_memorising(trial: Trial, column: str) -> float:
-    """The last value of a fraction over the one at t_mem; NaN where either is unknown, or nothing was there."""
+    """The last value of a fraction over the one at t_mem; NaN where either is unknown, or the first is 0."""
     start = trial.at(column, t_mem(trial))
     return trial.final(column) / start if start > 0 else math.nan
 

@@ -9,19 +9,11 @@ from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report, spread, spread_steps
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report, spread, spread_steps, time_of
 
 ARMS = STABLEMAX, LOGIT_NORM, TAYLOR = "StableMax", "CE + λ‖z‖", "Taylor softmax"
 TEST_LOSS = "test_loss"
 FALL = 10.0
-
-
-def time_of(trial: Trial, event: str) -> float:
-    """The first measurement of a sustained accuracy; infinite: not within the run; NaN: not so far."""
-    reached = trial.event(event)
-    if reached.occurred:
-        return reached.high_steps
-    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
 
 
 def fall(trial: Trial) -> float:
@@ -46,7 +38,7 @@ def fastest(evidence: Sweep, seed: object) -> Tristate:
         trial = evidence.by_seed(arm=arm).get(seed)
         times.append(math.nan if trial is None else time_of(trial, "t_gen"))
     ours, *others = times
-    # Another that is not there yet is later than what is there already.
+    # An event that has not come yet is later than one that has.
     followed = [evidence.by_seed(arm=arm).get(seed) for arm in (STABLEMAX, LOGIT_NORM)]
     later = [
         trial.known_until if math.isnan(time) and trial is not None else time

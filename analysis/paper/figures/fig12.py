@@ -16,7 +16,7 @@ SHARE = 0.8
 
 
 def concentrated(trial: Trial) -> Tristate:
-    """Whether a tenth of the frequencies hold enough of the power at the end; None of a run that is not there yet."""
+    """Whether a tenth of the frequencies hold enough of the power at the end; None for a run before its end."""
     share = trial.final(TOP)
     if share >= SHARE:
         return True

@@ -35,7 +35,7 @@ def runs(evidence: Sweep, arm: str) -> Runs:
 def delay(trial: Trial) -> tuple[float, bool]:
     """Steps from a training accuracy of .9 to a test accuracy of .5, and whether both came.
 
-    Where only the first came, the least that there can be between them: infinite where the weights can never change
+    Where only the first came, the least that can be between them: infinite where the weights can never change
     again.  NaN where neither did so far.
     """
     memorised = trial.event("t_mem", MEMORISED)
@@ -70,32 +70,32 @@ def verdict(evidence: Sweep) -> Verdict:
     return judge(growing, *(never(evidence, arm) for arm in (DEEP, ENTROPY)), memorising(shallow))
 
 
-def seeds_of(found: Runs) -> list[Any]:
+def seeds_of(by_alpha: Runs) -> list[Any]:
     """Every seed of which there is a trial at some α."""
-    return list(dict.fromkeys(seed for trials in found.values() for seed in trials))
+    return list(dict.fromkeys(seed for trials in by_alpha.values() for seed in trials))
 
 
 def delay_words(alpha: float, trials: Mapping[Any, Trial]) -> str:
     """``α 2: 1 400 [1 300, 1 500] steps``, with how many are still open."""
-    found = [delay(trial) for trial in trials.values()]
-    came = [steps for steps, there in found if there]
+    delays = [delay(trial) for trial in trials.values()]
+    came = [steps for steps, both in delays if both]
     words = f"α {alpha:g}: {spread_steps(came)} steps" if came else f"α {alpha:g}:"
-    waiting = [steps for steps, there in found if not there and not math.isnan(steps)]
-    return f"{words} over {spread_steps(waiting)} in {len(waiting)} of {len(found)}" if waiting else words
+    waiting = [steps for steps, both in delays if not both and not math.isnan(steps)]
+    return f"{words} over {spread_steps(waiting)} in {len(waiting)} of {len(delays)}" if waiting else words
 
 
 def never(evidence: Sweep, arm: str) -> Claim:
     """That no α brings an arm to a test accuracy of .9."""
-    found = runs(evidence, arm)
-    trials = [trial for group in found.values() for trial in group.values()]
-    largest = [max(group[s].largest("test_accuracy") for group in found.values() if s in group)
-               for s in seeds_of(found)]  # fmt: skip
+    by_alpha = runs(evidence, arm)
+    trials = [trial for group in by_alpha.values() for trial in group.values()]
+    largest = [max(group[s].largest("test_accuracy") for group in by_alpha.values() if s in group)
+               for s in seeds_of(by_alpha)]  # fmt: skip
     memorised = sum(trial.largest("train_accuracy") >= REACHED for trial in trials)
     return Claim(
         f"{arm}: no run reaches a test accuracy of .9",
         tuple(
-            every(stays_below(group[seed], "test_accuracy", REACHED) for group in found.values() if seed in group)
-            for seed in seeds_of(found)
+            every(stays_below(group[seed], "test_accuracy", REACHED) for group in by_alpha.values() if seed in group)
+            for seed in seeds_of(by_alpha)
         ),
         f"the best of any α and seed by seed {percent(largest)}; {memorised} of {len(trials)} runs have memorised, "
         f"in up to {spread_steps(float(trial.last_step) for trial in trials)} steps"
@@ -104,10 +104,10 @@ def never(evidence: Sweep, arm: str) -> Claim:
     )
 
 
-def memorising(found: Runs) -> Claim:
+def memorising(by_alpha: Runs) -> Claim:
     """The time to memorise, which a mere change of pace would stretch like the delay; and how far it generalises."""
     words = []
-    for alpha, trials in found.items():
+    for alpha, trials in by_alpha.items():
         events = [trial.event("t_mem", MEMORISED) for trial in trials.values()]
         memorised = [event.high_steps for event in events if event.occurred]
         if memorised:
@@ -131,7 +131,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         accuracy_axis(axes)
         step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
         mark_level(axes, REACHED)
-    # The deep network's panel has the room, where there is one.
+    # The deep network's panel has room for it, where it was run.
     for axes in [axes for axes in (panels[1], panels[0], panels[2]) if axes.axison][:1]:
         legend(axes, loc="center right")
 

@@ -13,7 +13,7 @@ from analysis.diagram.words import with_interval
 from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread_steps
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread_steps, time_of
 from analysis.stats.contrasts import paired_contrast
 from analysis.stats.survival import CensoredTimes
 
@@ -26,17 +26,9 @@ def decays(evidence: Sweep) -> list[float]:
     return sorted(float(value) for value in evidence.values("weight_decay"))
 
 
-def t_gen(trial: Trial) -> float:
-    """The first measurement of a sustained test accuracy of .95; infinite: not by tau; NaN: not followed to tau."""
-    event = trial.event("t_gen")
-    if event.occurred:
-        return event.high_steps
-    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
-
-
 def times(trials: Sequence[Trial]) -> list[float]:
     """The time of every trial."""
-    return [t_gen(trial) for trial in trials]
+    return [time_of(trial, "t_gen") for trial in trials]
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -44,7 +36,7 @@ def verdict(evidence: Sweep) -> Verdict:
     listed = decays(evidence)
     at_decay = {decay: evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in listed}
     seeds = [seed for seed in at_decay[listed[0]] if all(seed in trials for trials in at_decay.values())]
-    paths = [[t_gen(at_decay[decay][seed]) for decay in listed] for seed in seeds]
+    paths = [[time_of(at_decay[decay][seed], "t_gen") for decay in listed] for seed in seeds]
     medians = ", ".join(f"{decay:g}: {spread_steps(times([*at_decay[decay].values()]))}" for decay in listed)
     largest = [*at_decay[listed[-1]].values()]
     # Followed to the end without memorising is failure too: the statement is about generalising.
@@ -82,15 +74,15 @@ def contrast_words(evidence: Sweep) -> str:
         return ""
     tau = evidence.trials[0].horizon_steps
     sides = [CensoredTimes.of([group[seed].event("t_gen") for seed in shared], tau) for group in [ours, *groups]]
-    found = paired_contrast(sides[1:], sides[:1], tau, np.random.default_rng(0))
+    contrast = paired_contrast(sides[1:], sides[:1], tau, np.random.default_rng(0))
     sooner = spread_steps(times([ours[seed] for seed in shared]))
-    if found is None:
+    if contrast is None:
         return f"⊥AdamW at {sooner}; too few seeds or steps for a contrast"
-    least = 2.0 ** (1 - found.pairs)
-    limit = f"; {found.pairs} pairs cannot go below {least:.3g}" if least >= 0.05 else ""
+    least = 2.0 ** (1 - contrast.pairs)
+    limit = f"; {contrast.pairs} pairs cannot go below {least:.3g}" if least >= 0.05 else ""
     return (
         f"⊥AdamW at {sooner} steps; minus the decay best on the other seeds "
-        f"{with_interval(found.difference_steps, '+.0f')} steps, p = {found.p:.3g}{limit}"
+        f"{with_interval(contrast.difference_steps, '+.0f')} steps, p = {contrast.p:.3g}{limit}"
     )
 
 
@@ -116,13 +108,13 @@ def _draw_times(axes: Axes, evidence: Sweep) -> None:
     never = 1.25 * tau
     medians = []
     for place, decay in enumerate(listed):
-        found = [time for time in times(evidence.where(arm=DECAY, weight_decay=decay)) if not math.isnan(time)]
-        lanes = place + (np.linspace(-0.16, 0.16, len(found)) if len(found) > 1 else np.zeros(len(found)))
-        for lane, time in zip(lanes, found, strict=True):
-            there = not math.isinf(time)
-            axes.plot([lane], [time if there else never], marker="o" if there else "^", ms=5, mec=COLOURS[0],
-                      mfc=COLOURS[0] if there else "white", ls="", zorder=4)  # fmt: skip
-        medians.append(float(np.median(found)) if found else math.nan)
+        known = [time for time in times(evidence.where(arm=DECAY, weight_decay=decay)) if not math.isnan(time)]
+        lanes = place + (np.linspace(-0.16, 0.16, len(known)) if len(known) > 1 else np.zeros(len(known)))
+        for lane, time in zip(lanes, known, strict=True):
+            came = not math.isinf(time)
+            axes.plot([lane], [time if came else never], marker="o" if came else "^", ms=5, mec=COLOURS[0],
+                      mfc=COLOURS[0] if came else "white", ls="", zorder=4)  # fmt: skip
+        medians.append(float(np.median(known)) if known else math.nan)
     shown = [middle if math.isfinite(middle) else math.nan for middle in medians]
     axes.plot(range(len(listed)), shown, color=COLOURS[0], lw=1.4, zorder=3, label="AdamW: seeds and their median")
     ours = [time for time in times(evidence.where(arm=ORTHOGONAL)) if math.isfinite(time)]

@@ -33,7 +33,7 @@ def check() -> Sweep:
         weights = {name: rng.standard_normal(shape) / np.sqrt(shape[1]) for name, shape in SHAPES.items()}
         noise = {name: rng.standard_normal(shape) for name, shape in SHAPES.items()}
         for arm, (scope, rescale) in ARMS.items():
-            rule, found = OrthogonalGradient(scope=scope, rescale=rescale), []
+            rule, draws = OrthogonalGradient(scope=scope, rescale=rescale), []
             parts = [[name] for name in SHAPES] if scope == "tensor" else [[*SHAPES]]
             for sine in SINES:
                 gradient = _at_angle(weights, noise, sine, parts)
@@ -41,13 +41,13 @@ def check() -> Sweep:
                             for given in (weights, gradient))  # fmt: skip
                 projected = rule(theta, g)
                 flat = [[_flat(given, part) for given in (theta, g, projected)] for part in parts]
-                found.append(
+                draws.append(
                     (
                         max(-_cosine(left, before) for _, before, left in flat),
                         max(abs(_cosine(t, left)) for t, _, left in flat),
                     )
                 )
-            descent, overlap = np.array(found).T
+            descent, overlap = np.array(draws).T
             curves = {STEP: np.arange(len(SINES), dtype=float), "sine": np.array(SINES), "descent": descent,
                       "overlap": overlap}  # fmt: skip
             trials.append(
@@ -64,15 +64,15 @@ def check() -> Sweep:
 
 def _at_angle(weights: dict, noise: dict, sine: float, parts: list[list[str]]) -> dict[str, np.ndarray]:
     """A gradient of norm 1 in each part, at an angle of this sine to its weights, against them as in NLM."""
-    found: dict[str, np.ndarray] = {}
+    tilted: dict[str, np.ndarray] = {}
     for part in parts:
         size = np.sqrt(sum(np.sum(weights[name] ** 2) for name in part))
         along = {name: weights[name] / size for name in part}
         shared = sum(np.sum(noise[name] * along[name]) for name in part)
         across = {name: noise[name] - shared * along[name] for name in part}
         left = np.sqrt(sum(np.sum(across[name] ** 2) for name in part))
-        found |= {name: -np.sqrt(1 - sine**2) * along[name] + sine * across[name] / left for name in part}
-    return found
+        tilted |= {name: -np.sqrt(1 - sine**2) * along[name] + sine * across[name] / left for name in part}
+    return tilted
 
 
 def _flat(tensors: dict, part: list[str]) -> np.ndarray:

@@ -135,7 +135,7 @@ def compared(evidence: Sweep, column: Column, arm: str) -> Comparison | None:
 
 
 def verdict(evidence: Sweep) -> Verdict:
-    """Every claim by the interval of its difference; the rest is told."""
+    """Every claim by the interval of its difference; the rest is reported."""
     claims = [_claim(evidence, column, arm, region) for column in TABLE for arm, region in column.claims.items()]
     text = next(column for column in TABLE if ATTENTION in column.published)
     attention = compared(evidence, text, ATTENTION)
@@ -157,40 +157,47 @@ def verdict(evidence: Sweep) -> Verdict:
 
 def _claim(evidence: Sweep, column: Column, arm: str, region: tuple[float, float]) -> Claim:
     text = f"{column.name}: {arm} is {WORDS[region]}"
-    found = compared(evidence, column, arm)
-    if found is None:
+    comparison = compared(evidence, column, arm)
+    if comparison is None:
         return Claim(text, (), "")
-    return as_a_whole(text, _told(found, region), _numbers(evidence, column, arm, found), _why_open(found))
+    return as_a_whole(
+        text, _holds(comparison, region), _numbers(evidence, column, arm, comparison), _why_open(comparison)
+    )
 
 
-def _told(found: Comparison, region: tuple[float, float]) -> Tristate:
+def _holds(comparison: Comparison, region: tuple[float, float]) -> Tristate:
     """Whether the mean difference lies in a region."""
-    if not found.complete or found.diverged or found.difference is None or found.difference.pairs < MIN_SEEDS:
+    if (
+        not comparison.complete
+        or comparison.diverged
+        or comparison.difference is None
+        or comparison.difference.pairs < MIN_SEEDS
+    ):
         return None
-    return inside(found.difference.estimate, *region)
+    return inside(comparison.difference.estimate, *region)
 
 
-def _why_open(found: Comparison) -> str:
+def _why_open(comparison: Comparison) -> str:
     """Why it can be undecided."""
-    if found.diverged:
-        return f"{found.diverged} of the trials diverged"
-    if not found.complete:
+    if comparison.diverged:
+        return f"{comparison.diverged} of the trials diverged"
+    if not comparison.complete:
         return "the runs are not at their end"
-    assert found.difference is not None
-    if found.difference.pairs < MIN_SEEDS:
-        return f"{MIN_SEEDS} seeds are needed, {found.difference.pairs} there"
+    assert comparison.difference is not None
+    if comparison.difference.pairs < MIN_SEEDS:
+        return f"{MIN_SEEDS} seeds are needed, {comparison.difference.pairs} there"
     return "the interval lies partly inside and partly outside"
 
 
-def _numbers(evidence: Sweep, column: Column, arm: str, found: Comparison) -> str:
+def _numbers(evidence: Sweep, column: Column, arm: str, comparison: Comparison) -> str:
     on = "" if _ran_on(evidence, column) == column.name else f"on {_ran_on(evidence, column)}"
-    when = "" if found.complete else place_words(trials_of(evidence, column, arm)[0], found.step)
+    when = "" if comparison.complete else place_words(trials_of(evidence, column, arm)[0], comparison.step)
     published = f"in the paper {signed(column.published_difference(arm))}"
-    if found.difference is None:
+    if comparison.difference is None:
         return "; ".join([*filter(None, (on, when)), "no accuracy of a shared seed", published])
-    difference = found.difference
+    difference = comparison.difference
     least = f", {difference.p_words()}" if difference.pairs > 1 else ""
-    values = f"{seeds_words(found.ours.values())} against {seeds_words(found.theirs.values())}"
+    values = f"{seeds_words(comparison.ours.values())} against {seeds_words(comparison.theirs.values())}"
     return "; ".join([*filter(None, (on, when)), values, f"difference {difference.words()}{least}", published])
 
 
@@ -215,8 +222,8 @@ def place_words(trial: Trial, step: float) -> str:
 
 def seeds_words(values: Iterable[float]) -> str:
     """``87.17 ± 0.20 (5)``: mean, standard deviation and number of seeds, as the paper reports them."""
-    found = [*values]
-    return f"{mean_words(found)} ({len(found)})" if found else "–"
+    known = [*values]
+    return f"{mean_words(known)} ({len(known)})" if known else "–"
 
 
 # --- picture ------------------------------------------------------------------------------------------------------
@@ -258,18 +265,18 @@ def _ran_on(evidence: Sweep, column: Column) -> str:
 
 
 def _group(evidence: Sweep, column: Column) -> ForestGroup:
-    found = {arm: compared(evidence, column, arm) for arm in column.published}
+    comparisons = {arm: compared(evidence, column, arm) for arm in column.published}
     notes = ["top-5"] if column.measure == TOP5 else []
     if not _begun(evidence, column):
         notes.append("not run")
     else:
         notes += [f"here {_ran_on(evidence, column)}"] if _ran_on(evidence, column) != column.name else []
-        notes += ["grey: not at its end"] if any(each and not each.complete for each in found.values()) else []
-    rows = [_row(column, arm, each) for arm, each in found.items()]
+        notes += ["grey: not at its end"] if any(each and not each.complete for each in comparisons.values()) else []
+    rows = [_row(column, arm, each) for arm, each in comparisons.items()]
     return ForestGroup(name=column.name, note="\n".join(notes), rows=rows)
 
 
-def _row(column: Column, arm: str, found: Comparison | None) -> ForestRow:
+def _row(column: Column, arm: str, comparison: Comparison | None) -> ForestRow:
     mean, deviation = column.published[arm]
     row = ForestRow(
         name=arm,
@@ -278,19 +285,19 @@ def _row(column: Column, arm: str, found: Comparison | None) -> ForestRow:
         published=f"{mean:.2f} ± {deviation:g}",
         published_difference=column.published_difference(arm),
     )
-    if found is None:
+    if comparison is None:
         return row
-    row = replace(row, value=seeds_words(found.ours.values()), faint=not found.complete)
-    if arm == BASELINE or found.difference is None:
+    row = replace(row, value=seeds_words(comparison.ours.values()), faint=not comparison.complete)
+    if arm == BASELINE or comparison.difference is None:
         return row
     status = REPORTED
     if row.region is not None:
-        status = {True: MET, False: NOT_MET, None: UNDECIDED}[_told(found, row.region)]
+        status = {True: MET, False: NOT_MET, None: UNDECIDED}[_holds(comparison, row.region)]
     return replace(
         row,
-        difference=found.difference.estimate,
-        points=found.difference.differences if found.difference.pairs > 1 else (),
-        text=found.difference.words(),
+        difference=comparison.difference.estimate,
+        points=comparison.difference.differences if comparison.difference.pairs > 1 else (),
+        text=comparison.difference.words(),
         status_colour=STATUS_COLOURS[status],
     )
 
