@@ -8,7 +8,7 @@ import torch
 
 from tests.host_reads import HostReads
 from trainables.engine.config import ConfigError
-from trainables.engine.events import accuracy_outcome
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, outcome
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -210,10 +210,9 @@ def test_grokking_happens():
         found.append((step, measured["train_accuracy"], measured["test_accuracy"]))
     steps = np.array([row[0] for row in found])
     train, test = (np.stack([row[column] for row in found]) for column in (1, 2))
-    with_decay, without = (accuracy_outcome(steps, train[:, member], test[:, member]) for member in range(2))
-    assert with_decay.t_mem.occurred
-    assert with_decay.t_gen.occurred
-    assert with_decay.phase() == "grokking"
-    assert without.t_mem.occurred
-    assert not without.t_gen.occurred
-    assert without.phase() == "memorization"
+    with_decay, without = (
+        outcome(steps, {"train_accuracy": train[:, member], "test_accuracy": test[:, member]}, ACCURACY_EVENTS)
+        for member in range(2)
+    )
+    assert with_decay.phase(ACCURACY_PHASES) == "grokking"
+    assert without.phase(ACCURACY_PHASES) == "memorization"

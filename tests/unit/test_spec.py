@@ -11,7 +11,7 @@ from ray import tune
 
 from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
 from trainables.engine.encodings import Tokens
-from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, accuracy_outcome, rises_to
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, Outcome, outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -199,12 +199,11 @@ def test_an_objective_gives_trials_by_suggestion_only() -> None:
 def test_the_objective_is_the_restricted_mean_and_finite_whatever_happens() -> None:
     steps = np.arange(0, 101, 10)
 
-    def curve(reached: float) -> np.ndarray:
-        return np.where(steps >= reached, 1.0, 0.0)
+    def at(reached: float, stop_reason: str | None = None) -> Outcome:
+        columns = {"train_accuracy": np.ones(11), "test_accuracy": np.where(steps >= reached, 1.0, 0.0)}
+        return outcome(steps, columns, ACCURACY_EVENTS, stop_reason=stop_reason)
 
-    grokked = accuracy_outcome(steps, curve(0), curve(40))
-    never = accuracy_outcome(steps, curve(0), curve(1000))
-    diverged = accuracy_outcome(steps, curve(0), curve(1000), stop_reason="diverged")
+    grokked, never, diverged = at(40), at(1000), at(1000, "diverged")
     objective = Objective(budget=1)
     assert objective.value([grokked], 100) == 35.0
     assert objective.value([grokked, never, diverged], 100) == pytest.approx((35 + 100 + 100) / 3)

@@ -24,7 +24,7 @@ from pipeline.tracking import content as tracking_content
 from pipeline.tracking import mirror as tracking
 from pipeline.tracking.__main__ import main as tracking_main
 from tests.sample_sweep import COLUMNS, SampleSweep
-from trainables.engine.events import accuracy_outcome, outcome_from_metrics
+from trainables.engine.events import ACCURACY_EVENTS, outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
 from trainables.grokking import GrokkingTrial
 from trainables.runtime.rows import TrialState
@@ -98,11 +98,10 @@ class TestWhatARunShows:
         table = sample.ledger.trajectories()
         for trial_id, run in trial_runs(uri).items():
             rows = table.filter(pa.compute.equal(table["trial_id"].cast(pa.string()), trial_id))
-            expected = accuracy_outcome(
-                rows["step"].to_numpy(), rows["train_accuracy"].to_numpy(), rows["test_accuracy"].to_numpy()
-            )
-            assert outcome_from_metrics(run.data.metrics).to_metrics() == expected.to_metrics()
-            assert expected.t_gen.occurred
+            columns = {name: rows[name].to_numpy() for name in ("train_accuracy", "test_accuracy")}
+            expected = outcome(rows["step"].to_numpy(), columns, ACCURACY_EVENTS)
+            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).to_metrics() == expected.to_metrics()
+            assert expected.event("t_gen").occurred
             assert run.data.metrics["last_step"] == 1500
 
     def test_parameters_and_tags(self, sample: SampleSweep, uri: str) -> None:
@@ -163,7 +162,7 @@ class TestWhatARunShows:
         assert math.isnan(points[1])
         assert math.isnan(points[2])
         assert curve(uri, run, "margin_q10") == {1: 1.0}
-        assert outcome_from_metrics(run.data.metrics).t_gen.kind == "diverged"
+        assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "diverged"
 
     def test_columns_of_one_tensor_have_their_last_value_only(self, sample: SampleSweep, uri: str) -> None:
         """However many there are, a run takes one value of each, at the measurement that had it."""
@@ -250,7 +249,7 @@ class TestIdempotence:
             sync(sample.ledger, "sample", uri)
             run = trial_runs(uri)[sample.trial_ids[0]]
             assert run.info.status == "RUNNING"
-            assert outcome_from_metrics(run.data.metrics).t_gen.kind == "censored"
+            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
         followed = trial_runs(uri)[sample.trial_ids[0]]
@@ -273,10 +272,8 @@ class TestIdempotence:
             row = sample.row(0, 30, state, stop_reason=reason)
             sample.ledger.commit([row], {"trial_id": [row.trial_id] * 31, "step": steps, **curves})
             sync(sample.ledger, "sample", uri)
-            found = outcome_from_metrics(trial_runs(uri)[row.trial_id].data.metrics).t_gen
-            expected = accuracy_outcome(
-                steps, curves["train_accuracy"], curves["test_accuracy"], stop_reason=reason
-            ).t_gen
+            found = outcome_from_metrics(trial_runs(uri)[row.trial_id].data.metrics, ACCURACY_EVENTS).event("t_gen")
+            expected = outcome(steps, curves, ACCURACY_EVENTS, stop_reason=reason).event("t_gen")
             assert (found.kind, found.low_steps, found.high_steps) == (
                 expected.kind,
                 expected.low_steps,
@@ -311,7 +308,7 @@ class TestIdempotence:
         after = trial_runs(uri)[row.trial_id]
         assert (report.created, report.removed) == (1, 1)
         assert after.info.run_id != before.info.run_id
-        assert outcome_from_metrics(after.data.metrics).t_gen.kind == "censored"
+        assert outcome_from_metrics(after.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
         assert set(curve(uri, after, "test_accuracy").values()) == {0.0}
 
     def test_changed_coordinates_change_tags_only(self, sample: SampleSweep, uri: str) -> None:

@@ -21,6 +21,7 @@ import torch
 from trainables.baselines.devices.memory import is_out_of_memory
 from trainables.baselines.devices.parallel import LostProcessError
 from trainables.engine.config import canonical_json
+from trainables.engine.errors import one_line
 from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.job import CohortJob
@@ -51,8 +52,8 @@ class CohortError(Exception):
     @classmethod
     def of(cls, error: BaseException) -> "CohortError":
         """The kind and the line of an exception of the training."""
-        text = " ".join(str(error).split())
-        message = f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
+        name, text = type(error).__name__, one_line(error, 1000)
+        message = name if text == name else f"{name}: {text}"
         if isinstance(error, LostProcessError):
             return cls(ErrorKind.LOST_WORKER, message)
         return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
