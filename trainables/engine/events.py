@@ -279,19 +279,11 @@ class Outcome:
         """The outcome as it is known at a time ``tau_steps``."""
         return Outcome(self.rules, tuple(event.by(tau_steps) for event in self.events))
 
-    @property
-    def t_mem(self) -> Event:
-        return self.event("t_mem")
-
-    @property
-    def t_gen(self) -> Event:
-        return self.event("t_gen")
-
-    def phase(self, phases: Iterable[PhaseRule] = ACCURACY_PHASES) -> str:
+    def phase(self, phases: Iterable[PhaseRule]) -> str:
         """The name of the first phase that fits; empty where none does."""
         return next((phase.name for phase in phases if phase.fits(self)), "")
 
-    def delay(self, first: str = "t_mem", second: str = "t_gen") -> tuple[float, float]:
+    def delay(self, first: str, second: str) -> tuple[float, float]:
         """``second - first`` in ``(low, high]``, by the headlines.
 
         ``high`` is infinite where the second did not occur; both are NaN where the first did not.
@@ -302,7 +294,7 @@ class Outcome:
         high = late.high_steps - early.low_steps if late.occurred else math.inf
         return late.low_steps - early.high_steps, high
 
-    def delay_ratio(self, first: str = "t_mem", second: str = "t_gen") -> tuple[float, float]:
+    def delay_ratio(self, first: str, second: str) -> tuple[float, float]:
         """``second / first`` in ``(low, high]``, undefined and open as :meth:`delay` is."""
         early, late = self.event(first), self.event(second)
         if not early.occurred:
@@ -326,7 +318,7 @@ class Outcome:
         return zip((rule for rule in self.rules for _ in rule.thresholds), self.events, strict=True)
 
 
-def outcome_from_metrics(metrics: Mapping[str, float], rules: Sequence[EventRule] = ACCURACY_EVENTS) -> Outcome:
+def outcome_from_metrics(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome:
     """The outcome that :meth:`Outcome.to_metrics` wrote.
 
     :raises KeyError: when an event of one of the rules is missing.
@@ -454,30 +446,3 @@ class _Watched:
         """The last measurement before a step; 0 without any."""
         index = int(np.searchsorted(self.steps, step))
         return float(self.steps[index - 1]) if index else 0.0
-
-
-# --- until the analysis reads the declared rules ------------------------------------------------------------------
-
-TRAIN_THRESHOLDS, TEST_THRESHOLDS = (rule.thresholds for rule in ACCURACY_EVENTS)
-MEM_THRESHOLD, GEN_THRESHOLD = 0.99, 0.95
-PHASE_THRESHOLD = 0.9
-CENSORED, EVENT, DIVERGED, FROZEN = (kind.value for kind in KINDS[:4])
-COMPREHENSION, GROKKING, TEST_ONLY, MEMORIZATION, CONFUSION = PHASES = tuple(phase.name for phase in ACCURACY_PHASES)
-
-
-def accuracy_outcome(
-    steps: np.ndarray,
-    train_accuracy: np.ndarray,
-    test_accuracy: np.ndarray,
-    *,
-    stop_reason: str | None = None,
-    train_thresholds: tuple[float, ...] = TRAIN_THRESHOLDS,
-    test_thresholds: tuple[float, ...] = TEST_THRESHOLDS,
-) -> Outcome:
-    """The outcome by accuracies alone."""
-    rules = tuple(
-        rule.replace(thresholds=thresholds)
-        for rule, thresholds in zip(ACCURACY_EVENTS, (train_thresholds, test_thresholds), strict=True)
-    )
-    columns = {"train_accuracy": train_accuracy, "test_accuracy": test_accuracy}
-    return outcome(steps, columns, rules, stop_reason=stop_reason)
