@@ -15,7 +15,8 @@ import torch
 
 from tests.parallel_batches import ParallelTrial
 from trainables.baselines.cohort import BatchCohort
-from trainables.baselines.devices.parallel import GRACE_S, LostProcessError
+from trainables.baselines.devices.parallel import GRACE_S
+from trainables.engine.errors import LostProcessError
 from trainables.engine.optimizers import SGD
 from trainables.runtime.cohort_run import CohortError
 from trainables.runtime.rows import ErrorKind

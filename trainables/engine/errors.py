@@ -1,4 +1,4 @@
-"""Messages: the base of our errors, an exception in one line, an address without its secrets."""
+"""Errors: their base, one as a line, addresses without secrets, and what the training tells apart."""
 
 import re
 
@@ -31,3 +31,14 @@ def redact(address: str) -> str:
     if "?" in before:
         return f"{scheme}://..."  # A question mark of the password, or an @ of the query: nothing is safe to show.
     return f"{scheme}://{re.split('[?#]', place)[0]}"
+
+
+class LostProcessError(RuntimeError):
+    """A process that trains a part of the trial is gone."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory is exhausted; torch's CPU allocator raises a plain RuntimeError."""
+    import torch  # whoever asks has trained
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

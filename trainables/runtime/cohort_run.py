@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.baselines.devices.memory import is_out_of_memory
-from trainables.baselines.devices.parallel import LostProcessError
 from trainables.engine.config import canonical_json
-from trainables.engine.errors import one_line
+from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
 from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.job import CohortJob

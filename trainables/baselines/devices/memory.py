@@ -6,14 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from trainables.engine.errors import one_line
+from trainables.engine.errors import is_out_of_memory, one_line
 
 Result = TypeVar("Result")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory is exhausted; torch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class MicroBatches:

@@ -24,9 +24,8 @@ import torch
 from torch.distributed import ProcessGroup
 
 from trainables.baselines.devices.group import TIMEOUT, Group, world
-from trainables.baselines.devices.memory import is_out_of_memory
 from trainables.engine.config import Config
-from trainables.engine.errors import one_line
+from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
 
 JOIN, PROPOSE, APPLY, WITHDRAW = "join", "propose", "apply", "withdraw"
 """The commands.  Followers answer the first two when they are done."""
@@ -34,10 +33,6 @@ DONE, OUT_OF_MEMORY, GONE, FAILED, SILENT = "done", "out of memory", "gone", "fa
 """The answers.  When several processes fail, the failure that comes first here is the cause of the others."""
 GRACE_S = 5.0
 """How long followers may take to report a failure after another one failed, or to exit when the leader ends them."""
-
-
-class LostProcessError(RuntimeError):
-    """A process of the trial has ended unexpectedly; the trial can resume from its checkpoint."""
 
 
 class Member(Protocol):
