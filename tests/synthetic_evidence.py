@@ -10,7 +10,7 @@ from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.paper.figure import FigureSpec
 from pipeline.spec import PlannedTrial
 from pipeline.spec.space_file import load_space
-from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventRule, PhaseRule
 
 SPACES = Path(__file__).resolve().parents[1] / "search_spaces"
 
@@ -44,6 +44,8 @@ def made_up(figure: FigureSpec, size: str = FULL, *, until: float = 1.0, seeds: 
             config=trial.config.to_json(),
             horizon_steps=trial.config.horizon_steps,
             until=until,
+            events=trial.config.events,
+            phases=trial.config.phases,
         )
         found.append(begun)
     replicates = list(dict.fromkeys(trial.seed for trial in found))[:seeds]
@@ -63,6 +65,8 @@ def made_trial(
     until: float = 1.0,
     t_gen: float = 0.5,
     stop_reason: str | None = None,
+    events: Sequence[EventRule] = ACCURACY_EVENTS,
+    phases: Sequence[PhaseRule] = ACCURACY_PHASES,
 ) -> Trial:
     """A trial that has memorised by a tenth of its horizon and generalised by the share ``t_gen`` of it."""
     last = max(1, int(until * horizon_steps))
@@ -89,6 +93,6 @@ def made_trial(
         last_step=last,
         horizon_steps=horizon_steps,
         curves=curves,
-        events=ACCURACY_EVENTS,
-        phases=ACCURACY_PHASES,
+        events=tuple(events),
+        phases=tuple(phases),
     )

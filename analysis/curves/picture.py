@@ -3,20 +3,17 @@
 Nothing here computes a statistic: the numbers beside the labels are those of :mod:`analysis.curves.finals`.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from analysis.curves.finals import CurveCell, Finals, Quantity
 from analysis.data.sweep import ARM, Trial
-from analysis.diagram.picture import DPI
 from analysis.drawing import style
 from analysis.drawing.bands import COLOURS, FEW, draw_band, late_range, ramp, stack, step_axis, tidy
 from analysis.drawing.style import DIVERGED_COLOUR, FAINT, INK, STEM
@@ -34,13 +31,7 @@ WIDE = 15
 
 def draw_curves(results: Finals, path: Path) -> None:
     """Write the picture as a PNG file."""
-    figure = Figure(dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        # A sign that the font lacks is drawn as a box; no reason to stop.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        _draw(figure, results)
-        figure.savefig(path, metadata={"Software": None})
+    style.to_png(lambda figure: _draw(figure, results), path)
 
 
 def _draw(figure: Figure, results: Finals) -> None:

@@ -15,6 +15,7 @@ from analysis.data.sweep import MISSING
 from analysis.diagram.cells import OTHER, UNFINISHED, Cell, Diagram, PlacedTrial
 from analysis.diagram.words import event_words, trial_name
 from analysis.drawing.style import (
+    AXIS_COLOUR,
     DIVERGED_COLOUR,
     GEN_COLOUR,
     MEAN_COLOUR,
@@ -50,7 +51,6 @@ MEAN_SYMBOL, SHARE_SYMBOL = Symbol("diamond", "white", MEAN_COLOUR), Symbol("cir
 
 BLANK_COLOURS = {OTHER: "#dcdcdc", UNFINISHED: "#f4f4f4", MISSING: "#ffffff"}
 """Of trials without a declared phase; they have an outline."""
-OUTLINE = "#9a9a9a"
 SPARE_COLOURS = ("#009e73", "#f0e442", "#d55e00", "#0072b2", "#cc79a7")
 """For phases that declare none."""
 ENDINGS = {EventKind.CENSORED: "", EventKind.FROZEN: "////", EventKind.DIVERGED: "xxxx", EventKind.STOPPED: "...."}
@@ -84,7 +84,7 @@ class Segment:
     @property
     def edge(self) -> str:
         """The colour of the outline."""
-        return OUTLINE if self.phase in BLANK_COLOURS else "white"
+        return AXIS_COLOUR if self.phase in BLANK_COLOURS else "white"
 
 
 def phase_colours(diagram: Diagram) -> dict[str, str]:

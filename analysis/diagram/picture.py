@@ -5,12 +5,10 @@ colour and number, P by tau, and a bar of phases in each tile.
 """
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -25,7 +23,6 @@ from analysis.diagram.words import event_words, notes, with_interval
 from analysis.drawing import style
 from analysis.drawing.style import INK
 
-DPI = 200
 DETAILED_TILES = 150
 """Up to so many tiles carry numbers."""
 SIDE_ROOM_IN = 2.5
@@ -37,13 +34,8 @@ NOTE = (
 
 def draw_png(diagram: Diagram, path: Path) -> None:
     """Write the picture of a diagram as a PNG file: a row of cells over time, or a grid of cells."""
-    figure = Figure(dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box; that is no reason to stop.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        (draw_row if diagram.y is None else draw_grid)(figure, diagram)
-        figure.savefig(path, metadata={"Software": None})
+    draw = draw_row if diagram.y is None else draw_grid
+    style.to_png(lambda figure: draw(figure, diagram), path)
 
 
 def draw_grid(figure: Figure, diagram: Diagram) -> None:

@@ -12,7 +12,7 @@ from analysis.diagram.handles import draw_interval, draw_symbol, legend_handles
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Stem
 from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import style
-from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM
+from analysis.drawing.style import AXIS_COLOUR, BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM
 
 FEW_SEEDS = 12
 """Up to so many trials a cell their bars are drawn wide."""
@@ -38,9 +38,9 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     style.draw_head(figure, diagram.title, diagram.subtitle, left)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+        axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
         axes.tick_params(axis="x", length=0)
-        axes.tick_params(axis="y", color="#9a9a9a", labelcolor=INK, labelsize=9.5)
+        axes.tick_params(axis="y", color=AXIS_COLOUR, labelcolor=INK, labelsize=9.5)
         axes.grid(axis="y", color=GRID, lw=0.8, zorder=0.8)
         for index in range(0, count, 2):
             axes.axvspan(index - 0.5, index + 0.5, color="#f6f7f9", zorder=0, lw=0)

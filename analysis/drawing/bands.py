@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from analysis.data.sweep import STEP, Trial, thousands
-from analysis.drawing.style import DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEM_COLOUR
+from analysis.drawing.style import AXIS_COLOUR, DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEM_COLOUR
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#555555")
 """Okabe and Ito's palette, for what has no order: arms, tasks, losses."""
@@ -141,8 +141,8 @@ def mark_collapse(
 def tidy(axes: Axes, title: str = "", *, ylabel: str = "", xlabel: str = "steps") -> None:
     """The house's axes: no box, a faint grid, the title at the left."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
-    axes.tick_params(color="#9a9a9a", labelcolor=INK, labelsize=8.5)
+    axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
+    axes.tick_params(color=AXIS_COLOUR, labelcolor=INK, labelsize=8.5)
     axes.grid(color=GRID, lw=0.7, zorder=0.5)
     axes.set_axisbelow(True)
     if title:

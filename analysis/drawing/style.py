@@ -4,9 +4,13 @@ Colours are from the Okabe-Ito palette and differ in lightness too.
 """
 
 import textwrap
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -18,7 +22,21 @@ MEM_COLOUR, GEN_COLOUR, MEAN_COLOUR, DIVERGED_COLOUR = "#e69f00", "#0072b2", "#1
 INK, FAINT, GRID, STEM = "#222222", "#6b6b6b", "#e6e6e6", "#c4c4c4"
 BEYOND_COLOUR = "#ececec"
 """Behind what did not come by tau."""
+AXIS_COLOUR = "#9a9a9a"
+"""Of axes, ticks and outlines."""
 NOTE_SIZE, NOTE_LINE_IN = 8, 0.155
+DPI = 200
+
+
+def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int = DPI) -> None:
+    """Draw a figure and write it as PNG."""
+    figure = Figure(dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        # A character that the font lacks is drawn as a box; that is no reason to stop.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        draw(figure)
+        figure.savefig(target, format="png", metadata={"Software": None})
 
 
 def ink_on(colour: str | Sequence[float]) -> str:

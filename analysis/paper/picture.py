@@ -1,9 +1,7 @@
 """The picture of a figure: its panels under a head with its title, its verdict and the extent of its runs."""
 
-import warnings
 from io import BytesIO
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from analysis.drawing import style
@@ -27,19 +25,18 @@ STATUS_COLOURS = {
 def png(result: FigureResult, size: str, *, head: bool = True) -> bytes:
     """The picture of a figure at a size of which something was measured, as PNG; with its head or the panels alone."""
     width, height = result.figure.size_in
-    figure = Figure(figsize=(width, height + HEAD_IN * head), dpi=DPI, facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=0.06)
-    FigureCanvasAgg(figure)
     ratios = (HEAD_IN, height) if head else (height,)
-    *above, panels = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
-    out = BytesIO()
-    with warnings.catch_warnings():
-        # A sign that the font lacks is drawn as a box; no reason to stop.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+
+    def draw(figure: Figure) -> None:
+        figure.set_size_inches(width, sum(ratios))
+        figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=0.06)
+        *above, panels = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
         for place in above:
             _draw_head(place, result, size, width)
         result.figure.draw(result.evidence[size], panels)
-        figure.savefig(out, format="png", metadata={"Software": None})
+
+    out = BytesIO()
+    style.to_png(draw, out, dpi=DPI)
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Every figure of the paper names a space that exists and columns that it measures, can be judged, and can be drawn.
+"""Every figure names a space that exists and columns that it measures, can be judged, and can be drawn.
 
 Found without being listed, as the search spaces of the paper are: each of them feeds a figure.
 """
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.kept import KEPT, read_kept
 from analysis.data.sweep import FULL, SIZES, Sweep
-from analysis.paper.figure import FigureSpec, find_figures
+from analysis.paper.figure import PAPER, FigureSpec, find_figures
 from analysis.paper.page import page
 from analysis.paper.picture import png
 from analysis.paper.results import FigureResult, markdown, results
@@ -39,23 +39,23 @@ def kept_results() -> list[FigureResult]:
 
 
 @each_figure
-def test_it_says_what_it_is(figure: FigureSpec) -> None:
+def test_label_and_statement(figure: FigureSpec) -> None:
     assert FIGURES[figure.name] is figure, "its name is its module's"
     assert figure.title
     assert figure.statement.endswith(".")
-    assert re.match(r"((Fig|Prop|App)\.|Table) \S", figure.label)
+    assert figure.room != PAPER or re.match(r"((Fig|Prop|App)\.|Table) \S", figure.label)
     assert bool(figure.spaces) != (figure.check is not None), "a space, or a check that needs no training"
     assert "$" not in figure.title + figure.statement
 
 
 @each_figure
-def test_without_evidence_it_was_not_run(figure: FigureSpec) -> None:
+def test_not_run(figure: FigureSpec) -> None:
     for size in figure.sizes:
         assert figure.judged(Sweep(size=size)).status == NOT_RUN
 
 
 @each_trained
-def test_its_space_has_its_sizes(figure: FigureSpec) -> None:
+def test_sizes_of_its_space(figure: FigureSpec) -> None:
     for space in figure.spaces:
         assert [*SPACES.rglob(f"{space}.py")], f"search_spaces has no {space}.py"
         for size in SIZES if figure.sized else (None,):
@@ -81,7 +81,7 @@ def test_its_columns_are_measured(figure: FigureSpec) -> None:
 @pytest.mark.parametrize(
     ("until", "seeds"), [(1.0, None), (0.1, None), (1.0, 1), (0.001, 2)], ids=["whole", "a tenth", "1 seed", "start"]
 )
-def test_whatever_was_run_can_be_judged_and_drawn(figure: FigureSpec, until: float, seeds: int | None) -> None:
+def test_judged_and_drawn(figure: FigureSpec, until: float, seeds: int | None) -> None:
     for size in figure.sizes:
         evidence = made_up(figure, size, until=until, seeds=seeds)
         verdict = figure.judged(evidence)
@@ -96,7 +96,7 @@ def test_whatever_was_run_can_be_judged_and_drawn(figure: FigureSpec, until: flo
 
 
 @each_trained
-def test_each_trial_alone_can_be_judged_and_drawn(figure: FigureSpec) -> None:
+def test_each_trial_alone(figure: FigureSpec) -> None:
     """The first of every setting: whatever is missing beside it."""
     whole = made_up(figure, figure.sizes[-1])
     firsts = {str(trial.setting): trial for trial in reversed(whole.trials)}
@@ -117,14 +117,14 @@ def drawn(figure: FigureSpec, evidence: Sweep) -> None:
 
 
 @each_trained
-def test_its_picture_is_a_picture(figure: FigureSpec) -> None:
+def test_picture(figure: FigureSpec) -> None:
     evidence = made_up(figure, figure.sizes[-1])
     shown = FigureResult(figure, {evidence.size: evidence}, {evidence.size: figure.judged(evidence)})
     assert png(shown, evidence.size).startswith(b"\x89PNG")
 
 
 @each_checked
-def test_what_needs_no_training_is_met_by_the_engine_of_today(figure: FigureSpec) -> None:
+def test_checks_are_met(figure: FigureSpec) -> None:
     assert figure.check is not None
     verdict = figure.judged(figure.check())
     assert verdict.status == MET, verdict.reason
@@ -134,20 +134,20 @@ def test_what_needs_no_training_is_met_by_the_engine_of_today(figure: FigureSpec
     drawn(figure, kept)
 
 
-def test_every_space_of_the_paper_has_a_figure() -> None:
+def test_every_space_has_a_figure() -> None:
     used = {space for figure in FIGURES.values() for space in figure.spaces}
     there = {path.stem for path in (SPACES / "paper").glob("*.py") if path.name != "__init__.py"}
     assert there <= used
 
 
-def test_what_is_kept_belongs_to_a_figure_and_is_small() -> None:
+def test_kept_files() -> None:
     names = {name for figure in FIGURES.values() for size in figure.sizes for name in figure.files(size)}
     files = [*KEPT.glob("*")]
     assert {path.stem for path in files if path.suffix == ".parquet"} <= names
     assert not [path.name for path in files if path.suffix != ".parquet" or path.stat().st_size > KEPT_BYTES]
 
 
-def test_what_is_kept_has_the_trials_that_the_spaces_have_today() -> None:
+def test_kept_trials_are_those_of_the_spaces() -> None:
     """A space that was changed after its run is told by this: what is kept is of other trials."""
     for figure in TRAINED:
         for size in figure.sizes:
@@ -161,7 +161,7 @@ def test_what_is_kept_has_the_trials_that_the_spaces_have_today() -> None:
                 assert set(figure.columns) <= curves, f"{figure.name}, {size}: keep it again, with every column"
 
 
-def test_the_page_shows_every_figure_and_stands_alone() -> None:
+def test_page() -> None:
     text = page(kept_results())
     for figure in FIGURES.values():
         assert f'<article id="{figure.name}">' in text
@@ -170,7 +170,7 @@ def test_the_page_shows_every_figure_and_stands_alone() -> None:
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
 
 
-def test_the_readme_has_the_verdicts_that_the_evidence_gives() -> None:
+def test_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"<!-- verdicts -->\n(.*?)<!-- end of verdicts -->", readme, flags=re.DOTALL)
     assert found, "README.md lacks the markers of the table of verdicts"

@@ -91,7 +91,7 @@ def test_a_figure_from_a_ledger(alone, ledger, tmp_path, capsys):
     assert told["verdicts"]["full"]["status"] == "not run"
 
 
-def test_what_is_kept_gives_the_same(alone, ledger, tmp_path, capsys):
+def test_from_kept_runs(alone, ledger, tmp_path, capsys):
     first = run(capsys, "fig99", "--from", ledger.uri, "--out", str(tmp_path / "out"), "--keep")
     assert first[1][1].startswith(str(tmp_path / "kept" / "fig99_made_up_laptop.parquet"))
     assert first[1][0] == "fig99_made_up_full: nothing to keep, the ledger has no trials of it"
@@ -101,7 +101,7 @@ def test_what_is_kept_gives_the_same(alone, ledger, tmp_path, capsys):
     assert (tmp_path / "out" / "fig99.png").read_bytes() == picture
 
 
-def test_what_holds_more_is_not_replaced(ledger, tmp_path):
+def test_keep_does_not_shorten(ledger, tmp_path):
     more = Sweep(size=LAPTOP, trials=tuple(made_trial(f"m{k}", {"seed": k}, horizon_steps=9000) for k in range(3)))
     path = kept.save(more, "fig99_made_up_laptop", tmp_path)
     before = path.read_bytes()
@@ -110,7 +110,7 @@ def test_what_holds_more_is_not_replaced(ledger, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_the_kept_file_serves_every_figure_of_its_space(ledger, tmp_path, monkeypatch):
+def test_keep_serves_every_figure_of_a_space(ledger, tmp_path, monkeypatch):
     other = FigureSpec(**{**vars(MADE_UP), "name": "fig98", "columns": ("parameter_norm",)})
     monkeypatch.setattr(figure_results, "find_figures", lambda: {"fig98": other, "fig99": MADE_UP})
     keep(MADE_UP, ledger, (LAPTOP,), tmp_path)
@@ -119,14 +119,14 @@ def test_the_kept_file_serves_every_figure_of_its_space(ledger, tmp_path, monkey
     assert set(stored.trials[0].curves) == {"step", "test_accuracy", "parameter_norm"}
 
 
-def test_without_evidence_it_says_how_to_run_it(alone, tmp_path, capsys):
+def test_how_to_run(alone, tmp_path, capsys):
     code, out, _ = run(capsys, "fig99", "--out", str(tmp_path / "out"))
     assert code == 0
     assert any(line.startswith("NOT RUN  python -m pipeline.sweep search_spaces/fig99_made_up.py;") for line in out)
     assert not (tmp_path / "out" / "fig99.png").exists()
 
 
-def test_no_name_prints_the_verdicts(alone, ledger, capsys):
+def test_table_of_verdicts(alone, ledger, capsys):
     code, out, _ = run(capsys, "--from", ledger.uri)
     assert code == 0
     assert out[1].split("  ")[0] == "fig99"
@@ -258,7 +258,7 @@ def of_sizes(full: int, laptop: int, *, full_settings: int = 1) -> FigureResult:
     return FigureResult(MADE_UP, parts, {size: MADE_UP.judged(part) for size, part in parts.items()})
 
 
-def test_full_is_shown_where_it_shows_as_much():
+def test_which_size_is_first():
     assert of_sizes(3, 3, full_settings=2).sizes == (FULL, LAPTOP)
     assert of_sizes(3, 3, full_settings=1).sizes == (LAPTOP, FULL)
     assert of_sizes(1, 3, full_settings=2).sizes == (LAPTOP, FULL), "only the laptop's verdict is decided"
@@ -275,7 +275,7 @@ def test_the_page_shows_both_sizes():
     assert "not run" in page([of_sizes(0, 0)])
 
 
-def test_a_table_says_of_each_size_what_there_is():
+def test_summary_of_a_size():
     told = of_sizes(1, 3)
     assert told.summary(FULL) == "undecided: 1 seed, all 1\u202f000 steps"
     assert told.summary(LAPTOP) == "met: 3 seeds, all 1\u202f000 steps"
@@ -284,7 +284,7 @@ def test_a_table_says_of_each_size_what_there_is():
     assert markdown([told]).count("\n") == 3
 
 
-def test_a_figure_without_training_makes_its_own_evidence(tmp_path):
+def test_check_without_training(tmp_path):
     made = Sweep(size=FULL, trials=tuple(made_trial(f"c{k}", {"seed": k}) for k in range(3)))
     calls = []
 
@@ -301,7 +301,7 @@ def test_a_figure_without_training_makes_its_own_evidence(tmp_path):
     assert figure.sizes == (FULL,)
 
 
-def test_a_claim_that_another_size_does_not_make_has_its_own_row():
+def test_claims_of_one_size():
     told = of_sizes(3, 3)
     verdicts = dict(told.verdicts) | {FULL: judge(Claim("another", (True,) * 3, "numbers"))}
     rows = FigureResult(MADE_UP, told.evidence, verdicts).claims()
@@ -311,7 +311,7 @@ def test_a_claim_that_another_size_does_not_make_has_its_own_row():
     ]
 
 
-def test_condensed_evidence_comes_from_snapshots(tmp_path):
+def test_condense(tmp_path):
     """What curves cannot tell is made of the stored weights when the evidence is collected, and kept."""
 
     class Kept:
@@ -338,7 +338,7 @@ def test_condensed_evidence_comes_from_snapshots(tmp_path):
     assert found.trials[0].curves["sizes"] == [3]
 
 
-def test_a_kept_file_that_is_broken_is_one_line(tmp_path):
+def test_a_broken_kept_file(tmp_path):
     (tmp_path / "fig99_made_up_full.parquet").write_bytes(b"nonsense")
     with pytest.raises(SweepError, match="cannot be read"):
         result(MADE_UP, folder=tmp_path)

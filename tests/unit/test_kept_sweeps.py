@@ -43,7 +43,7 @@ def ledger(tmp_path):
     return found
 
 
-def test_what_is_collected_is_what_is_read_back(ledger, tmp_path):
+def test_round_trip(ledger, tmp_path):
     found = collect(ledger, "fig99_made_up", "full", COLUMNS)
     path = save(found, "fig99_made_up_full", tmp_path)
     assert path.name == "fig99_made_up_full.parquet"
@@ -61,7 +61,7 @@ def test_a_kept_file_is_a_source(ledger, tmp_path):
         assert str(ours.event("t_gen")) == str(theirs.event("t_gen"))
 
 
-def test_it_is_close_to_the_ledger(ledger):
+def test_rounding_error(ledger):
     found = collect(ledger, "fig99_made_up", "full", COLUMNS)
     table = ledger.trajectories(["a"]).to_pandas()
     np.testing.assert_array_equal(found.trials[0].curves["step"], table["step"])
@@ -70,7 +70,7 @@ def test_it_is_close_to_the_ledger(ledger):
     assert np.isnan(found.trials[0].curves["absent"]).all()
 
 
-def test_a_trial_that_nobody_has_begun_is_there(ledger):
+def test_a_trial_not_begun(ledger):
     found = collect(ledger, "fig99_made_up", "full", COLUMNS)
     assert [trial.begun for trial in found.trials] == [True, True, True, False]
     assert found.trials[3].state == "missing"
@@ -78,7 +78,7 @@ def test_a_trial_that_nobody_has_begun_is_there(ledger):
     assert math.isnan(found.trials[3].final("test_accuracy"))
 
 
-def test_a_sweep_that_the_ledger_does_not_know_is_empty(ledger, tmp_path):
+def test_an_unknown_sweep_is_empty(ledger, tmp_path):
     assert not collect(ledger, "fig99_made_up", "laptop", COLUMNS)
     assert not collect(ledger, "fig99_made_up", "full", COLUMNS, sized=False)
     assert read_kept("nothing", tmp_path) is None
@@ -86,7 +86,7 @@ def test_a_sweep_that_the_ledger_does_not_know_is_empty(ledger, tmp_path):
     assert sized_name("a", "full", sized=False) == "a"
 
 
-def test_what_another_sweep_followed_further_is_cut(tmp_path):
+def test_truncated_at_the_horizon(tmp_path):
     """A trial's rows are shared; the shorter sweep does not see beyond its own horizon."""
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     long = make_trial("a", {"seed": 0}, t_mem=30, t_gen=1200, stop_reason="success")
@@ -96,7 +96,7 @@ def test_what_another_sweep_followed_further_is_cut(tmp_path):
     assert trial.curves["step"].max() <= 500
 
 
-def test_each_arm_has_the_horizon_that_its_space_asks(tmp_path):
+def test_horizons_of_arms(tmp_path):
     """Also where a trial was run for less, for another sweep: then the rest is missing, not reached."""
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     made = [make_trial(arm, {"arm": arm, "seed": 0}, t_mem=30, t_gen=math.inf) for arm in ("short", "long")]
@@ -111,13 +111,13 @@ def test_each_arm_has_the_horizon_that_its_space_asks(tmp_path):
     assert long.known_until == long.last_step
 
 
-def test_a_file_that_is_no_evidence(tmp_path):
+def test_a_broken_file(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"nonsense")
     with pytest.raises(SweepError, match=r"x\.parquet: cannot be read"):
         read_kept("x", tmp_path)
 
 
-def test_extra_arrays_of_any_length_are_kept(tmp_path):
+def test_extra_arrays(tmp_path):
     trial = made_trial("a", {"seed": 0})
     trial = dataclasses.replace(trial, curves={**trial.curves, "plane": np.array([1.0, np.nan, 3.0])})
     kept = read_kept(save(Sweep(size="laptop", trials=(trial,)), "x", tmp_path).stem, tmp_path)
@@ -125,7 +125,7 @@ def test_extra_arrays_of_any_length_are_kept(tmp_path):
     np.testing.assert_array_equal(kept.trials[0].curves["plane"], [1.0, np.nan, 3.0])
 
 
-def test_rounding_is_once_and_small():
+def test_rounding_is_idempotent():
     values = np.array([0.0, 1.0, -3.3e-7, 123456.789, np.nan, np.inf])
     once = rounded("loss", values)
     np.testing.assert_allclose(once, values, rtol=2**-14)
@@ -153,19 +153,19 @@ def test_values_at_steps():
     assert found.first_reaching("test_accuracy", 0.7) == math.inf
 
 
-def test_a_trial_that_was_stopped_on_success_keeps_its_accuracy():
+def test_accuracy_after_a_success():
     found = trial([0, 10, 20], [0.0, 0.2, 0.99], stop_reason="success")
     assert found.at("test_accuracy", 1000) == 0.99
     assert found.known_until == math.inf
     assert math.isnan(found.at("norm", 1000)), "its norm would have gone on changing"
 
 
-def test_a_column_that_was_not_asked_for():
+def test_a_column_that_was_not_read():
     with pytest.raises(SweepError, match="train_loss: must be one of the columns that were read"):
         trial([0, 1], [0, 1]).measured("train_loss")
 
 
-def test_events_are_the_engines():
+def test_events():
     found = made_trial("a", {"seed": 0}, t_gen=0.5)
     event = found.event("t_gen", 0.5)
     assert event.occurred
@@ -190,7 +190,7 @@ def evidence():
     return Sweep(size="full", trials=tuple(trials))
 
 
-def test_choosing_trials(evidence):
+def test_where_and_by_seed(evidence):
     assert len(evidence.where()) == 12, "those that were begun"
     assert [trial.seed for trial in evidence.where(arm="x", weight_decay=1)] == [0, 1, 2]
     assert len(evidence.where(weight_decay=[0.5, 1], seed=2)) == 4
@@ -205,13 +205,13 @@ def test_choosing_trials(evidence):
         evidence.where(weight_decoy=1)
 
 
-def test_split_and_initialisation_are_replicates():
+def test_seeds_of_split_and_init():
     found = made_trial("a", {"arm": "x", "seeds.split": 1, "seeds.init": 2})
     assert found.seed == (("seeds.init", 2), ("seeds.split", 1))
     assert found.setting == {"arm": "x"}
 
 
-def test_the_extent_says_how_far_it_got(evidence):
+def test_extent(evidence):
     assert Sweep(size="full").extent() == "nothing was run"
     assert evidence.extent() == "3 of 4 seeds, 12 of 13 trials begun, all 1\u202f000 steps"
 
@@ -226,7 +226,7 @@ def test_the_extent_says_how_far_it_got(evidence):
     assert of(0.25, 0.5, stop_reason="success") == "2 seeds, all 1\u202f000 steps"
 
 
-def test_coordinates_survive_as_they_are(tmp_path):
+def test_coordinates_round_trip(tmp_path):
     trial = made_trial("a", {"arm": "⊥AdamW", "decay": 1.0, "seed": 2, "flag": True, "none": None})
     kept = read_kept(save(Sweep(size="full", trials=(trial,)), "x", tmp_path).stem, tmp_path)
     assert kept is not None

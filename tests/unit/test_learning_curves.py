@@ -56,7 +56,7 @@ def texts_of(found):
     return [text.get_text() for part in (figure, *figure.axes) for text in part.texts], figure
 
 
-def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_seed(methods):
+def test_values_and_paired_differences(methods):
     first, second, _ = methods.cells
     assert [cell.label for cell in methods.cells] == ["softmax CE", "StableMax CE", "⊥SGD"]
     assert first.values(ACCURACY) == pytest.approx([50, 60, 55])
@@ -68,7 +68,7 @@ def test_a_cell_has_the_values_at_the_end_and_its_difference_to_the_first_by_see
     assert methods.subtitle == "CIFAR10, ResNet18  ·  400 steps (4 epochs)  ·  3 seeds a cell"
 
 
-def test_what_diverged_or_is_not_at_its_end_is_said_and_not_averaged(methods):
+def test_diverged_and_unfinished(methods):
     cell = methods.cells[2]
     assert cell.values(ACCURACY) == pytest.approx([70])
     assert cell.to_first.difference.pairs == 1
@@ -79,7 +79,7 @@ def test_what_diverged_or_is_not_at_its_end_is_said_and_not_averaged(methods):
     assert " ".join(lines[3].split()) == "⊥SGD 1 70.00 1.300 +20.00 1 of 3 diverged, 1 of 3 at step 200 of 400"
 
 
-def test_a_cell_of_which_nothing_is_at_its_end_is_told_at_the_step_that_all_have_reached(tmp_path):
+def test_compared_at_the_last_common_step(tmp_path):
     trials = [make_baseline({"arm": "a", "seed": seed}, accuracy=0.5) for seed in range(2)]
     trials += [
         make_baseline({"arm": "b", "seed": 0}, accuracy=0.9, until_steps=100),
@@ -96,7 +96,7 @@ def test_a_cell_of_which_nothing_is_at_its_end_is_told_at_the_step_that_all_have
     assert " ".join(lines[3].split()) == "c 0 – – – 1 of 1 not begun"
 
 
-def test_one_that_diverged_does_not_hide_those_that_are_under_way(tmp_path):
+def test_diverged_beside_running(tmp_path):
     trials = [
         make_baseline({"seed": 0}, accuracy=0.5, until_steps=50, diverged=True),
         make_baseline({"seed": 1}, accuracy=0.5, until_steps=200),
@@ -108,7 +108,7 @@ def test_one_that_diverged_does_not_hide_those_that_are_under_way(tmp_path):
     assert "no final value" not in " ".join(texts_of(alone)[0])  # without a line there is nothing to label
 
 
-def test_arms_end_at_their_own_horizon_and_everything_at_tau(tmp_path):
+def test_horizons_and_tau(tmp_path):
     trials = [make_baseline({"arm": arm, "seed": 0}, accuracy=0.5) for arm in "ab"]
     axes = {"axes": [], "arms": [{"name": "a", "horizon_steps": 400}, {"name": "b", "horizon_steps": 200}]}
     _, second = results_of(tmp_path, trials, axes=axes).cells
@@ -122,7 +122,7 @@ def test_arms_end_at_their_own_horizon_and_everything_at_tau(tmp_path):
             results_of(tmp_path, trials, tau_steps=tau)
 
 
-def test_the_tables_have_the_columns_that_are_explained(methods):
+def test_columns_are_explained(methods):
     cells, trials = cells_table(methods), trials_table(methods)
     explained = {name for names in CELL_COLUMNS for name in names.split(", ")} - {"<axis>"} | {"arm"}
     explained = {name.replace("<headline>", "test_accuracy").replace("<second>", "test_loss") for name in explained}
@@ -138,7 +138,7 @@ def test_the_tables_have_the_columns_that_are_explained(methods):
     assert trials["test_loss"][7] == pytest.approx(2.3 - 0.25)  # of one that diverged, the last that was a number
 
 
-def test_the_picture_has_each_cells_curve_band_and_numbers(methods):
+def test_picture(methods):
     texts, figure = texts_of(methods)
     for text in ("StableMax CE", "57.00 ± 5.27   +2.00 [+0.76, +3.24]", "55.00 ± 5.00", "70.00   +20.00"):
         assert text in texts
@@ -151,7 +151,7 @@ def test_the_picture_has_each_cells_curve_band_and_numbers(methods):
     assert [line.get_marker() for line in upper.lines].count("X") == 1
 
 
-def test_without_epochs_the_curves_are_over_steps(tmp_path):
+def test_without_epochs(tmp_path):
     found = results_of(tmp_path, [make_baseline({"seed": 0}, accuracy=0.5, epochs=False)])
     assert not found.in_epochs
     assert found.subtitle == "CIFAR10, ResNet18  ·  400 steps  ·  1 seed a cell"
@@ -162,7 +162,7 @@ def test_without_epochs_the_curves_are_over_steps(tmp_path):
     assert not any("difference" in text for text in texts)
 
 
-def test_a_number_that_is_varied_has_shades_and_many_cells_are_grey_but_for_the_best(tmp_path):
+def test_colours(tmp_path):
     rates = [make_baseline({"optimizer.learning_rate": rate}, accuracy=0.5) for rate in (0.3, 0.1, 0.2)]
     found = results_of(tmp_path / "few", rates)
     assert [cell.label for cell in found.cells] == [f"learning rate {rate}" for rate in (0.3, 0.1, 0.2)]
@@ -176,7 +176,7 @@ def test_a_number_that_is_varied_has_shades_and_many_cells_are_grey_but_for_the_
     assert any("in grey: the 5 others" in " ".join(text.split()) for text in texts)
 
 
-def test_labels_keep_apart_and_in_order():
+def test_spread():
     assert spread([], 0.1) == []
     assert spread([0.9, 0.5, 0.1], 0.1) == [0.9, 0.5, 0.1]
     close = spread([0.5, 0.499, 0.498, 0.02, 0.01], 0.1)
@@ -185,7 +185,7 @@ def test_labels_keep_apart_and_in_order():
     assert spread([1.0] * 20, 0.1)[-1] == pytest.approx(0.025)
 
 
-def test_columns_follow_from_what_was_measured():
+def test_choose():
     def chosen(*columns):
         shown, listed = choose(columns)
         return [quantity.column for quantity in shown], list(listed)
@@ -229,7 +229,7 @@ def test_columns_without_accuracies(tmp_path):
 # --- the command --------------------------------------------------------------------------------------------------
 
 
-def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_path, capsys):
+def test_command(tmp_path, capsys):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=CONFIG, axes=AXES)
     bare = MadeTrial("bare", {"seed": 0})
@@ -255,7 +255,7 @@ def test_the_command_draws_curves_instead_and_refuses_what_they_have_not(tmp_pat
         assert expected in told.err
 
 
-def test_a_sweep_of_a_baseline_ends_with_its_curves(tmp_path, monkeypatch, capsys):
+def test_sweep_of_a_baseline(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # The command sets Ray's environment for its process, which here is the tests' own.
     monkeypatch.setattr(ray_settings, "prepare", lambda address: None)
@@ -270,7 +270,7 @@ def test_a_sweep_of_a_baseline_ends_with_its_curves(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-def test_mlflow_gives_the_same_tables(tmp_path):
+def test_from_mlflow(tmp_path):
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     fill_ledger(ledger, "made", three_methods()[:4], horizon_steps=HORIZON, config=CONFIG, axes=AXES)
     uri = f"sqlite:///{tmp_path}/mlflow.db"

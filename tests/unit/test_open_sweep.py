@@ -46,7 +46,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return ledger.uri, uri
 
 
-def test_the_ledger_gives_what_went_in(sources):
+def test_from_a_ledger(sources):
     frame, expected = open_sweep(SWEEP, sources[0]), make_frame(sweep())
     assert frame.trials == expected.trials
     assert [trial.outcome for trial in frame.where()] == [trial.outcome for trial in expected.where()]
@@ -55,7 +55,7 @@ def test_the_ledger_gives_what_went_in(sources):
     assert [trial.state for trial in frame.trials][3:6] == [MISSING, "running", "failed"]
 
 
-def test_mlflow_gives_the_same(sources):
+def test_from_mlflow(sources):
     ledger, mlflow = (open_sweep(SWEEP, uri) for uri in sources)
     assert [dataclasses.replace(trial, read_outcome=None) for trial in mlflow.trials] == [*ledger.trials]
     # Unknown steps are NaN, which does not equal itself.
@@ -66,7 +66,7 @@ def test_mlflow_gives_the_same(sources):
 
 @pytest.mark.parametrize("tau", [None, 400])
 @pytest.mark.parametrize("event", [None, "t_gen:.5", "t_mem:.9"])
-def test_every_number_of_the_diagram_is_the_same(sources, tau, event):
+def test_same_diagram_from_both(sources, tau, event):
     ledger, mlflow = (build(open_sweep(SWEEP, uri), event=event, tau_steps=tau) for uri in sources)
     pd.testing.assert_frame_equal(cells_table(ledger), cells_table(mlflow), check_exact=True)
     pd.testing.assert_frame_equal(trials_table(ledger), trials_table(mlflow), check_exact=True)
@@ -77,7 +77,7 @@ def table(curves) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(each).assign(trial_id=trial.trial_id) for trial, each in curves])
 
 
-def test_curves_from_mlflow_are_points_of_the_ledgers(sources):
+def test_curves_from_mlflow(sources):
     ledger, mlflow = (table(open_sweep(SWEEP, uri).curves()) for uri in sources)
     assert set(mlflow.columns) == set(ledger.columns)
     both = ledger.merge(mlflow, on=["trial_id", "step"], suffixes=("", "_mlflow"))
@@ -89,13 +89,13 @@ def test_curves_from_mlflow_are_points_of_the_ledgers(sources):
     assert list(some.columns) == ["step", "test_accuracy", "trial_id"]
 
 
-def test_events_and_phases_are_the_declared_ones(sources):
+def test_declared_events_and_phases(sources):
     for uri in sources:
         sweep = open_sweep(SWEEP, uri)
         assert (sweep.events, sweep.phases) == (ACCURACY_EVENTS, ACCURACY_PHASES)
 
 
-def test_another_threshold_or_event_is_for_the_ledger(sources):
+def test_undeclared_thresholds_and_events(sources):
     collapse = rises_to("sc_true_fraction", 0.5, name="t_collapse")
     ledger, mlflow = (open_sweep(SWEEP, uri) for uri in sources)
     assert ledger.trials[0].event("t_gen", 0.42).threshold == 0.42
@@ -112,7 +112,7 @@ def test_another_threshold_or_event_is_for_the_ledger(sources):
     assert kinds[None] == EventKind.EVENT
 
 
-def test_arms_with_events_of_their_own(tmp_path):
+def test_events_of_arms(tmp_path):
     """An event of another arm was not declared for a trial: its stop on success competes with it."""
     fit = falls_to("train_loss", 0.1, name="t_fit")
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
@@ -131,14 +131,14 @@ def test_arms_with_events_of_their_own(tmp_path):
     assert second.event("t_fit").occurred
 
 
-def test_an_unknown_sweep_names_those_that_there_are(sources):
+def test_an_unknown_sweep(sources):
     with pytest.raises(LedgerError, match=SWEEP):
         open_sweep("nope", sources[0])
     with pytest.raises(SweepError, match=rf"nope: no such sweep in MLflow .* it has: {SWEEP}"):
         open_sweep("nope", sources[1])
 
 
-def test_a_sweep_run_without_its_sheet_says_how_to_get_it(sources, tmp_path):
+def test_a_missing_sheet(sources, tmp_path):
     client = MlflowClient(tracking_uri=sources[1])
     client.create_experiment("bare", artifact_location=(tmp_path / "files").as_uri())
     experiment = client.get_experiment_by_name("bare")
@@ -157,7 +157,7 @@ def test_the_command_reads_mlflow(sources, tmp_path, capsys):
         assert (tmp_path / "ledger" / name).read_bytes() == (tmp_path / "mlflow" / name).read_bytes()
 
 
-def test_unmeasured_rows_are_not_rows_below(tmp_path):
+def test_unmeasured_rows_are_skipped(tmp_path):
     """An accuracy that was not measured at a step says nothing of that step."""
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     made = make_trial("t", {"seed": 0}, t_mem=30, t_gen=200)
@@ -173,14 +173,14 @@ def test_unmeasured_rows_are_not_rows_below(tmp_path):
     assert math.isnan(trial.event("t_gen").relapse_steps)
 
 
-def test_sources_are_told_apart():
+def test_is_tracking():
     for uri in ("http://host:5000", "https://h", "sqlite:///a.db", "postgresql+psycopg://h/d", "mysql://h/d"):
         assert is_tracking(uri)
     for uri in ("results/ledger", "/data/x", "s3://bucket/x?scheme=http", "gs://b/x", "file:///data/x"):
         assert not is_tracking(uri)
 
 
-def test_the_task_in_words():
+def test_describe_task():
     def config(**task: object) -> dict[str, object]:
         return {"task": {"class": "ModularAddition", **task}, "horizon_steps": 5}
 

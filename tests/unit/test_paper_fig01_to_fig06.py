@@ -149,7 +149,7 @@ each_size = pytest.mark.parametrize("size", [FULL, LAPTOP])
 
 @each
 @each_size
-def test_curves_as_the_paper_states_them_are_met(figure: FigureSpec, curves: Any, size: str) -> None:
+def test_the_papers_curves_are_met(figure: FigureSpec, curves: Any, size: str) -> None:
     found = figure.judged(made(figure, size, curves))
     assert found.status == MET, found.reason
 
@@ -162,9 +162,7 @@ def test_one_seed_is_no_verdict(figure: FigureSpec, curves: Any, size: str) -> N
 
 @each
 @each_size
-def test_a_run_that_is_too_short_is_undecided_and_not_held_against_the_statement(
-    figure: FigureSpec, curves: Any, size: str
-) -> None:
+def test_too_short_is_undecided(figure: FigureSpec, curves: Any, size: str) -> None:
     found = figure.judged(made(figure, size, curves, until=0.04))
     assert found.status == UNDECIDED, found.reason
 
@@ -233,7 +231,7 @@ def test_each_claim_can_fail(figure: FigureSpec, arm: str | None, others: Any, c
     assert any(text.startswith(claim) for text in failed), failed
 
 
-def test_the_steps_that_the_paper_names_are_asked_at_full_size_only() -> None:
+def test_steps_of_the_paper_at_full_size_only() -> None:
     late = changed(fig01_curves, "1b, StableMax", test_accuracy=lambda t: rises((0.6 * t, 0), (0.9 * t, 1)))
     assert fig01.FIGURE.judged(made(fig01.FIGURE, FULL, late)).status == NOT_MET
     assert fig01.FIGURE.judged(made(fig01.FIGURE, LAPTOP, late)).status == MET
@@ -280,7 +278,7 @@ def test_fig01_has_the_released_settings() -> None:
     assert control == softmax.replace(optimizer=AdamW(learning_rate=0.01, betas=(0.9, 0.999), eps=1e-25))
 
 
-def test_the_stablemax_run_is_one_trial_in_figs_1_and_4() -> None:
+def test_figs_1_and_4_share_a_trial() -> None:
     expected = [STABLEMAX_ADDITION.replace(seeds=Seeds.all(k)).trial_id for k in range(5)]
     for stem, arm, steps in (
         ("fig01_delay_and_its_cures", "1b, StableMax", 80_000),

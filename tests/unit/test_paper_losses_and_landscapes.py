@@ -72,19 +72,19 @@ def landscapes(orthogonal: Sequence[float], seeds: int = 3, until: int = HORIZON
     )
 
 
-def test_fig07_tells_a_fall_throughout_from_a_rise() -> None:
+def test_fig07_fall_and_rise() -> None:
     assert fig07.verdict(landscapes(FALLING)).status == MET
     assert fig07.verdict(landscapes(TURNING)).status == NOT_MET
     assert fig07.verdict(landscapes(FALLING, seeds=1)).status == UNDECIDED
     assert fig07.verdict(landscapes(FALLING, until=100)).status == UNDECIDED
 
 
-def test_fig07_allows_a_rise_below_a_tenth_of_the_initial_loss_wherever_it_is() -> None:
+def test_fig07_small_rise() -> None:
     assert fig07.verdict(landscapes(path((0, 3.0), (100, 0.1), (200, 0.35), (1000, 0.1)))).status == MET
     assert fig07.verdict(landscapes(path((0, 3.0), (100, 0.1), (200, 0.45), (1000, 0.1)))).status == NOT_MET
 
 
-def test_fig07_computes_losses_and_plane_of_the_kept_weights() -> None:
+def test_fig07_condense() -> None:
     base = GrokkingTrial(
         task=ModularAddition(p=7, train_fraction=0.5),
         model=MLP(hidden=(6,)),
@@ -150,7 +150,7 @@ def zeroed(after: float, control: float = 0.9, seeds: int = 3, until: int = HORI
     return evidence(trials)
 
 
-def test_fig08_asks_for_a_standstill_and_a_control_that_gains() -> None:
+def test_fig08_standstill_and_control() -> None:
     assert fig08.verdict(zeroed(0.405)).status == MET
     assert fig08.verdict(zeroed(0.42)).status == NOT_MET
     assert fig08.verdict(zeroed(0.3)).status == NOT_MET, "a fall is a change too"
@@ -159,7 +159,7 @@ def test_fig08_asks_for_a_standstill_and_a_control_that_gains() -> None:
     assert fig08.verdict(zeroed(0.405, until=600)).status == UNDECIDED, "it may still move"
 
 
-def test_fig08_begins_at_the_first_look_from_n_on() -> None:
+def test_fig08_begins_at_n() -> None:
     assert fig08.verdict(zeroed(0.405, n=N - 50)).status == MET, "what it gained before N is no change"
     assert fig08.verdict(zeroed(0.405, n=N - 100)).status == NOT_MET
 
@@ -182,7 +182,7 @@ def dtypes(finals: Sequence[float], onsets: Sequence[float], seeds: int = 3, unt
     return evidence(trials)
 
 
-def test_fig09_asks_for_both_orders() -> None:
+def test_fig09_orders() -> None:
     assert fig09.verdict(dtypes((0.3, 0.5, 0.9), (100, 400, 800))).status == MET
     assert fig09.verdict(dtypes((0.3, 0.5, 0.9), (100, 400, math.inf))).status == MET, "float64 not within the run"
     assert fig09.verdict(dtypes((0.5, 0.3, 0.9), (100, 400, 800))).status == NOT_MET
@@ -205,7 +205,7 @@ def absorbed(last: float, zero: float = 0.0021, seeds: int = 3, until: int = HOR
     return evidence([planted(seed, curves, until=until) for seed in range(seeds)])
 
 
-def test_fig10_compares_the_end_with_memorising_not_with_the_start() -> None:
+def test_fig10_since_memorising() -> None:
     assert fig10.verdict(absorbed(0.01)).status == MET
     assert fig10.verdict(absorbed(0.008)).status == NOT_MET
     assert fig10.verdict(absorbed(0.01, zero=0.0025)).status == NOT_MET
@@ -230,7 +230,7 @@ def three_losses(t_gens: Sequence[int], last: float = 0.2, seeds: int = 3, until
     return evidence(trials)
 
 
-def test_fig11_asks_for_the_fall_since_memorising_and_for_taylor_first() -> None:
+def test_fig11_fall_and_order() -> None:
     assert fig11.verdict(three_losses((400, 400, 100))).status == MET
     assert fig11.verdict(three_losses((400, 9999, 100))).status == MET, "one that never does is later"
     assert fig11.verdict(three_losses((400, 400, 100), last=0.6)).status == NOT_MET
@@ -252,14 +252,14 @@ def spectra(share: float, seeds: int = 3, until: int = HORIZON) -> Sweep:
     return evidence([planted(seed, curves, until=until) for seed in range(seeds)])
 
 
-def test_fig12_asks_for_the_share_at_the_end() -> None:
+def test_fig12_share() -> None:
     assert fig12.verdict(spectra(0.85)).status == MET
     assert fig12.verdict(spectra(0.7)).status == NOT_MET
     assert fig12.verdict(spectra(0.85, seeds=1)).status == UNDECIDED
     assert fig12.verdict(spectra(0.85, until=700)).status == UNDECIDED
 
 
-def test_fig12_draws_as_many_frequencies_as_were_measured() -> None:
+def test_fig12_frequencies() -> None:
     frequencies, shares = fig12.spectrum(spectra(0.85).trials[0], -1)
     assert frequencies.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(shares, [0, 0.1, 0.2, 0.3])
@@ -289,7 +289,7 @@ def test_the_stablemax_run_is_that_of_fig_1b(stem: str) -> None:
     assert {config.horizon_steps for _, config in full(stem)} == {80_000}
 
 
-def test_the_full_fig11_has_the_two_other_losses() -> None:
+def test_fig11_settings() -> None:
     others = {at["arm"]: config for at, config in full("fig11_losses")}
     assert others[fig11.LOGIT_NORM].loss == SoftmaxCrossEntropy()
     assert others[fig11.LOGIT_NORM].penalty == LogitNorm(strength=0.01)
@@ -297,7 +297,7 @@ def test_the_full_fig11_has_the_two_other_losses() -> None:
     assert {others[arm].penalty for arm in (fig11.STABLEMAX, fig11.TAYLOR)} == {NoPenalty()}
 
 
-def test_the_full_fig07_has_three_kinds_of_sgd_and_keeps_weights() -> None:
+def test_fig07_settings() -> None:
     found = {at["arm"]: config for at, config in full("fig07_landscapes")}
     assert tuple(found) == fig07.ARMS
     assert {config.task for config in found.values()} == {ModularAddition()}
@@ -310,7 +310,7 @@ def test_the_full_fig07_has_three_kinds_of_sgd_and_keeps_weights() -> None:
     assert rules == {arm: PlainGradient() for arm in fig07.ARMS[:2]} | {fig07.ORTHOGONAL: OrthogonalGradient()}
 
 
-def test_the_full_fig08_changes_a_run_of_fig_2_at_the_true_step() -> None:
+def test_fig08_settings() -> None:
     found = full("fig08_zeroed_true_class")
     assert {config.optimizer for _, config in found} == {AdamW(learning_rate=5e-4, betas=(0.9, 0.99), eps=1e-25)}
     assert {config.loss for _, config in found} == {SoftmaxCrossEntropy(dtype="float64")}
@@ -323,7 +323,7 @@ def test_the_full_fig08_changes_a_run_of_fig_2_at_the_true_step() -> None:
     }
 
 
-def test_the_full_fig09_is_fig_2_with_a_normalised_rate() -> None:
+def test_fig09_settings() -> None:
     found = full("fig09_normalized_sgd")
     cells = {(config.task.train_fraction, config.loss.dtype) for _, config in found}  # type: ignore[attr-defined]
     assert cells == {(fraction, dtype) for fraction in (0.4, 0.6, 0.7) for dtype in fig09.DTYPES}
@@ -331,7 +331,7 @@ def test_the_full_fig09_is_fig_2_with_a_normalised_rate() -> None:
     assert {config.horizon_steps for _, config in found} == {20_000}
 
 
-def test_the_full_fig10_is_plain_sgd_at_30_percent() -> None:
+def test_fig10_settings() -> None:
     found = [config for _, config in full("fig10_absorbed_updates")]
     assert {config.task for config in found} == {ModularAddition(train_fraction=0.3)}
     assert {(config.optimizer.momentum, config.optimizer.weight_decay) for config in found} == {(0.2, 0.0)}  # type: ignore[attr-defined]

@@ -89,22 +89,22 @@ def sweep13(seeds=3, shallow=(200, 300, 600), deep=NEVER, entropy=NEVER, last=HO
         ({"last": 20}, UNDECIDED),
     ],
 )
-def test_fig13_wants_a_growing_delay_and_no_other_run_to_reach_it(changes, status):
+def test_fig13_verdicts(changes, status):
     assert fig13.verdict(sweep13(**changes)).status == status
 
 
-def test_fig13_numbers_the_delays_that_are_still_open():
+def test_fig13_open_delays():
     words = fig13.verdict(sweep13(shallow=(200, 300, NEVER))).claims[0].numbers
     assert "α 0.5: 150 steps" in words
     assert "α 2: over 950 in 3 of 3" in words
 
 
-def test_fig13_a_run_that_can_never_change_again_waits_for_ever():
+def test_fig13_frozen():
     frozen = trial({"arm": fig13.SHALLOW, "alpha": 1.0, "seed": 0}, stop_reason="frozen", last=100)
     assert fig13.delay(frozen) == (math.inf, False)
 
 
-def test_fig13_is_plain_descent_at_40_percent_of_113():
+def test_fig13_settings():
     seen = set()
     for coordinates, config in full("fig13_alpha"):
         loss, hidden, rate = {
@@ -153,11 +153,11 @@ def sweep14(seeds=3, ends=1.0, rises=0.01, recedes=0.2, gains=0.1, last=HORIZON)
         ({"last": 300}, [UNDECIDED] * 4),
     ],
 )
-def test_fig14_judges_each_side_by_collapse_and_by_the_rise_after_memorising(changes, expected):
+def test_fig14_verdicts(changes, expected):
     assert statuses(fig14.verdict(sweep14(**changes))) == expected
 
 
-def test_fig14_is_200_rows_and_weights_times_100():
+def test_fig14_settings():
     from trainables.data.mnist import MNISTSubset
 
     decays = set()
@@ -202,11 +202,11 @@ def sweep16(seeds=3, onset=100, later=500, smoothed=0.0, smooth_top=0.9, stable=
         ({"last": 50}, [UNDECIDED] * 4),
     ],
 )
-def test_fig16_judges_each_way_to_prevent_collapse(changes, expected):
+def test_fig16_verdicts(changes, expected):
     assert statuses(fig16.verdict(sweep16(**changes))) == expected
 
 
-def test_fig16_has_the_plain_recipe_and_the_very_run_of_figure_1b():
+def test_fig16_settings():
     plain = AdamW(learning_rate=0.01, betas=(0.9, 0.99), eps=1e-25)
     losses = {
         fig16.SOFTMAX: SoftmaxCrossEntropy(dtype="float32"),
@@ -230,7 +230,7 @@ def test_fig16_has_the_plain_recipe_and_the_very_run_of_figure_1b():
 # --- App. D.1 -------------------------------------------------------------------------------------------------------
 
 
-def test_appendix_d1_reports_times_and_judges_nothing():
+def test_appendix_d1_reports():
     found = appendix_d1.verdict(
         evidence(
             *(
@@ -246,7 +246,7 @@ def test_appendix_d1_reports_times_and_judges_nothing():
     assert transformer.numbers == ""
 
 
-def test_appendix_d1_is_l1_on_the_mlp_and_on_the_transformer():
+def test_appendix_d1_settings():
     for space, model, inputs, rate in (
         (appendix_d1.MLP, MLP(), OneHot(), 0.01),
         (appendix_d1.TRANSFORMER, Transformer(), Tokens(), 0.001),
@@ -287,11 +287,11 @@ def sweep_h(single=5, double=1, seeds=3, last=HORIZON, double_last=None):
         ({"last": 500}, UNDECIDED),
     ],
 )
-def test_appendix_h_counts_spikes_to_the_horizon(changes, status):
+def test_appendix_h_verdicts(changes, status):
     assert appendix_h.verdict(sweep_h(**changes)).status == status
 
 
-def test_appendix_h_is_adam_with_everything_in_one_dtype():
+def test_appendix_h_settings():
     for coordinates, config in full("appendix_h_spikes"):
         assert config.model == MLP(dtype=coordinates["arm"])
         assert config.loss == SoftmaxCrossEntropy(dtype=coordinates["arm"])
@@ -325,11 +325,11 @@ def sweep_i(seeds=3, best=0.9, end=0.5, creep=0.0, collapse=0.05, t_mem=50, last
         ({"last": 700}, UNDECIDED),
     ],
 )
-def test_appendix_i_wants_learning_frozen_before_collapse(changes, status):
+def test_appendix_i_verdicts(changes, status):
     assert appendix_i.verdict(sweep_i(**changes)).status == status
 
 
-def test_appendix_i_is_figure_2_at_70_percent_over_eps():
+def test_appendix_i_settings():
     seen = {}
     for coordinates, config in full("appendix_i_eps"):
         assert config.task == ModularAddition(p=113, train_fraction=0.7)

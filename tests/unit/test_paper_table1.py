@@ -41,7 +41,7 @@ SPREAD = (-0.1, 0.0, 0.1, 0.05, -0.05)
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 5, 12])
-def test_the_interval_and_p_are_scipys(pairs: int) -> None:
+def test_interval_and_p(pairs: int) -> None:
     rng = np.random.default_rng(pairs)
     ours, theirs = rng.normal(60, 1, pairs), rng.normal(59, 1, pairs)
     found = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
@@ -62,12 +62,12 @@ def test_only_seeds_that_both_have_are_paired() -> None:
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
 
 
-def test_one_pair_has_no_interval_and_equal_ones_have_none_to_speak_of() -> None:
+def test_one_pair_and_equal_pairs() -> None:
     assert math.isnan(mean_with_t_interval([0.4]).low)
     assert mean_with_t_interval([0.4, 0.4, 0.4]).high == pytest.approx(0.4)
 
 
-def test_p_says_what_so_few_pairs_could_have_shown() -> None:
+def test_least_p() -> None:
     values = dict.fromkeys(range(6), 1.0)
     few = paired_difference(dict.fromkeys(range(3), 1.0), dict.fromkeys(range(3), 0.0))
     many = paired_difference(values, dict.fromkeys(values, 0.0))
@@ -81,11 +81,11 @@ def test_p_says_what_so_few_pairs_could_have_shown() -> None:
     ("low", "high", "told"),
     [(-0.9, 0.9, True), (-1.0, 1.0, True), (-1.1, 0.0, None), (0.9, 1.1, None), (1.1, 2.0, False), (-9, -1.1, False)],
 )
-def test_inside_is_the_whole_interval_and_outside_all_of_it(low: float, high: float, told: bool | None) -> None:
+def test_inside(low: float, high: float, told: bool | None) -> None:
     assert inside(Estimate((low + high) / 2, low, high), -1, 1) is told
 
 
-def test_without_an_interval_nothing_is_told() -> None:
+def test_inside_without_an_interval() -> None:
     assert inside(Estimate(0.0, math.nan, math.nan), -1, 1) is None
 
 
@@ -150,7 +150,7 @@ def claim(evidence: Sweep, start: str) -> Claim:
     return found
 
 
-def test_the_papers_own_table_meets_the_statement() -> None:
+def test_the_papers_table_is_met() -> None:
     verdict = FIGURE.judged(made(as_published()))
     assert verdict.status == MET
     assert [claim.status for claim in verdict.claims] == [MET] * 8 + [REPORTED] * 5
@@ -186,7 +186,7 @@ def test_each_claim_by_its_interval(space: str, arm: str, difference: float, sta
     assert FIGURE.judged(evidence).status == status
 
 
-def test_a_wide_interval_around_no_difference_is_undecided() -> None:
+def test_a_wide_interval_is_undecided() -> None:
     ends = {(CIFAR10, SOFTMAX): [60.0, 60.0, 60.0], (CIFAR10, SGD_ARM): [59.0, 60.0, 61.0]}
     found = claim(made(ends, size="laptop"), "CIFAR-10: ⊥SGD")
     assert found.status == UNDECIDED
@@ -202,7 +202,7 @@ def test_few_seeds_are_undecided(seeds: int) -> None:
     assert (found.status, found.reason) == (UNDECIDED, f"3 seeds are needed, {seeds} there")
 
 
-def test_a_run_that_is_not_at_its_end_is_undecided_and_says_how_far_it_is() -> None:
+def test_unfinished_is_undecided() -> None:
     ends = {(CIFAR10, arm): [60.0] for arm in (SOFTMAX, STABLEMAX, SGD_ARM)}
     evidence = made(ends, until=0.15)
     found = claim(evidence, "CIFAR-10: ⊥SGD")
@@ -212,7 +212,7 @@ def test_a_run_that_is_not_at_its_end_is_undecided_and_says_how_far_it_is() -> N
     assert claim(evidence, "WikiText-103: StableMax CE").status == NOT_RUN
 
 
-def test_methods_that_are_not_equally_far_are_compared_where_both_were() -> None:
+def test_compared_at_the_common_step() -> None:
     ahead = made({(CIFAR10, SOFTMAX): [60.0]}, until=0.4)
     behind = made({(CIFAR10, STABLEMAX): [60.0]}, until=0.2)
     by_id = {trial.trial_id: trial for evidence in (ahead, behind) for trial in evidence.trials if trial.begun}
@@ -220,7 +220,7 @@ def test_methods_that_are_not_equally_far_are_compared_where_both_were() -> None
     assert claim(both, "CIFAR-10: StableMax").numbers.startswith("after 20 of 100 epochs; 12.00 (1) against 12.00 (1)")
 
 
-def test_seeds_that_are_done_count_without_waiting_for_the_others() -> None:
+def test_finished_seeds_count() -> None:
     ends = {(CIFAR10, arm): around(60, 5) for arm in (SOFTMAX, STABLEMAX)}
     whole, short = made(ends), made(ends, until=0.5)
     trials = tuple(late if trial.seed >= 3 else trial for trial, late in zip(whole.trials, short.trials, strict=True))
@@ -229,7 +229,7 @@ def test_seeds_that_are_done_count_without_waiting_for_the_others() -> None:
     assert "(3) against" in found.numbers
 
 
-def test_a_trial_that_diverged_leaves_the_claim_open() -> None:
+def test_diverged_is_undecided() -> None:
     ends = {(CIFAR10, arm): around(60, 5) for arm in (SOFTMAX, STABLEMAX, SGD_ARM)}
     evidence = made(ends, diverged=[(STABLEMAX, 1)])
     found = claim(evidence, "CIFAR-10: StableMax")
@@ -238,7 +238,7 @@ def test_a_trial_that_diverged_leaves_the_claim_open() -> None:
     assert claim(evidence, "CIFAR-10: ⊥SGD").status == MET
 
 
-def test_where_every_trial_diverged_there_is_no_number() -> None:
+def test_all_diverged() -> None:
     ends = {(CIFAR10, arm): [60.0] for arm in (SOFTMAX, STABLEMAX)}
     evidence = made(ends, diverged=[(SOFTMAX, 0), (STABLEMAX, 0)])
     found = claim(evidence, "CIFAR-10: StableMax")
@@ -248,7 +248,7 @@ def test_where_every_trial_diverged_there_is_no_number() -> None:
     assert png(FigureResult(FIGURE, {"full": evidence}, {"full": verdict}), "full")
 
 
-def test_the_laptop_says_on_what_it_ran() -> None:
+def test_data_sets_of_the_laptop() -> None:
     ends = {(WIKITEXT, arm): around(40, 3) for arm in (SOFTMAX, STABLEMAX, ADAMW_ARM, ATTENTION)}
     evidence = made(ends, size="laptop")
     assert claim(evidence, "WikiText-103: ⊥AdamW").numbers.startswith("on WikiText-2; 40.00 ± 0.10 (3) against")
@@ -276,7 +276,7 @@ def arms_of(space: str) -> dict[str, list]:
     ("space", "batch_size", "steps_per_epoch", "seeds"),
     [(CIFAR10, 128, 391, 5), (CIFAR100, 128, 391, 5), (IMAGENET, 256, 5005, 3)],
 )
-def test_the_resnets_are_the_papers(space: str, batch_size: int, steps_per_epoch: int, seeds: int) -> None:
+def test_resnet_settings(space: str, batch_size: int, steps_per_epoch: int, seeds: int) -> None:
     arms = arms_of(space)
     assert {arm: len(configs) for arm, configs in arms.items()} == dict.fromkeys((SOFTMAX, STABLEMAX, SGD_ARM), seeds)
     for arm, configs in arms.items():
@@ -291,7 +291,7 @@ def test_the_resnets_are_the_papers(space: str, batch_size: int, steps_per_epoch
             assert config.gradient == (OrthogonalGradient() if arm == SGD_ARM else PlainGradient())
 
 
-def test_gpt2_is_the_papers() -> None:
+def test_gpt2_settings() -> None:
     arms = arms_of(WIKITEXT)
     assert {arm: len(configs) for arm, configs in arms.items()} == dict.fromkeys(
         (SOFTMAX, STABLEMAX, ADAMW_ARM, ATTENTION), 3
@@ -308,7 +308,7 @@ def test_gpt2_is_the_papers() -> None:
 
 
 @pytest.mark.parametrize("space", [CIFAR10, CIFAR100, IMAGENET])
-def test_the_laptop_decays_at_the_same_shares_of_the_run(space: str) -> None:
+def test_laptop_schedule(space: str) -> None:
     for trial in load_space(space_path(space), "laptop").spec.trials():
         config = trial.config
         assert config.schedule.every_steps == pytest.approx(0.3 * config.horizon_steps, abs=1)  # type: ignore[attr-defined]

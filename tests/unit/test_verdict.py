@@ -52,22 +52,22 @@ from analysis.paper.verdict import (
         ((None, None, None), None, UNDECIDED),
     ],
 )
-def test_the_status_of_a_claim(holds, needed, status):
+def test_status_of_a_claim(holds, needed, status):
     assert Claim("it holds", holds, "numbers", needed).status == status
 
 
-def test_what_no_seed_changes_needs_one():
+def test_min_seeds():
     assert Claim("an identity", (True,), "", min_seeds=1).status == MET
     assert Claim("an identity", (False,), "", min_seeds=1).status == NOT_MET
 
 
-def test_the_reason_counts_the_seeds():
+def test_reason_of_a_claim():
     assert Claim("it", (True,), "").reason == "holds in 1, fails in 0 of 1 seed; 3 seeds are needed"
     assert Claim("it", (True, False, True, None), "").reason == "holds in 2, fails in 1 of 4 seeds, open in 1"
     assert Claim("it", (True, True, True), "").reason == ""
 
 
-def test_a_verdict_is_its_claims():
+def test_status_of_a_verdict():
     met, not_met = Claim("a", (True,) * 3, ""), Claim("b", (False,) * 3, "")
     short, missing, told = Claim("c", (None,) * 3, ""), Claim("d", (), ""), report("e", "12")
     assert judge(met).status == MET
@@ -82,7 +82,7 @@ def test_a_verdict_is_its_claims():
     assert NOTHING.status == judge().status == NOT_RUN
 
 
-def test_a_verdicts_reason_names_the_claims_that_decide():
+def test_reason_of_a_verdict():
     verdict = judge(Claim("a", (True,) * 3, ""), Claim("b", (False,) * 3, ""), Claim("c", (None,) * 3, ""))
     assert verdict.reason == "b: not met"
     assert judge(Claim("a", (True,) * 3, ""), Claim("d", (), "")).reason == "d: not run"
@@ -98,7 +98,7 @@ def trial(values, steps=None, *, horizon=100, stop_reason=None):
     )  # fmt: skip
 
 
-def test_reaching_by_a_step():
+def test_reaches():
     rising = trial([0, 0.2, 0.6, 0.9])
     assert reaches(rising, "test_accuracy", 0.5, by=20) is True
     assert reaches(rising, "test_accuracy", 0.5, by=19) is False
@@ -107,7 +107,7 @@ def test_reaching_by_a_step():
     assert reaches(trial([0, 0.2], stop_reason="frozen"), "test_accuracy", 0.5, by=99) is False
 
 
-def test_staying_below():
+def test_stays_below():
     flat = trial([0.01, 0.01, 0.015])
     assert stays_below(flat, "test_accuracy", 0.02) is None, "20 of 100 steps"
     assert stays_below(flat, "test_accuracy", 0.02, until=20) is True
@@ -117,14 +117,14 @@ def test_staying_below():
     assert stays_below(trial([0.01, 0.01], stop_reason="frozen"), "test_accuracy", 0.02) is True
 
 
-def test_numbers_that_are_not_known_cannot_be_told():
+def test_nan_is_undecided():
     assert (at_least(1, 1), at_least(0.9, 1), at_least(math.nan, 1), at_least(1, math.nan)) == (True, False, None, None)
     assert (below(1, 1), below(0.9, 1), below(math.nan, 1)) == (False, True, None)
     assert (between(1, 1, 2), between(3, 1, 2), between(math.nan, 1, 2)) == (True, False, None)
     assert (every([True, True]), every([True, None]), every([None, False])) == (True, None, False)
 
 
-def test_a_claim_of_a_trial_a_seed():
+def test_per_seed():
     trials = [trial([0, 0.9]), trial([0, 0.1]), trial([0, 0.8])]
     found = per_seed("high", trials, lambda each: at_least(each.final("test_accuracy"), 0.5), "numbers", needed=2)
     assert found == Claim("high", (True, False, True), "numbers", 2)
