@@ -218,9 +218,10 @@ def asked_event(sweep: Sweep, asked: str | None) -> EventRule:
         return sweep.events[-1]
     name, sign, number = re.fullmatch(r"(.*?)(?:(:|>=|<=)(.*))?", asked, re.DOTALL).groups()  # type: ignore[union-attr]
     rules = {rule.name: rule for rule in sweep.events}
-    if sign in (">=", "<="):
+    identifier = re.sub(r"\W", "_", name)
+    if sign in (">=", "<=") and identifier.isidentifier():
         make = rises_to if sign == ">=" else falls_to
-        return make(name, _threshold(asked, name, number), name=re.sub(r"\W", "_", name))
+        return make(name, _threshold(asked, name, number), name=identifier)
     if name not in rules:
         raise SweepError(
             f"--event {asked}: must be one of {', '.join(rules)}, with or without a threshold (NAME:NUMBER); "

@@ -412,8 +412,8 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     )
     ink = alt.Color("ink:N", scale=None)
     mean = base.mark_text(dy=-17, fontSize=14, fontWeight="bold").encode(**place, text="headline:N", color=ink)
-    known = base.transform_filter("isValid(datum.mean)")
-    reached = known.mark_text(dy=2, fontSize=10).encode(**place, text="by_tau_text:N", color=ink)
+    known = base.transform_filter("isValid(datum.mean)").transform_calculate(reached="'P ' + datum.by_tau_text")
+    reached = known.mark_text(dy=2, fontSize=10).encode(**place, text="reached:N", color=ink)
     # On top of the tiles, whose neighbours would hide its edge; the page lets the pointer through.
     ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke=RING, strokeWidth=3).encode(**place)
     seeds_layer = alt.layer(dots, _legend("phase by τ", marks.phase_legend(diagram))).resolve_scale(**APART)

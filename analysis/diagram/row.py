@@ -33,7 +33,7 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     lines = style.wrapped(notes(diagram, note), width)
     left, footing = 0.78 / width, 0.56 + style.NOTE_LINE_IN * len(lines) + (0.24 if diagram.x.groups else 0.0)
     footing += 0.6 if _is_long(diagram) else 0.0
-    shape = {"left": left, "right": 1 - 2.28 / width, "top": 1 - 0.98 / height, "bottom": footing / height}
+    shape = {"left": left, "right": 1 - 2.4 / width, "top": 1 - 0.98 / height, "bottom": footing / height}
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2.8, 1), "hspace": 0.07} | shape)
     style.draw_head(figure, diagram.title, diagram.subtitle, left)
     for axes in (upper, lower):
