@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.sweep_runs import environment, write_space
+from tests.support.sweep_runs import environment, write_space
 
 BARE = """
 import logging, os, sys

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fake_mnist import write_mnist
-from tests.host_reads import HostReads
+from tests.support.fake_mnist import write_mnist
+from tests.support.host_reads import HostReads
 from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule

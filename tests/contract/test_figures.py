@@ -19,7 +19,7 @@ from analysis.paper.picture import png
 from analysis.paper.results import FigureResult, markdown, results
 from analysis.paper.verdict import MET, NOT_RUN, STATUSES
 from pipeline.spec.space_file import load_space
-from tests.synthetic_evidence import SPACES, made_up, planned, space_path
+from tests.support.synthetic_evidence import SPACES, made_up, planned, space_path
 from trainables.grokking import GrokkingTrial
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from pipeline.plan.planning import NOMINAL_FLOPS
 from pipeline.spec import SpecError
 from pipeline.spec.space_file import SIZES, LoadedSpace, load_space
 from pipeline.terminal.dry_run import describe
-from tests.fake_mnist import write_mnist
+from tests.support.fake_mnist import write_mnist
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
 from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP

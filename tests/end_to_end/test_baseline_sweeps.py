@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.ledger import Ledger
-from tests.batch_sweeps import write_language_space, write_vision_space
-from tests.sweep_runs import contents, environment, run_sweep
+from tests.support.batch_sweeps import write_language_space, write_vision_space
+from tests.support.sweep_runs import contents, environment, run_sweep
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.stand_in import StandIn
-from tests.sweep_runs import ROOT, wait_until
+from tests.support.stand_in import StandIn
+from tests.support.sweep_runs import ROOT, wait_until
 from trainables.data.download import WIKITEXT
 
 PROCESSES = 20
@@ -174,7 +174,7 @@ def mnist_files():
 
 def run_fetchers(name, attributes, folder, processes):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.torchvision_fetchers", name, str(processes)],
+        [sys.executable, "-m", "tests.support.torchvision_fetchers", name, str(processes)],
         input=json.dumps(attributes),
         env=environment(folder),
         cwd=ROOT,

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger.files import RemoteFiles
-from tests.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
-from tests.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
-from tests.s3_server import S3Server
+from tests.support.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
+from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
+from tests.support.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 

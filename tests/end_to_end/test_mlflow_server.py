@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from pipeline.ledger import Ledger
 from pipeline.tracking import TrackingError, check, sync, sync_command
 from pipeline.tracking.__main__ import main
-from tests.mlflow_server import MlflowServer, free_port, snapshot
-from tests.sample_sweep import SampleSweep
+from tests.support.mlflow_server import MlflowServer, free_port, snapshot
+from tests.support.sample_sweep import SampleSweep
 from trainables.runtime.rows import TrialState
 
 # MLflow's own use of SQLAlchemy 2.1.

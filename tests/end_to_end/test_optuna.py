@@ -13,7 +13,7 @@ from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from pipeline.spec import SpecError
 from pipeline.spec.space_file import load_space
-from tests.sweep_runs import run_sweep, write_space
+from tests.support.sweep_runs import run_sweep, write_space
 
 SEARCH = (
     'base=BASE, axes={{"optimizer.weight_decay": tune.uniform(0.0, 4.0), "optimizer.learning_rate": '

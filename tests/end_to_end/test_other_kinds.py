@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.sweep_runs import environment, run_sweep
+from tests.support.sweep_runs import environment, run_sweep
 
 HEAD = '''"""When does it fit?"""
 from ray import tune
 
 from pipeline import Objective, SweepSpec
-from tests.other_kinds import Decay, Regression
+from tests.support.other_kinds import Decay, Regression
 
 '''
 REGRESSION = """SWEEP = SweepSpec(

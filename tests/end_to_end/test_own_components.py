@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.sweep_runs import ROOT, contents, environment, run_sweep
+from tests.support.sweep_runs import ROOT, contents, environment, run_sweep
 
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## Your own components")[1].split("\n## ")[0]
 LOSS, SPACE = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)

@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.diagram.page import write_page
-from tests.synthetic import grid_sweep, make_frame, wd_vs_orthograd
+from tests.support.synthetic import grid_sweep, make_frame, wd_vs_orthograd
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")

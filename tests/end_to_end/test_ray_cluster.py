@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fake_mnist import write_mnist
-from tests.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
+from tests.support.fake_mnist import write_mnist
+from tests.support.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(3)'
 LOSS = """

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from tests.sweep_runs import environment
+from tests.support.sweep_runs import environment
 
 PROGRAM = """
 import json

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.sweep_runs import alive, contents, descendants, run_sweep, started_sweep, wait_until, write_space
+from tests.support.sweep_runs import alive, contents, descendants, run_sweep, started_sweep, wait_until, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1], "task.train_fraction": [0.5, 0.7]}, seeds=range(2)'
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.long_sweep import FLAGS, write_long_space
-from tests.sweep_runs import run_sweep
+from tests.support.long_sweep import FLAGS, write_long_space
+from tests.support.sweep_runs import run_sweep
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.parallel_batches import ParallelTrial
+from tests.support.parallel_batches import ParallelTrial
 from trainables.baselines.cohort import BatchCohort
 from trainables.baselines.devices.parallel import GRACE_S
 from trainables.engine.errors import LostProcessError

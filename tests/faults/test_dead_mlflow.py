@@ -13,8 +13,8 @@ from pipeline.ledger import Ledger
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync
 from pipeline.tracking import mirror as tracking
 from pipeline.tracking.__main__ import main
-from tests.mlflow_server import MlflowServer, free_port, snapshot
-from tests.sample_sweep import SampleSweep
+from tests.support.mlflow_server import MlflowServer, free_port, snapshot
+from tests.support.sample_sweep import SampleSweep
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.sweep_runs import contents, run_sweep, write_space
+from tests.support.sweep_runs import contents, run_sweep, write_space
 
 FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--cohort-size", "1", "--checkpoint-every-s", "0")
 OFTEN = """

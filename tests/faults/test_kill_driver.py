@@ -4,8 +4,8 @@ import os
 import signal
 
 from pipeline.ledger import Ledger
-from tests.long_sweep import FLAGS, in_mid_sweep, write_long_space
-from tests.sweep_runs import actors, alive, contents, descendants, run_sweep, started_sweep, wait_until
+from tests.support.long_sweep import FLAGS, in_mid_sweep, write_long_space
+from tests.support.sweep_runs import actors, alive, contents, descendants, run_sweep, started_sweep, wait_until
 
 
 def test_the_same_command_resumes_and_the_ledger_is_the_undisturbed_one(tmp_path, undisturbed):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pipeline.ledger import Ledger
-from tests.batch_sweeps import write_language_space, write_vision_space
-from tests.sweep_runs import contents, run_sweep
+from tests.support.batch_sweeps import write_language_space, write_vision_space
+from tests.support.sweep_runs import contents, run_sweep
 
 FLAGS = ("tiny.py", "--local", "--mlflow-uri", "none", "--checkpoint-every-s", "0")
 EVERY_STEP = """

@@ -4,8 +4,8 @@ import os
 import signal
 
 from pipeline.ledger import Ledger
-from tests.long_sweep import FLAGS, in_mid_sweep, write_long_space
-from tests.sweep_runs import actors, contents, started_sweep
+from tests.support.long_sweep import FLAGS, in_mid_sweep, write_long_space
+from tests.support.sweep_runs import actors, contents, started_sweep
 
 
 def test_the_sweep_ends_well_and_the_ledger_is_the_undisturbed_one(tmp_path, undisturbed):

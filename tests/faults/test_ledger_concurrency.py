@@ -1,8 +1,8 @@
 """Many processes on one ledger: zombies and successors on the same trials, compactions, and readers."""
 
 from pipeline.ledger import Ledger
-from tests.ledger_samples import assert_exactly_once
-from tests.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
+from tests.support.ledger_samples import assert_exactly_once
+from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 
 TRIALS = {"a": 150, "b": 120}
 WORKERS_A_TRIAL = 3

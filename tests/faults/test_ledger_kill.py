@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.ledger_samples import assert_exactly_once, commit_steps
-from tests.ledger_workers import PROCESSES, Killer, commit_on, compact_on, fail_on_a_full_disk
+from tests.support.ledger_samples import assert_exactly_once, commit_steps
+from tests.support.ledger_workers import PROCESSES, Killer, commit_on, compact_on, fail_on_a_full_disk
 
 KILLS = 60
 

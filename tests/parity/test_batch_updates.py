@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.small_batches import SmallTrial
-from tests.unit.test_batch_cohort import OPTIMIZERS, built
+from tests.support.small_batches import SmallTrial
+from tests.unit.baselines.test_batch_cohort import OPTIMIZERS, built
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy
 

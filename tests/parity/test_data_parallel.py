@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parallel_batches import ParallelTrial
+from tests.support.parallel_batches import ParallelTrial
 from trainables.baselines.cohort import BatchCohort
 from trainables.baselines.devices.batch_norm import with_global_batch_norm
 from trainables.baselines.devices.group import Group

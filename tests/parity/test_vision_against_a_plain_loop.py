@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.image_sets import Patches
+from tests.support.image_sets import Patches
 from trainables.baselines.augmentation import NoAugmentation, RandomCropFlip
 from trainables.baselines.resnet import ResNet18
 from trainables.baselines.vision import VisionTrial

@@ -1,0 +1,605 @@
+"""The projection of a ledger into MLflow: what a run shows, what a sync writes, and what it refuses."""
+
+import dataclasses
+import json
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from pipeline.ledger import Ledger, LedgerError
+from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync, sync_command
+from pipeline.tracking import client as tracking_server
+from pipeline.tracking import content as tracking_content
+from pipeline.tracking import mirror as tracking
+from pipeline.tracking.__main__ import main as tracking_main
+from tests.support.sample_sweep import COLUMNS, SampleSweep
+from trainables.engine.events import ACCURACY_EVENTS, outcome, outcome_from_metrics
+from trainables.engine.trial import Measuring
+from trainables.grokking import GrokkingTrial
+from trainables.runtime.rows import TrialState
+
+TRIAL_KINDS = (GrokkingTrial,)
+
+# MLflow's own use of SQLAlchemy 2.1.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's tables, which take seconds to make."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    tracking_server.connect(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def uri(empty_database: Path, tmp_path: Path) -> str:
+    return copied(empty_database, tmp_path / "mlflow.db")
+
+
+def copied(database: Path, to: Path) -> str:
+    """The address of a copy; copying the bytes would leave out what the write-ahead log holds."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+    return f"sqlite:///{to}"
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> SampleSweep:
+    return SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
+
+
+def trial_runs(uri: str, sweep: str = "sample") -> dict[str, Run]:
+    """The trials' runs by trial id."""
+    return {
+        run.data.tags["grokscape.trial_id"]: run
+        for run in all_runs(uri, sweep)
+        if run.data.tags.get("grokscape.kind") == "trial"
+    }
+
+
+def all_runs(uri: str, sweep: str = "sample", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(sweep)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], run_view_type=view))
+
+
+def curve(uri: str, run: Run, key: str) -> dict[int, float]:
+    history = MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, key)
+    assert len({metric.step for metric in history}) == len(history), "a step is there twice"
+    return {metric.step: metric.value for metric in history}
+
+
+def whole(uri: str, run: Run) -> dict[str, list[tuple[int, int, str]]]:
+    """Every value of every metric that a run holds."""
+    client = MlflowClient(tracking_uri=uri)
+    return {
+        key: sorted((m.step, m.timestamp, repr(m.value)) for m in client.get_metric_history(run.info.run_id, key))
+        for key in run.data.metrics
+    }
+
+
+class TestWhatARunShows:
+    def test_outcome_metrics_equal_the_ledgers_outcome(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit_all()
+        sync(sample.ledger, "sample", uri)
+        table = sample.ledger.trajectories()
+        for trial_id, run in trial_runs(uri).items():
+            rows = table.filter(pa.compute.equal(table["trial_id"].cast(pa.string()), trial_id))
+            columns = {name: rows[name].to_numpy() for name in ("train_accuracy", "test_accuracy")}
+            expected = outcome(rows["step"].to_numpy(), columns, ACCURACY_EVENTS)
+            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).to_metrics() == expected.to_metrics()
+            assert expected.event("t_gen").occurred
+            assert run.data.metrics["last_step"] == 1500
+
+    def test_parameters_and_tags(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[sample.trial_ids[0]]
+        assert run.data.params == {
+            "class": "GrokkingTrial",
+            "seeds": "Seeds",
+            "seeds.split": "0",
+            "seeds.init": "0",
+            "seeds.order": "0",
+            "task": "ModularAddition",
+            "task.p": "113",
+            "task.train_fraction": "0.4",
+            "optimizer": "AdamW",
+            "optimizer.weight_decay": "0.5",
+            "optimizer.betas": "[0.9,0.99]",
+        }
+        tags = run.data.tags
+        assert json.loads(tags["grokscape.coordinates"]) == {"arm": "wd0", "seed": 0}
+        assert tags["grokscape.state"] == "finished"
+        assert tags["grokscape.horizon_steps"] == "1500"
+        assert tags["grokscape.measuring.ratio"] == "1.05"
+        assert tags["grokscape.provenance.versions.torch"] == "2.13"
+        assert tags["mlflow.source.git.commit"] == "c0ffee"
+        assert "grokscape.stop_reason" not in tags
+        assert run.info.run_name == "arm=wd0, seed=0"
+        assert run.info.status == "FINISHED"
+        assert run.info.end_time - run.info.start_time == 15_000  # train_s
+
+    def test_curves_are_thinned(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[sample.trial_ids[0]]
+        measured = Measuring().steps(1500)
+        expected = sample.curves(0, measured)
+        for column in COLUMNS:
+            points = curve(uri, run, column)
+            assert set(points) <= set(measured.tolist())
+            assert 50 < len(points) <= 100
+            assert points.keys() >= {*range(21), 1500}
+            by_step = dict(zip(measured.tolist(), expected[column].tolist(), strict=True))
+            assert all(value == by_step[step] or math.isnan(value) for step, value in points.items())
+        alignment = curve(uri, run, "alignment_update")
+        assert [step for step, value in alignment.items() if math.isnan(value)] == [0]
+
+    def test_infinities_and_unmeasured_values(self, sample: SampleSweep, uri: str) -> None:
+        steps = np.arange(4)
+        curves = {"train_accuracy": [0.0] * 4, "test_accuracy": [0.0] * 4}
+        curves |= {"train_loss": [1.0, np.inf, -np.inf, 2.0], "margin_q10": [None, 1.0, None, None]}
+        row = sample.row(0, 3, TrialState.STOPPED, stop_reason="diverged")
+        sample.ledger.commit([row], {"trial_id": [row.trial_id] * 4, "step": steps, **curves})
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[row.trial_id]
+        points = curve(uri, run, "train_loss")
+        assert [points[0], points[3]] == [1.0, 2.0]
+        assert math.isnan(points[1])
+        assert math.isnan(points[2])
+        assert curve(uri, run, "margin_q10") == {1: 1.0}
+        assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "diverged"
+
+    def test_columns_of_one_tensor_have_their_last_value_only(self, sample: SampleSweep, uri: str) -> None:
+        """However many there are, a run takes one value of each, at the measurement that had it."""
+        steps = Measuring().steps(1500)
+        detail = {f"fourier_output.power_{k}": [float(k + n) for n in range(len(steps))] for k in range(1, 57)}
+        detail["norm.weight_2"] = [0.5] * (len(steps) - 1) + [None]  # type: ignore[list-item]
+        row = sample.row(0, 1500, "finished")
+        rows = {"trial_id": [row.trial_id] * len(steps), "step": steps, **sample.curves(0, steps), **detail}
+        sample.ledger.commit([row], rows)
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[row.trial_id]
+        assert curve(uri, run, "fourier_output.power_7") == {1500: 7.0 + len(steps) - 1}
+        assert curve(uri, run, "norm.weight_2") == {int(steps[-2]): 0.5}
+        assert len(curve(uri, run, "test_loss")) > 50
+        assert set(detail) <= set(run.data.metrics)
+
+    def test_a_failure_before_the_first_measurement(self, sample: SampleSweep, uri: str) -> None:
+        row = sample.row(0, 0, TrialState.FAILED, error="no such file", error_kind="error")
+        sample.ledger.commit([row], {"trial_id": [], "step": []})
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[row.trial_id]
+        assert run.info.status == "FAILED"
+        assert run.data.tags["grokscape.error"] == "no such file"
+        assert run.data.metrics == {"last_step": 0.0}
+
+    def test_the_sweeps_own_run(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
+        sample.commit_all()
+        figure = tmp_path / "diagram.png"
+        figure.write_bytes(b"a picture")
+        report = sync(sample.ledger, "sample", uri, figures=[figure])
+        [parent] = [run for run in all_runs(uri) if run.data.tags["grokscape.kind"] == "sweep"]
+        assert parent.data.tags["mlflow.note.content"] == "Does the sample grok?"
+        assert json.loads(parent.data.tags["grokscape.axes"]) == {"arm": ["wd0", "wd1"]}
+        assert parent.data.tags["grokscape.planned_trials"] == "4"
+        assert parent.info.status == "FINISHED"
+        assert parent.info.start_time == 1767323045000
+        assert {run.data.tags["mlflow.parentRunId"] for run in trial_runs(uri).values()} == {parent.info.run_id}
+        files = Path(urlsplit(parent.info.artifact_uri).path)
+        assert files.is_relative_to(tmp_path / "mlartifacts")
+        assert (files / "diagram.png").read_bytes() == b"a picture"
+        sheet = json.loads((files / "sweep.json").read_text())
+        assert [trial["trial_id"] for trial in sheet["trials"]] == sample.trial_ids
+        assert [trial["coordinates"] for trial in sheet["trials"]] == sample.coordinates
+        assert (report.created, report.updated, report.unchanged) == (4, 0, 0)
+
+
+def test_protocol_fields() -> None:
+    """Named in part, because the trial kinds import torch; here they may."""
+    declared = {
+        spec.name for kind in TRIAL_KINDS for spec in dataclasses.fields(kind) if spec.metadata.get("protocol", False)
+    }
+    assert declared == tracking_content.PROTOCOL
+
+
+class TestIdempotence:
+    def test_a_second_sync_writes_nothing(
+        self, sample: SampleSweep, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sample.commit_all()
+        figure = tmp_path / "diagram.png"
+        figure.write_bytes(b"a picture")
+        sync(sample.ledger, "sample", uri, figures=[figure])
+        written = []
+        for name in ("create_run", "log_batch", "update_run", "set_terminated", "log_text", "log_artifact"):
+            monkeypatch.setattr(MlflowClient, name, lambda *args, **kwargs: written.append(args))
+        report = sync(sample.ledger, "sample", uri, figures=[figure])
+        assert written == []
+        assert (report.created, report.updated, report.unchanged, report.removed) == (0, 0, 4, 0)
+
+    def test_a_changed_figure_is_uploaded_again(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
+        sample.commit_all()
+        figure = tmp_path / "diagram.png"
+        for picture in (b"a picture", b"a better one"):
+            figure.write_bytes(picture)
+            sync(sample.ledger, "sample", uri, figures=[figure])
+        [parent] = [run for run in all_runs(uri) if run.data.tags["grokscape.kind"] == "sweep"]
+        assert (Path(urlsplit(parent.info.artifact_uri).path) / "diagram.png").read_bytes() == b"a better one"
+
+    def test_syncs_during_a_run_equal_one_at_the_end(
+        self, sample: SampleSweep, uri: str, empty_database: Path, tmp_path: Path
+    ) -> None:
+        for until_step in (17, 290, 301):
+            sample.commit(0, until_step)
+            sync(sample.ledger, "sample", uri)
+            run = trial_runs(uri)[sample.trial_ids[0]]
+            assert run.info.status == "RUNNING"
+            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        followed = trial_runs(uri)[sample.trial_ids[0]]
+        assert followed.info.run_id == run.info.run_id
+
+        fresh_uri = copied(empty_database, tmp_path / "fresh.db")
+        sync(sample.ledger, "sample", fresh_uri)
+        fresh = trial_runs(fresh_uri)[sample.trial_ids[0]]
+        assert {column: whole(uri, followed)[column] for column in COLUMNS} == {
+            column: whole(fresh_uri, fresh)[column] for column in COLUMNS
+        }
+        assert repr(sorted(followed.data.metrics.items())) == repr(sorted(fresh.data.metrics.items()))
+        assert followed.data.params == fresh.data.params
+
+    def test_an_end_at_the_last_synced_step(self, sample: SampleSweep, uri: str) -> None:
+        """Freezing lowers the censoring bound at the same step; the later value must win, not the larger one."""
+        steps = np.arange(31)
+        curves = {"train_accuracy": np.ones(31), "test_accuracy": np.zeros(31)}
+        for state, reason in ((TrialState.RUNNING, None), (TrialState.STOPPED, "frozen")):
+            row = sample.row(0, 30, state, stop_reason=reason)
+            sample.ledger.commit([row], {"trial_id": [row.trial_id] * 31, "step": steps, **curves})
+            sync(sample.ledger, "sample", uri)
+            found = outcome_from_metrics(trial_runs(uri)[row.trial_id].data.metrics, ACCURACY_EVENTS).event("t_gen")
+            expected = outcome(steps, curves, ACCURACY_EVENTS, stop_reason=reason).event("t_gen")
+            assert (found.kind, found.low_steps, found.high_steps) == (
+                expected.kind,
+                expected.low_steps,
+                expected.high_steps,
+            )
+
+    def test_a_longer_horizon_extends_the_same_run(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        before = trial_runs(uri)[sample.trial_ids[0]]
+        sample.horizon_steps = 3000
+        sample.commit(0)
+        report = sync(sample.ledger, "sample", uri)
+        after = trial_runs(uri)[sample.trial_ids[0]]
+        assert (report.updated, report.created) == (1, 0)
+        assert after.info.run_id == before.info.run_id
+        assert after.data.metrics["last_step"] == 3000
+        assert after.data.tags["grokscape.horizon_steps"] == "3000"
+        assert max(curve(uri, after, "test_loss")) == 3000
+
+    def test_another_history_replaces_the_run(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
+        """The trial was dropped and trained again with other code: nothing of the first may stay."""
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        before = trial_runs(uri)[sample.trial_ids[0]]
+        again = SampleSweep(Ledger.open(str(tmp_path / "again"), create=True))
+        row = again.row(0, 1500, "finished", source_hash="other source")
+        steps = Measuring().steps(1500)
+        curves = again.curves(0, steps) | {"test_accuracy": np.zeros(len(steps))}
+        again.ledger.commit([row], {"trial_id": [row.trial_id] * len(steps), "step": steps, **curves})
+        report = sync(again.ledger, "sample", uri)
+        after = trial_runs(uri)[row.trial_id]
+        assert (report.created, report.removed) == (1, 1)
+        assert after.info.run_id != before.info.run_id
+        assert outcome_from_metrics(after.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
+        assert set(curve(uri, after, "test_accuracy").values()) == {0.0}
+
+    def test_changed_coordinates_change_tags_only(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit_all()
+        sync(sample.ledger, "sample", uri)
+        before = trial_runs(uri)
+        sample.coordinates = [{"seed": found["seed"], "decay": 0.5} for found in sample.coordinates]
+        sample.record()
+        sync(sample.ledger, "sample", uri)
+        after = trial_runs(uri)
+        assert {run.info.run_id for run in before.values()} == {run.info.run_id for run in after.values()}
+        run = after[sample.trial_ids[0]]
+        assert run.data.tags["coordinate.decay"] == "0.5"
+        assert "coordinate.arm" not in run.data.tags
+        assert run.info.run_name == "decay=0.5, seed=0"
+
+    def test_removes_old_runs_and_keeps_the_users_own(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit_all()
+        sync(sample.ledger, "sample", uri)
+        client = MlflowClient(tracking_uri=uri)
+        experiment_id = client.get_experiment_by_name("sample").experiment_id
+        own = client.create_run(experiment_id, run_name="a note of somebody").info.run_id
+        client.create_run(experiment_id, tags={"grokscape.kind": "trial", "grokscape.trial_id": sample.trial_ids[0]})
+        sample.trial_ids, sample.coordinates = sample.trial_ids[:3], sample.coordinates[:3]
+        sample.record()
+        report = sync(sample.ledger, "sample", uri)
+        assert report.removed == 2  # the fourth trial and the doubled first
+        runs = all_runs(uri)
+        assert sorted(run.data.tags.get("grokscape.trial_id", "") for run in runs) == sorted(
+            [*sample.trial_ids, "", ""]
+        )
+        assert own in {run.info.run_id for run in runs}
+
+    def test_only_the_named_trials(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit_all()
+        report = sync(sample.ledger, "sample", uri, trial_ids=sample.trial_ids[:1])
+        assert report.created == 1
+        assert set(trial_runs(uri)) == set(sample.trial_ids[:1])
+
+    def test_a_deleted_experiment_comes_back(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit_all()
+        sync(sample.ledger, "sample", uri)
+        client = MlflowClient(tracking_uri=uri)
+        client.delete_experiment(client.get_experiment_by_name("sample").experiment_id)
+        sync(sample.ledger, "sample", uri)
+        assert set(trial_runs(uri)) == set(sample.trial_ids)
+
+
+class TestLimits:
+    def test_calls_keep_the_limits(self) -> None:
+        content = tracking_content.RunContent(
+            name="large",
+            params={f"p{i}": "\u221e" * 6000 for i in range(150)},
+            tags=tracking_content.fitted_tags({"grokscape.synced": "s"} | {f"t{i}": "x" * 9000 for i in range(250)}),
+            points=tuple(tracking_content.Point(f"metric{i % 7}", 0.1, i, i) for i in range(2500)),
+            status="FINISHED",
+            start_ms=0,
+            end_ms=0,
+        )
+        calls = list(tracking_content.batches(content, None))
+        for points, params, tags in calls:
+            assert len(points) <= 1000
+            assert len(params) <= 100
+            assert len(tags) <= 100
+            assert len(points) + len(params) + len(tags) <= 1000
+            body = json.dumps(
+                [
+                    [{"key": p.key, "value": p.value, "timestamp": p.timestamp, "step": p.step} for p in points],
+                    [{"key": key, "value": text} for key, text in (params | tags).items()],
+                ]
+            )
+            assert len(body) < 1_000_000
+        assert [point for points, _, _ in calls for point in points] == list(content.points)
+        assert {key: text for _, params, _ in calls for key, text in params.items()} == content.params
+        assert {key: text for _, _, tags in calls for key, text in tags.items()} == content.tags
+        assert list(calls[-1][2])[-1] == "grokscape.synced"
+
+    def test_long_texts_stay_different(self) -> None:
+        one, two = (tracking_content.fitted_tags({"k" * 300: "x" * 9000 + end}) for end in "ab")
+        assert one != two
+        for key, text in one.items():
+            assert (len(key), len(text)) <= (250, 8000)
+
+    def test_a_long_error(self, tmp_path: Path, uri: str) -> None:
+        sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
+        row = sample.row(0, 0, TrialState.FAILED, error="x" * 20_000, error_kind="error")
+        sample.ledger.commit([row], {"trial_id": [], "step": []})
+        sync(sample.ledger, "sample", uri)
+        assert len(trial_runs(uri)[row.trial_id].data.tags["grokscape.error"]) == 8000
+
+    def test_more_points_than_one_call_takes(self, tmp_path: Path, uri: str) -> None:
+        sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True), horizon_steps=100_000)
+        sample.commit(0)
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[sample.trial_ids[0]]
+        assert sum(len(curve(uri, run, column)) for column in COLUMNS) > 1000
+        assert max(len(curve(uri, run, column)) for column in COLUMNS) <= 100
+
+
+@pytest.mark.parametrize("horizon", [1, 15, 20, 21, 1500, 100_000])
+def test_curves_only_grow(horizon: int) -> None:
+    steps = Measuring().steps(horizon)
+    chosen = tracking_content.curve_mask(steps)
+    assert chosen.sum() <= 100
+    assert chosen[: min(len(steps), 21)].all()
+    for length in range(0, len(steps), 7):
+        assert (tracking_content.curve_mask(steps[:length]) == chosen[:length]).all()
+
+
+def test_a_new_probe_changes_no_digest() -> None:
+    rows = {"trial_id": ["a", "a"], "step": [0, 1], "train_loss": [1.0, math.nan]}
+    known = tracking_content.rows_digest(pa.table(rows), 1)
+    assert tracking_content.rows_digest(pa.table(rows | {"new_probe": pa.nulls(2, pa.float64())}), 1) == known
+    assert tracking_content.rows_digest(pa.table(rows | {"train_loss": [1.0, None]}), 1) != known
+    assert tracking_content.rows_digest(pa.table(rows | {"train_loss": [1.0, 2.0]}), 0) == (
+        tracking_content.rows_digest(pa.table(rows), 0)
+    )
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("uri", ["file:///somewhere/mlruns", "results/mlruns", "./mlruns"])
+    def test_plain_files_are_refused(self, uri: str) -> None:
+        with pytest.raises(TrackingError, match=r"allowed: http\(s\)://HOST:PORT, sqlite:///PATH.db"):
+            check(uri)
+
+    def test_a_database_in_memory_is_refused(self) -> None:
+        with pytest.raises(TrackingError, match="names no file"):
+            check("sqlite://")
+
+    def test_a_file_instead_of_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(TrackingError, match="file is not a writable folder"):
+            check(f"sqlite:///{tmp_path}/file/mlflow.db")
+
+    def test_the_check_creates_no_folder(self, tmp_path: Path) -> None:
+        check(f"sqlite:///{tmp_path}/new/mlflow.db")
+        assert not (tmp_path / "new").exists()
+
+    def test_only_a_new_file_gets_write_ahead_mode(self, empty_database: Path, uri: str, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as old:
+            old.execute("PRAGMA journal_mode=DELETE")
+        tracking_server.connect(uri).search_experiments(max_results=1)
+        for path, mode in ((empty_database, "wal"), (tmp_path / "mlflow.db", "delete")):
+            with closing(sqlite3.connect(path)) as database:
+                assert database.execute("PRAGMA journal_mode").fetchone() == (mode,)
+
+    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.db").write_text("no database at all, but long enough to look at")
+        with pytest.raises(TrackingError, match="is not a SQLite database"):
+            check(f"sqlite:///{tmp_path}/mlflow.db")
+
+    def test_a_port_where_nobody_listens(self) -> None:
+        started = time.monotonic()
+        with pytest.raises(
+            TrackingError, match=r"MLflow at http://127.0.0.1:9: cannot be reached \(Connection refused"
+        ):
+            check("http://127.0.0.1:9")
+        assert time.monotonic() - started < 5
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "http://secret@127.0.0.1:9/runs",
+            "postgresql://user:se:cret@127.0.0.1:9/runs",
+            "postgresql://user:se/cret@127.0.0.1:9/runs",
+            "postgresql://user:se@cret@127.0.0.1:9/runs",
+            "postgresql://127.0.0.1:9/runs?password=secret",
+        ],
+    )
+    def test_messages_hide_credentials(self, sample: SampleSweep, uri: str) -> None:
+        with pytest.raises(TrackingError, match=r"MLflow at \w+://127.0.0.1:9/runs: ") as caught:
+            check(uri)
+        with pytest.raises(TrackingError) as failed:
+            tracking_server.call(uri, lambda: sqlite3.connect("/nowhere").execute(uri))
+        command = sync_command("sample", "s3://KEY:se/cret@bucket/ledger?secret_key=secret", uri)
+        for text in (str(caught.value), str(failed.value), command, tracking_server.browse_hint(uri, "1")):
+            assert "cret" not in text
+            assert "se/" not in text
+        assert "--ledger s3://bucket/ledger --mlflow-uri" in command
+
+    def test_an_mlflow_error_that_names_the_address(self) -> None:
+        def fail() -> None:
+            raise OSError("API request to http://secret@host:5000/api/2.0 failed")
+
+        with pytest.raises(TrackingError, match=r"^MLflow at http://host:5000/: API request to http://host:5000/api"):
+            tracking_server.call("http://secret@host:5000/", fail)
+
+    def test_an_unknown_sweep(self, sample: SampleSweep, uri: str) -> None:
+        with pytest.raises(LedgerError, match="sample"):
+            sync(sample.ledger, "smaple", uri)
+
+
+class TestCommandLine:
+    def test_syncs_without_noise(self, sample: SampleSweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        """A new SQLite file, so that its tables are made here: MLflow would have much to say about that."""
+        sample.commit_all()
+        uri = f"sqlite:///{tmp_path}/results/mlflow.db"
+        assert tracking_main(["sample", "--ledger", sample.ledger.uri, "--mlflow-uri", uri]) == 0
+        output = capfd.readouterr()
+        first, second = output.out.splitlines()
+        assert first.startswith("sample: 4 runs created, 0 updated")
+        assert second.startswith(f"mlflow server --backend-store-uri {uri}")
+        assert output.err == ""
+        assert set(trial_runs(uri)) == set(sample.trial_ids)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["sample", "--mlflow-uri", "http://127.0.0.1:9"], "cannot be reached"),
+            (["smaple", "--mlflow-uri", "sqlite:///mlflow.db"], "smaple"),
+            (["sample", "--mlflow-uri", "file:///mlruns"], "allowed"),
+        ],
+    )
+    def test_bad_input_is_one_line(
+        self,
+        sample: SampleSweep,
+        capfd: pytest.CaptureFixture[str],
+        arguments: list[str],
+        message: str,
+    ) -> None:
+        assert tracking_main([*arguments, "--ledger", sample.ledger.uri]) == 2
+        output = capfd.readouterr()
+        assert output.out == ""
+        assert len(output.err.splitlines()) == 1
+        assert message in output.err
+
+    def test_the_printed_command(self, sample: SampleSweep, uri: str) -> None:
+        command = sync_command("sample", sample.ledger.uri, uri).split()
+        assert command[:3] == ["python", "-m", "pipeline.tracking"]
+        sample.commit_all()
+        assert tracking_main(command[3:]) == 0
+        assert len(trial_runs(uri)) == 4
+
+
+class TestBackgroundSync:
+    @pytest.fixture(autouse=True)
+    def _no_thread_is_left(self) -> Iterator[None]:
+        yield
+        assert not [thread for thread in threading.enumerate() if thread.name == "mlflow-sync"]
+
+    def test_writes_while_the_sweep_runs(self, sample: SampleSweep, uri: str) -> None:
+        background = BackgroundSync(sample.ledger, "sample", uri)
+        sample.commit(0)
+        background.submit([sample.trial_ids[0]])
+        deadline = time.monotonic() + 60
+        while MlflowClient(uri).get_experiment_by_name("sample") is None or not trial_runs(uri):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        sample.commit_all()
+        report = background.close(60)
+        assert isinstance(report, SyncReport), report
+        assert set(trial_runs(uri)) == set(sample.trial_ids)
+
+    def test_a_dead_server(self, sample: SampleSweep) -> None:
+        background = BackgroundSync(sample.ledger, "sample", "http://127.0.0.1:9")
+        sample.commit_all()
+        started = time.monotonic()
+        for _ in range(1000):
+            background.submit(sample.trial_ids)
+        assert time.monotonic() - started < 0.5
+        error = background.close(60)
+        assert isinstance(error, TrackingError)
+        assert "cannot be reached" in str(error)
+
+    def test_pauses_grow_after_failures(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipeline.tracking.background.FIRST_PAUSE_S", 0.2)
+        tried: list[float] = []
+
+        def fail(*args: object) -> None:
+            tried.append(time.monotonic())
+            raise TrackingError("down")
+
+        with monkeypatch.context() as down:
+            down.setattr(tracking.Mirror, "write", fail)
+            background = BackgroundSync(sample.ledger, "sample", uri)
+            sample.commit_all()
+            background.submit(sample.trial_ids)
+            while len(tried) < 4:
+                time.sleep(0.01)
+        pauses = np.diff(tried)
+        assert (pauses >= [0.2, 0.4, 0.8]).all()
+        report = background.close(60)
+        assert isinstance(report, SyncReport), report
+        assert report.created + report.unchanged == 4
+
+    def test_the_last_sync_times_out(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        release = threading.Event()
+        monkeypatch.setattr(tracking.Mirror, "finish", lambda *args: release.wait(60))
+        background = BackgroundSync(sample.ledger, "sample", uri)
+        result = background.close(0.2)
+        assert isinstance(result, TrackingError)
+        assert "did not end within 0.2 s" in str(result)
+        release.set()
+        background._thread.join(60)
