@@ -14,7 +14,7 @@ from analysis.diagram.cells import Diagram
 from analysis.diagram.curve_charts import draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
 from analysis.diagram.words import event_text, median_text, with_interval
-from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on
+from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
 
 CELL = "cell"
 """The name of the selection: the index of the chosen cell."""
@@ -141,6 +141,7 @@ def _trials_data(diagram: Diagram, stems: Sequence[marks.Stem]) -> pd.DataFrame:
                 "cell": stem.cell,
                 "x": stem.x,
                 "lane": stem.lane,
+                "width": stem.width,
                 "trial": stem.name,
                 "id": stem.placed.trial.trial_id,
                 "phase": marks.phase_words(diagram, stem.placed.phase),
@@ -151,7 +152,7 @@ def _trials_data(diagram: Diagram, stems: Sequence[marks.Stem]) -> pd.DataFrame:
                 "main_high": main_high,
                 "earlier_low": earlier_low,
                 "earlier_high": earlier_high,
-                **{rule.name: event_text(stem.placed.events[rule.name]) for rule in diagram.drawn},
+                **{f"event_{rule.name}": event_text(stem.placed.events[rule.name]) for rule in diagram.drawn},
             }
         )
     return pd.DataFrame(rows)
@@ -230,7 +231,12 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
         return alt.Y(f"{field}:Q", title=y_title, scale=y_scale, axis=y_axis)
 
     fill = alt.when(chosen).then(alt.value(SELECTED)).when(hovered).then(alt.value(HOVERED)).otherwise(alt.value(PLAIN))
-    titles = {"trial": "trial", "phase": "phase", **{rule.name: rule.name for rule in diagram.drawn}, "id": "trial id"}
+    titles = {
+        "trial": "trial",
+        "phase": "phase",
+        **{f"event_{rule.name}": rule.name for rule in diagram.drawn},
+        "id": "trial id",
+    }
     seed_tooltip = [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
     base, drawn = alt.Chart(cells), alt.Chart(trials)
     back = (
@@ -253,8 +259,13 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     aside = aside.encode(x=alt.value(0), y=y("beyond"), text="text:N")
     lines = drawn.mark_rule(color=STEM).encode(x=bare, xOffset=lane, y=y("bottom"), y2="top:Q")
     bars = [
-        drawn.mark_rule(color=colour, strokeWidth=7, cursor="pointer").encode(
-            x=bare, xOffset=lane, y=y(f"{role}_low"), y2=f"{role}_high:Q", tooltip=seed_tooltip
+        drawn.mark_rule(color=colour, cursor="pointer").encode(
+            x=bare,
+            xOffset=lane,
+            strokeWidth=alt.StrokeWidth("width:Q", scale=None),
+            y=y(f"{role}_low"),
+            y2=f"{role}_high:Q",
+            tooltip=seed_tooltip,
         )
         for role, colour in (("earlier", marks.EARLIER_COLOUR), ("main", marks.MAIN_COLOUR))
     ]
@@ -287,11 +298,12 @@ def _cells_axis(diagram: Diagram, *, shown: bool) -> alt.X:
     """The cells by their ticks; below a tick its arm, where several arms have axes of their own."""
     groups = diagram.x.groups or ("",) * len(diagram.x.ticks)
     owners = list(dict.fromkeys(group for group in groups if group))
-    ticks = list(diagram.x.ticks)
+    ticks = [shortened(tick) for tick in diagram.x.ticks]
     names = [[tick, group] if group and len(owners) > 1 else tick for tick, group in zip(ticks, groups, strict=True)]
     axis = alt.Axis(
         labelExpr=f"{json.dumps(names)}[datum.value]",
         labelAngle=0 if max(len(tick) for tick in ticks) < 14 else -25,
+        labelLimit=260,
         ticks=False,
         domain=False,
     )

@@ -152,6 +152,8 @@ SEED_LANES = (0.14, 0.53)
 SUMMARY_LANE = 0.8
 BAR_LANE, BAR_WIDTH = sum(SEED_LANES) / 2, 0.48
 """Where in a cell of width 1 the seeds, what they say together, and the bar of their phases are drawn."""
+FEW_SEEDS, WIDE, NARROW = 12, 6.0, 2.0
+"""Up to so many trials a cell their bars are wide, in points."""
 WIDE_TIMES = 15
 """Times whose extremes differ by this factor are drawn on a logarithmic scale."""
 
@@ -199,6 +201,8 @@ class Stem:
     """Its index in the diagram."""
     x: int
     lane: float
+    width: float
+    """Of its bars, in points."""
     placed: PlacedTrial
     name: str
     end: str
@@ -232,6 +236,7 @@ def stems(diagram: Diagram, axis: TimeAxis) -> Iterator[Stem]:
                 cell=index,
                 x=cell.x,
                 lane=float(lane),
+                width=WIDE if count <= FEW_SEEDS else NARROW,
                 placed=placed,
                 name=trial_name(cell, number),
                 end="" if main.occurred else NEITHER if neither else main.kind,

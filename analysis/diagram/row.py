@@ -14,8 +14,6 @@ from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import style
 from analysis.drawing.style import AXIS_COLOUR, BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM
 
-FEW_SEEDS = 12
-"""Up to so many trials a cell their bars are drawn wide."""
 NOTE = (
     "A bar is the interval (L, R] that holds the event.  RMST(τ) = ∫₀^τ (1 − CIF): a seed without the event by τ "
     "counts τ, whatever the reason.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for "
@@ -67,20 +65,19 @@ def _draw_times(axes: Axes, diagram: Diagram) -> None:
     axes.set_ylabel(f"steps{' (log scale)' if time.logarithmic else ''}", fontsize=10.5, color=INK)
     stems = list(marks.stems(diagram, time))
     for stem in stems:
-        few = len(diagram.cells[stem.cell].trials) <= FEW_SEEDS
-        _draw_stem(axes, stem, width=6.0 if few else 2.0)
+        _draw_stem(axes, stem)
     for cell in diagram.cells:
         _draw_mean(axes, cell)
     handles = legend_handles(marks.time_legend(diagram, stems))
     style.draw_legend(axes, handles, "Time to each event", (1.012, 1.0))
 
 
-def _draw_stem(axes: Axes, stem: Stem, width: float) -> None:
+def _draw_stem(axes: Axes, stem: Stem) -> None:
     at = stem.x - 0.5 + stem.lane
     if not math.isnan(stem.bottom):
         axes.plot([at, at], [stem.bottom, stem.top], color=STEM, lw=1.1, zorder=2, solid_capstyle="butt")
     for span, colour in zip(reversed(stem.spans), (marks.EARLIER_COLOUR, marks.MAIN_COLOUR), strict=True):
-        axes.plot([at, at], span, color=colour, lw=width, zorder=3, solid_capstyle="butt")
+        axes.plot([at, at], span, color=colour, lw=stem.width, zorder=3, solid_capstyle="butt")
     if stem.end:
         draw_symbol(axes, at, stem.top, marks.ENDS[stem.end], zorder=4)
 

@@ -97,9 +97,14 @@ def round_steps(low: float, high: float) -> list[float]:
     return [*(value for value in steps if low <= value < 0.8 * high), high]
 
 
-def short(tick: str) -> str:
+def shortened(tick: str) -> str:
     """A tick of at most 28 characters."""
-    return safe(tick if len(tick) <= 28 else f"{tick[:15]}…{tick[-12:]}")
+    return tick if len(tick) <= 28 else f"{tick[:15]}…{tick[-12:]}"
+
+
+def short(tick: str) -> str:
+    """A tick of at most 28 characters, for matplotlib."""
+    return safe(shortened(tick))
 
 
 def safe(text: str) -> str:
