@@ -83,7 +83,7 @@ class Quantity:
     @property
     def style(self) -> str:
         """How a value is written."""
-        return ".2f" if self.share else ".3f" if self.column.endswith("_loss") else ".4g"
+        return ".2f" if self.share else ".3f" if self.column.endswith("_loss") else ".3g"
 
     def named(self, stem: str) -> str:
         """The name of a table's column with the unit: ``test_accuracy_mean_percent``."""

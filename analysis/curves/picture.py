@@ -24,6 +24,8 @@ MOST_COLOURS = len(COLOURS)
 MOST_REMARKS = 6
 WIDTH_IN, HEAD_IN, FOOT_IN = 9.4, 0.98, 0.62
 LEFT_IN, RIGHT_IN, LABEL_IN = 0.78, 2.75, 0.45
+CHARACTER_IN = 0.067
+"""The width of a character of the numbers beside a line."""
 UPPER_IN, LOWER_IN, GAP_IN = 3.4, 1.6, 0.22
 WIDE = 15
 """Values other than shares whose extremes differ by this factor are drawn on a logarithmic scale."""
@@ -36,12 +38,15 @@ def draw_curves(results: Finals, path: Path) -> None:
 
 def _draw(figure: Figure, results: Finals) -> None:
     colours = _colours(results)
-    notes = style.wrapped(_notes(results, len(results.cells) - len(colours)), WIDTH_IN)
+    longest = max((len(_numbers(results, results.cells[index])) for index in colours), default=0)
+    right = max(RIGHT_IN, 0.35 + CHARACTER_IN * longest)
+    width = WIDTH_IN - RIGHT_IN + right
+    notes = style.wrapped(_notes(results, len(results.cells) - len(colours)), width)
     foot = FOOT_IN + style.NOTE_LINE_IN * len(notes)
     heights = (UPPER_IN, LOWER_IN)[: len(results.shown)]
     height = HEAD_IN + sum(heights) + GAP_IN * (len(heights) - 1) + foot
-    figure.set_size_inches(WIDTH_IN, height)
-    left, across = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + RIGHT_IN) / WIDTH_IN
+    figure.set_size_inches(width, height)
+    left, across = LEFT_IN / width, 1 - (LEFT_IN + right) / width
     style.draw_head(figure, results.title, results.subtitle, left)
     bottom = foot
     panels: list[Axes] = []
@@ -145,14 +150,14 @@ def _line(trials: Sequence[Trial], column: str) -> tuple[np.ndarray, np.ndarray]
 
 def _draw_labels(axes: Axes, results: Finals, colours: Mapping[int, Any]) -> None:
     """Each coloured cell's name and numbers, beside the end of its line."""
-    low, high = axes.get_ylim()
     ends: dict[int, tuple[float, float]] = {}
     for index in colours:
         line = _line(results.over(results.cells[index].alive()), results.headline.column)
         if line is not None:
             ends[index] = (float(line[0][-1]), float(line[1][-1]))
     order = sorted(ends, key=lambda index: -ends[index][1])
-    wanted = [(ends[index][1] - low) / (high - low) for index in order]
+    to_axes = axes.transData + axes.transAxes.inverted()
+    wanted = [float(to_axes.transform(ends[index])[1]) for index in order]
     for index, at in zip(order, spread(wanted, LABEL_IN / UPPER_IN), strict=True):
         cell = results.cells[index]
         look: dict[str, Any] = {"textcoords": "axes fraction", "annotation_clip": False}

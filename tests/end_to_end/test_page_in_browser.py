@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.diagram.page import write_page
-from tests.support.synthetic import grid_sweep, make_frame, wd_vs_orthograd
+from tests.support.synthetic import grid_sweep, make_sweep, wd_vs_orthograd
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")
@@ -92,7 +92,7 @@ def point_at(browser: Chrome, cell: WebElement, *, click: bool = False, down: in
 @pytest.fixture(scope="module")
 def row_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "row.html"
-    write_page(build(make_frame(wd_vs_orthograd())), path)
+    write_page(build(make_sweep(wd_vs_orthograd())), path)
     return path
 
 
@@ -160,7 +160,7 @@ def test_another_quantity_and_a_logarithm(browser, row_page):
 
 def test_grid(browser, tmp_path):
     page = tmp_path / "grid.html"
-    write_page(build(make_frame(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes')), page)
+    write_page(build(make_sweep(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes')), page)
     opened(browser, page)
     assert not complaints(browser)
     tiles = cells(browser)
@@ -176,7 +176,7 @@ def test_grid(browser, tmp_path):
 def test_legends(browser, row_page):
     """They name what the picture's legends name, in the same order."""
     opened(browser, row_page)
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     times = time_legend(diagram, list(stems(diagram, time_axis(diagram))))
     expected = [label for label, _ in times + phase_legend(diagram, probability=True)]
     labels = [text.text for text in browser.find_elements(By.CSS_SELECTOR, "#chart g.role-legend-label text")]

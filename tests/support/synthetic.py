@@ -116,7 +116,7 @@ DOC = (
 )
 
 
-def make_frame(
+def make_sweep(
     trials: Sequence[MadeTrial],
     *,
     horizon_steps: int = 1500,

@@ -17,7 +17,7 @@ from analysis.diagram.cells import build
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from pipeline.ledger import Ledger, LedgerError
 from pipeline.tracking import mirror as tracking
-from tests.support.synthetic import PROTOCOL, MadeTrial, fill_ledger, make_frame, make_trial, wd_vs_orthograd
+from tests.support.synthetic import PROTOCOL, MadeTrial, fill_ledger, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, falls_to, rises_to
 
 # MLflow's own use of SQLAlchemy 2.1.
@@ -47,7 +47,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 def test_from_a_ledger(sources):
-    frame, expected = open_sweep(SWEEP, sources[0]), make_frame(sweep())
+    frame, expected = open_sweep(SWEEP, sources[0]), make_sweep(sweep())
     assert frame.trials == expected.trials
     assert [trial.outcome for trial in frame.where()] == [trial.outcome for trial in expected.where()]
     assert frame.axes() == ("arm", "optimizer.weight_decay", "seed")
@@ -168,7 +168,7 @@ def test_unmeasured_rows_are_skipped(tmp_path):
     holes["test_accuracy"] = accuracies
     fill_ledger(ledger, "holes", [MadeTrial("t", made.coordinates, holes)])
     (trial,) = open_sweep("holes", ledger.uri).trials
-    (expected,) = make_frame([made]).trials
+    (expected,) = make_sweep([made]).trials
     assert trial.event("t_gen").high_steps == expected.event("t_gen").high_steps
     assert math.isnan(trial.event("t_gen").relapse_steps)
 

@@ -18,14 +18,14 @@ from analysis.diagram.picture import draw_png
 from analysis.diagram.words import contrast_text
 from analysis.stats.intervals import wilson
 from pipeline.ledger import Ledger
-from tests.support.synthetic import MadeTrial, fill_ledger, grid_sweep, make_frame, make_trial, wd_vs_orthograd
+from tests.support.synthetic import MadeTrial, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, PhaseRule, falls_to, rises_to
 
 COMPREHENSION, GROKKING, TEST_ONLY, MEMORIZATION, CONFUSION = PHASES = tuple(phase.name for phase in ACCURACY_PHASES)
 
 
 def ticks_of(trials: list[MadeTrial], x: str | None = None, y: str | None = None, **frame: object):
-    layout = lay_out(make_frame(trials, **frame), x, y)
+    layout = lay_out(make_sweep(trials, **frame), x, y)
     return layout.x.ticks, layout.y.ticks if layout.y else None
 
 
@@ -41,13 +41,13 @@ def parts(diagram: Diagram, cell: Cell) -> list[tuple[str, str, int]]:
 
 
 def test_arms_with_axes_of_their_own_are_a_row():
-    layout = lay_out(make_frame(wd_vs_orthograd()))
+    layout = lay_out(make_sweep(wd_vs_orthograd()))
     assert layout.x.ticks == ("0", "0.5", "1", "2", "4", "8", "16", "⊥AdamW")
     assert layout.x.groups == ("AdamW, weight decay",) * 7 + ("",)
     assert layout.y is None
     assert layout.places[:6] == ((0, 0),) * 5 + ((1, 0),)
     # Naming the axis that one arm has changes nothing: settings are never pooled.
-    assert lay_out(make_frame(wd_vs_orthograd()), x="weight_decay") == layout
+    assert lay_out(make_sweep(wd_vs_orthograd()), x="weight_decay") == layout
 
 
 def test_two_axes_are_a_grid():
@@ -64,7 +64,7 @@ def test_an_axis_that_an_arm_lacks():
 
 
 def test_seeds_as_an_axis():
-    diagram = build(make_frame(grid_sweep(2)), x="train_fraction", y="seed")
+    diagram = build(make_sweep(grid_sweep(2)), x="train_fraction", y="seed")
     assert len(diagram.cells) == 23 - 1  # 4 fractions x 3 dtypes x 2 seeds, without the cell that was left out
     assert all(len(cell.trials) == 1 for cell in diagram.cells)
 
@@ -84,7 +84,7 @@ def test_a_sampled_axis_is_binned_or_pooled():
         make_trial(f"t{i}", {"o.rate": float(rates[i]), "o.decay": float(decays[i]), "o.eps": float(decays[i] / 7)})
         for i in range(40)
     ]
-    frame = make_frame(trials, sampled=frozenset({"o.rate", "o.decay", "o.eps"}))
+    frame = make_sweep(trials, sampled=frozenset({"o.rate", "o.decay", "o.eps"}))
     layout = lay_out(frame)
     assert layout.y is not None
     assert layout.pooled == ("o.eps",)
@@ -99,7 +99,7 @@ def test_a_sampled_axis_is_binned_or_pooled():
 
 def test_separate_seeds_are_replicates():
     trials = [make_trial(f"{i}{j}", {"seeds.split": i, "seeds.init": j}) for i in range(2) for j in range(3)]
-    diagram = build(make_frame(trials))
+    diagram = build(make_sweep(trials))
     assert [len(cell.trials) for cell in diagram.cells] == [6]
 
 
@@ -113,21 +113,21 @@ def test_separate_seeds_are_replicates():
 )
 def test_an_unknown_axis(x, y, message):
     with pytest.raises(AxisError) as error:
-        lay_out(make_frame(wd_vs_orthograd()), x, y)
+        lay_out(make_sweep(wd_vs_orthograd()), x, y)
     assert str(error.value) == message
 
 
 def test_an_ambiguous_ending():
     trials = [make_trial(f"t{i}", {"a.size": i, "b.size": -i}) for i in range(3)]
     with pytest.raises(AxisError, match=r"--x size: could be a\.size or b\.size"):
-        lay_out(make_frame(trials), "size")
+        lay_out(make_sweep(trials), "size")
 
 
 # --- cells --------------------------------------------------------------------------------------------------------
 
 
 def test_phase_frequencies():
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     cell = cells_of(diagram)["AdamW, weight decay 8"]
     assert [cell.count(phase) for phase in PHASES] == [0, 4, 0, 1, 0]
     share = cell.shares[GROKKING]
@@ -136,7 +136,7 @@ def test_phase_frequencies():
 
 
 def test_competing_events():
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     cells = cells_of(diagram)
     assert (MEMORIZATION, EventKind.FROZEN, 2) in parts(diagram, cells["AdamW, weight decay 0"])
     assert cells["AdamW, weight decay 0"].ended_by(EventKind.FROZEN) == 2
@@ -151,7 +151,7 @@ def test_unfinished_and_missing_trials():
         make_trial("early", {"seed": 1}, t_mem=30, until_steps=400),
         MadeTrial("never", {"seed": 2}),
     ]
-    diagram = build(make_frame(trials))
+    diagram = build(make_sweep(trials))
     (cell,) = diagram.cells
     assert [cell.count(phase) for phase in (GROKKING, UNFINISHED, MISSING)] == [1, 1, 1]
     assert cell.shares[GROKKING].value == 1.0
@@ -163,7 +163,7 @@ def test_unfinished_and_missing_trials():
 
 
 def test_tau():
-    diagram = build(make_frame(wd_vs_orthograd()), tau_steps=300)
+    diagram = build(make_sweep(wd_vs_orthograd()), tau_steps=300)
     cells = cells_of(diagram)
     assert cells["AdamW, weight decay 0.5"].main.by_tau.value == 0.0
     assert cells["AdamW, weight decay 0.5"].count(MEMORIZATION) == 5
@@ -171,12 +171,12 @@ def test_tau():
     assert cells["⊥AdamW"].main.by_tau.value == 1.0
     for tau in (0, -3, 1501):
         with pytest.raises(SweepError, match=f"--tau {tau}: must be above 0 and at most the sweep's horizon, 1500"):
-            build(make_frame(wd_vs_orthograd()), tau_steps=tau)
+            build(make_sweep(wd_vs_orthograd()), tau_steps=tau)
 
 
 def test_numbers_do_not_depend_on_the_other_cells():
-    whole = cells_of(build(make_frame(wd_vs_orthograd())))
-    part = cells_of(build(make_frame([t for t in wd_vs_orthograd() if t.coordinates.get("arm") == "⊥AdamW"])))
+    whole = cells_of(build(make_sweep(wd_vs_orthograd())))
+    part = cells_of(build(make_sweep([t for t in wd_vs_orthograd() if t.coordinates.get("arm") == "⊥AdamW"])))
     (alone,) = part.values()
     assert alone.events == whole["⊥AdamW"].events
 
@@ -188,13 +188,13 @@ T_FIT = falls_to("train_loss", 0.1, 0.001, name="t_fit", headline=0.1)
 
 
 def test_the_main_event():
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     assert (diagram.main.name, diagram.main.shown) == ("t_gen", 0.95)
     assert diagram.earlier == ACCURACY_EVENTS[0]
-    first = build(make_frame(wd_vs_orthograd()), event="t_mem")
+    first = build(make_sweep(wd_vs_orthograd()), event="t_mem")
     assert (first.main.name, first.earlier) == ("t_mem", None)
     assert first.cells[0].main == diagram.cells[0].events["t_mem"]
-    half, most = (build(make_frame(wd_vs_orthograd()), event=f"t_gen:{threshold}") for threshold in (0.5, 0.97))
+    half, most = (build(make_sweep(wd_vs_orthograd()), event=f"t_gen:{threshold}") for threshold in (0.5, 0.97))
     assert half.cells[1].main.restricted_mean_steps.value < most.cells[1].main.restricted_mean_steps.value
     # Phases follow the declared headlines, whichever threshold is drawn.
     assert [cell.shares for cell in half.cells] == [cell.shares for cell in most.cells]
@@ -211,23 +211,23 @@ def test_a_bad_event():
         "speed>=3": "column 'speed' was not measured",
     }.items():
         with pytest.raises(SweepError) as error:
-            build(make_frame(wd_vs_orthograd()), event=event)
+            build(make_sweep(wd_vs_orthograd()), event=event)
         assert str(error.value) == f"--event {event}: {message}"
 
 
 def test_an_event_that_was_not_declared():
-    declared = build(make_frame(wd_vs_orthograd(), events=(*ACCURACY_EVENTS, T_COLLAPSE)))
-    asked = build(make_frame(wd_vs_orthograd()), event="sc_true_fraction>=.5")
+    declared = build(make_sweep(wd_vs_orthograd(), events=(*ACCURACY_EVENTS, T_COLLAPSE)))
+    asked = build(make_sweep(wd_vs_orthograd()), event="sc_true_fraction>=.5")
     means = [[cell.main.restricted_mean_steps for cell in diagram.cells] for diagram in (declared, asked)]
     assert list(map(str, means[0])) == list(map(str, means[1]))
     assert asked.title == "When is sc true fraction ≥ 0.5, by weight decay?"
-    falls = build(make_frame(wd_vs_orthograd()), event="train_loss<=0.1")
+    falls = build(make_sweep(wd_vs_orthograd()), event="train_loss<=0.1")
     assert falls.main.words() == "train loss ≤ 0.1"
 
 
 def test_a_stop_on_the_success_of_other_events_competes():
     """Trials that stopped when they generalised, and were never waited for until half their rows had collapsed."""
-    sweep = make_frame(wd_vs_orthograd(), events=(*ACCURACY_EVENTS, T_COLLAPSE))
+    sweep = make_sweep(wd_vs_orthograd(), events=(*ACCURACY_EVENTS, T_COLLAPSE))
     diagram = build(sweep)
     cells = cells_of(diagram)
     assert (diagram.main, diagram.earlier) == (T_COLLAPSE, None)
@@ -241,7 +241,7 @@ def test_a_stop_on_the_success_of_other_events_competes():
 
 def test_a_kind_without_accuracies(tmp_path):
     phases = (PhaseRule(name="fitted", happened=("t_fit",)), PhaseRule(name="not fitted"))
-    diagram = build(make_frame(grid_sweep(), events=(T_FIT,), phases=phases, doc="A sweep."), event="t_fit:.001")
+    diagram = build(make_sweep(grid_sweep(), events=(T_FIT,), phases=phases, doc="A sweep."), event="t_fit:.001")
     assert diagram.title == "When is train loss ≤ 0.001, by train fraction and dtype?"
     assert tables.summary_lines(diagram)[0].split()[2] == "P(t_fit"
     table = tables.cells_table(diagram)
@@ -253,13 +253,13 @@ def test_a_kind_without_accuracies(tmp_path):
 
 
 def test_a_sweep_that_declares_no_phases():
-    diagram = build(make_frame(wd_vs_orthograd(), phases=()))
+    diagram = build(make_sweep(wd_vs_orthograd(), phases=()))
     cell = cells_of(diagram)["AdamW, weight decay 8"]
     assert parts(diagram, cell) == [("reached", EventKind.CENSORED, 4), ("not reached", EventKind.CENSORED, 1)]
 
 
 def test_the_words_of_what_is_drawn():
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     legend = [label for label, _ in time_legend(diagram, list(stems(diagram, time_axis(diagram))))]
     assert legend == [
         "t_gen: test accuracy ≥ 0.95",
@@ -278,7 +278,7 @@ def test_the_words_of_what_is_drawn():
 
 
 def test_the_declared_contrast():
-    diagram = build(make_frame(wd_vs_orthograd()))
+    diagram = build(make_sweep(wd_vs_orthograd()))
     declared, *exploratory = diagram.contrasts
     assert declared.declared
     text = contrast_text(declared, diagram.tau_steps)
@@ -287,23 +287,23 @@ def test_the_declared_contrast():
     assert len(exploratory) == 7
     assert all(found.contrast.p_holm >= found.contrast.p for found in exploratory)
     assert "exploratory" in contrast_text(exploratory[0], diagram.tau_steps)
-    assert build(make_frame(grid_sweep())).contrasts == ()
+    assert build(make_sweep(grid_sweep())).contrasts == ()
 
 
 def test_ten_pairs():
-    diagram = build(make_frame(wd_vs_orthograd(seeds=10)))
+    diagram = build(make_sweep(wd_vs_orthograd(seeds=10)))
     assert diagram.contrasts[0].contrast.p < 0.05
     assert "cannot" not in contrast_text(diagram.contrasts[0], diagram.tau_steps)
 
 
 def test_arms_are_compared_over_shared_seeds():
     trials = [t for t in wd_vs_orthograd() if t.trial_id not in ("perp-4", "adamw-2-0")]
-    assert build(make_frame(trials)).contrasts[0].contrast.pairs == 3
+    assert build(make_sweep(trials)).contrasts[0].contrast.pairs == 3
 
 
 def test_title():
-    assert build(make_frame(wd_vs_orthograd())).title.endswith("and does ⊥Grad need any?")
-    plain = build(make_frame(grid_sweep(), doc="A sweep."))
+    assert build(make_sweep(wd_vs_orthograd())).title.endswith("and does ⊥Grad need any?")
+    plain = build(make_sweep(grid_sweep(), doc="A sweep."))
     assert plain.title == "When is test accuracy ≥ 0.95, by train fraction and dtype?"
 
 
@@ -323,14 +323,14 @@ def documented(columns: dict[str, str], axes: tuple[str, ...]) -> set[str]:
 
 
 def test_columns_are_documented():
-    frame = make_frame(wd_vs_orthograd())
+    frame = make_sweep(wd_vs_orthograd())
     diagram = build(frame)
     assert set(tables.cells_table(diagram)) == documented(tables.CELL_COLUMNS, ("arm", "optimizer.weight_decay"))
     assert set(tables.trials_table(diagram)) == documented(tables.TRIAL_COLUMNS, frame.axes())
 
 
 def test_intervals_and_delays():
-    table = tables.trials_table(build(make_frame(wd_vs_orthograd()))).set_index("trial_id")
+    table = tables.trials_table(build(make_sweep(wd_vs_orthograd()))).set_index("trial_id")
     row = table.loc["adamw-4-0"]
     assert (row.t_gen_low_steps, row.t_gen_high_steps) == (254, 266)
     assert (row.delay_low_steps, row.delay_high_steps) == (
@@ -355,19 +355,19 @@ def test_intervals_and_delays():
     ids=["decay", "one-seed", "grid", "one-trial", "hardly-begun", "long-names", "many-seeds"],
 )
 def test_every_shape_is_drawn(trials, tmp_path):
-    draw_png(build(make_frame(trials, doc="Costs $5 and $6, 你好 ?")), tmp_path / "picture.png")
+    draw_png(build(make_sweep(trials, doc="Costs $5 and $6, 你好 ?")), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_picture_reproduces(tmp_path):
     for name in ("a.png", "b.png"):
-        draw_png(build(make_frame(grid_sweep())), tmp_path / name)
+        draw_png(build(make_sweep(grid_sweep())), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_phase_colours_differ_in_lightness():
     """Among filled phases the lightness differs, so that they survive colour blindness and grey printing."""
-    colours = phase_colours(build(make_frame(grid_sweep())))
+    colours = phase_colours(build(make_sweep(grid_sweep())))
     filled = [colours[phase] for phase in PHASES]
     light = sorted(
         sum(weight * int(colour[place : place + 2], 16) for weight, place in ((0.299, 1), (0.587, 3), (0.114, 5)))
