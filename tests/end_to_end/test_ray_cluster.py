@@ -153,7 +153,7 @@ def test_without_the_token_nobody_gets_in(cluster, tmp_path, token):
     done = run_sweep(tmp_path, *FLAGS, "--address", address, **more)
     assert time.monotonic() - began < 40
     assert done.returncode == 2, done.stderr
-    assert re.fullmatch(rf"error: --address {address}: [^\n]* wants the token [^\n]*\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: --address {address}: [^\n]* set the token [^\n]*\n", done.stderr), done.stderr
     assert not (tmp_path / "results").exists()
 
 
