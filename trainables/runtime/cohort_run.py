@@ -103,6 +103,8 @@ class _Member:
     stop_reason: StopReason | None = None
     committed: bool = False
     """Whether the present state is in the ledger."""
+    end: Checkpoint | None = None
+    """What the trial continues from if more is asked after its success, taken before the cohort advances."""
 
     def __post_init__(self) -> None:
         self.history = {rule.column: [] for rule in self.trial.events}
@@ -256,6 +258,8 @@ class CohortRun:
             if every and (member.state != TrialState.RUNNING or self._places[self._cohort.step] % every == 0):
                 member.snapshots.append(self._snapshot(slot, member))
             if member.state == TrialState.STOPPED:
+                if member.stop_reason == StopReason.SUCCESS:
+                    member.end = self._checkpoint(slot, member)
                 self._cohort.retire([slot])
                 # Soon, but not for every member alone: many may end within a second.
                 self._next_commit = min(self._next_commit, time.monotonic() + SLICE_S)
@@ -288,7 +292,7 @@ class CohortRun:
             # None is not measured: a probe that looks rarely.
             trajectory[column] = [row.get(column) for member in self._active for row in member.pending]
         checkpoints = [
-            self._checkpoint(slot, member)
+            member.end or self._checkpoint(slot, member)
             for slot, member in enumerate(self._active)
             if member.stop_reason in (None, StopReason.SUCCESS)
         ]

@@ -322,6 +322,25 @@ def test_a_success_is_continued_for_an_event_that_nobody_waited_for():
     assert (store.row(longer).state, store.row(longer).last_step, status.phase) == ("finished", 40, "fits")
 
 
+def test_members_that_succeed_at_different_steps_continue_each_from_its_own():
+    """They share a cohort, whose commit comes after the last of them has advanced."""
+    model = MLP(hidden=(8,), dtype="float64")
+    trials = [WATCHED.replace(model=model, optimizer=AdamW(learning_rate=rate)) for rate in (0.01, 0.02)]
+    longer = [trial.replace(events=(), phases=()) for trial in trials]
+    store, undisturbed = Memory(), Memory()
+    finish(trials, store)
+    finish(longer, undisturbed)
+    ends = [store.row(trial).last_step for trial in trials]
+    assert ends[1] < ends[0] < 40
+    assert [store.checkpoint(trial.trial_id).step for trial in trials] == ends
+    for trial, end in zip(longer, ends, strict=True):
+        finish([trial], store, start_step=end)
+        ours, theirs = store.rows(trial), undisturbed.rows(trial)
+        assert list(ours) == list(theirs) == list(range(41))
+        losses = [[float(row["test_loss"]) for row in rows.values()] for rows in (ours, theirs)]
+        np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
 def test_a_trial_without_events_goes_to_its_horizon():
     store = Memory()
     (status,) = finish([BASE.replace(events=(), phases=())], store)
