@@ -54,7 +54,7 @@ def test_a_regression_with_declared_events(folder):
     assert {row.stop_reason for row in stopped} == {"success"}
     assert 0 < len(stopped) < 9
     assert (planned["cached"], planned["continued"], planned["new"]) == (len(stopped), 9 - len(stopped), 0)
-    more = run_sweep(folder, "fits.py", "--workers", "2")
+    more = run_sweep(folder, "fits.py", "--local")
     assert more.returncode == 0, more.stderr
     assert more.stderr == ""
     cells = pd.read_csv(folder / "results/figures/fits/cells.csv").set_index("learning_rate")
@@ -82,7 +82,7 @@ def test_its_diagram_is_the_same_from_mlflow(folder):
 
 def test_its_time_is_an_objective(folder):
     (folder / "search.py").write_text(HEAD + SEARCH.format(more=', event="t_fit", threshold=0.01'))
-    done = json.loads(run_sweep(folder, "search.py", "--workers", "2", "--json").stdout)
+    done = json.loads(run_sweep(folder, "search.py", "--local", "--json").stdout)
     assert (done["planned"], done["finished"], done["failed"]) == (8, 8, 0)
     (folder / "typo.py").write_text(HEAD + SEARCH.format(more=', event="t_gen"'))
     refused = run_sweep(folder, "typo.py", "--dry-run")
