@@ -20,6 +20,8 @@ from trainables.baselines.trial import BatchTrial
 from trainables.data.tokenizers import Tokenizer
 from trainables.engine.encodings import Encoding
 from trainables.engine.probes import STANDARD
+from trainables.engine.tasks import ModularAddition
+from trainables.grokking import GrokkingTrial
 
 BASELINES = (Augmentation, BatchTrial, ImageModel, ImageSet, LanguageModel, TextSet, Tokenizer)
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +49,14 @@ def test_mentioned_files_exist():
 
 
 def test_the_search_space_is_printed_as_it_is():
-    printed = next(text for kind, text in BLOCKS if kind == "python" and text.startswith("SWEEP"))
+    printed = next(text for kind, text in BLOCKS if kind == "python" and "p=113" in text)
     assert printed in (ROOT / "search_spaces" / "wd_vs_orthograd.py").read_text(encoding="utf-8")
+
+
+def test_the_events_can_be_declared():
+    names: dict = {}
+    exec(next(text for kind, text in BLOCKS if kind == "python" and "EVENTS = (" in text), names)
+    GrokkingTrial(task=ModularAddition(), horizon_steps=10, events=names["EVENTS"]).check_events()
 
 
 def test_the_components_are_those_that_there_are():
