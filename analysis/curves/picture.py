@@ -15,7 +15,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from analysis.curves.finals import CurveCell, Finals, Quantity
 from analysis.data.sweep import ARM, Trial
 from analysis.drawing import style
-from analysis.drawing.bands import COLOURS, FEW, draw_band, late_range, ramp, stack, step_axis, tidy
+from analysis.drawing.bands import COLOURS, FEW, draw_band, late_range, ramp, stack
+from analysis.drawing.panels import step_axis, tidy
 from analysis.drawing.style import DIVERGED_COLOUR, FAINT, INK, STEM
 from analysis.stats.paired import mean_words
 

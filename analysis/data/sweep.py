@@ -128,6 +128,11 @@ class Trial:
         rules[name] = rules[name].replace(thresholds=(*rules[name].thresholds, threshold))
         return self._evaluate(tuple(rules.values())).event(name, threshold)
 
+    def time(self, event: str, threshold: float | None = None) -> float:
+        """When an event came, at the first measurement that shows it; infinite where it did not so far."""
+        came = self.event(event, threshold)
+        return came.high_steps if came.occurred else math.inf
+
     def _evaluate(self, events: Sequence[EventRule]) -> Outcome:
         if not self.begun:
             raise SweepError(f"trial {self.trial_id}: has no measurements to take an event from")
@@ -278,6 +283,10 @@ class Sweep:
         """The values that an axis takes, in the sweep's order."""
         values = (_coordinate(trial, axis) for trial in self.trials)
         return tuple(dict.fromkeys(value for value in values if value is not _ABSENT))
+
+    def numbers(self, axis: str) -> list[float]:
+        """The values of a numeric axis, ascending."""
+        return sorted(float(value) for value in self.values(axis))
 
     def by_seed(self, **wanted: Any) -> dict[Any, Trial]:
         """The begun trials at these coordinates by seed: what pairs two arms.

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from analysis.data.sweep import STEP, Trial, thousands
-from analysis.drawing.style import AXIS_COLOUR, DIVERGED_COLOUR, FAINT, GEN_COLOUR, GRID, INK, MEM_COLOUR
+from analysis.data.sweep import STEP, Trial
+from analysis.drawing.style import DIVERGED_COLOUR, GEN_COLOUR, MEM_COLOUR
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#555555")
 """Okabe and Ito's palette, for what has no order: arms, tasks, losses."""
@@ -136,66 +135,3 @@ def mark_collapse(
                   lw=0.7, ls=":", zorder=2.5)  # fmt: skip
         axes.plot([onset], [height], marker="o", ms=6, mfc="white", mec=colour, mew=1.5, ls="", zorder=5, label=label)
         label = None
-
-
-def tidy(axes: Axes, title: str = "", *, ylabel: str = "", xlabel: str = "steps") -> None:
-    """The house's axes: no box, a faint grid, the title at the left."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
-    axes.tick_params(color=AXIS_COLOUR, labelcolor=INK, labelsize=8.5)
-    axes.grid(color=GRID, lw=0.7, zorder=0.5)
-    axes.set_axisbelow(True)
-    if title:
-        axes.set_title(title, loc="left", fontsize=10, color=INK, fontweight="bold")
-    axes.set_xlabel(xlabel, fontsize=9, color=INK)
-    axes.set_ylabel(ylabel, fontsize=9, color=INK)
-
-
-def accuracy_axis(axes: Axes) -> None:
-    """The vertical axis from 0 to 100 %."""
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def step_axis(axes: Axes, *, log: bool, until: float | None = None, start: float = 1) -> None:
-    """The horizontal axis in steps, linear or logarithmic, with plain numbers."""
-    if log:
-        axes.set_xscale("log")
-        axes.set_xlim(left=start)
-        axes.xaxis.set_minor_locator(NullLocator())
-    if until is not None:
-        axes.set_xlim(start if log else -0.01 * until, until)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_steps(value)))
-
-
-def _short_steps(value: float) -> str:
-    return f"{value / 1000:g}k" if value >= 10_000 else thousands(value)
-
-
-def legend(axes: Axes, **options: Any) -> None:
-    """A quiet legend; none where nothing has a label."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(**({"fontsize": 8.5, "frameon": False, "labelspacing": 0.35, "handlelength": 1.8} | options))
-
-
-def not_run(axes: Axes, what: str = "not run") -> None:
-    """An empty panel that says so."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, what, ha="center", va="center", fontsize=10, color=FAINT, transform=axes.transAxes)
-
-
-def mark_step(axes: Axes, step: float, text: str = "") -> None:
-    """A vertical line at a step that the statement names."""
-    axes.axvline(step, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
-    if text:
-        axes.text(step, 1.0, f" {text}", fontsize=8, color=FAINT, va="top", transform=axes.get_xaxis_transform())
-
-
-def mark_level(axes: Axes, value: float, text: str = "") -> None:
-    """A horizontal line at a value that the statement names."""
-    axes.axhline(value, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
-    if text:
-        axes.text(
-            1.0, value, text, fontsize=8, color=FAINT, va="bottom", ha="right", transform=axes.get_yaxis_transform()
-        )

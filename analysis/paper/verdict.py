@@ -13,11 +13,10 @@ A claim about the difference of two means is decided once, by its interval over 
 A verdict is met when all its claims are, not met when one is not, and undecided otherwise.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from analysis.data.sweep import Trial, thousands
+from analysis.data.sweep import Trial
 
 MET, NOT_MET, UNDECIDED, REPORTED, NOT_RUN = STATUSES = ("met", "not met", "undecided", "reported", "not run")
 MIN_SEEDS = 3
@@ -72,7 +71,8 @@ class Claim:
         if self.open_because:
             return self.open_because
         held, failed, open_ = (self.holds.count(value) for value in (True, False, None))
-        words = [f"holds in {held}, fails in {failed} of {_seeds(len(self.holds))}"]
+        seeds = f"{len(self.holds)} seed{'' if len(self.holds) == 1 else 's'}"
+        words = [f"holds in {held}, fails in {failed} of {seeds}"]
         if open_:
             words = [f"{words[0]}, open in {open_}"]
         if len(self.holds) < self.min_seeds:
@@ -140,94 +140,3 @@ def as_a_whole(text: str, holds: Tristate, numbers: str, open_because: str) -> C
 def report(text: str, numbers: str) -> Claim:
     """Numbers without a threshold; empty numbers mean that it was not run."""
     return Claim(text, (), numbers, reported=True)
-
-
-# --- what one trial says --------------------------------------------------------------------------------
-
-
-def reaches(trial: Trial, column: str, value: float, by: float) -> Tristate:
-    """Whether a column is at ``value`` or above at some step up to ``by``; None where it was not followed so far."""
-    if trial.first_reaching(column, value) <= by:
-        return True
-    return False if trial.known_until >= by else None
-
-
-def stays_below(trial: Trial, column: str, value: float, until: float | None = None) -> Tristate:
-    """Whether a column is below ``value`` at every measurement up to a step, the trial's horizon by default."""
-    until = trial.horizon_steps if until is None else until
-    if trial.first_reaching(column, value) <= until:
-        return False
-    return True if trial.known_until >= until else None
-
-
-def time_of(trial: Trial, event: str, threshold: float | None = None) -> float:
-    """When an event came, at the first measurement that shows it.
-
-    Infinite: not by the horizon, or never; NaN: not so far, in a trial that was not followed to its horizon.
-    """
-    reached = trial.event(event, threshold)
-    if reached.occurred:
-        return reached.high_steps
-    return math.inf if trial.known_until >= trial.horizon_steps else math.nan
-
-
-def between(value: float, low: float, high: float) -> Tristate:
-    """Whether a number lies in [low, high]; None for NaN."""
-    return None if math.isnan(value) else low <= value <= high
-
-
-def at_least(value: float, bound: float) -> Tristate:
-    """Whether ``value >= bound``; None where either is NaN."""
-    return None if math.isnan(value) or math.isnan(bound) else value >= bound
-
-
-def below(value: float, bound: float) -> Tristate:
-    """Whether ``value < bound``; None where either is NaN."""
-    return None if math.isnan(value) or math.isnan(bound) else value < bound
-
-
-def every(parts: Iterable[Tristate]) -> Tristate:
-    """False where one is; None where one is open; True otherwise."""
-    answers = list(parts)
-    return False if False in answers else None if None in answers else True
-
-
-# --- numbers in words ---------------------------------------------------------------------------------------------
-
-
-def spread(values: Iterable[float], style: str = ".2f") -> str:
-    """``0.53 [0.49, 0.58]``: the median and the extremes over the seeds, those that are known; ``–`` without any."""
-    known = sorted(value for value in values if not math.isnan(value))
-    if not known:
-        return "–"
-    middle = _middle(known)
-    texts = [_text(value, style) for value in (middle, known[0], known[-1])]
-    return texts[0] if texts[1] == texts[2] else f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-def spread_steps(values: Iterable[float]) -> str:
-    """Likewise for steps: ``12 000 [11 400, 13 100]``; an infinite one reads ``never``."""
-    return spread(values, "steps")
-
-
-def percent(values: Iterable[float]) -> str:
-    """Likewise for fractions: ``53 % [49 %, 58 %]``."""
-    return spread(values, "%")
-
-
-def _middle(known: Sequence[float]) -> float:
-    """The median; of an even number the lower middle where the upper is infinite."""
-    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return low if math.isinf(high) else (low + high) / 2
-
-
-def _text(value: float, style: str) -> str:
-    if math.isinf(value):
-        return "never"
-    if style == "steps":
-        return thousands(value)
-    return f"{100 * value:.3g}\u202f%" if style == "%" else f"{value:{style}}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"

@@ -5,18 +5,16 @@ import math
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep
-from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
+from analysis.drawing.bands import ramp
+from analysis.drawing.panels import accuracy_panel, legend
+from analysis.paper.claims import time_of
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Verdict, judge, percent, report, spread_steps, time_of
+from analysis.paper.verdict import Verdict, judge, report
+from analysis.paper.words import largest, spread_steps
 
 MLP, TRANSFORMER = "appendix_d1_mlp", "appendix_d1_transformer"
 MODELS = {MLP: "MLP", TRANSFORMER: "transformer"}
 """The spaces, and what each of them trains."""
-
-
-def strengths(evidence: Sweep) -> list[float]:
-    """Every λ of the sweep, ascending."""
-    return sorted(float(value) for value in evidence.values("strength"))
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -32,16 +30,14 @@ def verdict(evidence: Sweep) -> Verdict:
 def times(evidence: Sweep, space: str) -> str:
     """``0: never (best 4 %); 1e-05: 420 [400, 450]; ...``; with the rows' best accuracies where none came."""
     words = []
-    for strength in strengths(evidence):
+    for strength in evidence.numbers("strength"):
         trials = evidence.where(space=space, strength=strength)
         if trials:
             came = [time_of(trial, "t_gen") for trial in trials]
             text = spread_steps(came)
             if not any(math.isfinite(time) for time in came):
-                text += (
-                    f" (best test {percent(trial.largest('test_accuracy') for trial in trials)}, "
-                    f"training {percent(trial.largest('train_accuracy') for trial in trials)})"
-                )
+                test, train = largest(trials, "test_accuracy"), largest(trials, "train_accuracy")
+                text += f" (best test {test}, training {train})"
             words.append(f"{strength:g}: {text}")
     return "; ".join(words)
 
@@ -49,20 +45,15 @@ def times(evidence: Sweep, space: str) -> str:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a model: training (dashed) and test accuracy over λ."""
     panels = figure.subplots(1, 2, sharey=True)
-    listed = strengths(evidence)
+    strengths = evidence.numbers("strength")
     for axes, (space, model) in zip(panels, MODELS.items(), strict=True):
-        trials = evidence.where(space=space)
-        if not trials:
-            not_run(axes, f"{model}: not run")
-            continue
-        for strength, colour in zip(listed, ramp(len(listed)), strict=True):
-            some = evidence.where(space=space, strength=strength)
-            draw_accuracies(axes, some, colour=colour, label=f"λ = {strength:g}")
-        tidy(axes, f"{model}; training dashed", xlabel="steps (log scale)", ylabel="accuracy" if space == MLP else "")
-        accuracy_axis(axes)
-        step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
-        mark_level(axes, 0.95)
-        legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
+        groups = {
+            f"λ = {strength:g}": (evidence.where(space=space, strength=strength), colour)
+            for strength, colour in zip(strengths, ramp(len(strengths)), strict=True)
+        }
+        title, ylabel = f"{model}; training dashed", "accuracy" if space == MLP else ""
+        if accuracy_panel(axes, title, groups, name=model, start=5, level=0.95, ylabel=ylabel):
+            legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
 
 
 FIGURE = FigureSpec(

@@ -6,9 +6,12 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import DTYPE_COLOURS, draw_band, legend, mark_level, step_axis, tidy
+from analysis.drawing.bands import DTYPE_COLOURS, draw_band
+from analysis.drawing.panels import mark_level, step_panel
+from analysis.paper.claims import below, every, paired
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, below, every, judge, percent, report, spread
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import finals
 
 SINGLE, DOUBLE = DTYPES = "float32", "float64"
 SPIKES, RAW = "loss_spikes_resolved", "loss_spikes"
@@ -30,7 +33,7 @@ def fewer(single: Trial, double: Trial) -> Tristate:
 def verdict(evidence: Sweep) -> Verdict:
     """Both dtypes of every seed against each other."""
     single, double = (evidence.by_seed(arm=dtype) for dtype in DTYPES)
-    pairs = [(single[seed], double[seed]) for seed in single if seed in double]
+    pairs = paired(single, double)
     return judge(
         Claim(
             "fewer spikes of the training loss (x 10 within 50 steps, losses below 2⁻²³ taken for it) in float64",
@@ -49,27 +52,22 @@ def words(pairs: list[tuple[Trial, Trial]], column: str, style: str) -> str:
     """``float32: 12 [9, 14], float64: 3 [2, 5]``, as measured last."""
     if not pairs:
         return ""
-    sides = [[trial.final(column) for trial in side] for side in zip(*pairs, strict=True)]
-    texts = [percent(values) if style == "%" else spread(values, style) for values in sides]
-    return ", ".join(f"{dtype}: {text}" for dtype, text in zip(DTYPES, texts, strict=True))
+    sides = zip(DTYPES, zip(*pairs, strict=True), strict=True)
+    return ", ".join(f"{dtype}: {finals(side, column, style)}" for dtype, side in sides)
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the training loss; right: spikes so far."""
     left, right = figure.subplots(1, 2, sharex=True)
-    until = max(trial.horizon_steps for trial in evidence.where())
     for dtype in DTYPES:
         trials = evidence.where(arm=dtype)
         draw_band(left, trials, "train_loss", colour=DTYPE_COLOURS[dtype], label=dtype, width=1.2)
         draw_band(right, trials, SPIKES, colour=DTYPE_COLOURS[dtype], label=dtype)
-    tidy(left, "Training loss; dashed: 2⁻²³", ylabel="loss (log scale)", xlabel="steps (log scale)")
     left.set_yscale("log", nonpositive="mask")
+    step_panel(left, "Training loss; dashed: 2⁻²³", evidence.where(), start=5, ylabel="loss (log scale)")
     mark_level(left, RESOLUTION)
-    tidy(right, "Loss spikes so far", ylabel="spikes", xlabel="steps (log scale)")
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (left, right):
-        step_axis(axes, log=True, start=5, until=until)
-    legend(right, loc="upper left")
+    step_panel(right, "Loss spikes so far", evidence.where(), start=5, ylabel="spikes", legend_at="upper left")
 
 
 FIGURE = FigureSpec(

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, not_run, ramp, step_axis, tidy
+from analysis.drawing.bands import COLOURS, ramp
+from analysis.drawing.panels import accuracy_panel, not_run
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, percent, report, spread
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import finals, spread
 
 NATIVE, BY_HAND = "native", "by hand"
 COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
@@ -19,11 +22,6 @@ STILL = 0.01
 """A test accuracy that changes by less than this over the second half of the run has stopped."""
 BEFORE_COLLAPSE = 0.1
 MEMORISED = 0.99
-
-
-def epsilons(evidence: Sweep) -> list[float]:
-    """Every ε of the sweep, ascending."""
-    return sorted(float(value) for value in evidence.values("eps"))
 
 
 def frozen(smallest: Trial, larger: Trial) -> Tristate:
@@ -51,7 +49,7 @@ def some(parts: Sequence[Tristate]) -> Tristate:
 
 def verdict(evidence: Sweep) -> Verdict:
     """In every seed, whether some larger ε froze learning; the two log-softmaxes beside it."""
-    listed = epsilons(evidence)
+    listed = evidence.numbers("eps")
     groups = {eps: evidence.by_seed(arm=NATIVE, eps=eps) for eps in listed}
     smallest = groups[listed[0]]
     holds = tuple(
@@ -73,11 +71,7 @@ def verdict(evidence: Sweep) -> Verdict:
 
 def ends(group: Mapping[Any, Trial]) -> str:
     """``83 %, 4 % collapsed``."""
-    trials = group.values()
-    return (
-        f"{percent(trial.final(TEST) for trial in trials)}, {percent(trial.final(COLLAPSE) for trial in trials)} "
-        f"collapsed"
-    )
+    return f"{finals(group.values(), TEST)}, {finals(group.values(), COLLAPSE)} collapsed"
 
 
 def contrast(native: Mapping[float, Mapping[Any, Trial]], by_hand: Mapping[float, Mapping[Any, Trial]]) -> str:
@@ -94,25 +88,23 @@ def contrast(native: Mapping[float, Mapping[Any, Trial]], by_hand: Mapping[float
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: test accuracy over ε; right: the two log-softmaxes at the ε that both have."""
     left, right = figure.subplots(1, 2, sharey=True)
-    listed = epsilons(evidence)
-    for eps, colour in zip(listed, ramp(len(listed)), strict=True):
-        draw_accuracies(left, evidence.where(arm=NATIVE, eps=eps), colour=colour, label=f"ε = {eps:g}", train=False)
+    listed = evidence.numbers("eps")
+    over_eps = {
+        f"ε = {eps:g}": (evidence.where(arm=NATIVE, eps=eps), colour)
+        for eps, colour in zip(listed, ramp(len(listed)), strict=True)
+    }
     by_hand = evidence.where(arm=BY_HAND)
+    both = product(sorted({trial.setting["optimizer.eps"] for trial in by_hand}), (NATIVE, BY_HAND))
+    beside = {
+        f"{arm}, ε = {eps:g}": (evidence.where(arm=arm, eps=eps), colour)
+        for (eps, arm), colour in zip(both, COLOURS, strict=False)
+    }
+    options: dict[str, Any] = {"train": False, "start": 5, "legend_at": "upper left", "trials": evidence.where()}
+    accuracy_panel(left, "Test accuracy over ε", over_eps, **options)
     if by_hand:
-        both = sorted({trial.setting["optimizer.eps"] for trial in by_hand})
-        for place, eps in enumerate(both):
-            for offset, arm in enumerate((NATIVE, BY_HAND)):
-                draw_accuracies(right, evidence.where(arm=arm, eps=eps), colour=COLOURS[2 * place + offset],
-                                label=f"{arm}, ε = {eps:g}", train=False)  # fmt: skip
-    until = max(trial.horizon_steps for trial in evidence.where())
-    for axes, title in ((left, "Test accuracy over ε"), (right, "Test accuracy, log-softmax native and by hand")):
-        if axes is right and not by_hand:
-            not_run(axes, "by hand: not run")
-            continue
-        tidy(axes, title, xlabel="steps (log scale)")
-        accuracy_axis(axes)
-        step_axis(axes, log=True, start=5, until=until)
-        legend(axes, loc="upper left")
+        accuracy_panel(right, "Test accuracy, log-softmax native and by hand", beside, **options)
+    else:
+        not_run(right, "by hand: not run")
 
 
 FIGURE = FigureSpec(

@@ -4,31 +4,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, Sweep, Trial
-from analysis.drawing.bands import (
-    COLOURS,
-    accuracy_axis,
-    draw_accuracies,
-    legend,
-    mark_collapse,
-    mark_step,
-    not_run,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import COLOURS, mark_collapse
+from analysis.drawing.panels import accuracy_panel, legend, mark_step
+from analysis.paper.claims import reaches, reaching, staying_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import (
-    Claim,
-    Tristate,
-    Verdict,
-    judge,
-    per_seed,
-    percent,
-    reaches,
-    report,
-    spread,
-    spread_steps,
-    stays_below,
-)
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, first_steps, largest, last_steps, spread
 
 ORTHOGONAL, PLAIN = "1a, ⊥AdamW", "1a, AdamW"
 STABLEMAX = "1b, StableMax"
@@ -43,44 +24,33 @@ def verdict(evidence: Sweep) -> Verdict:
     orthogonal, plain, stablemax, softmax, control = (
         evidence.where(arm=arm) for arm in (ORTHOGONAL, PLAIN, STABLEMAX, SOFTMAX, CONTROL)
     )
-    enough = 4 if len(orthogonal) == 5 else None
+    at_most = f"at most {largest(softmax, TEST)} in {last_steps(softmax)} steps"
     claims = [
-        per_seed(
+        reaching(
             "1a, ⊥AdamW has a test accuracy of .99 by step 150, in 4 of 5 seeds",
             orthogonal,
-            lambda trial: reaches(trial, TEST, 0.99, 150),
-            f"first at {spread_steps(trial.first_reaching(TEST, 0.99) for trial in orthogonal)}",
-            needed=enough,
+            0.99,
+            by=150,
+            numbers=f"first at {first_steps(orthogonal, TEST, 0.99)}",
+            needed=4 if len(orthogonal) == 5 else None,
         ),
-        per_seed(
-            "1a, AdamW without decay is below .05 at step 300",
-            plain,
-            lambda trial: stays_below(trial, TEST, 0.05, until=300),
-            f"at most {percent(trial.largest(TEST) for trial in plain)}",
-        ),
+        staying_below("1a, AdamW without decay is below .05 at step 300", plain, 0.05, until=300),
         *stablemax_claims(evidence.size, stablemax),
-        per_seed(
+        staying_below(
             "1c, with softmax cross-entropy in float64 the test accuracy stays below .02",
             softmax,
-            lambda trial: stays_below(trial, TEST, 0.02),
-            f"at most {percent(trial.largest(TEST) for trial in softmax)} in {last_steps(softmax)} steps; "
-            f"collapsed rows at the end {percent(trial.final('sc_any_fraction') for trial in softmax)}",
+            0.02,
+            numbers=f"{at_most}; collapsed rows at the end {finals(softmax, 'sc_any_fraction')}",
         ),
     ]
     if control:
-        claims.append(
-            report(
-                "1c, the control with β2 .999",
-                f"at most {percent(trial.largest(TEST) for trial in control)} in {last_steps(control)} steps",
-            )
-        )
+        numbers = f"at most {largest(control, TEST)} in {last_steps(control)} steps"
+        claims.append(report("1c, the control with β2 .999", numbers))
     return judge(*claims)
 
 
 def stablemax_claims(size: str, trials: tuple[Trial, ...]) -> list[Claim]:
     """1b: when it generalises (full size), that it does, and how much later than it memorises."""
-    half = [trial.first_reaching(TEST, 0.5) for trial in trials]
-    best = percent(trial.largest(TEST) for trial in trials)
     claims = []
     if size == FULL:
         claims.append(
@@ -88,16 +58,16 @@ def stablemax_claims(size: str, trials: tuple[Trial, ...]) -> list[Claim]:
                 "1b, StableMax reaches .5 between steps 25 000 and 55 000",
                 trials,
                 lambda trial: within(trial, 25_000, 55_000),
-                f"first at {spread_steps(half)}; {last_steps(trials)} steps run",
+                f"first at {first_steps(trials, TEST, 0.5)}; {last_steps(trials)} steps run",
             )
         )
     return [
         *claims,
-        per_seed(
+        reaching(
             "1b, StableMax generalises without decay: .95 by the last step that was asked for",
             trials,
-            lambda trial: reaches(trial, TEST, 0.95, trial.horizon_steps),
-            f"at most {best} in {last_steps(trials)} steps",
+            0.95,
+            numbers=f"at most {largest(trials, TEST)} in {last_steps(trials)} steps",
         ),
         per_seed(
             f"1b, and it does so more than {RATIO} times later than it memorises", trials, delayed, delay_words(trials)
@@ -137,37 +107,21 @@ def delay_words(trials: tuple[Trial, ...]) -> str:
     return "; ".join([*words, *([f"not generalised by {spread(bounds, '.0f')} times t_mem"] if bounds else [])])
 
 
-def last_steps(trials: tuple[Trial, ...]) -> str:
-    """How far they were run, in words."""
-    return spread_steps(float(trial.last_step) for trial in trials)
-
-
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """1a, 1b and 1c side by side."""
     first, second, third = figure.subplots(1, 3, sharey=True)
-    panel(first, evidence, {ORTHOGONAL: COLOURS[1], PLAIN: COLOURS[0]}, "1a  ⊥AdamW and AdamW", log=False)
-    if first.axison:
+
+    def panel(axes: Axes, title: str, colours: dict[str, str], *, log: bool = True) -> bool:
+        groups = {arm.partition(", ")[2]: (evidence.where(arm=arm), colour) for arm, colour in colours.items()}
+        xlabel = f"steps{' (log scale)' if log else ''}; training dashed"
+        return accuracy_panel(axes, title, groups, log=log, xlabel=xlabel, legend_at="center right")
+
+    if panel(first, "1a  ⊥AdamW and AdamW", {ORTHOGONAL: COLOURS[1], PLAIN: COLOURS[0]}, log=False):
         mark_step(first, 150)
-    panel(second, evidence, {STABLEMAX: COLOURS[2]}, "1b  StableMax", log=True)
-    panel(third, evidence, {SOFTMAX: COLOURS[0], CONTROL: COLOURS[3]}, "1c  softmax in float64", log=True)
-    if third.axison:
+    panel(second, "1b  StableMax", {STABLEMAX: COLOURS[2]})
+    if panel(third, "1c  softmax in float64", {SOFTMAX: COLOURS[0], CONTROL: COLOURS[3]}):
         mark_collapse(third, evidence.where(arm=SOFTMAX), label="half of the rows collapsed")
         legend(third, loc="center right")
-
-
-def panel(axes: Axes, evidence: Sweep, colours: dict[str, str], title: str, *, log: bool) -> None:
-    """Training (dashed) and test accuracy of some arms; an axis turned off where there is none of them."""
-    groups = {arm: evidence.where(arm=arm) for arm in colours}
-    trials = [trial for group in groups.values() for trial in group]
-    if not trials:
-        not_run(axes, f"{title}: not run")
-        return
-    for arm, group in groups.items():
-        draw_accuracies(axes, group, colour=colours[arm], label=arm.partition(", ")[2])
-    tidy(axes, title, xlabel="steps (log scale); training dashed" if log else "steps; training dashed")
-    accuracy_axis(axes)
-    step_axis(axes, log=log, until=max(trial.horizon_steps for trial in trials), start=10)
-    legend(axes, loc="center right")
 
 
 FIGURE = FigureSpec(

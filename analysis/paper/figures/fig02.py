@@ -4,34 +4,15 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import (
-    DTYPE_COLOURS,
-    accuracy_axis,
-    collapse_onset,
-    draw_band,
-    legend,
-    mark_collapse,
-    not_run,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import DTYPE_COLOURS, collapse_onset, draw_band, mark_collapse
+from analysis.drawing.panels import legend, not_run, step_panel
+from analysis.paper.claims import at_least, each_seed, every, stays_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import (
-    Claim,
-    Tristate,
-    Verdict,
-    at_least,
-    every,
-    judge,
-    percent,
-    spread,
-    spread_steps,
-    stays_below,
-)
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge
+from analysis.paper.words import largest, percent, spread, spread_steps
 
 PANELS = ("2a", "2b", "2c")
 MEMORISING, BOUNDARY = PANELS[0], PANELS[1:]
@@ -111,15 +92,12 @@ def in_order(
 def verdict(evidence: Sweep) -> Verdict:
     """2a: nothing generalises. 2b, 2c: the dtypes' order, in accuracy and in time, and the slowing."""
     stuck = evidence.where(arm=MEMORISING)
+    by_seed = [evidence.by_seed(arm=MEMORISING, dtype=dtype) for dtype in DTYPES]
     claims = [
         Claim(
             "2a, the test accuracy stays below .02 in every dtype",
-            tuple(
-                every(stays_below(trial, TEST, 0.02) for trial in stuck if trial.seed == seed)
-                for seed in dict.fromkeys(trial.seed for trial in stuck)
-            ),
-            f"at most {percent(trial.largest(TEST) for trial in stuck)}"
-            + (f" with {fraction(evidence, MEMORISING)}" if stuck else ""),
+            each_seed(by_seed, lambda trial: stays_below(trial, TEST, 0.02)),
+            f"at most {largest(stuck, TEST)}" + (f" with {fraction(evidence, MEMORISING)}" if stuck else ""),
         )
     ]
     for panel in BOUNDARY:
@@ -150,10 +128,7 @@ def boundary_claims(evidence: Sweep, panel: str) -> list[Claim]:
         ),
         Claim(
             f"{panel}, from then on the test accuracy grows at least 5 times slower than until then",
-            tuple(
-                every(at_least(slowing(group[seed]), SLOWED) for group in by_dtype.values() if seed in group)
-                for seed in dict.fromkeys(trial.seed for trial in trials)
-            ),
+            each_seed(by_dtype.values(), lambda trial: at_least(slowing(trial), SLOWED)),
             "slower by " + words(slowing, lambda values: spread(values, ".1f")),
         ),
     ]
@@ -170,21 +145,17 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
             not_run(above, f"{panel}: not run")
             below.set_axis_off()
             continue
-        _draw_panel(above, below, evidence, panel)
-        tidy(above, f"{panel}  {fraction(evidence, panel)}", xlabel="", ylabel="test accuracy" if column == 0 else "")
-        tidy(below, xlabel="steps (log scale)", ylabel="collapsed rows" if column == 0 else "")
-        for axes in (above, below):
-            accuracy_axis(axes)
-            step_axis(axes, log=True, start=50, until=max(trial.horizon_steps for trial in trials))
+        for dtype in DTYPES:
+            group, colour = evidence.where(arm=panel, dtype=dtype), DTYPE_COLOURS[dtype]
+            draw_band(above, group, TEST, colour=colour, label=dtype)
+            mark_collapse(above, group, colour=colour, column=COLLAPSED)
+            draw_band(below, group, COLLAPSED, colour=colour)
+        title, words = f"{panel}  {fraction(evidence, panel)}", {above: "test accuracy", below: "collapsed rows"}
+        for axes, name in words.items():
+            ylabel = name if column == 0 else ""
+            step_panel(axes, title if axes is above else "", trials, start=50, accuracy=True, ylabel=ylabel)
+        above.set_xlabel("")
         legend(above, loc="upper left")
-
-
-def _draw_panel(above: Axes, below: Axes, evidence: Sweep, panel: str) -> None:
-    for dtype in DTYPES:
-        group = evidence.where(arm=panel, dtype=dtype)
-        draw_band(above, group, TEST, colour=DTYPE_COLOURS[dtype], label=dtype)
-        mark_collapse(above, group, colour=DTYPE_COLOURS[dtype], column=COLLAPSED)
-        draw_band(below, group, COLLAPSED, colour=DTYPE_COLOURS[dtype])
 
 
 FIGURE = FigureSpec(

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, STEP, Sweep, Trial
-from analysis.drawing.bands import COLOURS, DTYPE_COLOURS, legend, tidy
+from analysis.drawing.bands import COLOURS, DTYPE_COLOURS
+from analysis.drawing.panels import legend, tidy
 from analysis.drawing.style import FAINT
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Verdict, judge

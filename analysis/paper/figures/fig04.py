@@ -7,33 +7,12 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.data.sweep import FULL, Sweep, Trial, thousands
-from analysis.drawing.bands import (
-    COLOURS,
-    accuracy_axis,
-    draw_accuracies,
-    draw_band,
-    legend,
-    mark_level,
-    not_run,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import accuracy_panel, mark_level, not_run, step_panel
+from analysis.paper.claims import at_least, each_seed, paired, reached, reaching, staying_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import (
-    Claim,
-    Tristate,
-    Verdict,
-    at_least,
-    every,
-    judge,
-    per_seed,
-    percent,
-    reaches,
-    report,
-    spread,
-    spread_steps,
-    stays_below,
-)
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, first_steps, largest, last_steps, spread
 
 ADD, MULTIPLY, PARITY = TASKS = "addition", "multiplication", "sparse parity"
 ONE_HOT, BINARY, SCALAR = ENCODINGS = "one-hot", "binary", "scalar"
@@ -71,60 +50,43 @@ def later(first: Trial, second: Trial) -> Tristate:
     return False if math.isfinite(other) and first.known_until >= other else None
 
 
-def grown_enough(trial: Trial) -> Tristate:
-    """Whether ‖θ‖ has reached 100 times its initial value; None: not yet, and the run goes on."""
-    if growth(trial) >= HUNDREDFOLD:
-        return True
-    return False if trial.last_step >= trial.horizon_steps else None
-
-
 def verdict(evidence: Sweep) -> Verdict:
     """Left and middle: StableMax on three tasks. Right: the representations."""
     full = evidence.size == FULL
     by_end = "by step 100 000" if full else "by the last step"
     arms = {arm: evidence.by_seed(arm=arm) for arm in (*TASKS, *ENCODINGS)}
     claims = [
-        per_seed(
+        reaching(
             f"left, {arm}: StableMax reaches a test accuracy of .98 {by_end}",
-            arms[arm].values(),
-            lambda trial: reaches(trial, TEST, GROKKED, trial.horizon_steps),
-            f"at most {percent(trial.largest(TEST) for trial in arms[arm].values())} in "
-            f"{spread_steps(float(trial.last_step) for trial in arms[arm].values())} steps",
+            trials,
+            GROKKED,
+            numbers=f"at most {largest(trials, TEST)} in {last_steps(trials)} steps",
         )
         for arm in TASKS
+        for trials in [arms[arm].values()]
     ]
     added, multiplied = arms[ADD], arms[MULTIPLY]
-    claims.append(
+    firsts = [first_steps(group.values(), TEST, GROKKED) for group in (added, multiplied)]
+    growths = ", ".join(f"{arm} {spread((growth(trial) for trial in arms[arm].values()), '.1f')}" for arm in TASKS)
+    claims += [
         Claim(
             "left, multiplication is later than addition",
-            tuple(later(added[seed], multiplied[seed]) for seed in added if seed in multiplied),
-            f".98 first at {spread_steps(trial.first_reaching(TEST, GROKKED) for trial in added.values())} and "
-            f"{spread_steps(trial.first_reaching(TEST, GROKKED) for trial in multiplied.values())}",
-        )
-    )
-    seeds = dict.fromkeys(seed for arm in TASKS for seed in arms[arm])
-    growths = ", ".join(f"{arm} {spread((growth(trial) for trial in arms[arm].values()), '.1f')}" for arm in TASKS)
-    claims.append(
+            tuple(later(*pair) for pair in paired(added, multiplied)),
+            f".98 first at {' and '.join(firsts)}",
+        ),
         Claim(
             "middle, ‖θ‖ grows throughout: it is larger after every doubling of the steps",
-            tuple(every(grew_throughout(arms[arm][seed]) for arm in TASKS if seed in arms[arm]) for seed in seeds),
+            each_seed((arms[arm] for arm in TASKS), grew_throughout),
             f"grown by the last step by a factor of: {growths}",
-        )
-    )
+        ),
+    ]
     hundredfold = "middle, ‖θ‖ grows at least 100 times in addition and multiplication"
     if full:
-        claims.append(
-            Claim(
-                hundredfold,
-                tuple(
-                    every(grown_enough(arms[arm][seed]) for arm in (ADD, MULTIPLY) if seed in arms[arm])
-                    for seed in dict.fromkeys([*added, *multiplied])
-                ),
-                growths,
-            )
-        )
+        enough = each_seed((added, multiplied), lambda trial: reached(trial, growth(trial), HUNDREDFOLD))
+        claims.append(Claim(hundredfold, enough, growths))
     else:
-        claims.append(report(f"{hundredfold} (of 100 000 steps)", f"by the last step here: {growths}" if seeds else ""))
+        begun = any(arms[arm] for arm in TASKS)
+        claims.append(report(f"{hundredfold} (of 100 000 steps)", f"by the last step here: {growths}" if begun else ""))
     return judge(*claims, *encoding_claims(evidence))
 
 
@@ -132,24 +94,13 @@ def encoding_claims(evidence: Sweep) -> list[Claim]:
     """Right: what each representation of the numbers comes to."""
     one_hot, binary, scalar = (evidence.where(arm=arm) for arm in ENCODINGS)
     return [
-        per_seed(
-            "right, binary inputs: the test accuracy reaches .95",
-            binary,
-            lambda trial: reaches(trial, TEST, 0.95, trial.horizon_steps),
-            f"at most {percent(trial.largest(TEST) for trial in binary)}",
-        ),
-        per_seed(
-            "right, one-hot inputs: it stays below .02",
-            one_hot,
-            lambda trial: stays_below(trial, TEST, 0.02),
-            f"at most {percent(trial.largest(TEST) for trial in one_hot)}",
-        ),
+        reaching("right, binary inputs: the test accuracy reaches .95", binary, 0.95),
+        staying_below("right, one-hot inputs: it stays below .02", one_hot, 0.02),
         per_seed(
             "right, a scalar for each number: training and test accuracy end within 15 points of each other",
             scalar,
             lambda trial: at_least(IN_TANDEM, abs(_last(trial, "train_accuracy") - _last(trial, TEST))),
-            f"training {percent(trial.final('train_accuracy') for trial in scalar)}, "
-            f"test {percent(trial.final(TEST) for trial in scalar)}",
+            f"training {finals(scalar, 'train_accuracy')}, test {finals(scalar, TEST)}",
         ),
     ]
 
@@ -161,39 +112,31 @@ def _last(trial: Trial, column: str) -> float:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Accuracies of the three tasks, their ‖θ‖ over the initial value, and the representations."""
     left, middle, right = figure.subplots(1, 3)
-    _draw_arms(left, evidence, TASKS, "StableMax without decay", log=True)
-    if left.axison:
+
+    def panel(axes: Axes, title: str, arms: tuple[str, ...], *, log: bool = True) -> bool:
+        groups = {arm: (evidence.where(arm=arm), ARM_COLOURS[arm]) for arm in arms}
+        xlabel = f"steps{' (log scale)' if log else ''}; training dashed"
+        at = "lower right" if log else "center right"
+        return accuracy_panel(axes, title, groups, log=log, xlabel=xlabel, legend_at=at)
+
+    if panel(left, "StableMax without decay", TASKS):
         mark_level(left, GROKKED)
     _draw_norms(middle, evidence)
-    _draw_arms(right, evidence, ENCODINGS, "Representations, softmax", log=False)
-
-
-def _draw_arms(axes: Axes, evidence: Sweep, arms: tuple[str, ...], title: str, *, log: bool) -> None:
-    trials = [trial for arm in arms for trial in evidence.where(arm=arm)]
-    if not trials:
-        not_run(axes, f"{title}: not run")
-        return
-    for arm in arms:
-        draw_accuracies(axes, evidence.where(arm=arm), colour=ARM_COLOURS[arm], label=arm)
-    tidy(axes, title, xlabel="steps (log scale); training dashed" if log else "steps; training dashed")
-    accuracy_axis(axes)
-    step_axis(axes, log=log, start=10, until=max(trial.horizon_steps for trial in trials))
-    legend(axes, loc="lower right" if log else "center right")
+    panel(right, "Representations, softmax", ENCODINGS, log=False)
 
 
 def _draw_norms(axes: Axes, evidence: Sweep) -> None:
-    trials = [trial for arm in TASKS for trial in evidence.where(arm=arm)]
+    trials = evidence.where(arm=TASKS)
     if not trials:
         not_run(axes, "‖θ‖: not run")
         return
     for arm in TASKS:
         draw_band(axes, evidence.where(arm=arm), NORM, colour=ARM_COLOURS[arm], label=arm)
-    tidy(axes, "Norm of the weights, ‖θ‖", xlabel="steps (log scale)")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
     axes.yaxis.set_minor_locator(NullLocator())
-    step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
+    step_panel(axes, "Norm of the weights, ‖θ‖", trials)
 
 
 FIGURE = FigureSpec(

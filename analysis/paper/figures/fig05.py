@@ -5,9 +5,11 @@ import math
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, draw_band, legend, mark_level, mark_step, not_run, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import legend, mark_event, mark_level, not_run, step_panel
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread, spread_steps
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import spread, spread_steps
 
 ARMS = {"5a": "MLP with bias", "5b": "MLP without bias", "5c": "transformer"}
 OUTPUT = {"5a": "weight_2", "5b": "weight_2", "5c": "unembed"}
@@ -21,15 +23,9 @@ WITHIN = 500
 """Steps after memorising by which the output layer is aligned."""
 
 
-def memorised(trial: Trial) -> float:
-    """The first measurement of a sustained training accuracy of .99; infinite where there is none so far."""
-    event = trial.event("t_mem")
-    return event.high_steps if event.occurred else math.inf
-
-
 def largest_after(trial: Trial, column: str) -> float:
     """The largest cosine measured from memorising to 500 steps later; NaN where there is none."""
-    start = memorised(trial)
+    start = trial.time("t_mem")
     steps, values = trial.measured(column)
     later = values[(steps >= start) & (steps <= start + WITHIN)]
     return float(later.max()) if len(later) else math.nan
@@ -39,21 +35,21 @@ def aligned(trial: Trial, column: str) -> Tristate:
     """Whether a cosine reaches .8 between memorising and 500 steps later; None: not followed so far."""
     if largest_after(trial, column) >= ALIGNED:
         return True
-    return False if trial.last_step >= memorised(trial) + WITHIN else None
+    return False if trial.last_step >= trial.time("t_mem") + WITHIN else None
 
 
 def verdict(evidence: Sweep) -> Verdict:
     """The output layer of each model: its alignment with -g is judged, that with the update is reported."""
     claims = []
     for panel, model in ARMS.items():
-        trials = evidence.where(arm=panel)
-        name = OUTPUT[panel]
-        gradients = [largest_after(trial, f"{GRADIENT}.{name}") for trial in trials]
+        trials, name = evidence.where(arm=panel), OUTPUT[panel]
+        gradients = spread(largest_after(trial, f"{GRADIENT}.{name}") for trial in trials)
+        memorised = spread_steps(trial.time("t_mem") for trial in trials)
         claims.append(
             Claim(
                 f"{panel}, {model}: the output layer's alignment with -g reaches .8 by 500 steps after t_mem",
                 tuple(aligned(trial, f"{GRADIENT}.{name}") for trial in trials),
-                f"at most {spread(gradients)} there; memorised at {spread_steps(memorised(trial) for trial in trials)}",
+                f"at most {gradients} there; memorised at {memorised}",
             )
         )
         if trials:
@@ -77,13 +73,10 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         output = COLOURS[tensors.index(OUTPUT[panel])]
         draw_band(axes, trials, f"{UPDATE}.{OUTPUT[panel]}", colour=output, dashed=True, width=1.3,
                   label=f"{words(OUTPUT[panel])}, update")  # fmt: skip
-        tidy(axes, f"{panel}  {model}", xlabel="steps (log scale)", ylabel="cosine of θ with -g" if index == 0 else "")
+        step_panel(axes, f"{panel}  {model}", trials, ylabel="cosine of θ with -g" if index == 0 else "")
         axes.set_ylim(-0.85, 1.03)
-        step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
         mark_level(axes, ALIGNED)
-        steps = [step for trial in trials if math.isfinite(step := memorised(trial))]
-        if steps:
-            mark_step(axes, sorted(steps)[len(steps) // 2], "t_mem")
+        mark_event(axes, trials, "t_mem")
         legend(axes, loc="lower right", fontsize=7.5)
 
 

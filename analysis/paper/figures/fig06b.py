@@ -3,9 +3,12 @@
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep
-from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, mark_level, step_axis, tidy
+from analysis.drawing.bands import COLOURS
+from analysis.drawing.panels import accuracy_panel
+from analysis.paper.claims import reaching, staying_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Verdict, judge, per_seed, percent, reaches, spread_steps, stays_below
+from analysis.paper.verdict import Verdict, judge
+from analysis.paper.words import first_steps, largest, last_steps
 
 ORTHOGONAL_ADAMW, ORTHOGONAL_SGD, PLAIN = ARMS = "⊥AdamW", "⊥SGD, StableMax", "AdamW"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[1], COLOURS[2], COLOURS[0]), strict=True))
@@ -16,38 +19,30 @@ def verdict(evidence: Sweep) -> Verdict:
     """Each arm against its own bound; the plain one as far as it was followed, which is what the statement names."""
     adamw, sgd, plain = (evidence.where(arm=arm) for arm in ARMS)
     return judge(
-        per_seed(
+        reaching(
             "⊥SGD with StableMax has a test accuracy of .99 by step 420",
             sgd,
-            lambda trial: reaches(trial, TEST, 0.99, 420),
-            f"first at {spread_steps(trial.first_reaching(TEST, 0.99) for trial in sgd)}",
+            0.99,
+            by=420,
+            numbers=f"first at {first_steps(sgd, TEST, 0.99)}",
         ),
-        per_seed(
-            "⊥AdamW has .95 by step 250",
-            adamw,
-            lambda trial: reaches(trial, TEST, 0.95, 250),
-            f"first at {spread_steps(trial.first_reaching(TEST, 0.95) for trial in adamw)}",
+        reaching(
+            "⊥AdamW has .95 by step 250", adamw, 0.95, by=250, numbers=f"first at {first_steps(adamw, TEST, 0.95)}"
         ),
-        per_seed(
+        staying_below(
             "AdamW without decay stays below .05",
             plain,
-            lambda trial: stays_below(trial, TEST, 0.05),
-            f"at most {percent(trial.largest(TEST) for trial in plain)} in "
-            f"{spread_steps(float(trial.last_step) for trial in plain)} steps",
+            0.05,
+            numbers=f"at most {largest(plain, TEST)} in {last_steps(plain)} steps",
         ),
     )
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Training (dashed) and test accuracy of every arm."""
-    axes = figure.subplots()
-    for arm, colour in ARM_COLOURS.items():
-        draw_accuracies(axes, evidence.where(arm=arm), colour=colour, label=arm)
-    tidy(axes, "Test accuracy; training dashed")
-    accuracy_axis(axes)
-    step_axis(axes, log=False, until=max(trial.horizon_steps for trial in evidence.where()))
-    mark_level(axes, 0.95)
-    legend(axes, loc=(0.7, 0.1))
+    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    title = "Test accuracy; training dashed"
+    accuracy_panel(figure.subplots(), title, groups, log=False, start=1, level=0.95, legend_at=(0.7, 0.1))
 
 
 FIGURE = FigureSpec(

@@ -8,10 +8,13 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, draw_band, legend, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import step_panel
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
+from analysis.paper.claims import between
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, between, judge, percent, spread_steps
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge
+from analysis.paper.words import finals, percent, spread_steps
 
 NEAR = 0.1
 """How far apart the two turns may be, as a share of the test loss's."""
@@ -52,12 +55,11 @@ def verdict(evidence: Sweep) -> Verdict:
     norms = [turn(trial, "parameter_norm") for trial in trials]
     tests = [turn(trial, "test_loss") for trial in trials]
     distances = [apart(trial) for trial in trials]
-    finals = percent(trial.final("test_accuracy") for trial in trials)
     return judge(
         Claim(
             "‖θ‖² rises, then falls",
             tuple(happens(step) for step in norms),
-            f"largest at step {spread_steps(norms)}; test accuracy at the end {finals}",
+            f"largest at step {spread_steps(norms)}; test accuracy at the end {finals(trials, 'test_accuracy')}",
         ),
         Claim(
             "it turns within 10 % of the step at which the test loss turns",
@@ -87,19 +89,15 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     trials = [with_shown(trial) for trial in evidence.where()]
     draw_band(left, trials, "train_loss", colour=MEM_COLOUR, label="cross-entropy, training")
     draw_band(left, trials, "penalty", colour=COLOURS[2], label="½λ‖θ‖²")
-    tidy(left, "The loss and its penalty", xlabel="steps (log scale)", ylabel="loss (log scale)")
     left.set_yscale("log")
     draw_band(right, trials, "parameter_norm_share", colour=COLOURS[2], label="‖θ‖")
     draw_band(right, trials, "test_loss_share", colour=GEN_COLOUR, label="test loss")
-    tidy(right, "Where they turn", xlabel="steps (log scale)", ylabel="share of the largest value")
     for trial in trials:
         for column, colour in (("parameter_norm", COLOURS[2]), ("test_loss", GEN_COLOUR)):
             if math.isfinite(step := turn(trial, column)):
                 right.plot([step], [1.0], marker="o", ms=6, mfc="white", mec=colour, mew=1.5, ls="", zorder=5)
-    until = max(trial.horizon_steps for trial in trials)
-    for axes in (left, right):
-        step_axis(axes, log=True, until=until, start=10)
-        legend(axes, loc=(0.02, 0.22) if axes is left else "lower left")
+    step_panel(left, "The loss and its penalty", trials, ylabel="loss (log scale)", legend_at=(0.02, 0.22))
+    step_panel(right, "Where they turn", trials, ylabel="share of the largest value", legend_at="lower left")
 
 
 FIGURE = FigureSpec(

@@ -11,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import STEP, Sweep, Trial
-from analysis.drawing.bands import COLOURS, draw_band, legend, not_run, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import legend, not_run, step_panel, tidy
 from analysis.drawing.style import FAINT
+from analysis.paper.claims import reached
 from analysis.paper.figure import FigureSpec, Snapshots
-from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, percent, report, spread, spread_steps
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, last_steps, percent, spread
 
 ARMS = SGD, DECAY, ORTHOGONAL = "SGD", "SGD + decay", "⊥SGD"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[5], COLOURS[2]), strict=True))
@@ -35,14 +38,6 @@ def first_rise(trial: Trial) -> float:
     """How far the test loss rises above its initial value, as a share of it."""
     losses = test_losses(trial)
     return float(losses.max() / losses[0]) - 1 if len(losses) else math.nan
-
-
-def rose(trial: Trial) -> Tristate:
-    """Whether the test loss has risen above its initial value."""
-    largest = first_rise(trial)
-    if largest >= RISE:
-        return True
-    return False if largest < RISE and trial.last_step >= trial.horizon_steps else None
 
 
 def relapse(trial: Trial) -> float:
@@ -68,6 +63,9 @@ def verdict(evidence: Sweep) -> Verdict:
         first, last = (spread((float(path[place]) for path in paths), ".2f") for place in (0, -1))
         return f"from {first} to {spread((float(path.max()) for path in paths), '.2f')} at most, {last} at the end"
 
+    def rose(trial: Trial) -> Tristate:
+        return None if math.isnan(rise := first_rise(trial)) else reached(trial, rise, RISE)
+
     return judge(
         per_seed("SGD: the test loss first rises, by 10 % of its initial value", plain, rose, words(plain)),
         per_seed("SGD + decay: likewise", decay, rose, words(decay)),
@@ -80,8 +78,7 @@ def verdict(evidence: Sweep) -> Verdict:
         report(
             "the test accuracy at the end",
             "; ".join(
-                f"{arm} {spread((trial.final('test_accuracy') for trial in trials), '.3f')} after "
-                f"{spread_steps(float(trial.last_step) for trial in trials)} steps"
+                f"{arm} {finals(trials, 'test_accuracy', '.3f')} after {last_steps(trials)} steps"
                 for arm, trials in zip(ARMS, (plain, decay, orthogonal), strict=True)
                 if trials
             ),
@@ -174,10 +171,8 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     for arm, colour in ARM_COLOURS.items():
         kept = [trial for trial in evidence.where(arm=arm) if TEST_LOSS in trial.curves]
         draw_band(curves, kept, TEST_LOSS, colour=colour, label=arm)
-    tidy(curves, "Test loss, all seeds", xlabel="steps (log scale)")
     curves.set_yscale("log")
-    step_axis(curves, log=True, start=1, until=max(trial.horizon_steps for trial in evidence.where()))
-    legend(curves, loc="best")
+    step_panel(curves, "Test loss, all seeds", evidence.where(), start=1, legend_at="best")
 
 
 def _draw_landscape(axes: Axes, drawn: list[Trial], split: str) -> None:

@@ -6,18 +6,12 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import (
-    COLOURS,
-    accuracy_axis,
-    draw_accuracies,
-    draw_band,
-    legend,
-    mark_step,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import accuracy_panel, mark_step, step_panel
+from analysis.paper.claims import reached
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, at_least, judge, percent, report, spread
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, percent, spread
 
 CONTROL, ZEROED, LITERAL = ARMS = "control", "true class's gradient zeroed", "true class's logit times 0"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[2], COLOURS[0], COLOURS[1]), strict=True))
@@ -61,36 +55,35 @@ def gain(trial: Trial, since: int) -> float:
     return trial.final(TEST) - at_change(trial, since)
 
 
-def gained(trial: Trial, since: int) -> Tristate:
-    """Whether a control has gained enough since N."""
-    enough = at_least(gain(trial, since), GAIN)
-    return enough if enough or trial.known_until >= trial.horizon_steps else None
-
-
 def verdict(evidence: Sweep) -> Verdict:
     """The changed run may not move after N, and its control must; the text's own way of changing it is reported."""
     since = intervened_at(evidence)
     control, zeroed, literal = (evidence.where(arm=arm) for arm in ARMS)
+
+    def starts(trials: tuple[Trial, ...]) -> str:
+        return percent(at_change(trial, since) for trial in trials)
+
+    def changes(trials: tuple[Trial, ...]) -> str:
+        return percent(change(trial, since) for trial in trials)
+
     return judge(
-        Claim(
+        per_seed(
             "after N the test accuracy of the changed run stays within 1 point of what it was",
-            tuple(stopped(trial, since) for trial in zeroed),
-            f"N = {since}: {percent(at_change(trial, since) for trial in zeroed)} there, then "
-            f"{percent(change(trial, since) for trial in zeroed)} away from it at most; "
-            f"{percent(trial.final(TEST) for trial in zeroed)} at the end",
+            zeroed,
+            lambda trial: stopped(trial, since),
+            f"N = {since}: {starts(zeroed)} there, then {changes(zeroed)} away from it at most; "
+            f"{finals(zeroed, TEST)} at the end",
         ),
-        Claim(
+        per_seed(
             "the control gains at least 25 points after N",
-            tuple(gained(trial, since) for trial in control),
-            f"{percent(at_change(trial, since) for trial in control)} at N, "
-            f"{percent(trial.final(TEST) for trial in control)} at the end",
+            control,
+            lambda trial: None if math.isnan(gained := gain(trial, since)) else reached(trial, gained, GAIN),
+            f"{starts(control)} at N, {finals(control, TEST)} at the end",
         ),
         report("the training loss of the changed run", _losses(zeroed, since)),
         report(
             "the text's other reading, the true class's logit times 0: the test accuracy after N",
-            f"{percent(at_change(trial, since) for trial in literal)} at N, then at most "
-            f"{percent(change(trial, since) for trial in literal)} away from it; "
-            f"{percent(trial.final(TEST) for trial in literal)} at the end",
+            f"{starts(literal)} at N, then at most {changes(literal)} away from it; {finals(literal, TEST)} at the end",
         ),
     )
 
@@ -100,25 +93,21 @@ def _losses(trials: tuple[Trial, ...], since: int) -> str:
     past = [trial for trial in trials if trial.last_step > since]
     if not past:
         return ""
-    before, after = (trial.at("train_loss", since) for trial in past), (trial.final("train_loss") for trial in past)
-    accuracy = percent(trial.final("train_accuracy") for trial in past)
-    return f"{spread(before, '.1e')} at N, {spread(after, '.1e')} at the end, with a training accuracy of {accuracy}"
+    before, after = spread((trial.at("train_loss", since) for trial in past), ".1e"), finals(past, "train_loss", ".1e")
+    return f"{before} at N, {after} at the end, with a training accuracy of {finals(past, 'train_accuracy')}"
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the accuracies; right: the training loss; both with N marked."""
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     since = intervened_at(evidence)
-    for arm, colour in ARM_COLOURS.items():
-        draw_accuracies(left, evidence.where(arm=arm), colour=colour, label=arm)
-        draw_band(right, evidence.where(arm=arm), "train_loss", colour=colour, label=arm)
-    tidy(left, "Test accuracy; training dashed")
-    accuracy_axis(left)
-    tidy(right, "Training loss")
+    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    accuracy_panel(left, "Test accuracy; training dashed", groups, log=False, start=1)
+    for arm, (trials, colour) in groups.items():
+        draw_band(right, trials, "train_loss", colour=colour, label=arm)
     right.set_yscale("log")
-    legend(right, loc="lower left")
+    step_panel(right, "Training loss", evidence.where(), log=False, start=1, legend_at="lower left")
     for axes in (left, right):
-        step_axis(axes, log=False, until=max(trial.horizon_steps for trial in evidence.where()))
         mark_step(axes, since, "N")
 
 

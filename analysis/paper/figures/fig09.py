@@ -7,29 +7,16 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import (
-    DTYPE_COLOURS,
-    accuracy_axis,
-    collapse_onset,
-    draw_accuracies,
-    legend,
-    mark_collapse,
-    not_run,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import DTYPE_COLOURS, collapse_onset, draw_accuracies, mark_collapse
+from analysis.drawing.panels import legend, not_run, step_panel
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, percent, report, spread_steps
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import finals, spread_steps
 
 DTYPES = "float16", "float32", "float64"
 TEST = "test_accuracy"
 CLAIMED_FROM = 0.5
 """The order is claimed for more than this fraction of the pairs: at 40 % nothing generalises in the paper either."""
-
-
-def fractions(evidence: Sweep) -> list[float]:
-    """The training fractions, ascending."""
-    return sorted(float(value) for value in evidence.values("train_fraction"))
 
 
 def ordered(values: list[float]) -> Tristate:
@@ -57,29 +44,26 @@ def onsets(trials: list[Trial]) -> list[float]:
 def verdict(evidence: Sweep) -> Verdict:
     """Fig. 2's two orders over the dtypes, at every fraction where they are claimed."""
     claims = []
-    for fraction in fractions(evidence):
-        by_dtype = [evidence.by_seed(train_fraction=fraction, dtype=dtype) for dtype in DTYPES]
-        seeds = [seed for seed in by_dtype[0] if all(seed in trials for trials in by_dtype)]
-        rows = [[trials[seed] for trials in by_dtype] for seed in seeds]
-        finals = ", ".join(
-            f"{dtype} {percent(trial.final(TEST) for trial in trials.values())}"
-            for dtype, trials in zip(DTYPES, by_dtype, strict=True)
-        )
+    for fraction in evidence.numbers("train_fraction"):
+        by_dtype = {dtype: evidence.by_seed(train_fraction=fraction, dtype=dtype) for dtype in DTYPES}
+        first, *others = by_dtype.values()
+        seeds = [seed for seed in first if all(seed in trials for trials in others)]
+        rows = [[trials[seed] for trials in by_dtype.values()] for seed in seeds]
+        ends = ", ".join(f"{dtype} {finals(trials.values(), TEST)}" for dtype, trials in by_dtype.items())
         collapses = ", ".join(
-            f"{dtype} {spread_steps(collapse_onset(trial) for trial in trials.values())}"
-            for dtype, trials in zip(DTYPES, by_dtype, strict=True)
+            f"{dtype} {spread_steps(map(collapse_onset, trials.values()))}" for dtype, trials in by_dtype.items()
         )
         name = f"{100 * fraction:g} % of the pairs"
         if fraction <= CLAIMED_FROM:
-            begun = any(by_dtype)
-            claims.append(report(f"{name}: the test accuracy at the end", finals if begun else ""))
+            begun = any(by_dtype.values())
+            claims.append(report(f"{name}: the test accuracy at the end", ends if begun else ""))
             claims.append(report(f"{name}: the onset of collapse (SC above .5)", collapses if begun else ""))
             continue
         claims.append(
             Claim(
                 f"{name}: the test accuracy at the end ascends from float16 over float32 to float64",
                 tuple(ordered([end(trial) for trial in row]) for row in rows),
-                finals,
+                ends,
             )
         )
         claims.append(
@@ -94,7 +78,7 @@ def verdict(evidence: Sweep) -> Verdict:
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a training fraction; rings mark the onset of collapse."""
-    listed = fractions(evidence)
+    listed = evidence.numbers("train_fraction")
     panels = np.atleast_1d(figure.subplots(1, len(listed), sharey=True))
     for axes, fraction in zip(panels, listed, strict=True):
         trials = evidence.where(train_fraction=fraction)
@@ -105,9 +89,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
             chosen, colour = evidence.where(train_fraction=fraction, dtype=dtype), DTYPE_COLOURS[dtype]
             draw_accuracies(axes, chosen, colour=colour, label=dtype)
             mark_collapse(axes, chosen, colour=colour)
-        tidy(axes, f"{100 * fraction:g} % of the pairs")
-        accuracy_axis(axes)
-        step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
+        step_panel(axes, f"{100 * fraction:g} % of the pairs", trials, accuracy=True, xlabel="steps")
     panels[0].set_ylabel("test accuracy; training dashed", fontsize=9)
     legend(panels[0], loc="upper left")
 

@@ -5,32 +5,21 @@ import math
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, draw_band, legend, mark_step, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import mark_event, step_panel
+from analysis.paper.claims import reached
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report, spread, spread_steps
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, spread, spread_steps
 
 ABSORBED, ZERO = "absorbed_fraction", "zero_gradient_fraction"
 GROWTH, CHANGE = 3.0, 0.2
 
 
-def t_mem(trial: Trial) -> float:
-    """The first measurement of a sustained training accuracy of .99; NaN: not so far."""
-    event = trial.event("t_mem")
-    return event.high_steps if event.occurred else math.nan
-
-
 def since_memorising(trial: Trial, column: str) -> float:
     """The last value of a fraction over the one at t_mem; NaN where either is unknown, or the first is 0."""
-    start = trial.at(column, t_mem(trial))
+    start = trial.at(column, trial.time("t_mem"))
     return trial.final(column) / start if start > 0 else math.nan
-
-
-def grew(trial: Trial) -> Tristate:
-    """Whether absorption has grown enough; a run that is not at its end may still do so."""
-    ratio = since_memorising(trial, ABSORBED)
-    if ratio >= GROWTH:
-        return True
-    return False if trial.known_until >= trial.horizon_steps else None
 
 
 def stayed(trial: Trial) -> Tristate:
@@ -51,17 +40,16 @@ def verdict(evidence: Sweep) -> Verdict:
     trials = evidence.where()
 
     def words(column: str) -> str:
-        return (
-            f"{spread((trial.at(column, t_mem(trial)) for trial in trials), '.4f')} at t_mem "
-            f"({spread_steps(map(t_mem, trials))}), {spread((trial.final(column) for trial in trials), '.4f')} at the "
-            f"end: a factor of {spread((since_memorising(trial, column) for trial in trials), '.2f')}"
-        )
+        start = spread((trial.at(column, trial.time("t_mem")) for trial in trials), ".4f")
+        factor = spread((since_memorising(trial, column) for trial in trials), ".2f")
+        memorised = spread_steps(time for trial in trials if math.isfinite(time := trial.time("t_mem")))
+        return f"{start} at t_mem ({memorised}), {finals(trials, column, '.4f')} at the end: a factor of {factor}"
 
     return judge(
         per_seed(
             "the fraction of absorbed updates (exact zeros among them) grows at least 3-fold from t_mem on",
             trials,
-            grew,
+            lambda trial: reached(trial, since_memorising(trial, ABSORBED), GROWTH),
             words(ABSORBED),
         ),
         per_seed(
@@ -69,7 +57,7 @@ def verdict(evidence: Sweep) -> Verdict:
         ),
         report(
             "absorbed updates that are not exactly zero",
-            f"{spread((rounded_away(trial, t_mem(trial)) for trial in trials), '.4f')} of the weights at t_mem, "
+            f"{spread((rounded_away(trial, trial.time('t_mem')) for trial in trials), '.4f')} of the weights at t_mem, "
             f"{spread((rounded_away(trial, trial.last_step) for trial in trials), '.4f')} at the end",
         ),
     )
@@ -81,17 +69,13 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     trials = evidence.where()
     draw_band(left, trials, ABSORBED, colour=COLOURS[0], label="absorbed: w − ηg = w")
     draw_band(left, trials, ZERO, colour=COLOURS[5], label="gradient exactly 0")
-    tidy(left, "Fraction of the weights", xlabel="steps (log scale)")
-    left.set_ylim(bottom=0)
     draw_band(right, trials, "gradient_norm", colour=COLOURS[6])
-    tidy(right, "Norm of the gradient", xlabel="steps (log scale)")
     right.set_yscale("log")
-    memorised = [step for step in map(t_mem, trials) if not math.isnan(step)]
-    for axes in (left, right):
-        step_axis(axes, log=True, start=10, until=max(trial.horizon_steps for trial in trials))
-        if memorised:
-            mark_step(axes, sorted(memorised)[len(memorised) // 2], "memorised" if axes is left else "")
-    legend(left, loc="upper right")
+    step_panel(left, "Fraction of the weights", trials, legend_at="upper right")
+    step_panel(right, "Norm of the gradient", trials)
+    left.set_ylim(bottom=0)
+    mark_event(left, trials, "t_mem", "memorised")
+    mark_event(right, trials, "t_mem", "")
 
 
 FIGURE = FigureSpec(

@@ -1,15 +1,18 @@
 """Fig. 11: the losses while three changes of the loss make a network grok."""
 
 import math
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, draw_band, legend, not_run, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import accuracy_panel, legend, not_run, step_panel
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
+from analysis.paper.claims import reached, time_of
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report, spread, spread_steps, time_of
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report
+from analysis.paper.words import finals, spread, spread_steps
 
 ARMS = STABLEMAX, LOGIT_NORM, TAYLOR = "StableMax", "CE + λ‖z‖", "Taylor softmax"
 TEST_LOSS = "test_loss"
@@ -22,13 +25,6 @@ def fall(trial: Trial) -> float:
     steps, losses = trial.measured(TEST_LOSS)
     later = losses[steps >= memorised]
     return float(trial.at(TEST_LOSS, memorised) / later.min()) if len(later) else math.nan
-
-
-def fell(trial: Trial) -> Tristate:
-    """Whether the test loss has fallen 10-fold; a run that is not at its end may still do so."""
-    if fall(trial) >= FALL:
-        return True
-    return False if trial.last_step >= trial.horizon_steps or trial.stop_reason is not None else None
 
 
 def fastest(evidence: Sweep, seed: object) -> Tristate:
@@ -60,7 +56,7 @@ def verdict(evidence: Sweep) -> Verdict:
         per_seed(
             f"{arm}: the test loss falls at least 10-fold after t_mem",
             trials,
-            fell,
+            lambda trial: reached(trial, fall(trial), FALL),
             f"by a factor of {spread(map(fall, trials), '.1f')}; t_mem at "
             f"{spread_steps(time_of(trial, 't_mem') for trial in trials)}",
         )
@@ -79,37 +75,28 @@ def verdict(evidence: Sweep) -> Verdict:
         ),
         report(
             "the test accuracy at the end",
-            ", ".join(
-                f"{arm} {spread((trial.final('test_accuracy') for trial in trials), '.3f')}"
-                for arm, trials in groups.items()
-                if trials
-            ),
+            ", ".join(f"{arm} {finals(trials, 'test_accuracy', '.3f')}" for arm, trials in groups.items() if trials),
         ),
     )
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a loss: both losses; and below it the test accuracies of all three."""
-    panels = np.atleast_1d(figure.subplots(1, len(ARMS) + 1))
-    until = max(trial.horizon_steps for trial in evidence.where())
-    for axes, arm in zip(panels, ARMS, strict=False):
+    *panels, last = figure.subplots(1, len(ARMS) + 1)
+    everything = evidence.where()
+    for axes, arm in zip(panels, ARMS, strict=True):
         trials = evidence.where(arm=arm)
         if not trials:
             not_run(axes)
             continue
         draw_band(axes, trials, "train_loss", colour=MEM_COLOUR, dashed=True, label="train")
         draw_band(axes, trials, TEST_LOSS, colour=GEN_COLOUR, label="test")
-        tidy(axes, f"{arm}: loss")
         axes.set_yscale("log")
-        step_axis(axes, log=True, start=10, until=until)
+        step_panel(axes, f"{arm}: loss", everything, xlabel="steps")
     legend(panels[0], loc="lower left")
-    last = panels[-1]
-    for arm, colour in zip(ARMS, COLOURS, strict=False):
-        draw_accuracies(last, evidence.where(arm=arm), colour=colour, label=arm, train=False)
-    tidy(last, "Test accuracy")
-    accuracy_axis(last)
-    step_axis(last, log=True, start=10, until=until)
-    legend(last, loc="lower right")
+    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in zip(ARMS, COLOURS, strict=False)}
+    look: dict[str, Any] = {"train": False, "xlabel": "steps", "legend_at": "lower right"}
+    accuracy_panel(last, "Test accuracy", groups, trials=everything, **look)
 
 
 FIGURE = FigureSpec(

@@ -1,26 +1,23 @@
 """Fig. 12: the Fourier spectrum of the output weights of a network that has grokked with StableMax."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, accuracy_axis, draw_band, legend, mark_level, not_run, step_axis, tidy
+from analysis.drawing.bands import COLOURS, draw_band
+from analysis.drawing.panels import legend, mark_level, not_run, step_panel, tidy
 from analysis.drawing.style import GEN_COLOUR
+from analysis.paper.claims import reached
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, percent, report, spread
+from analysis.paper.verdict import Verdict, judge, per_seed, report
+from analysis.paper.words import finals, percent, spread
 
 LARGEST_P = 113
 POWERS = tuple(f"fourier_output.power_{k}" for k in range(1, LARGEST_P // 2 + 1))
 TOP, GINI, IPR = (f"fourier_output.{name}" for name in ("top10_share", "gini", "ipr"))
 SHARE = 0.8
-
-
-def concentrated(trial: Trial) -> Tristate:
-    """Whether a tenth of the frequencies hold enough of the power at the end; None for a run before its end."""
-    share = trial.final(TOP)
-    if share >= SHARE:
-        return True
-    return False if share < SHARE and trial.known_until >= trial.horizon_steps else None
 
 
 def spectrum(trial: Trial, place: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,17 +37,16 @@ def verdict(evidence: Sweep) -> Verdict:
         per_seed(
             "at the end at most 10 % of the frequencies hold at least 80 % of the power of the output weights",
             trials,
-            concentrated,
-            f"the strongest 10 % (rounded up) hold {percent(trial.final(TOP) for trial in trials)}, at step 0 "
+            lambda trial: None if math.isnan(share := trial.final(TOP)) else reached(trial, share, SHARE),
+            f"the strongest 10 % (rounded up) hold {finals(trials, TOP)}, at step 0 "
             f"{percent(_first(trial, TOP) for trial in trials)}; test accuracy at the end "
-            f"{percent(trial.final('test_accuracy') for trial in trials)}",
+            f"{finals(trials, 'test_accuracy')}",
         ),
         report(
             "concentration by other measures",
             f"Gini coefficient {spread((_first(trial, GINI) for trial in trials), '.2f')} to "
-            f"{spread((trial.final(GINI) for trial in trials), '.2f')}, inverse participation ratio "
-            f"{spread((_first(trial, IPR) for trial in trials), '.3f')} to "
-            f"{spread((trial.final(IPR) for trial in trials), '.3f')}",
+            f"{finals(trials, GINI, '.2f')}, inverse participation ratio "
+            f"{spread((_first(trial, IPR) for trial in trials), '.3f')} to {finals(trials, IPR, '.3f')}",
         ),
     )
 
@@ -76,11 +72,9 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     draw_band(right, trials, TOP, colour=COLOURS[2], label="strongest 10 % of the frequencies")
     draw_band(right, trials, GINI, colour=COLOURS[6], label="Gini coefficient")
     draw_band(right, trials, "test_accuracy", colour=GEN_COLOUR, label="test accuracy")
-    tidy(right, "Concentration and generalisation")
-    accuracy_axis(right)
+    title = "Concentration and generalisation"
+    step_panel(right, title, trials, start=1, accuracy=True, xlabel="steps", legend_at="upper left")
     mark_level(right, SHARE)
-    step_axis(right, log=True, start=1, until=max(trial.horizon_steps for trial in trials))
-    legend(right, loc="upper left")
 
 
 FIGURE = FigureSpec(

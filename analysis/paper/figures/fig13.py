@@ -8,9 +8,12 @@ from typing import Any
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import accuracy_axis, draw_accuracies, legend, mark_level, not_run, ramp, step_axis, tidy
+from analysis.drawing.bands import ramp
+from analysis.drawing.panels import accuracy_panel, legend
+from analysis.paper.claims import each_seed, every, stays_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, every, judge, percent, report, spread_steps, stays_below
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import largest, last_steps, percent, spread_steps
 
 SHALLOW, DEEP, ENTROPY = ARMS = "MSE, 1 hidden layer", "MSE, 2 hidden layers", "CE, 2 hidden layers"
 REACHED = 0.9
@@ -22,14 +25,9 @@ Runs = Mapping[float, Mapping[Any, Trial]]
 """The trials of an arm by α and seed."""
 
 
-def alphas(evidence: Sweep) -> list[float]:
-    """Every α of the sweep, ascending."""
-    return sorted(float(value) for value in evidence.values("alpha"))
-
-
 def runs(evidence: Sweep, arm: str) -> Runs:
     """The begun trials of an arm, by α and seed."""
-    return {alpha: evidence.by_seed(arm=arm, alpha=alpha) for alpha in alphas(evidence)}
+    return {alpha: evidence.by_seed(arm=arm, alpha=alpha) for alpha in evidence.numbers("alpha")}
 
 
 def delay(trial: Trial) -> tuple[float, bool]:
@@ -88,17 +86,14 @@ def never(evidence: Sweep, arm: str) -> Claim:
     """That no α brings an arm to a test accuracy of .9."""
     by_alpha = runs(evidence, arm)
     trials = [trial for group in by_alpha.values() for trial in group.values()]
-    largest = [max(group[s].largest("test_accuracy") for group in by_alpha.values() if s in group)
+    best = [max(group[s].largest("test_accuracy") for group in by_alpha.values() if s in group)
                for s in seeds_of(by_alpha)]  # fmt: skip
     memorised = sum(trial.largest("train_accuracy") >= REACHED for trial in trials)
     return Claim(
         f"{arm}: no run reaches a test accuracy of .9",
-        tuple(
-            every(stays_below(group[seed], "test_accuracy", REACHED) for group in by_alpha.values() if seed in group)
-            for seed in seeds_of(by_alpha)
-        ),
-        f"the best of any α and seed by seed {percent(largest)}; {memorised} of {len(trials)} runs have memorised, "
-        f"in up to {spread_steps(float(trial.last_step) for trial in trials)} steps"
+        each_seed(by_alpha.values(), lambda trial: stays_below(trial, "test_accuracy", REACHED)),
+        f"the best of any α and seed by seed {percent(best)}; {memorised} of {len(trials)} runs have memorised, "
+        f"in up to {last_steps(trials)} steps"
         if trials
         else "",
     )
@@ -108,29 +103,24 @@ def memorising(by_alpha: Runs) -> Claim:
     """The time to memorise, which a mere change of pace would stretch like the delay; and how far it generalises."""
     words = []
     for alpha, trials in by_alpha.items():
-        events = [trial.event("t_mem", MEMORISED) for trial in trials.values()]
-        memorised = [event.high_steps for event in events if event.occurred]
+        times = [trial.time("t_mem", MEMORISED) for trial in trials.values()]
+        memorised = [time for time in times if math.isfinite(time)]
         if memorised:
-            best = percent(trial.largest("test_accuracy") for trial in trials.values())
-            words.append(f"α {alpha:g}: {spread_steps(memorised)} ({best})")
+            words.append(f"α {alpha:g}: {spread_steps(memorised)} ({largest(trials.values(), 'test_accuracy')})")
     return report("MSE, 1 hidden layer: steps to a training accuracy of .9 (best test accuracy)", "; ".join(words))
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel an arm: training (dashed) and test accuracy at every α."""
     panels = figure.subplots(1, 3, sharey=True)
-    listed = alphas(evidence)
+    alphas = evidence.numbers("alpha")
     for axes, arm in zip(panels, ARMS, strict=True):
-        trials = evidence.where(arm=arm)
-        if not trials:
-            not_run(axes, f"{arm}: not run")
-            continue
-        for alpha, colour in zip(listed, ramp(len(listed)), strict=True):
-            draw_accuracies(axes, evidence.where(arm=arm, alpha=alpha), colour=colour, label=f"α = {alpha:g}")
-        tidy(axes, arm, xlabel="steps (log scale)", ylabel="test accuracy; training dashed" if arm == SHALLOW else "")
-        accuracy_axis(axes)
-        step_axis(axes, log=True, start=5, until=max(trial.horizon_steps for trial in trials))
-        mark_level(axes, REACHED)
+        groups = {
+            f"α = {alpha:g}": (evidence.where(arm=arm, alpha=alpha), colour)
+            for alpha, colour in zip(alphas, ramp(len(alphas)), strict=True)
+        }
+        ylabel = "test accuracy; training dashed" if arm == SHALLOW else ""
+        accuracy_panel(axes, arm, groups, start=5, level=REACHED, ylabel=ylabel)
     # The deep network's panel has room for it, where it was run.
     for axes in [axes for axes in (panels[1], panels[0], panels[2]) if axes.axison][:1]:
         legend(axes, loc="center right")

@@ -1,21 +1,14 @@
 """Fig. 14: MNIST with 200 training rows and initial weights times 100, without and with weight decay."""
 
-from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import (
-    COLLAPSE_COLOUR,
-    accuracy_axis,
-    draw_accuracies,
-    draw_band,
-    legend,
-    not_run,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import COLLAPSE_COLOUR, draw_accuracies, draw_band
+from analysis.drawing.panels import legend, not_run, step_panel
+from analysis.paper.claims import at_least, below, every
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Tristate, Verdict, at_least, below, every, judge, per_seed, percent, spread
+from analysis.paper.verdict import Tristate, Verdict, judge, per_seed
+from analysis.paper.words import finals, largest, spread
 
 COLLAPSE, TEST, TRAIN = "sc_any_fraction", "test_accuracy", "train_accuracy"
 ALL_COLLAPSED = 0.99
@@ -50,7 +43,7 @@ def verdict(evidence: Sweep) -> Verdict:
             "without decay, at least .99 of the training rows end in softmax collapse",
             without,
             lambda trial: at_least(end(trial, COLLAPSE), ALL_COLLAPSED),
-            f"at the end {percent(trial.final(COLLAPSE) for trial in without)} have collapsed",
+            f"at the end {finals(without, COLLAPSE)} have collapsed",
         ),
         per_seed(
             "without decay, the test accuracy is flat after memorising (changes by less than 5 points)",
@@ -62,8 +55,7 @@ def verdict(evidence: Sweep) -> Verdict:
             "with decay, the share of collapsed rows falls from .99 or more to less",
             with_decay,
             falls,
-            f"at most {percent(trial.largest(COLLAPSE) for trial in with_decay)}, at the end "
-            f"{percent(trial.final(COLLAPSE) for trial in with_decay)}",
+            f"at most {largest(with_decay, COLLAPSE)}, at the end {finals(with_decay, COLLAPSE)}",
         ),
         per_seed(
             "with decay, the test accuracy rises by at least 5 points after memorising",
@@ -85,30 +77,22 @@ def groups(evidence: Sweep) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
 
 def accuracy_words(trials: tuple[Trial, ...]) -> str:
     """The test accuracy at the end, and by how much it has risen since memorising."""
-    return (
-        f"test accuracy at the end {percent(trial.final(TEST) for trial in trials)}, change since memorising "
-        f"{spread((100 * rise(trial) for trial in trials), '+.1f')} points"
-    )
+    points = spread((100 * rise(trial) for trial in trials), "+.1f")
+    return f"test accuracy at the end {finals(trials, TEST)}, change since memorising {points} points"
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a side: accuracies, and the share of collapsed rows."""
     panels = figure.subplots(1, 2, sharey=True)
     for axes, trials, name in zip(panels, groups(evidence), ("without decay", "with decay"), strict=True):
-        _draw_side(axes, trials, name)
+        if not trials:
+            not_run(axes, f"{name}: not run")
+            continue
+        draw_band(axes, trials, COLLAPSE, colour=COLLAPSE_COLOUR, label="rows in softmax collapse", width=1.4)
+        draw_accuracies(axes, trials)
+        step_panel(axes, f"MNIST, 200 rows, weights x 100, {name}", trials, start=1, accuracy=True)
     if panels[0].axison:
         legend(panels[0], loc="center left")
-
-
-def _draw_side(axes: Axes, trials: tuple[Trial, ...], name: str) -> None:
-    if not trials:
-        not_run(axes, f"{name}: not run")
-        return
-    draw_band(axes, trials, COLLAPSE, colour=COLLAPSE_COLOUR, label="rows in softmax collapse", width=1.4)
-    draw_accuracies(axes, trials)
-    tidy(axes, f"MNIST, 200 rows, weights x 100, {name}", xlabel="steps (log scale)")
-    accuracy_axis(axes)
-    step_axis(axes, log=True, until=max(trial.horizon_steps for trial in trials))
 
 
 FIGURE = FigureSpec(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,20 +11,18 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.data.sweep import Sweep, Trial, thousands
 from analysis.diagram.words import with_interval
-from analysis.drawing.bands import COLOURS, accuracy_axis, draw_accuracies, legend, ramp, step_axis, tidy
+from analysis.drawing.bands import COLOURS, ramp
+from analysis.drawing.panels import accuracy_panel, legend, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
+from analysis.paper.claims import time_of
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report, spread_steps, time_of
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
+from analysis.paper.words import spread_steps
 from analysis.stats.contrasts import paired_contrast
 from analysis.stats.survival import CensoredTimes
 
 DECAY, ORTHOGONAL = "AdamW", "⊥AdamW"
 ORTHOGONAL_COLOUR = COLOURS[1]
-
-
-def decays(evidence: Sweep) -> list[float]:
-    """The decays of the sweep, ascending."""
-    return sorted(float(value) for value in evidence.values("weight_decay"))
 
 
 def times(trials: Sequence[Trial]) -> list[float]:
@@ -33,7 +32,7 @@ def times(trials: Sequence[Trial]) -> list[float]:
 
 def verdict(evidence: Sweep) -> Verdict:
     """U-shape and failure at the large end seed by seed; ⊥AdamW against the best decay as a paired contrast."""
-    listed = decays(evidence)
+    listed = evidence.numbers("weight_decay")
     at_decay = {decay: evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in listed}
     seeds = [seed for seed in at_decay[listed[0]] if all(seed in trials for trials in at_decay.values())]
     paths = [[time_of(at_decay[decay][seed], "t_gen") for decay in listed] for seed in seeds]
@@ -68,7 +67,7 @@ def u_shaped(path: Sequence[float]) -> Tristate:
 def contrast_words(evidence: Sweep) -> str:
     """⊥AdamW minus the decay that is best on the other seeds, in steps of the restricted mean."""
     ours = evidence.by_seed(arm=ORTHOGONAL)
-    groups = [evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in decays(evidence)]
+    groups = [evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in evidence.numbers("weight_decay")]
     shared = [seed for seed in ours if all(seed in group for group in groups)]
     if not shared:
         return ""
@@ -90,19 +89,17 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: time to generalise over the decay; right: the test accuracies."""
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _draw_times(left, evidence)
-    listed = decays(evidence)
-    for decay, colour in zip(listed, ramp(len(listed)), strict=True):
-        trials = evidence.where(arm=DECAY, weight_decay=decay)
-        draw_accuracies(right, trials, colour=colour, label=f"decay {decay:g}", train=False)
-    draw_accuracies(right, evidence.where(arm=ORTHOGONAL), colour=ORTHOGONAL_COLOUR, label=ORTHOGONAL, train=False)
-    tidy(right, "Test accuracy", xlabel="steps (log scale)")
-    accuracy_axis(right)
-    step_axis(right, log=True, start=10, until=evidence.trials[0].horizon_steps)
-    legend(right, loc="upper left")
+    listed = evidence.numbers("weight_decay")
+    groups: dict[str, tuple[Sequence[Trial], Any]] = {
+        f"decay {decay:g}": (evidence.where(arm=DECAY, weight_decay=decay), colour)
+        for decay, colour in zip(listed, ramp(len(listed)), strict=True)
+    }
+    groups[ORTHOGONAL] = evidence.where(arm=ORTHOGONAL), ORTHOGONAL_COLOUR
+    accuracy_panel(right, "Test accuracy", groups, trials=evidence.trials, train=False, legend_at="upper left")
 
 
 def _draw_times(axes: Axes, evidence: Sweep) -> None:
-    listed, tau = decays(evidence), evidence.trials[0].horizon_steps
+    listed, tau = evidence.numbers("weight_decay"), evidence.trials[0].horizon_steps
     tidy(axes, "Steps to a test accuracy of 95 %", xlabel="weight decay", ylabel="steps (log scale)")
     axes.set_yscale("log")
     never = 1.25 * tau

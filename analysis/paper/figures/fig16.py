@@ -3,29 +3,12 @@
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial
-from analysis.drawing.bands import (
-    COLOURS,
-    accuracy_axis,
-    collapse_onset,
-    draw_accuracies,
-    draw_band,
-    legend,
-    mark_level,
-    step_axis,
-    tidy,
-)
+from analysis.drawing.bands import COLOURS, collapse_onset, draw_band
+from analysis.drawing.panels import accuracy_panel, step_panel
+from analysis.paper.claims import paired, reaching, staying_below
 from analysis.paper.figure import FigureSpec
-from analysis.paper.verdict import (
-    Claim,
-    Tristate,
-    Verdict,
-    judge,
-    per_seed,
-    percent,
-    reaches,
-    spread_steps,
-    stays_below,
-)
+from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed
+from analysis.paper.words import finals, largest, last_steps, spread_steps
 
 SOFTMAX, TEMPERATURE, SMOOTHING, STABLEMAX = ARMS = "softmax", "temperature 1e5", "label smoothing .1", "StableMax"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[1], COLOURS[3], COLOURS[2]), strict=True))
@@ -48,35 +31,29 @@ def delayed(plain: Trial, tempered: Trial, level: float) -> Tristate:
 def verdict(evidence: Sweep) -> Verdict:
     """The temperature against the plain softmax of the same seed; the other two against their bounds."""
     plain, tempered = evidence.by_seed(arm=SOFTMAX), evidence.by_seed(arm=TEMPERATURE)
-    pairs = [(plain[seed], tempered[seed]) for seed in plain if seed in tempered]
+    pairs = paired(plain, tempered)
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
     smoothed, stable = evidence.where(arm=SMOOTHING), evidence.where(arm=STABLEMAX)
     level = ONSET_LEVELS[evidence.size]
     return judge(
         Claim(
             f"temperature: collapse of more than {level:.0%} of the training rows comes later than plainly",
             tuple(delayed(*pair, level) for pair in pairs),
-            f"plain {onsets([a for a, _ in pairs], level)}, temperature {onsets([b for _, b in pairs], level)}, test "
-            f"accuracy at the end {percent(a.final(TEST) for a, _ in pairs)} and "
-            f"{percent(b.final(TEST) for _, b in pairs)}",
+            f"plain {onsets(first, level)}, temperature {onsets(second, level)}, test accuracy at the end "
+            f"{finals(first, TEST)} and {finals(second, TEST)}",
         ),
         per_seed(
             "label smoothing: no row ever collapses",
             smoothed,
             no_collapse,
-            f"at most {percent(trial.largest(COLLAPSE) for trial in smoothed)} of the rows",
+            f"at most {largest(smoothed, COLLAPSE)} of the rows",
         ),
-        per_seed(
-            "label smoothing: the test accuracy stays below .99",
-            smoothed,
-            lambda trial: stays_below(trial, TEST, 0.99),
-            f"at most {percent(trial.largest(TEST) for trial in smoothed)}",
-        ),
-        per_seed(
+        staying_below("label smoothing: the test accuracy stays below .99", smoothed, 0.99),
+        reaching(
             "StableMax: the test accuracy reaches .95",
             stable,
-            lambda trial: reaches(trial, TEST, 0.95, trial.horizon_steps),
-            f"at most {percent(trial.largest(TEST) for trial in stable)} in "
-            f"{spread_steps(float(trial.last_step) for trial in stable)} steps",
+            0.95,
+            numbers=f"at most {largest(stable, TEST)} in {last_steps(stable)} steps",
         ),
     )
 
@@ -96,17 +73,12 @@ def onsets(trials: list[Trial], level: float) -> str:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: accuracies of every arm; right: the share of its training rows in collapse."""
     left, right = figure.subplots(1, 2, sharex=True)
-    until = max(trial.horizon_steps for trial in evidence.where())
-    for arm, colour in ARM_COLOURS.items():
-        trials = evidence.where(arm=arm)
-        draw_accuracies(left, trials, colour=colour, label=arm)
+    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    accuracy_panel(left, "Test accuracy; training dashed", groups, start=5, level=0.95)
+    for arm, (trials, colour) in groups.items():
         draw_band(right, trials, COLLAPSE, colour=colour, label=arm)
-    for axes, title in ((left, "Test accuracy; training dashed"), (right, "Training rows whose loss has collapsed")):
-        tidy(axes, title, xlabel="steps (log scale)")
-        accuracy_axis(axes)
-        step_axis(axes, log=True, start=5, until=until)
-    mark_level(left, 0.95)
-    legend(right, loc="center left")
+    title = "Training rows whose loss has collapsed"
+    step_panel(right, title, evidence.where(), start=5, accuracy=True, legend_at="center left")
 
 
 FIGURE = FigureSpec(

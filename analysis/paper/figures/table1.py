@@ -17,8 +17,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from analysis.curves.comparison import Comparison, compare
 from analysis.data.sweep import FULL, Sweep, Trial, thousands
-from analysis.drawing.bands import COLOURS, EPOCH, draw_band, late_range, legend, over_epochs, tidy
+from analysis.drawing.bands import COLOURS, EPOCH, draw_band, late_range, over_epochs
 from analysis.drawing.forest import ForestGroup, ForestRow, draw_forest
+from analysis.drawing.panels import legend, tidy
 from analysis.paper.figure import FigureSpec
 from analysis.paper.picture import STATUS_COLOURS
 from analysis.paper.verdict import (
@@ -32,10 +33,9 @@ from analysis.paper.verdict import (
     Verdict,
     as_a_whole,
     judge,
-    percent,
     report,
-    spread,
 )
+from analysis.paper.words import percent, spread
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.paired import inside, mean_words, signed
 

@@ -12,10 +12,12 @@ from analysis import figures
 from analysis.data import kept
 from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError
 from analysis.paper import results as figure_results
+from analysis.paper.claims import at_least
 from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
 from analysis.paper.page import page
 from analysis.paper.results import FigureResult, keep, markdown, result
-from analysis.paper.verdict import Claim, Verdict, at_least, judge, per_seed, percent
+from analysis.paper.verdict import Claim, Verdict, judge, per_seed
+from analysis.paper.words import percent
 from pipeline.ledger import Ledger
 from tests.support.synthetic import fill_ledger, make_trial
 from tests.support.synthetic_evidence import made_trial

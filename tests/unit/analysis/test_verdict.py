@@ -6,27 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.data.sweep import Trial
-from analysis.paper.verdict import (
-    MET,
-    NOT_MET,
-    NOT_RUN,
-    NOTHING,
-    REPORTED,
-    UNDECIDED,
-    Claim,
-    at_least,
-    below,
-    between,
-    every,
-    judge,
-    per_seed,
-    percent,
-    reaches,
-    report,
-    spread,
-    spread_steps,
-    stays_below,
-)
+from analysis.paper.claims import at_least, below, between, every, reaches, stays_below
+from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, NOTHING, REPORTED, UNDECIDED, Claim, judge, per_seed, report
+from analysis.paper.words import percent, spread, spread_steps
 
 
 @pytest.mark.parametrize(
