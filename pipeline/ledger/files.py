@@ -1,4 +1,4 @@
-"""Where a ledger keeps its files: a local folder or an object store, behind one interface.
+"""Where a ledger keeps its files: a local folder or an object store.
 
 ``put`` is atomic and durable: a file exists whole or not at all, whatever kills the process or the machine.
 Locally that takes a temporary file, ``fsync``, a rename, and ``fsync`` of the folder; an object store shows an object
@@ -6,13 +6,11 @@ only once it is closed.  Reading a file that does not exist raises :class:`FileG
 have deleted it and the reader must try again; any other failure raises :class:`LedgerError`, in one line.
 """
 
-import errno
 import os
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -60,56 +58,76 @@ class Entry:
         return time.time() - self.modified_s
 
 
-class Files(ABC):
-    """The files under one root; paths are relative to it, with forward slashes."""
+class Files:
+    """The files under one root in an object store that pyarrow knows: ``s3://bucket/prefix``, ``gs://...``.
 
-    uri: str
-    """The root, normalised: an absolute path, or the address of an object store."""
-    parallel: int
+    Paths are relative to the root, with forward slashes.
+    """
+
+    parallel = 8
     """How many files are worth reading at once."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        try:
+            self._fs, root = pafs.FileSystem.from_uri(uri)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise self._failed("open", "", error) from None
+        self._root = root.rstrip("/")
 
     @property
     def shown(self) -> str:
         """The root as messages show it: without credentials."""
         return redact(self.uri).rstrip("/") or "/"
 
-    @abstractmethod
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
         """Write a whole file, atomically and durably; replace an existing one."""
+        with self._doing("write", path), self._fs.open_output_stream(self._full(path)) as stream:
+            stream.write(data)
 
-    @abstractmethod
     def read(self, path: str) -> pa.Buffer:
         """Return the content of a file.
 
         :raises FileGoneError: when there is no such file.
         """
+        with self._doing("read", path), self._fs.open_input_file(self._full(path)) as file:
+            return file.read_buffer()
 
-    @abstractmethod
     def open(self, path: str) -> pa.NativeFile:
         """Open a file to read parts of it.
 
         :raises FileGoneError: when there is no such file.
         """
+        with self._doing("read", path):
+            return self._fs.open_input_file(self._full(path))
 
-    @abstractmethod
     def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
         """List the files in a folder, temporary ones too; none where there is no such folder."""
+        with self._doing("list", folder):
+            selector = pafs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
+            infos = [info for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        start = len(self._full("")) + 1
+        entries = [Entry(info.path[start:], info.size, (info.mtime_ns or 0) / 1e9) for info in infos]
+        return sorted(entries, key=lambda entry: entry.path)
 
-    @abstractmethod
     def exists(self, path: str) -> bool:
         """Whether a file exists."""
+        with self._doing("read", path):
+            return self._fs.get_file_info(self._full(path)).type == pafs.FileType.File
 
-    @abstractmethod
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
+        with self._doing("delete", path), suppress(FileNotFoundError):
+            self._fs.delete_file(self._full(path))
 
-    @abstractmethod
     def create_root(self) -> None:
-        """Create the root folder, where the file system has folders."""
+        """Create the root folder, where the file system has folders; buckets belong to their owner."""
 
-    @abstractmethod
-    def root_entries(self) -> list[str] | None:
-        """Name the files and folders at the root, without temporary ones; None where there is no root."""
+    def root_entries(self) -> list[str]:
+        """Name the files and folders at the root, without temporary ones."""
+        with self._doing("open"):
+            infos = self._fs.get_file_info(pafs.FileSelector(self._full(""), allow_not_found=True))
+        return sorted(info.base_name for info in infos if not info.base_name.startswith(TEMPORARY))
 
     def map(self, job: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """Return ``job(item)`` for every item, in order; several run at a time where that helps."""
@@ -119,15 +137,28 @@ class Files(ABC):
         with ThreadPoolExecutor(self.parallel) as pool:
             return list(pool.map(job, items))
 
-    def failed(self, action: str, path: str, error: BaseException) -> LedgerError:
-        """Make the error of a failed action."""
-        reason = getattr(error, "strerror", None) or one_line(error, address=self.uri)
-        where = f"{self.shown}/{path}" if path else self.shown
-        return LedgerError(f"ledger: cannot {action} {where}: {reason}")
-
     def gone(self, path: str) -> FileGoneError:
         """Make the error of a file that does not exist."""
         return FileGoneError(f"ledger: {self.shown}/{path} does not exist; a rewrite may have replaced it: try again")
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    @contextmanager
+    def _doing(self, action: str, path: str = "") -> Iterator[None]:
+        """Raise what goes wrong as a LedgerError; a FileGoneError where a file to be read does not exist."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            if action == "read" and isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise self.gone(path) from None
+            raise self._failed(action, path, error) from None
+
+    def _failed(self, action: str, path: str, error: BaseException) -> LedgerError:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else one_line(error, address=self.uri)
+        where = f"{self.shown}/{path}" if path else self.shown
+        return LedgerError(f"ledger: cannot {action} {where}: {reason}")
 
 
 class LocalFiles(Files):
@@ -136,16 +167,16 @@ class LocalFiles(Files):
     parallel = 1
 
     def __init__(self, root: str) -> None:
-        self._root = Path(os.path.abspath(os.path.expanduser(root)))
-        self.uri = str(self._root)
+        self.uri = self._root = os.path.abspath(os.path.expanduser(root))
+        self._fs = pafs.LocalFileSystem()
 
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
-        target = self._root / path
+        target = Path(self._root, path)
         temporary = target.with_name(f"{TEMPORARY}{uuid4().hex}")
-        try:
-            if not self._root.is_dir():
-                raise FileNotFoundError(errno.ENOENT, "the ledger's folder is gone")
-            self._make_folder(target.parent)
+        with self._doing("write", path):
+            if not os.path.isdir(self._root):
+                raise OSError("the ledger's folder is gone")
+            _make_folder(target.parent)
             try:
                 with open(temporary, "xb") as file:
                     file.write(data)
@@ -157,157 +188,10 @@ class LocalFiles(Files):
                     temporary.unlink()
                 raise
             _sync_folder(target.parent)
-        except OSError as error:
-            raise self.failed("write", path, error) from None
-
-    def read(self, path: str) -> pa.Buffer:
-        try:
-            return pa.py_buffer((self._root / path).read_bytes())
-        except FileNotFoundError:
-            raise self.gone(path) from None
-        except OSError as error:
-            raise self.failed("read", path, error) from None
-
-    def open(self, path: str) -> pa.NativeFile:
-        try:
-            return pa.OSFile(str(self._root / path), "rb")
-        except FileNotFoundError:
-            raise self.gone(path) from None
-        except OSError as error:
-            raise self.failed("read", path, error) from None
-
-    def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
-        entries = []
-        try:
-            with os.scandir(self._root / folder) as scanned:
-                for item in scanned:
-                    path = f"{folder}/{item.name}" if folder else item.name
-                    if item.is_dir():
-                        entries += self.entries(path, recursive=True) if recursive else []
-                        continue
-                    # Another process may delete the file between the scan and its stat.
-                    with suppress(FileNotFoundError):
-                        status = item.stat()
-                        entries.append(Entry(path, status.st_size, status.st_mtime))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise self.failed("list", folder, error) from None
-        return sorted(entries, key=lambda entry: entry.path)
-
-    def exists(self, path: str) -> bool:
-        return (self._root / path).is_file()
-
-    def delete(self, path: str) -> None:
-        try:
-            (self._root / path).unlink(missing_ok=True)
-        except OSError as error:
-            raise self.failed("delete", path, error) from None
 
     def create_root(self) -> None:
-        try:
-            self._make_folder(self._root)
-        except OSError as error:
-            raise self.failed("create", "", error) from None
-
-    def root_entries(self) -> list[str] | None:
-        try:
-            return sorted(name for name in os.listdir(self._root) if not name.startswith(TEMPORARY))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self.failed("open", "", error) from None
-
-    def _make_folder(self, folder: Path) -> None:
-        """Create a folder and its parents; each new name is made durable too."""
-        if folder.is_dir():
-            return
-        if folder != folder.parent:
-            self._make_folder(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir()
-            _sync_folder(folder.parent)
-        if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is not a folder")
-
-
-class RemoteFiles(Files):
-    """A prefix in an object store that pyarrow knows: ``s3://bucket/prefix``, ``gs://...``, ``abfs://...``."""
-
-    parallel = 8
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        try:
-            self._fs, root = pafs.FileSystem.from_uri(uri)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise self.failed("open", "", error) from None
-        self._root = root.rstrip("/")
-
-    def put(self, path: str, data: pa.Buffer | bytes) -> None:
-        try:
-            with self._fs.open_output_stream(self._full(path)) as stream:
-                stream.write(data)
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("write", path, error) from None
-
-    def read(self, path: str) -> pa.Buffer:
-        try:
-            with self.open(path) as file:
-                return file.read_buffer()
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("read", path, error) from None
-
-    def open(self, path: str) -> pa.NativeFile:
-        try:
-            return self._fs.open_input_file(self._full(path))
-        except FileNotFoundError:
-            raise self.gone(path) from None
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("read", path, error) from None
-
-    def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
-        selector = pafs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
-        try:
-            infos = self._fs.get_file_info(selector)
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("list", folder, error) from None
-        return sorted(
-            (
-                Entry(info.path[len(self._root) + 1 :], info.size, (info.mtime_ns or 0) / 1e9)
-                for info in infos
-                if info.type == pafs.FileType.File
-            ),
-            key=lambda entry: entry.path,
-        )
-
-    def exists(self, path: str) -> bool:
-        try:
-            return self._fs.get_file_info(self._full(path)).type == pafs.FileType.File
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("read", path, error) from None
-
-    def delete(self, path: str) -> None:
-        try:
-            self._fs.delete_file(self._full(path))
-        except FileNotFoundError:
-            return
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("delete", path, error) from None
-
-    def create_root(self) -> None:
-        """Do nothing: a prefix needs no creation, and buckets belong to their owner."""
-
-    def root_entries(self) -> list[str] | None:
-        try:
-            infos = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
-        except (OSError, pa.ArrowException) as error:
-            raise self.failed("open", "", error) from None
-        names = sorted(info.base_name for info in infos if not info.base_name.startswith(TEMPORARY))
-        return names or None
-
-    def _full(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        with self._doing("create"):
+            _make_folder(Path(self._root))
 
 
 def open_files(uri: str) -> Files:
@@ -320,7 +204,20 @@ def open_files(uri: str) -> Files:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return LocalFiles(uri)
-    return LocalFiles(rest) if scheme == "file" else RemoteFiles(uri)
+    return LocalFiles(rest) if scheme == "file" else Files(uri)
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and its parents; each new name is made durable too."""
+    if folder.is_dir():
+        return
+    if folder != folder.parent:
+        _make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+        _sync_folder(folder.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
 
 
 def _sync_folder(folder: Path) -> None:

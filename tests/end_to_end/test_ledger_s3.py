@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
-from pipeline.ledger.files import RemoteFiles
+from pipeline.ledger.files import Files
 from tests.support.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 from tests.support.s3_server import S3Server
@@ -70,7 +70,7 @@ def test_the_whole_life_of_a_ledger(server, uri, tmp_path):
 
 
 def test_foreign_and_impossible_places(server, uri):
-    RemoteFiles(uri).put("thesis.tex", b"years of work")
+    Files(uri).put("thesis.tex", b"years of work")
     with pytest.raises(LedgerError, match=r"is not a ledger: .* but contains thesis\.tex"):
         Ledger.open(uri, create=True)
     nowhere = uri.replace("@bucket/", "@no-such-bucket/")
