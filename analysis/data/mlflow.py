@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from analysis.data.sweep import ARM, MISSING, STEP, Curves, Sweep, SweepError, Trial, protocols
-from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite
+from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite, runs_of
 from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG
 from trainables.engine.errors import redact
 from trainables.engine.events import EventRule, Outcome, outcome_from_metrics
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-RUNS_PER_PAGE = 1000
 CURVE_READERS = 8
 """How many curves are asked of MLflow at once: each is a request."""
 NOT_CURVES = re.compile(r"last_step$|.*_(kind|low_steps|high_steps|first_crossing_steps|relapse_steps)$")
@@ -96,14 +95,7 @@ def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict
     if experiment is None or experiment.lifecycle_stage == "deleted":
         names = sorted(each.name for each in call(uri, client.search_experiments) if each.name != "Default")
         raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {', '.join(names) or 'none'}")
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = call(uri, client.search_runs, [experiment.experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            break
+    runs = runs_of(client, uri, experiment.experiment_id)
     parents = [run for run in runs if run.data.tags.get(KIND_TAG) == "sweep"]
     again = f"python -m pipeline.tracking {sweep} writes it again from the ledger"
     if not parents:

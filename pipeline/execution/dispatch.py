@@ -8,27 +8,24 @@ as failed.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.execution.provenance import collect, device_kind, source_hash
+from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
 from trainables.runtime.job import CHECKPOINT_EVERY_S, CohortJob
-from trainables.runtime.rows import ErrorKind, TrialRow, TrialState, TrialStore
+from trainables.runtime.rows import ErrorKind, TrialRow, TrialState
+
+if TYPE_CHECKING:
+    from pipeline.execution.suggestions import Suggestions
 
 LOST_WORKER_RETRIES = 3
-
-
-class Store(TrialStore, Protocol):
-    """A store that knows the rows too."""
-
-    def trials(self, trial_ids: Collection[str] | None = None) -> dict[str, TrialRow]:
-        """The latest row of each trial."""
 
 
 class Watcher(Protocol):
@@ -39,20 +36,6 @@ class Watcher(Protocol):
 
     def ended(self, states: Mapping[str, str]) -> None:
         """Take the states in which trials, by id, have ended (failed is one); their rows are committed."""
-
-
-class Source(Protocol):
-    """Makes cohorts while the run goes on: from the suggestions of an objective."""
-
-    def more(self) -> Sequence[CohortPlan]:
-        """Return the next cohorts; none when the budget is spent, or waits for results."""
-
-    def ended(self, states: Mapping[str, str]) -> None:
-        """Take the states in which trials, by id, have ended."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no more cohorts will come."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +59,7 @@ class Dispatcher:
 
     :param again: plans what is left of some trials, in cohorts of at most so many.
     :param origin: of the rows of failed trials, which no worker commits.
+    :param source: makes cohorts during the run, from the suggestions of an objective.
     :param device: of the jobs, as torch names it.
     :param deadline: a Unix time after which no new cohort starts; running ones end by themselves.
     """
@@ -85,11 +69,11 @@ class Dispatcher:
         cohorts: Iterable[CohortPlan],
         *,
         device: str,
-        store: Store,
+        store: Ledger,
         again: Callable[[Sequence[TrialConfig], int], Sequence[CohortPlan]],
         origin: Callable[[TrialConfig], Origin],
         watchers: Sequence[Watcher] = (),
-        source: Source | None = None,
+        source: "Suggestions | None" = None,
         deadline: float | None = None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:

@@ -138,7 +138,7 @@ class Study:
 
 
 class Suggestions:
-    """Cohorts from suggestions; see :class:`pipeline.execution.dispatch.Source`.
+    """Cohorts from suggestions, which a :class:`pipeline.execution.dispatch.Dispatcher` asks for during the run.
 
     :param searcher: suggests, and takes the values.
     :param plan: makes the cohorts that are left to run of some trials.
@@ -174,7 +174,10 @@ class Suggestions:
         return self._count >= self._objective.budget
 
     def more(self) -> Sequence[CohortPlan]:
-        """Return the cohorts of the next suggestion of which something is left to run."""
+        """Return the cohorts of the next suggestion of which something is left to run.
+
+        None when the budget is spent, or waits for results.
+        """
         while not self.exhausted and len(self._open) < self._at_once:
             number = f"{self._count}"
             values = self._searcher.suggest(number)

@@ -50,6 +50,7 @@ SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS = FOLDERS = (
     "checkpoints",
     "snapshots",
 )
+_SUFFIXES = {CHECKPOINTS: "ckpt", SNAPSHOTS: "npz"}
 _ATTEMPTS = 40
 _PAUSE_S = 0.05
 
@@ -131,7 +132,7 @@ class Catalogue:
 
     def __init__(self, uri: str) -> None:
         self.files: Files = open_files(uri)
-        # These files are immutable, so that what was read once stays true.
+        # These files are immutable, so what was read once stays true.
         self._manifests: dict[str, Manifest] = {}
         self._rows: dict[str, tuple[PlacedRow, ...]] = {}
 
@@ -166,11 +167,7 @@ class Catalogue:
 
     def superseded(self) -> frozenset[str]:
         """List the paths that the manifests supersede now."""
-        for _ in range(_ATTEMPTS):
-            with suppress(FileGoneError):
-                manifests = self._read_manifests(self.files.entries(MANIFESTS))
-                return frozenset(path for manifest in manifests.values() for path in manifest.supersedes)
-        raise self.contended()
+        return self.retry(lambda: _superseded(self._read_manifests(self.files.entries(MANIFESTS)).values()))
 
     def listing(self, *, require_all: bool = True) -> Listing:
         """List the files now.
@@ -197,7 +194,7 @@ class Catalogue:
                 break
             time.sleep(_PAUSE_S)
         else:
-            raise self.contended()
+            raise self._contended()
         if require_all:
             missing = listing.missing[0]
             manifest = next(path for path, manifest in listing.manifests.items() if missing in manifest.files)
@@ -209,10 +206,17 @@ class Catalogue:
 
     def retry_on_rewrite(self, job: Callable[[Listing], _Result]) -> _Result:
         """Return ``job(listing)``; list again and retry when a rewrite deletes a file that the job reads."""
-        for _ in range(_ATTEMPTS):
+        return self.retry(lambda: job(self.listing()))
+
+    def retry(self, job: Callable[[], _Result], attempts: int = _ATTEMPTS) -> _Result:
+        """Return ``job()``; retry when a rewrite deletes a file that the job reads.
+
+        :raises LedgerError: when other rewrites overtake every attempt.
+        """
+        for _ in range(attempts):
             with suppress(FileGoneError):
-                return job(self.listing())
-        raise self.contended()
+                return job()
+        raise self._contended()
 
     def latest_rows(self, listing: Listing) -> dict[str, PlacedRow]:
         """Return the current row of each trial.
@@ -326,8 +330,7 @@ class Catalogue:
         self._manifests = manifests
         return manifests
 
-    def contended(self) -> LedgerError:
-        """Make the error of a read or a rewrite that other rewrites keep overtaking."""
+    def _contended(self) -> LedgerError:
         return LedgerError(f"ledger: other processes keep rewriting {self.files.shown}; try again later")
 
 
@@ -336,34 +339,23 @@ def segment_of(entry: Entry) -> str:
     return entry.name.removesuffix(".parquet")
 
 
-def checkpoint_path(trial_id: str, step: int) -> str:
-    """Return the path of a checkpoint."""
+def trial_path(folder: str, trial_id: str, step: int) -> str:
+    """Return the path of a checkpoint or a snapshot."""
     # Two letters of the id name a folder, so that no folder gets long; the step is in the name, so that an older
     # checkpoint from a zombie is another file and never replaces a newer one.
     check_name("trial_id", trial_id)
-    return f"{CHECKPOINTS}/{trial_id[:2]}/{trial_id}.{step}.ckpt"
+    return f"{folder}/{trial_id[:2]}/{trial_id}.{step}.{_SUFFIXES[folder]}"
 
 
-def checkpoint_name(entry: Entry) -> tuple[str, int]:
-    """Return the trial and the step in the name of a checkpoint; ("", -1) for any other file."""
-    return _trial_and_step(entry, "ckpt")
-
-
-def snapshot_path(trial_id: str, step: int) -> str:
-    """Return the path of a snapshot."""
-    check_name("trial_id", trial_id)
-    return f"{SNAPSHOTS}/{trial_id[:2]}/{trial_id}.{step}.npz"
-
-
-def snapshot_name(entry: Entry) -> tuple[str, int]:
-    """Return the trial and the step in the name of a snapshot; ("", -1) for any other file."""
-    return _trial_and_step(entry, "npz")
-
-
-def _trial_and_step(entry: Entry, suffix: str) -> tuple[str, int]:
-    parts = entry.name.rsplit(".", 2)
+def trial_and_step(entry: Entry) -> tuple[str, int]:
+    """Return the trial and the step in the name of a checkpoint or a snapshot; ("", -1) for any other file."""
+    parts, suffix = entry.name.rsplit(".", 2), _SUFFIXES[entry.path.partition("/")[0]]
     matches = len(parts) == 3 and parts[1].isdecimal() and parts[2] == suffix and not entry.temporary
     return (parts[0], int(parts[1])) if matches else ("", -1)
+
+
+def _superseded(manifests: Iterable[Manifest]) -> frozenset[str]:
+    return frozenset(path for manifest in manifests for path in manifest.supersedes)
 
 
 def _listing(
@@ -372,7 +364,7 @@ def _listing(
     manifest_entries: Sequence[Entry],
     manifests: dict[str, Manifest],
 ) -> Listing:
-    superseded = frozenset(path for manifest in manifests.values() for path in manifest.supersedes)
+    superseded = _superseded(manifests.values())
     live_manifests = {path: manifest for path, manifest in manifests.items() if path not in superseded}
     files = [*segments, *compacted, *manifest_entries]
     parquet = [entry for entry in [*segments, *compacted] if not entry.temporary and entry.name.endswith(".parquet")]

@@ -13,14 +13,13 @@ from uuid import uuid4
 import pyarrow as pa
 
 from pipeline.ledger.catalogue import COMPACTED, MANIFESTS, Catalogue, Listing, Manifest
-from pipeline.ledger.files import Entry, FileGoneError, LedgerError
+from pipeline.ledger.files import Entry, LedgerError
 from pipeline.ledger.rows import PlacedRow, merge_conflicts, to_parquet, trial_table
 from pipeline.ledger.strays import delete_stale
 from trainables.runtime.rows import TrialState
 
 FULL_ROWS = 1 << 20
 """A compacted file with this many rows is full: it is rewritten only when one of its trials continues."""
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class CompactReport:
     files_after: int
     bytes_before: int
     bytes_after: int
-    rows_written: int
     dropped: int
     """Trials that were left out."""
 
@@ -41,10 +39,7 @@ def compact(catalogue: Catalogue, *, drop: frozenset[str] = frozenset()) -> Comp
 
     :raises LedgerError: when a file cannot be written; then nothing has changed.
     """
-    for _ in range(_ATTEMPTS):
-        with suppress(FileGoneError):  # another rewrite came first
-            return _Rewrite(catalogue, drop).run()
-    raise catalogue.contended()
+    return catalogue.retry(lambda: _Rewrite(catalogue, drop).run(), attempts=5)
 
 
 class _Rewrite:
@@ -54,7 +49,6 @@ class _Rewrite:
         self._catalogue = catalogue
         self._drop = drop
         self._written: list[str] = []
-        self._rows_written = 0
 
     def run(self) -> CompactReport:
         """Rewrite, delete what is superseded, and report.
@@ -76,7 +70,6 @@ class _Rewrite:
             files_after=after.file_count,
             bytes_before=sum(entry.size for entry in listing.with_rows),
             bytes_after=sum(entry.size for entry in after.with_rows),
-            rows_written=self._rows_written,
             dropped=len(dropped),
         )
 
@@ -128,7 +121,6 @@ class _Rewrite:
         path = f"{COMPACTED}/{kind}-{uuid4().hex}.parquet"
         self._catalogue.files.put(path, to_parquet(table))
         self._written.append(path)
-        self._rows_written += len(table) if kind == "trajectories" else 0
 
     def _undo(self) -> None:
         """Delete the files of a failed attempt; they hold only copies."""

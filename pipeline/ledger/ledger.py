@@ -35,10 +35,8 @@ from pipeline.ledger.catalogue import (
     Catalogue,
     DamagedFileError,
     Listing,
-    checkpoint_name,
-    checkpoint_path,
-    snapshot_name,
-    snapshot_path,
+    trial_and_step,
+    trial_path,
 )
 from pipeline.ledger.compaction import CompactReport, compact
 from pipeline.ledger.files import TEMPORARY, Entry, FileGoneError, LedgerError
@@ -61,7 +59,6 @@ MERGED_TRIALS = 64
 """How many trials one commit of a merge copies: their checkpoints are in memory together."""
 TRIALS_PER_READ, _TRIALS_PER_READ_OF_COLUMNS = 100, 500
 """How many trials' trajectories an iterator has in memory: with every column, and with named ones."""
-_FILES_OF_TRIALS = {CHECKPOINTS: (checkpoint_path, checkpoint_name), SNAPSHOTS: (snapshot_path, snapshot_name)}
 
 
 class LedgerMissingError(LedgerError):
@@ -169,9 +166,9 @@ class Ledger:
         segment = make_segment(trials, trajectory)
         # In this order: rows must never promise a snapshot or a checkpoint that does not exist, and a checkpoint
         # carries the rows that came with it, whose snapshots nobody takes again.  So a process may die at any point.
-        files = [(snapshot_path(item.trial_id, item.step), item.data, False) for item in snapshots]
+        files = [(trial_path(SNAPSHOTS, item.trial_id, item.step), item.data, False) for item in snapshots]
         # A checkpoint at the same step may come from a protocol that measured less: replace it.
-        files += [(checkpoint_path(item.trial_id, item.step), item.data, True) for item in checkpoints]
+        files += [(trial_path(CHECKPOINTS, item.trial_id, item.step), item.data, True) for item in checkpoints]
         written: list[str] = []
         try:
             for path, data, replaces in files:
@@ -265,27 +262,26 @@ class Ledger:
     def checkpoint(self, trial_id: str) -> Checkpoint | None:
         """Read the newest checkpoint of a trial, or return None; it may be ahead of the rows."""
 
-        def read(listing: Listing) -> Checkpoint | None:
-            entry = self._newest([trial_id], self._entries_of(trial_id, CHECKPOINTS)).get(trial_id)
-            if entry is None:
+        def read() -> Checkpoint | None:
+            step = self._newest([trial_id], self._entries_of(trial_id, CHECKPOINTS)).get(trial_id)
+            if step is None:
                 return None
-            data = self._catalogue.files.read(entry.path).to_pybytes()
-            return Checkpoint(trial_id=trial_id, step=checkpoint_name(entry)[1], data=data)
+            data = self._catalogue.files.read(trial_path(CHECKPOINTS, trial_id, step)).to_pybytes()
+            return Checkpoint(trial_id=trial_id, step=step, data=data)
 
-        return self._catalogue.retry_on_rewrite(read)
+        return self._catalogue.retry(read)
 
     def checkpoint_steps(self, trial_ids: Collection[str] | None = None) -> dict[str, int]:
         """Return the step of the newest checkpoint of each trial that has one."""
-        newest = self._newest(trial_ids, self._catalogue.files.entries(CHECKPOINTS, recursive=True))
-        return {trial_id: checkpoint_name(entry)[1] for trial_id, entry in newest.items()}
+        return self._newest(trial_ids, self._catalogue.files.entries(CHECKPOINTS, recursive=True))
 
     def snapshot_steps(self, trial_id: str) -> list[int]:
         """Return the steps at which a trial's weights are kept, ascending."""
-        return sorted(snapshot_name(entry)[1] for entry in self._entries_of(trial_id, SNAPSHOTS))
+        return sorted(trial_and_step(entry)[1] for entry in self._entries_of(trial_id, SNAPSHOTS))
 
     def snapshots(self, trial_id: str) -> dict[int, bytes]:
         """Read a trial's weights by step, ascending, as :func:`numpy.savez` wrote them."""
-        paths = {step: snapshot_path(trial_id, step) for step in self.snapshot_steps(trial_id)}
+        paths = {step: trial_path(SNAPSHOTS, trial_id, step) for step in self.snapshot_steps(trial_id)}
         try:
             return {step: self._catalogue.files.read(path).to_pybytes() for step, path in paths.items()}
         except FileGoneError:
@@ -306,7 +302,8 @@ class Ledger:
 
     def sweeps(self) -> list[SweepRow]:
         """Return every sweep, in the order in which they were recorded."""
-        rows = [self._read_sweep(entry) for entry in self._sweep_entries()]
+        entries = self._catalogue.files.entries(SWEEPS)
+        rows = [self._read_sweep(entry) for entry in entries if not entry.temporary and entry.name.endswith(".json")]
         return sorted((row for row in rows if row is not None), key=lambda row: (row.recorded_at, row.name))
 
     def sweep(self, name: str) -> SweepRow:
@@ -352,9 +349,9 @@ class Ledger:
         shared = {trial_id for row in others for trial_id in row.trial_ids}
         dropped = frozenset(sweep.trial_ids) - shared
         report = compact(self._catalogue, drop=dropped)
-        for folder, (_, name_of) in _FILES_OF_TRIALS.items():
+        for folder in (CHECKPOINTS, SNAPSHOTS):
             for entry in self._catalogue.files.entries(folder, recursive=True):
-                if name_of(entry)[0] in dropped:
+                if trial_and_step(entry)[0] in dropped:
                     self._catalogue.files.delete(entry.path)
         # Last, so that an interrupted drop can be run again.
         self._catalogue.files.delete(f"{SWEEPS}/{sweep_name}.json")
@@ -378,7 +375,7 @@ class Ledger:
             columns = {name: table[name].combine_chunks() for name in table.column_names}
             for trial_id in batch:  # one snapshot at a time in memory
                 for step in set(other.snapshot_steps(trial_id)) - set(self.snapshot_steps(trial_id)):
-                    path = snapshot_path(trial_id, step)
+                    path = trial_path(SNAPSHOTS, trial_id, step)
                     self._catalogue.files.put(path, other._catalogue.files.read(path))
             self.commit([theirs[trial_id] for trial_id in batch], columns, checkpoints)
             for row in (row for trial_id in batch for row in their_others.get(trial_id, ())):
@@ -437,24 +434,22 @@ class Ledger:
         keep_from |= {trial_id: math.inf for trial_id, row in current.items() if row.state == TrialState.FAILED}
         for trial_id, step in keep_from.items():
             for entry in self._entries_of(trial_id, CHECKPOINTS):
-                if checkpoint_name(entry)[1] < step:
+                if trial_and_step(entry)[1] < step:
                     self._catalogue.files.delete(entry.path)
 
     def _entries_of(self, trial_id: str, folder: str) -> list[Entry]:
         """List a trial's checkpoints or snapshots."""
-        path_of, name_of = _FILES_OF_TRIALS[folder]
-        entries = self._catalogue.files.entries(path_of(trial_id, 0).rpartition("/")[0])
-        return [entry for entry in entries if name_of(entry)[0] == trial_id]
+        entries = self._catalogue.files.entries(trial_path(folder, trial_id, 0).rpartition("/")[0])
+        return [entry for entry in entries if trial_and_step(entry)[0] == trial_id]
 
-    def _newest(self, trial_ids: Collection[str] | None, entries: Sequence[Entry]) -> dict[str, Entry]:
-        """Select the newest checkpoint of each trial that has a row; read the rows after the listing."""
+    def _newest(self, trial_ids: Collection[str] | None, entries: Sequence[Entry]) -> dict[str, int]:
+        """Return the step of the newest checkpoint of each trial that has a row; read the rows after the listing."""
         rows = self.trials(trial_ids)
-        newest: dict[str, tuple[int, Entry]] = {}
-        for entry in entries:
-            trial_id, step = checkpoint_name(entry)
-            if trial_id in rows and step > newest.get(trial_id, (-1, entry))[0]:
-                newest[trial_id] = (step, entry)
-        return {trial_id: entry for trial_id, (_, entry) in newest.items()}
+        newest: dict[str, int] = {}
+        for trial_id, step in map(trial_and_step, entries):
+            if trial_id in rows:
+                newest[trial_id] = max(step, newest.get(trial_id, step))
+        return newest
 
     def _sizes(self, listing: Listing) -> dict[str, TrialSize]:
         merged = self._catalogue.read(listing, columns=())
@@ -467,17 +462,13 @@ class Ledger:
                 share[trial_id] += entry.size * count / counts[entry.path].total()
         for folder, sizes in ((CHECKPOINTS, checkpoint_bytes), (SNAPSHOTS, snapshot_bytes)):
             for entry in self._catalogue.files.entries(folder, recursive=True):
-                trial_id = _FILES_OF_TRIALS[folder][1](entry)[0]
+                trial_id = trial_and_step(entry)[0]
                 if trial_id in sizes:
                     sizes[trial_id] += entry.size
         return {
             trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes[trial_id], snapshot_bytes[trial_id])
             for trial_id, count in rows.items()
         }
-
-    def _sweep_entries(self) -> list[Entry]:
-        entries = self._catalogue.files.entries(SWEEPS)
-        return [entry for entry in entries if not entry.temporary and entry.name.endswith(".json")]
 
     def _read_sweep(self, entry: Entry) -> SweepRow | None:
         """Read a sweep; None when it was dropped meanwhile."""

@@ -9,8 +9,7 @@ from pipeline.ledger.catalogue import (
     SWEEPS,
     Catalogue,
     Listing,
-    checkpoint_name,
-    snapshot_name,
+    trial_and_step,
 )
 from pipeline.ledger.files import Entry
 from pipeline.ledger.rows import PlacedRow
@@ -40,9 +39,9 @@ def strays(catalogue: Catalogue, listing: Listing, latest: Mapping[str, PlacedRo
         if entry.temporary:
             yield entry, "a temporary file"
     for entry in entries[SNAPSHOTS]:
-        if not entry.temporary and snapshot_name(entry)[0] not in latest:
+        if not entry.temporary and trial_and_step(entry)[0] not in latest:
             yield entry, "the snapshot of a trial that has no row"
-    checkpoints = [(entry, *checkpoint_name(entry)) for entry in entries[CHECKPOINTS] if not entry.temporary]
+    checkpoints = [(entry, *trial_and_step(entry)) for entry in entries[CHECKPOINTS] if not entry.temporary]
     newest: dict[str, int] = {}
     for _, trial_id, step in checkpoints:
         newest[trial_id] = max(step, newest.get(trial_id, -1))

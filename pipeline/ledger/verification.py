@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger.catalogue import SEGMENTS, SNAPSHOTS, SWEEPS, Catalogue, DamagedFileError, Listing, snapshot_name
+from pipeline.ledger.catalogue import SEGMENTS, SNAPSHOTS, SWEEPS, Catalogue, DamagedFileError, Listing, trial_and_step
 from pipeline.ledger.files import Entry, FileGoneError, LedgerError
 from pipeline.ledger.rows import Conflict, PlacedRow, merge_conflicts, segment_key, trial_slices
 from pipeline.ledger.strays import strays
@@ -17,8 +16,6 @@ from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import ConfigError, from_json
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
-
-_ATTEMPTS = 5
 
 
 class ProblemKind(StrEnum):
@@ -58,10 +55,7 @@ def verify(catalogue: Catalogue, sweeps: Callable[[], list[SweepRow]]) -> list[P
 
     :raises LedgerError: when the ledger cannot be listed.
     """
-    for _ in range(_ATTEMPTS):
-        with suppress(FileGoneError):
-            return _Checks(catalogue).run(sweeps)
-    raise catalogue.contended()
+    return catalogue.retry(lambda: _Checks(catalogue).run(sweeps), attempts=5)
 
 
 class _Checks:
@@ -131,7 +125,7 @@ class _Checks:
         steps_of = {trial_id: all_steps[rows] for trial_id, rows in trial_slices(table).items()}
         snapshots: dict[str, set[int]] = {}
         for entry in self._catalogue.files.entries(SNAPSHOTS, recursive=True):
-            trial_id, step = snapshot_name(entry)
+            trial_id, step = trial_and_step(entry)
             snapshots.setdefault(trial_id, set()).add(step)
         for trial_id in sorted(latest.keys() | steps_of.keys()):
             steps = steps_of.get(trial_id, np.array([], np.int64))

@@ -1,7 +1,7 @@
 """What is left to do: a sweep's trials minus what the ledger has, packed into cohorts, with their predicted cost.
 
-A trial is *cached* when its rows cover what is asked, and *continued* when they end too early and a checkpoint is
-there (:mod:`pipeline.plan.coverage`).  Nothing here reads or writes: the same arguments give the same plan.
+A trial is *cached* when its rows cover what is asked, and *continued* when they end too early and it has a checkpoint
+(:mod:`pipeline.plan.coverage`).  Nothing here reads or writes: the same arguments give the same plan.
 """
 
 import itertools
@@ -55,7 +55,7 @@ class Plan:
     cohorts: tuple[CohortPlan, ...]
     """The longest first, so that the last workers do not wait for one that began late."""
     notes: tuple[str, ...] = ()
-    """What was found to differ between the rows that are used and now, a line each."""
+    """What differs between the rows that are used and now, a line each."""
     workers: int = field(default=1, kw_only=True)
 
     @property
@@ -224,17 +224,17 @@ def _notes_of_unread(rows: Mapping[str, int]) -> Iterable[str]:
 def _notes(
     used: Sequence[tuple[str, TrialConfig, TrialRow]], device_kind: str, source_hashes: Mapping[str, str]
 ) -> Iterable[str]:
-    """What differs between rows that count (or are continued) and now; told, never silently mixed."""
-    found: Counter[tuple[str, str]] = Counter()
+    """What differs between now and the rows that count or are continued: reported, never silently mixed."""
+    differences: Counter[tuple[str, str]] = Counter()
     for how, config, row in used:
         if row.device_kind != device_kind:
-            found[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
+            differences[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
         if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
-            found[how, "trained by another version of the components' source"] += 1
+            differences[how, "trained by another version of the components' source"] += 1
         try:
             if row.data_fingerprint != config.data_fingerprint():
-                found[how, "trained on other rows of data"] += 1
+                differences[how, "trained on other rows of data"] += 1
         except ConfigError as error:  # the data set is not here
-            found[how, f"trained on data that cannot be compared ({error})"] += 1
-    for (how, difference), count in sorted(found.items()):
+            differences[how, f"trained on data that cannot be compared ({error})"] += 1
+    for (how, difference), count in sorted(differences.items()):
         yield f"{count} {how} {'trial was' if count == 1 else 'trials were'} {difference}"

@@ -121,9 +121,9 @@ def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str 
 
 
 def _message(file: Path, error: BaseException, names: Mapping[str, object]) -> str:
-    """``file:line: what went wrong``, the line being the last one of the file itself that ran.
+    """``file:line: what went wrong``, with the last line of the file itself that ran.
 
-    What goes wrong in a module beside the file has the module's line in the end.
+    An error in a module beside the file ends with the module's line too.
     """
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
@@ -132,13 +132,14 @@ def _message(file: Path, error: BaseException, names: Mapping[str, object]) -> s
     text = one_line(error) if str(error) else ""
     if isinstance(error, SpecError | ConfigError):
         return f"{where}: {text}"
-    if isinstance(error, TypeError) and (found := KEYWORD_ERROR.match(text)):
-        named = (value for value in names.values() if isinstance(value, type) and value.__qualname__ == found[1])
+    if isinstance(error, TypeError) and (match := KEYWORD_ERROR.match(text)):
+        named = (value for value in names.values() if isinstance(value, type) and value.__qualname__ == match[1])
         cls = next(named, None)
         if dataclasses.is_dataclass(cls):
             allowed = ", ".join(sorted(spec.name for spec in dataclasses.fields(cls) if spec.init))
-            said = text.replace(".__init__()", "").replace("keyword argument", "field").replace("keyword-only ", "")
-            return f"{where}: {said.replace('argument', 'field')}; allowed: {allowed}"
+            for old, new in ((".__init__()", ""), ("keyword argument", "field"), ("keyword-only ", "")):
+                text = text.replace(old, new)
+            return f"{where}: {text.replace('argument', 'field')}; allowed: {allowed}"
     return f"{where}: {type(error).__name__}{': ' if text else ''}{text}{_beside(file, error)}"
 
 

@@ -22,7 +22,9 @@ from trainables.engine.errors import GrokscapeError, one_line, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
+RUNS_PER_PAGE = 1000
 ARTIFACTS_FOLDER = "mlartifacts"
 
 ENVIRONMENT = {
@@ -56,8 +58,8 @@ def connect(uri: str) -> "MlflowClient":
         # MLflow logs, with a traceback, what it then raises; we report the exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if is_sqlite(uri):
-        _raising(uri, lambda: _make_sqlite(_sqlite_path(uri)))
-    return _raising(uri, lambda: MlflowClient(tracking_uri=uri))
+        call(uri, _make_sqlite, _sqlite_path(uri))
+    return call(uri, MlflowClient, tracking_uri=uri)
 
 
 def check(uri: str, timeout_s: float = 15) -> None:
@@ -76,7 +78,7 @@ def check(uri: str, timeout_s: float = 15) -> None:
     def ask() -> None:
         try:
             if is_database(uri):
-                _raising(uri, lambda: _connect_database(uri))
+                call(uri, _connect_database, uri)
             else:
                 call(uri, connect(uri).search_experiments, max_results=1)
         except TrackingError as problem:
@@ -94,7 +96,33 @@ def check(uri: str, timeout_s: float = 15) -> None:
 
 def call(uri: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call ``function`` and raise every failure of MLflow, the network or the database as a TrackingError."""
-    return _raising(uri, lambda: function(*args, **kwargs))
+    # Slow only where mlflow is not imported yet, and every caller is about to use it.
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return function(*args, **kwargs)
+    except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+        text = one_line(error, 400, address=uri.rstrip("/"))
+        refused = re.search(r"Connection refused|Connection reset|Connection aborted|Name or service not known", text)
+        if refused:
+            text = f"cannot be reached ({refused[0].lower()})"
+        elif isinstance(error, ImportError) and is_database(uri):
+            text = f"needs a driver that is not installed ({text}); for PostgreSQL: pip install 'psycopg[binary]'"
+        raise TrackingError(f"MLflow at {redact(uri)}: {text}") from None
+
+
+def runs_of(client: "MlflowClient", uri: str, experiment_id: str) -> "list[Run]":
+    """List every run of an experiment, page by page."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = call(uri, client.search_runs, [experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
 
 
 def artifact_location(uri: str) -> str | None:
@@ -205,22 +233,3 @@ def _check_port(uri: str, timeout_s: float) -> None:
         raise TrackingError(
             f"MLflow at {redact(uri)}: cannot be reached ({error.strerror or one_line(error)})"
         ) from None
-
-
-def _raising(uri: str, function: Callable[[], Any]) -> Any:
-    """Call ``function`` and raise its failures as a TrackingError."""
-    # Slow only where mlflow is not imported yet, and every caller is about to use it.
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        return function()
-    except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        text = one_line(error, 400, address=uri.rstrip("/"))
-        refused = re.search(r"Connection refused|Connection reset|Connection aborted|Name or service not known", text)
-        if refused:
-            text = f"cannot be reached ({refused[0].lower()})"
-        elif isinstance(error, ImportError) and is_database(uri):
-            text = f"needs a driver that is not installed ({text}); for PostgreSQL: pip install 'psycopg[binary]'"
-        raise TrackingError(f"MLflow at {redact(uri)}: {text}") from None

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainables.engine.config import CLASS_KEY, canonical_json, digest, from_json
+from pipeline.ledger.rows import float_values
+from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, digest, from_json
 from trainables.engine.events import EventRule, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
@@ -36,7 +38,7 @@ SYNCED_TAG = "grokscape.synced"
 COORDINATE_PREFIX = "coordinate."
 
 CONTENT_VERSION = 1
-"""Part of every digest: raise it when this file shows a trial in another way, and every run is brought up to date."""
+"""Part of every digest: raise it when this file shows a trial differently, and the next sync updates every run."""
 
 DENSE_UNTIL_STEPS = 20
 CURVE_RATIO = 1.12
@@ -61,7 +63,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Synced:
-    """What a run already holds, as its tag tells: enough to add to it, or to see that it must be made anew."""
+    """What a run already holds, by its tag: enough to add to it, or to see that it must be replaced."""
 
     content: str
     """Digest of everything that is shown, times and places aside."""
@@ -156,7 +158,7 @@ def can_extend(held: Synced, row: TrialRow, trajectory: pa.Table, content: RunCo
     """Whether writing what is new onto a run that holds ``held`` shows the trial as it is now.
 
     Metrics can be added but never taken back, so a run whose past is not the ledger's past (other code, a dropped
-    and repeated trial, another ending at the same step) has to be made anew.
+    and repeated trial, another ending at the same step) has to be replaced.
 
     :param metric_keys: the metrics that the run has.
     """
@@ -168,17 +170,17 @@ def can_extend(held: Synced, row: TrialRow, trajectory: pa.Table, content: RunCo
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested JSON as dotted names and texts: ``{"optimizer": {"class": "AdamW", "eps": 1e-8}}`` becomes
+    """Nested JSON as dotted names and strings: ``{"optimizer": {"class": "AdamW", "eps": 1e-8}}`` becomes
     ``{"optimizer": "AdamW", "optimizer.eps": "1e-08"}``."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, item in value.items():
         if name == CLASS_KEY:
-            found[prefix.removesuffix(".") or CLASS_KEY] = str(item).rpartition(":")[2]
+            flat[prefix.removesuffix(".") or CLASS_KEY] = str(item).rpartition(":")[2]
         elif isinstance(item, Mapping):
-            found |= flatten(item, f"{prefix}{name}.")
+            flat |= flatten(item, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = _text(item)
-    return found
+            flat[f"{prefix}{name}"] = _text(item)
+    return flat
 
 
 def fitted_tags(tags: Mapping[str, str | None]) -> dict[str, str]:
@@ -206,17 +208,17 @@ def curve_mask(steps: np.ndarray) -> np.ndarray:
 def rows_digest(trajectory: pa.Table, until_step: int) -> str:
     """A digest of a trajectory up to a step; a column without a value does not count, so a new probe changes none."""
     rows = trajectory.filter(pc.less_equal(trajectory["step"], until_step))
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for name in sorted(set(rows.column_names) - {"trial_id"}):
         column = rows[name]
         if column.null_count == len(column):
             continue
-        values = column.cast(pa.float64()).to_numpy()
+        values = float_values(column)
         measured = column.is_valid().to_numpy()
         # One bit pattern for every NaN, and for what was not measured.
         values = np.where(measured & ~np.isnan(values), values + 0.0, np.nan)
-        found.update(name.encode() + b"\0" + measured.tobytes() + values.tobytes())
-    return found.hexdigest()[:20]
+        content.update(name.encode() + b"\0" + measured.tobytes() + values.tobytes())
+    return content.hexdigest()[:20]
 
 
 Batch = tuple[list[Point], dict[str, str], dict[str, str]]
@@ -270,11 +272,10 @@ def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
     """The outcome at the last step.  An ending is one millisecond later than a passing state at the same step, for
     MLflow calls the latest value the one with the larger step, and then the later timestamp."""
     values = {"last_step": float(row.last_step)}
-    rules = [from_json(rule) for rule in json.loads(row.config_json).get("events", ())]
-    events = [rule for rule in rules if isinstance(rule, EventRule)]
+    events = _events(row)
     if events and len(trajectory):
         names = {rule.column for rule in events} & {*trajectory.column_names}
-        columns = {name: _floats(trajectory[name]) for name in names}
+        columns = {name: float_values(trajectory[name]) for name in names}
         reason = row.stop_reason if row.state == TrialState.STOPPED else None
         values |= outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason).to_metrics()
     timestamp = 1000 * row.last_step + row.ended
@@ -297,16 +298,22 @@ def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
         if name in ("trial_id", "step"):
             continue
         column = trajectory[name]
-        values, measured = _floats(column), np.flatnonzero(column.is_valid().to_numpy())
+        values, measured = float_values(column), np.flatnonzero(column.is_valid().to_numpy())
         for index in measured[-1:] if "." in name else measured[shown[measured]]:
             value, step = float(values[index]), int(steps[index])
             points.append(Point(name, value if math.isfinite(value) else math.nan, 1000 * step, step))
     return points
 
 
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    """The values as float64, NaN where not measured."""
-    return column.cast(pa.float64()).to_numpy()
+def _events(row: TrialRow) -> list[EventRule]:
+    """The events that the row's trial declared, without those of a class or a field that no longer exists."""
+    events = []
+    for values in json.loads(row.config_json).get("events", ()):
+        with suppress(ConfigError, TypeError):
+            rule = from_json(values)
+            if isinstance(rule, EventRule):
+                events.append(rule)
+    return events
 
 
 def _provenance_tags(provenance_json: str) -> dict[str, str]:
@@ -327,5 +334,5 @@ def _text(value: Any) -> str:
 
 
 def _fit(text: str, limit: int) -> str:
-    """A text that is too long, cut and marked with a digest so that two of them stay different."""
+    """Cut a string that is too long, and mark it with a digest so that two of them stay different."""
     return text if len(text) <= limit else f"{text[: limit - 25]}... #{digest(text)}"

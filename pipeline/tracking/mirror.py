@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.ledger import Ledger, SweepRow
-from pipeline.tracking.client import (
-    artifact_location,
-    browse_hint,
-    call,
-    check,
-    connect,
-)
+from pipeline.tracking.client import artifact_location, browse_hint, call, check, connect, runs_of
 from pipeline.tracking.content import (
     COORDINATE_PREFIX,
     KIND_TAG,
@@ -45,8 +39,6 @@ from trainables.runtime.rows import TrialRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-RUNS_PER_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -241,16 +233,7 @@ class Mirror:
 
     def _find_runs(self) -> tuple[_Run, dict[str, _Run]]:
         """Find the sweep's own run, or create it, and the trials' runs by trial id."""
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self._call(
-                self._client.search_runs, [self._experiment_id], max_results=RUNS_PER_PAGE, page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                break
+        runs = runs_of(self._client, self._uri, self._experiment_id)
         parents: dict[str, _Run] = {}
         trials: dict[str, _Run] = {}
         for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):

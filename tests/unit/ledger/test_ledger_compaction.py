@@ -45,7 +45,6 @@ class TestCompact:
         files = ledger.files()
         report = ledger.compact()
         assert (report.files_before, report.files_after, report.dropped) == (files, 3, 0)
-        assert report.rows_written == sum(end + 1 for end in ends.values())
         assert ledger.files() == 3
         assert stored(ledger, "segments") == []
         assert ledger.trials() == before
@@ -53,11 +52,12 @@ class TestCompact:
         assert ledger.verify() == []
 
     def test_a_second_one_does_nothing(self, ledger):
-        assert ledger.compact().rows_written == 0
+        ledger.compact()
+        assert stored(ledger, "compacted") == []
         commit_steps(ledger, "a", range(3))
         ledger.compact()
         files = stored(ledger, "compacted")
-        assert ledger.compact().rows_written == 0
+        ledger.compact()
         assert stored(ledger, "compacted") == files
 
     def test_writes_plain_parquet_tables(self, ledger):
