@@ -40,7 +40,7 @@ class EncodedImages:
         found = random_images(rows, 24, 20, 3, classes=classes, seed=seed)
         self.labels, self.digest, self.classes = found.labels, found.digest, classes
         self.pixels = [pixels[: 16 + row % 9] for row, pixels in enumerate(found.pixels)]
-        self.groups = [range(low, min(low + group_rows, rows)) for low in range(0, rows, group_rows)]
+        self.groups = np.arange(rows) // group_rows
         self.was_read: list[int] = []
 
     def read(self, rows: Sequence[int]) -> list[bytes]:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.baselines.batches import Batch
-from trainables.engine.config import Config
 from trainables.engine.losses import Loss
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.probes import LogitRows, Rows
+from trainables.engine.probes import Rows
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,15 @@ class Criterion:
     @classmethod
     def of(cls, loss: Loss, device: torch.device) -> "Criterion":
         """Put the loss's per-trial values on the device."""
-        components: list[Config] = [loss]
-        return cls(loss, stack_hyper(components, device, varied=True))
+        return cls(loss, stack_hyper([loss], device, varied=True))
 
-    def rows(self, logits: Tensor, labels: Tensor) -> LogitRows:
+    def rows(self, logits: Tensor, labels: Tensor) -> Rows:
         """Return the rows of a batch, from (B, V) and (B,), or (B, T, V) and (B, T), where every token is a row."""
         logits_KBV, labels_KB = logits.reshape(1, -1, logits.shape[-1]), labels.reshape(1, -1)
         if "temperature" in self.hyper:
             logits_KBV = logits_KBV / self.hyper["temperature"].to(logits_KBV.dtype).view(1, 1, 1)
         losses_KB = self.loss.row_losses(logits_KBV, labels_KB, self.hyper)
-        return LogitRows(logits_KBV, labels_KB, losses_KB, self.loss)
+        return Rows(logits_KBV, labels_KB, losses_KB, self.loss)
 
 
 def evaluate(

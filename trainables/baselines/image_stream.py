@@ -39,11 +39,6 @@ MAX_DECODERS = 16
 """Most decoding threads: decoding releases Python's lock, but the code around it does not."""
 
 
-def group_of_rows(files: ImageFiles) -> np.ndarray:
-    """Return the index of each row's group: (rows,), int64."""
-    return np.repeat(np.arange(len(files.groups)), [len(group) for group in files.groups])
-
-
 def in_windows(rows: np.ndarray, groups: np.ndarray, seed: int, stream: int, block: int = 0) -> np.ndarray:
     """Shuffle the rows for an epoch: first the groups, then the rows within windows of groups.
 
@@ -99,17 +94,16 @@ class StreamedImages:
         """
         self._augmentation, self._normalisation = augmentation, normalisation
         self._device, self._channels_last = torch.device(device), channels_last
-        chosen, groups = np.arange(len(train.labels)), group_of_rows(train)
+        chosen, groups = np.arange(len(train.labels)), train.groups
         if train_rows is not None:
             chosen = np.sort(in_windows(chosen, groups, seeds.split, SPLIT_STREAM)[:train_rows])
             groups = groups[chosen]
         self.order: BatchOrder = StreamOrder(
             rows=len(chosen), batch_size=batch_size, seed=seeds.order, chosen=chosen, groups=groups
         )
-        test_groups = group_of_rows(test)
         self._measured = {
             "train": in_windows(chosen, groups, seeds.split, MEASURED_STREAM),
-            "test": in_windows(np.arange(len(test.labels)), test_groups, seeds.split, MEASURED_STREAM, block=1),
+            "test": in_windows(np.arange(len(test.labels)), test.groups, seeds.split, MEASURED_STREAM, block=1),
         }
         self._files = {"train": train, "test": test}
         self._threads = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MAX_DECODERS))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.engine.config import Config, ConfigError
+from trainables.engine.config import ConfigError
 from trainables.engine.optimizers import SGD, Adam, AdamW, Optimizer, stack_hyper
 
 BUFFERS = {AdamW: {"mean": "exp_avg", "square": "exp_avg_sq"}, SGD: {"velocity": "momentum_buffer"}}
@@ -53,9 +53,7 @@ class Updates:
             self.torch = make(
                 weights, betas=optimizer.betas, eps=optimizer.eps, weight_decay=optimizer.weight_decay, **common
             )
-        device = weights[0].device
-        components: list[Config] = [optimizer]
-        self._hyper = stack_hyper(components, device)
+        self._hyper = stack_hyper([optimizer], weights[0].device)
 
     @property
     def learning_rate(self) -> float:

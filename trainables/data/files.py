@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -52,9 +52,8 @@ class ImageFiles(Protocol):
     digest: str
     """A digest of the labels, and of the names and sizes of files or the shape of row groups, not of the images."""
 
-    @property
-    def groups(self) -> Sequence[range]:
-        """Ranges of rows that are cheap to read together; in order, they cover all rows."""
+    groups: np.ndarray
+    """(rows,), int64, ascending: the number of each row's group, whose rows are cheap to read together."""
 
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """Read the encoded images of some rows, in the order of ``rows``.
@@ -130,12 +129,9 @@ class _FolderImages:
         if not self._paths:
             raise DataMissingError(f"image folder {str(root)!r}: contains no images ({', '.join(SUFFIXES)})")
         self.labels = np.repeat(np.arange(self.classes, dtype=np.int64), counts)
+        # Reading neighbouring files together is no cheaper.
+        self.groups = np.arange(len(self._paths))
         self.digest = content.hexdigest()[:20]
-
-    @property
-    def groups(self) -> Sequence[range]:
-        """Each row alone: reading neighbouring files together is no cheaper."""
-        return _SingleRows(len(self._paths))
 
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """See :class:`ImageFiles`."""
@@ -165,21 +161,16 @@ class _ParquetImages:
             (file, group) for file, each in enumerate(self._metadata) for group in range(each.num_row_groups)
         ]
         sizes = [self._metadata[file].row_group(group) for file, group in self._places]
-        ends = np.cumsum([size.num_rows for size in sizes])
-        self._starts = np.concatenate([[0], ends[:-1]])
-        self._groups = [range(int(low), int(high)) for low, high in zip(self._starts, ends, strict=True)]
+        rows = [size.num_rows for size in sizes]
+        self._starts = np.cumsum([0, *rows[:-1]])
+        self.groups = np.repeat(np.arange(len(rows)), rows)
         shape = repr([(size.num_rows, size.total_byte_size) for size in sizes])
         self.digest = hashlib.sha256(shape.encode() + self.labels.astype("<i8").tobytes()).hexdigest()[:20]
         self._cache = _GroupCache()
 
-    @property
-    def groups(self) -> Sequence[range]:
-        """The row groups."""
-        return self._groups
-
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """See :class:`ImageFiles`."""
-        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        numbers = self.groups[rows]
         images: list[bytes] = [b""] * len(rows)
         for number in np.unique(numbers):
             group = self._cache.get(int(number), self._read_group)
@@ -250,26 +241,6 @@ class _GroupCache:
                 _, dropped = self._groups.popitem(last=False)
                 self._size -= sum(map(len, dropped))
         return images
-
-
-class _SingleRows(Sequence[range]):
-    """``[range(0, 1), range(1, 2), ...]`` without a million objects."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, at: int) -> range: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[range]: ...
-
-    def __getitem__(self, at: int | slice) -> range | list[range]:
-        rows = range(self._count)[at]
-        return [range(row, row + 1) for row in rows] if isinstance(rows, range) else range(rows, rows + 1)
 
 
 def _classes(root: Path) -> list[str]:

@@ -22,7 +22,7 @@ from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
-from trainables.engine.probes import LogitRows, Observation, Watcher
+from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
 
 FLAT = "flat"
@@ -123,7 +123,7 @@ class GrokkingCohort:
                 # The step of a stochastic model ran with noise; measure the rows without it.
                 train=self.evaluate(parameters, "train")
                 if self._shared.model.stochastic
-                else LogitRows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB, self._loss),
+                else Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB, self._loss),
                 test=self.evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
@@ -141,12 +141,12 @@ class GrokkingCohort:
         """Return one member's weights by name, on the host."""
         return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
 
-    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> LogitRows:
+    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
         """Evaluate a split, "train" or "test", at the given weights (with cohort axis), without noise."""
         labels_KB = self._rows[f"{split}_labels"]
         logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
         losses_KB = self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"])
-        return LogitRows(logits_KBV, labels_KB, losses_KB, self._loss)
+        return Rows(logits_KBV, labels_KB, losses_KB, self._loss)
 
     def _logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Noise | None) -> Tensor:
         """Return the logits as passed to the loss: times α, divided by the temperature."""

@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import operator
 import types
 import typing
 from collections.abc import Iterator
@@ -255,20 +256,18 @@ def _described(annotation: Any) -> str:
     return " or ".join(_described(choice) for choice in typing.get_args(annotation))
 
 
+_COMPARISONS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+
+
 def _check_bounds(name: str, value: Any, bounds: dict[str, Any]) -> None:
     for item in value if isinstance(value, tuple) else (value,):
         if item is None:
             continue
         if "choices" in bounds and item not in bounds["choices"]:
             raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(map(repr, bounds['choices']))}")
-        if "at_least" in bounds and item < bounds["at_least"]:
-            raise ConfigError(f"{name} = {value!r}: must be at least {bounds['at_least']}")
-        if "above" in bounds and item <= bounds["above"]:
-            raise ConfigError(f"{name} = {value!r}: must be above {bounds['above']}")
-        if "at_most" in bounds and item > bounds["at_most"]:
-            raise ConfigError(f"{name} = {value!r}: must be at most {bounds['at_most']}")
-        if "below" in bounds and item >= bounds["below"]:
-            raise ConfigError(f"{name} = {value!r}: must be below {bounds['below']}")
+        for bound, holds in _COMPARISONS.items():
+            if bound in bounds and not holds(item, bounds[bound]):
+                raise ConfigError(f"{name} = {value!r}: must be {bound.replace('_', ' ')} {bounds[bound]}")
 
 
 def _to_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,40 +22,11 @@ from trainables.engine.tasks import Task
 MARGIN_QUANTILES = (0.1, 0.5, 0.9)
 
 
-class Rows(Protocol):
-    """The facts about each row of one split at the current weights.  K cohort, B rows."""
+class Rows:
+    """The facts about each row of one split at the current weights, computed from its logits on first use.
 
-    @property
-    def losses_KB(self) -> Tensor:
-        """The losses, in the dtype of the loss."""
-
-    @property
-    def correct_KB(self) -> Tensor:
-        """Whether the true class has the largest logit; bool."""
-
-    @property
-    def margins_KB(self) -> Tensor:
-        """z_y - max_{k != y} z_k; float64."""
-
-    @property
-    def rank_KB(self) -> Tensor:
-        """The number of classes with a larger logit than the true one; int64."""
-
-    @property
-    def scale_KB(self) -> Tensor:
-        """The standard deviation of the row's logits over the classes; float64."""
-
-    @property
-    def collapsed_KB(self) -> Tensor:
-        """Whether the row is in softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
-
-    @property
-    def loss_collapsed_KB(self) -> Tensor:
-        """Whether the loss's own normaliser equals its largest term; bool."""
-
-
-class LogitRows:
-    """The facts about rows, computed from their logits on first use.  V classes."""
+    K cohort, B rows, V classes.
+    """
 
     def __init__(self, logits_KBV: Tensor, labels_KB: Tensor, losses_KB: Tensor, loss: Loss) -> None:
         """
@@ -66,32 +37,38 @@ class LogitRows:
         self.losses_KB = losses_KB
 
     @cached_property
-    def correct_KB(self) -> Tensor:
-        return self._logits_KBV.argmax(-1) == self._labels_KB
-
-    @cached_property
     def _true_KB1(self) -> Tensor:
         return self._logits_KBV.gather(-1, self._labels_KB.unsqueeze(-1))
 
     @cached_property
+    def correct_KB(self) -> Tensor:
+        """Whether the true class has the largest logit; bool."""
+        return self._logits_KBV.argmax(-1) == self._labels_KB
+
+    @cached_property
     def margins_KB(self) -> Tensor:
+        """z_y - max_{k != y} z_k; float64."""
         others_KB = self._logits_KBV.scatter(-1, self._labels_KB.unsqueeze(-1), -torch.inf).amax(-1)
         return (self._true_KB1.squeeze(-1) - others_KB).double()
 
     @cached_property
     def rank_KB(self) -> Tensor:
+        """The number of classes with a larger logit than the true one; int64."""
         return (self._logits_KBV > self._true_KB1).sum(-1)
 
     @cached_property
     def scale_KB(self) -> Tensor:
+        """The standard deviation of the row's logits over the classes; float64."""
         return self._logits_KBV.double().std(-1, correction=0)
 
     @cached_property
     def collapsed_KB(self) -> Tensor:
+        """Whether the row is in softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
         return softmax_collapsed(self._loss.cast(self._logits_KBV))
 
     @cached_property
     def loss_collapsed_KB(self) -> Tensor:
+        """Whether the loss's own normaliser equals its largest term; bool."""
         return self._loss.collapsed(self._logits_KBV)
 
 

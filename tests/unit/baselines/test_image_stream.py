@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.image_sets import EncodedImages
 from trainables.baselines import image_stream
 from trainables.baselines.augmentation import RandomCropFlip, RandomResizedCropFlip
-from trainables.baselines.image_stream import StreamedImages, group_of_rows, in_windows
+from trainables.baselines.image_stream import StreamedImages, in_windows
 from trainables.baselines.images import IMAGENET_NORMALISATION, ImageFolder, ImageNet1k
 from trainables.data.sets import DataMissingError
 from trainables.data.torchvision_guard import torchvision
@@ -51,7 +51,7 @@ def streams():
 def test_epoch_order_in_windows(monkeypatch, group_rows):
     monkeypatch.setattr(image_stream, "WINDOW_ROWS", 50)
     rows = np.arange(100)
-    groups = group_of_rows(EncodedImages(100, group_rows))
+    groups = EncodedImages(100, group_rows).groups
     first, second = (in_windows(rows, groups, seed=0, stream=8, block=epoch) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(rows)
     assert first.tolist() != second.tolist() != sorted(second)

@@ -56,7 +56,7 @@ def test_a_folder_equals_torchvisions(folder, held_out):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image))), np.asarray(expected))
     assert (train.classes, test.classes, len(test.labels)) == (3, 3, 9)
     assert train.read([5, 0, 5])[0] == train.read([5])[0]
-    assert list(train.groups) == [range(row, row + 1) for row in range(len(judge))]
+    assert train.groups.tolist() == list(range(len(judge)))
     assert image_folder("pets")[0] is train
 
 
@@ -115,7 +115,7 @@ def test_parquet_is_read_by_row_group(shards, monkeypatch):
     train, test = image_parquet(address, "test.parquet")
     assert train.labels.tolist() == labels
     assert (train.classes, test.classes) == (10, 10)
-    assert list(train.groups) == [range(7), range(7, 14), range(14, 20), range(20, 27), range(27, 30)]
+    assert np.bincount(train.groups).tolist() == [7, 7, 6, 7, 3]
     read = []
     monkeypatch.setattr(
         parquet.ParquetFile,

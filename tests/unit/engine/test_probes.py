@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from trainables.engine.losses import DTYPES, SoftmaxCrossEntropy, StableMaxCrossEntropy, softmax_collapsed
-from trainables.engine.probes import COLUMNS, STANDARD, LogitRows, Observation
+from trainables.engine.probes import COLUMNS, STANDARD, Observation, Rows
 from trainables.engine.tasks import ModularAddition
 
 
 def observation(loss, logits, labels, parameters=None, gradients=None, updates=None) -> Observation:
     logits_KBV, labels_KB = torch.tensor([logits], dtype=torch.float32), torch.tensor([labels])
-    rows = LogitRows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
+    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
     one = {"w": torch.ones(1, 2)}
     return Observation(
         task=ModularAddition(p=7),

@@ -6,20 +6,20 @@ import torch
 from torch.nn import functional
 
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.probes import LogitRows, Observation
+from trainables.engine.probes import Observation, Rows
 from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
 
 MEMBERS, CLASSES = 2, 11
 
 
-def rows(count: int, seed: int, loss=SoftmaxCrossEntropy()) -> tuple[torch.Tensor, torch.Tensor, LogitRows]:
+def rows(count: int, seed: int, loss=SoftmaxCrossEntropy()) -> tuple[torch.Tensor, torch.Tensor, Rows]:
     chance = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(MEMBERS, count, CLASSES, generator=chance)
     labels = torch.randint(CLASSES, (MEMBERS, count), generator=chance)
-    return logits, labels, LogitRows(logits, labels, loss.row_losses(logits, labels, {}), loss)
+    return logits, labels, Rows(logits, labels, loss.row_losses(logits, labels, {}), loss)
 
 
-def observation(train: LogitRows, test: LogitRows) -> Observation:
+def observation(train: Rows, test: Rows) -> Observation:
     nothing: dict[str, torch.Tensor] = {}
     return Observation(None, train, test, nothing, nothing, nothing, torch.ones(MEMBERS), nothing)
 
@@ -38,7 +38,7 @@ def test_top_k_accuracy_against_torch(k):
 def test_top_k_ties():
     logits, labels = torch.zeros(1, 1, CLASSES), torch.full((1, 1), 7)
     loss = SoftmaxCrossEntropy()
-    tied = LogitRows(logits, labels, loss.row_losses(logits, labels, {}), loss)
+    tied = Rows(logits, labels, loss.row_losses(logits, labels, {}), loss)
     assert TopAccuracy(k=1).measure(observation(tied, tied))["train_top1_accuracy"].tolist() == [1.0]
 
 

@@ -11,7 +11,7 @@ from trainables.engine.encodings import Tokens
 from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
-from trainables.engine.probes import Alignment, LogitRows, Norms, Observation, Probe
+from trainables.engine.probes import Alignment, Norms, Observation, Probe, Rows
 from trainables.engine.probes_tensors import TensorAlignment, TensorNorms, UpdateFractions
 from trainables.engine.schedules import ConstantSchedule, Schedule
 from trainables.engine.tasks import ModularAddition
@@ -24,7 +24,7 @@ PROBES = (TensorNorms(), TensorAlignment(), UpdateFractions(), Norms(), Alignmen
 def observation(parameters, gradients, updates, rate=0.1) -> Observation:
     logits_KBV, labels_KB = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[0]])
     loss = SoftmaxCrossEntropy()
-    rows = LogitRows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
+    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
     members = len(next(iter(parameters.values())))
     return Observation(
         task=ModularAddition(p=7),
