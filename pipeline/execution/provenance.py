@@ -5,7 +5,6 @@ the path of one trial's weights, and :func:`device_kind` the hardware that its n
 """
 
 import ast
-import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -45,7 +44,7 @@ def source_hash(config: Config) -> str:
     in our packages or beside themselves, functions, classes and constants, so also the cohort that the trial builds.
     Comments, docstrings and blank lines do not count.
     """
-    classes: set[type] = {type(component) for component in _identity_components(config)}
+    classes: set[type] = {type(component) for component in config.components(protocol=False)}
     return digest(sorted(_reached_digest(cls) for cls in classes))
 
 
@@ -128,16 +127,6 @@ def _cpu_model() -> str:
     except OSError:
         pass  # not Linux: the next way to ask
     return platform.processor() or platform.machine()
-
-
-def _identity_components(config: Config) -> Iterator[Config]:
-    """A configuration and what is nested in it, protocol (when to look, when to stop) left out."""
-    yield config
-    for spec in dataclasses.fields(config):
-        value = getattr(config, spec.name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Config) and not spec.metadata.get("protocol"):
-                yield from _identity_components(item)
 
 
 @cache

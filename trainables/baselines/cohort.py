@@ -28,12 +28,13 @@ from trainables.engine.config import ConfigError
 from trainables.engine.gradients import PlainGradient
 from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
+from trainables.engine.trial import Cohort
 
 AUTOCAST = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class BatchCohort:
-    """The cohort of one mini-batch trial; implements :class:`trainables.engine.trial.Cohort`."""
+class BatchCohort(Cohort):
+    """The cohort of one mini-batch trial."""
 
     def __init__(
         self,
@@ -146,12 +147,6 @@ class BatchCohort:
     def frozen(self) -> np.ndarray:
         """Return False: the next batch may have another gradient."""
         return np.zeros(1, dtype=bool)
-
-    def retire(self, members: Sequence[int]) -> None:
-        """Do nothing: callers do not advance a cohort whose only member has retired."""
-
-    def compact(self) -> None:
-        """Do nothing: there is only one member."""
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return what the trial needs to continue, bit for bit on a CPU: tensors on the host."""

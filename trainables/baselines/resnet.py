@@ -69,16 +69,6 @@ class ResNet18(ImageModel):
 
     def _maps(self, height: int, width: int) -> list[int]:
         """Return the number of positions in the map after the first convolution and in those of the four stages."""
-
-        def halved(side: int) -> int:
-            return (side + 1) // 2  # Every layer of stride 2 does this, with its padding.
-
-        sides = [(height, width)]
-        if self.stem == "imagenet":
-            sides = [(halved(height), halved(width))]
-            sides.append((halved(sides[0][0]), halved(sides[0][1])))
-        else:
-            sides.append((height, width))
-        for _ in WIDTHS[1:]:
-            sides.append((halved(sides[-1][0]), halved(sides[-1][1])))
-        return [rows * columns for rows, columns in sides]
+        # Every layer of stride 2 halves a side, rounded up by its padding.
+        halvings = (1, 2, 3, 4, 5) if self.stem == "imagenet" else (0, 0, 1, 2, 3)
+        return [-(-height // 2**count) * -(-width // 2**count) for count in halvings]

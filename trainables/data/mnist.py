@@ -4,6 +4,7 @@ Not part of the engine, because its rows come from disk.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,24 +25,12 @@ class MNISTSubset(Task):
     tests on all 10 000.)  Rows: 784 pixels, dense.
     """
 
+    input_kind: ClassVar[str] = "dense"
+    features: ClassVar[int] = PIXELS
+    classes: ClassVar[int] = CLASSES
+
     train_rows: int = option(200, at_least=1, at_most=60_000, example=20)
     test_rows: int = option(10_000, at_least=1, at_most=10_000, example=10)
-
-    @property
-    def input_kind(self) -> str:
-        return "dense"
-
-    @property
-    def features(self) -> int:
-        return PIXELS
-
-    @property
-    def active_features(self) -> int:
-        return PIXELS
-
-    @property
-    def classes(self) -> int:
-        return CLASSES
 
     def split(self, seeds: Seeds) -> Split:
         train, test, train_chosen, test_chosen = self._chosen(seeds)

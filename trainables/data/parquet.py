@@ -86,9 +86,8 @@ def find_splits(roots: Sequence[Path], splits: Sequence[str]) -> list[str] | Non
 
 
 def _find_split(root: Path, split: str) -> str | None:
-    """Find a split in one of the hub's layouts, or WikiText's own files (``wiki.valid.tokens`` and so on)."""
-    published = f"wiki.{'valid' if split == 'validation' else split}.tokens"
-    patterns = (f"{split}.parquet", f"{split}-*.parquet", f"{split}/*.parquet", published)
+    """Find a split in one of the hub's layouts, or WikiText's own files (``wiki.train.tokens`` and so on)."""
+    patterns = (f"{split}.parquet", f"{split}-*.parquet", f"{split}/*.parquet", f"wiki.{split}.tokens")
     return next((str(root / pattern) for pattern in patterns if any(root.glob(pattern))), None)
 
 

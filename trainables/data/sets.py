@@ -157,20 +157,19 @@ def imagenet() -> tuple[ImageFiles, ImageFiles]:
     return images
 
 
-def wikitext2(held_out: str = "test") -> tuple[Text, Text]:
-    """WikiText-2 (Merity et al. 2017), (train, held out), with ``<unk>``: Parquet, or ``wiki.train.tokens`` and so on.
+def wikitext2() -> tuple[Text, Text]:
+    """WikiText-2 (Merity et al. 2017), (train, test), with ``<unk>``: Parquet, or ``wiki.train.tokens`` and so on.
 
     Looked for in ``wikitext-2-v1`` and ``wikitext-2``.
 
-    :param held_out: ``"test"`` or ``"validation"``.
     :raises DataMissingError: when it is in neither, or cannot be read.
     """
-    return _text(WIKITEXT2, data_folder(), held_out)
+    return _text(WIKITEXT2, data_folder())
 
 
-def wikitext103(held_out: str = "test") -> tuple[Text, Text]:
+def wikitext103() -> tuple[Text, Text]:
     """WikiText-103, like :func:`wikitext2`, in ``wikitext-103-v1`` or ``wikitext-103``."""
-    return _text(WIKITEXT103, data_folder(), held_out)
+    return _text(WIKITEXT103, data_folder())
 
 
 @lru_cache(maxsize=4)
@@ -198,17 +197,15 @@ def _images(source: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
     return images_from_torchvision(source.name, source.kind, root, source.folder)
 
 
-def _text(source: _WikiText, folder: Path, held_out: str) -> tuple[Text, Text]:
-    if held_out not in ("validation", "test"):
-        raise ValueError(f"held_out = {held_out!r}: must be 'validation' or 'test'")
-    roots, splits = [folder / each for each in source.folders], ("train", held_out)
+def _text(source: _WikiText, folder: Path) -> tuple[Text, Text]:
+    roots, splits = [folder / each for each in source.folders], ("train", "test")
     halves = find_splits(roots, splits)
     if halves is None:
         if may_download():
             download_wikitext(source.name, source.folder, source.shards, source.rows, folder)
             halves = find_splits(roots, splits)
         if halves is None:
-            places = [f"{each}/train*.parquet and {held_out}*.parquet" for each in source.folders]
+            places = [f"{each}/train*.parquet and test*.parquet" for each in source.folders]
             raise missing(source.name, folder, places)
-    train, held = (read_text(source.name, address) for address in halves)
-    return train, held
+    train, test = (read_text(source.name, address) for address in halves)
+    return train, test

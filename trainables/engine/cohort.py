@@ -24,6 +24,7 @@ from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
 from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
+from trainables.engine.trial import Cohort
 
 FLAT = "flat"
 """The name of the tensor that joins all parameters of a member; optimizers work element-wise, so one is enough."""
@@ -41,8 +42,8 @@ class _Proposal:
     state: dict[str, dict[str, Tensor]]
 
 
-class GrokkingCohort:
-    """The full-batch cohort; implements :class:`trainables.engine.trial.Cohort`."""
+class GrokkingCohort(Cohort):
+    """The full-batch cohort."""
 
     def __init__(self, trials: Sequence[FullBatchTrial], device: str = "cpu") -> None:
         """Set up the trials at step 0.
@@ -156,13 +157,6 @@ class GrokkingCohort:
         if "temperature" in self._hyper["loss"]:
             logits_KBV = logits_KBV / per_member(self._hyper["loss"]["temperature"], logits_KBV).to(logits_KBV.dtype)
         return logits_KBV
-
-    def notes(self) -> list[str]:
-        """Return no notes: the rows say all about a full-batch trial."""
-        return []
-
-    def close(self) -> None:
-        """Do nothing: there is only memory to free."""
 
     def finite(self) -> np.ndarray:
         """Return whether each member's loss, gradient and weights, now and after the next step, are finite: (K,)."""

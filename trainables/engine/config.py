@@ -112,14 +112,14 @@ class Config:
             for value in [getattr(self, spec.name)]
         }
 
-    def components(self) -> Iterator["Config"]:
-        """This configuration and every one nested in it, depth first."""
+    def components(self, *, protocol: bool = True) -> Iterator["Config"]:
+        """This configuration and every one nested in it, depth first; without those of the protocol, if so asked."""
         yield self
         for spec, _ in _fields(type(self)):
             value = getattr(self, spec.name)
             for item in value if isinstance(value, tuple) else (value,):
-                if isinstance(item, Config):
-                    yield from item.components()
+                if isinstance(item, Config) and (protocol or not spec.metadata.get("protocol")):
+                    yield from item.components(protocol=protocol)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""

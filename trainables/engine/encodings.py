@@ -6,6 +6,7 @@ The encoding decides how easily the pairs are memorised, and so whether there is
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,10 +18,8 @@ from trainables.engine.randomness import ENCODING_STREAM, permutation
 class Encoding(Config):
     """Base of the encodings of a pair (a, b)."""
 
-    @property
-    @abstractmethod
-    def input_kind(self) -> str:
-        """``one_hot``, ``tokens`` or ``dense``: see :attr:`trainables.engine.tasks.Task.input_kind`."""
+    input_kind: ClassVar[str]
+    """``one_hot``, ``tokens`` or ``dense``: see :attr:`trainables.engine.tasks.Task.input_kind`."""
 
     @abstractmethod
     def features(self, p: int) -> int:
@@ -46,9 +45,7 @@ class Encoding(Config):
 class OneHot(Encoding):
     """Two one-hot vectors of length p, concatenated and stored as the indices of their ones: a and p + b."""
 
-    @property
-    def input_kind(self) -> str:
-        return "one_hot"
+    input_kind: ClassVar[str] = "one_hot"
 
     def features(self, p: int) -> int:
         return 2 * p
@@ -61,9 +58,7 @@ class OneHot(Encoding):
 class Tokens(Encoding):
     """The two tokens (a, b), in this order, from one vocabulary of size p, without an "=" token: for transformers."""
 
-    @property
-    def input_kind(self) -> str:
-        return "tokens"
+    input_kind: ClassVar[str] = "tokens"
 
     def features(self, p: int) -> int:
         return p
@@ -76,9 +71,7 @@ class Tokens(Encoding):
 class DenseEncoding(Encoding):
     """Base of the encodings that map each number to a vector; a pair is the two vectors concatenated, float32."""
 
-    @property
-    def input_kind(self) -> str:
-        return "dense"
+    input_kind: ClassVar[str] = "dense"
 
     @abstractmethod
     def codes(self, p: int) -> np.ndarray:

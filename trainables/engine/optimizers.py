@@ -68,7 +68,6 @@ def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: b
 class AdaptiveMoments(Optimizer):
     """Base of Adam (Kingma and Ba 2015) and AdamW, which differ in where they apply weight decay."""
 
-    learning_rate: float = option(0.001, above=0.0, per_trial=True)
     betas: tuple[float, float] = option((0.9, 0.999), at_least=0.0, below=1.0, per_trial=True)
     eps: float = option(1e-8, above=0.0, per_trial=True)
     weight_decay: float = option(0.0, at_least=0.0, per_trial=True)

@@ -52,9 +52,9 @@ class Task(Config):
         """The width of the one-hot or dense input, or the size of the vocabulary."""
 
     @property
-    @abstractmethod
     def active_features(self) -> int:
         """The length of a row: the number of active features, of tokens, or :attr:`features` for dense rows."""
+        return self.features
 
     @property
     @abstractmethod

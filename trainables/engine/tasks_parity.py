@@ -1,6 +1,7 @@
 """Sparse parity: a few bits decide the label; the others are noise that makes the rows easy to memorise."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ class SparseParity(FractionTask):
     themselves are drawn from ``seeds.split``.  Chance level is an accuracy of one half.
     """
 
+    input_kind: ClassVar[str] = "dense"
+    classes: ClassVar[int] = 2
+
     bits: int = option(43, at_least=1, at_most=64, example=10)
     relevant: int = option(3, at_least=1)
     rows: int = option(2000, at_least=2, at_most=50_000, example=100)
@@ -35,20 +39,8 @@ class SparseParity(FractionTask):
             raise ConfigError(f"SparseParity.rows = {self.rows}: must be at most 2**bits = {2**self.bits}")
 
     @property
-    def input_kind(self) -> str:
-        return "dense"
-
-    @property
     def features(self) -> int:
         return self.bits
-
-    @property
-    def active_features(self) -> int:
-        return self.bits
-
-    @property
-    def classes(self) -> int:
-        return 2
 
     @property
     def total_rows(self) -> int:

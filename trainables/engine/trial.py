@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -72,43 +72,49 @@ class Measuring(MeasuringTimes):
         return np.array(steps, dtype=np.int64)
 
 
-class Cohort(Protocol):
+class Cohort:
     """K trials of one shape in lock-step.  A solo trial, and every baseline, is a cohort of one."""
 
-    @property
-    def trials(self) -> Sequence["TrialConfig"]:
-        """The members, in order."""
-
+    trials: "Sequence[TrialConfig]"
+    """The members, in order."""
     step: int
     """How many updates every active member has made."""
 
+    @abstractmethod
     def advance(self, steps: int) -> None:
         """Make ``steps`` updates of every active member."""
 
+    @abstractmethod
     def measure(self) -> dict[str, np.ndarray]:
         """Measure at the present step: the columns of the probes that are due, each (K,); change nothing."""
 
+    @abstractmethod
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """One member's weights by name."""
 
     def notes(self) -> list[str]:
         """Messages for the user since the last call, one line each: a smaller batch after running out of memory."""
+        return []
 
+    @abstractmethod
     def finite(self) -> np.ndarray:
         """Whether each member's loss, gradient and weights are finite at the present step: shape (K,), bool."""
 
+    @abstractmethod
     def frozen(self) -> np.ndarray:
         """Whether each member's weights provably never change after the present step: shape (K,), bool."""
 
     def retire(self, members: Sequence[int]) -> None:
-        """Stop updating these members (a mask: shapes stay)."""
+        """Stop updating these members (a mask: shapes stay); nobody advances a cohort of one after that."""
 
     def compact(self) -> None:
         """Drop the retired members; the others keep their order."""
 
+    @abstractmethod
     def state_dict(self, member: int) -> dict[str, Any]:
         """What one member needs to continue bit for bit, in any packing."""
 
+    @abstractmethod
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Continue from one state a member; all must be at the same step."""
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from trainables.engine.config import from_json
 from trainables.engine.trial import TrialConfig
@@ -35,16 +34,8 @@ class CohortJob:
 
     def to_text(self) -> str:
         """The job as one JSON string, which is cheap for Ray Tune to copy, unlike a tree of values."""
-        values: dict[str, Any] = {
-            "modules": self.modules,
-            "folders": folders_of(self.modules),
-            "trials": [trial.to_json() for trial in self.trials],
-            "start_step": self.start_step,
-            "device": self.device,
-            "deadline": self.deadline,
-            "checkpoint_every_s": self.checkpoint_every_s,
-        }
-        return json.dumps(values)
+        modules, trials = self.modules, [trial.to_json() for trial in self.trials]
+        return json.dumps(vars(self) | {"modules": modules, "folders": folders_of(modules), "trials": trials})
 
     @classmethod
     def from_text(cls, text: str) -> "CohortJob":
