@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.execution import ray_environment
-from pipeline.execution.background import SyncWatcher, Upkeep
+from pipeline.execution.background import Upkeep
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerError, LedgerMissingError
@@ -96,7 +96,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         if plan.cohorts or sweep.suggestions_left:
             try:
                 with view_of(tally, space.name, silent=silent) as view:
-                    sweep.train(plan, [view, *([SyncWatcher(sync)] if sync else [])], tally.set_trials)
+                    sweep.train(plan, [view, *([sync] if sync else [])], tally.set_trials)
             except KeyboardInterrupt:
                 say(f"interrupted: {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=True)

@@ -1,13 +1,9 @@
-"""What runs beside the training: the ledger is compacted, and trials that have ended go to MLflow."""
+"""What runs beside the training: the ledger's compaction."""
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 
 from pipeline.ledger import Ledger, LedgerError
-from pipeline.tracking import BackgroundSync
-from trainables.runtime.cohort_run import MemberStatus
-from trainables.runtime.job import CohortJob
 
 COMPACT_EVERY_S = 60.0
 
@@ -39,17 +35,3 @@ class Upkeep:
         except LedgerError as error:
             # The rows are safe as they are; only the number of their files grows.
             print(f"warning: cannot compact the ledger: {error}", file=sys.stderr)
-
-
-class SyncWatcher:
-    """Hands trials that have ended to the background sync; see :class:`pipeline.execution.dispatch.Watcher`."""
-
-    def __init__(self, sync: BackgroundSync) -> None:
-        self._sync = sync
-
-    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
-        """Do nothing: MLflow gets trials that have ended."""
-
-    def ended(self, states: Mapping[str, str]) -> None:
-        """Have them written soon."""
-        self._sync.submit(list(states))

@@ -48,18 +48,18 @@ class Planner:
         return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
 
     def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], rerun_failed: bool) -> Plan:
-        rows = self.ledger.trials() if self.ledger is not None else {}
-        steps = self.ledger.checkpoint_steps() if self.ledger is not None else {}
+        ledger = self.ledger
+        steps: dict[str, int] = ledger.checkpoint_steps() if ledger else {}
         return make_plan(
             trials,
-            rows,
+            ledger.trials() if ledger else {},
             steps.get,
             cohort_size=size,
             device_kind=self.resources.device_kind,
             workers=self.resources.workers or slots_here(1.0, 0.0),
             rerun_failed=rerun_failed,
             source_hashes={trial.config.trial_id: source_hash(trial.config) for trial in trials},
-            other_protocols=self.ledger.other_protocols() if self.ledger is not None else {},
+            other_protocols=ledger.other_protocols() if ledger else {},
         )
 
 

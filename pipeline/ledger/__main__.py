@@ -11,10 +11,11 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.ledger import Ledger, LedgerError, TrialSize
+from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import redact
 from trainables.runtime.rows import TrialRow, TrialState
 
-DEFAULT_LEDGER = "results/ledger"
+NUMBERS = ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints", "snapshots")
 _PIPE_WIDTH = 200
 
 
@@ -38,18 +39,7 @@ def _list(uri: str, _: argparse.Namespace) -> int:
     sweeps, trials, sizes = ledger.sweeps(), ledger.trials(), ledger.sizes()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sweep", no_wrap=True)
-    for name in (
-        "trials",
-        "finished",
-        "stopped",
-        "failed",
-        "running",
-        "missing",
-        "rows",
-        "size",
-        "checkpoints",
-        "snapshots",
-    ):
+    for name in NUMBERS:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("recorded", no_wrap=True)
     for sweep in sweeps:
@@ -58,7 +48,7 @@ def _list(uri: str, _: argparse.Namespace) -> int:
     others = [trial_id for trial_id in trials if trial_id not in listed]
     if others:
         table.add_row("(in no sweep)", *_line(others, trials, sizes), "")
-    console = _console()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     if table.row_count:
         console.print(table)
     total = sum(size.bytes for size in sizes.values())
@@ -129,11 +119,6 @@ def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _console() -> Console:
-    """Make a console that cuts nothing off in a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -163,7 +163,7 @@ class Ledger:
                 if item.trial_id not in with_row:
                     where = f"the {what} of trial {item.trial_id} at step {item.step}"
                     raise LedgerError(f"ledger: {where} has no trial row in its commit")
-        segment = make_segment(trials, trajectory)
+        key, segment = make_segment(trials, trajectory)
         # In this order: rows must never promise a snapshot or a checkpoint that does not exist, and a checkpoint
         # carries the rows that came with it, whose snapshots nobody takes again.  So a process may die at any point.
         files = [(trial_path(SNAPSHOTS, item.trial_id, item.step), item.data, False) for item in snapshots]
@@ -177,7 +177,7 @@ class Ledger:
                     self._catalogue.files.put(path, data)
                 if not exists:
                     written.append(path)
-            self._put_segment(segment.key, segment.data)
+            self._put_segment(key, segment)
         except LedgerError:
             for path in written:
                 with suppress(LedgerError):

@@ -132,16 +132,8 @@ def probe_columns(names: Iterable[str]) -> list[str]:
 # --- segments -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One commit, ready to be written; the content without times and places determines its key."""
-
-    key: str
-    data: pa.Buffer
-
-
-def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> Segment:
-    """Make the segment of one commit.
+def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> tuple[str, pa.Buffer]:
+    """Make the segment of one commit: its key, and the content of its file.
 
     :raises LedgerError: naming the first row or column that a ledger cannot hold.
     """
@@ -150,7 +142,7 @@ def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> S
     table = _trajectory_table(trajectory)
     _check_trajectory(rows, table)
     content = json.dumps([asdict(row) for row in rows], separators=(",", ":")).encode()
-    return Segment(segment_key(rows, table), to_parquet(table, {_TRIALS_KEY: content}))
+    return segment_key(rows, table), to_parquet(table, {_TRIALS_KEY: content})
 
 
 def segment_key(trials: Sequence[TrialRow], trajectory: pa.Table) -> str:

@@ -189,7 +189,8 @@ class SweepSpec:
         for arm in self.arms or (None,):
             where = f"arm {arm.name!r}, " if arm else ""
             grid = self.grid_axes() | ({path: plain_values(values) for path, values in arm.axes.items()} if arm else {})
-            labels = {path: component_labels(values) for path, values in (grid | _columns(draws)).items()}
+            drawn = {path: [draw[path] for draw in draws] for path in draws[0]}
+            labels = {path: component_labels(values) for path, values in (grid | drawn).items()}
             for point in itertools.product(*grid.values()):
                 for draw in draws:
                     values = dict(zip(grid, point, strict=True)) | dict(draw)
@@ -346,7 +347,3 @@ def _check_suggestable(draws: Sequence[Mapping[str, Any]]) -> None:
 
 def _place(trial: PlannedTrial) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in trial.coordinates.items()) or "the base"
-
-
-def _columns(draws: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {path: [draw[path] for draw in draws] for path in draws[0]}

@@ -30,10 +30,13 @@ class BackgroundSync:
         self._thread = threading.Thread(target=self._run, name="mlflow-sync", daemon=True)
         self._thread.start()
 
-    def submit(self, trial_ids: Collection[str]) -> None:
-        """Queue these trials to be written; return at once."""
+    def reported(self, job: object, statuses: object) -> None:
+        """Do nothing: MLflow gets trials that have ended; see :class:`pipeline.execution.dispatch.Watcher`."""
+
+    def ended(self, states: Collection[str]) -> None:
+        """Queue these trials, by id, to be written; return at once."""
         with self._changed:
-            self._waiting.update(trial_ids)
+            self._waiting.update(states)
             self._changed.notify()
 
     def close(self, timeout_s: float, figures: Sequence[Path] = ()) -> SyncReport | TrackingError:

@@ -130,7 +130,7 @@ def test_a_server_that_dies_while_a_sweep_runs(
         waited_s = 0.0
         for trial_id in sample.trial_ids:
             started = time.monotonic()
-            background.submit([trial_id])
+            background.ended([trial_id])
             waited_s = max(waited_s, time.monotonic() - started)
         while not killing.killed_at:
             time.sleep(0.01)

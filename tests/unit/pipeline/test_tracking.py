@@ -552,7 +552,7 @@ class TestBackgroundSync:
     def test_writes_while_the_sweep_runs(self, sample: SampleSweep, uri: str) -> None:
         background = BackgroundSync(sample.ledger, "sample", uri)
         sample.commit(0)
-        background.submit([sample.trial_ids[0]])
+        background.ended([sample.trial_ids[0]])
         deadline = time.monotonic() + 60
         while MlflowClient(uri).get_experiment_by_name("sample") is None or not trial_runs(uri):
             assert time.monotonic() < deadline
@@ -567,7 +567,7 @@ class TestBackgroundSync:
         sample.commit_all()
         started = time.monotonic()
         for _ in range(1000):
-            background.submit(sample.trial_ids)
+            background.ended(sample.trial_ids)
         assert time.monotonic() - started < 0.5
         error = background.close(60)
         assert isinstance(error, TrackingError)
@@ -585,7 +585,7 @@ class TestBackgroundSync:
             down.setattr(tracking.Mirror, "write", fail)
             background = BackgroundSync(sample.ledger, "sample", uri)
             sample.commit_all()
-            background.submit(sample.trial_ids)
+            background.ended(sample.trial_ids)
             while len(tried) < 4:
                 time.sleep(0.01)
         pauses = np.diff(tried)
