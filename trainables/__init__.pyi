@@ -97,6 +97,7 @@ from trainables.engine.schedules import Warmup as Warmup
 from trainables.engine.spectra import FourierSpectrum as FourierSpectrum
 from trainables.engine.spikes import LossSpikes as LossSpikes
 from trainables.engine.stopping import Stopping as Stopping
+from trainables.engine.tasks import FractionTask as FractionTask
 from trainables.engine.tasks import ModularAddition as ModularAddition
 from trainables.engine.tasks import ModularArithmetic as ModularArithmetic
 from trainables.engine.tasks import ModularDivision as ModularDivision
