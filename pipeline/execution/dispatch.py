@@ -29,7 +29,7 @@ LOST_WORKER_RETRIES = 3
 
 
 class Watcher(Protocol):
-    """Follows a run: the live view does, and whatever copies ended trials elsewhere."""
+    """Follows a run, as the live view and the background sync do."""
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """Take the members' states, every few seconds and at their end."""
@@ -49,8 +49,9 @@ class RowOrigin:
         return cls({name: value for name, value in collect().items() if name in ("commit", "dirty", "diff")})
 
     def __call__(self, trial: TrialConfig, device: str) -> Origin:
-        here = collect()
-        provenance = here if here["commit"] is not None else here | self.driver
+        provenance = collect()
+        if provenance["commit"] is None:
+            provenance = provenance | self.driver
         return Origin(device_kind(device), source_hash(trial), canonical_json(provenance))
 
 
@@ -139,7 +140,7 @@ class Dispatcher:
         self._running -= 1
 
     def _retries(self, job: CohortJob, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
-        """Yield what to plan again after an error, and the size of the cohorts."""
+        """Yield the trials to plan again after an error, and the size of their cohorts."""
         size = len(job.trials)
         left = [trial for plan in self._again(job.trials, size) for trial in plan.trials]
         done = {trial.trial_id for trial in job.trials} - {trial.trial_id for trial in left}

@@ -1,4 +1,4 @@
-"""What the settings of a run come to on this machine, or on a cluster: a device, and shares of it."""
+"""From the settings of a run to what it uses of this machine, or of a cluster: a device, and shares of it."""
 
 import math
 import os
@@ -69,7 +69,7 @@ def slots_here(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
 
 
 def slots(cpus: float, gpus: float, cpus_per_cohort: float, gpus_per_cohort: float) -> int:
-    """How many cohorts so many CPUs and GPUs train at a time, at least 1; a share of a GPU is one of a single GPU."""
+    """How many cohorts so many CPUs and GPUs train at a time, at least 1; a share must fit on a single GPU."""
     count = int(cpus // cpus_per_cohort)
     if gpus_per_cohort >= 1:
         count = min(count, int(gpus // gpus_per_cohort))
@@ -90,12 +90,12 @@ def _check_gpus(gpus: float, device: str, settings: RunSettings, base: TrialConf
     if ":" in device:
         raise SettingsError(f"{flag}: must be 1 with --device {device}")
     if settings.address is None:
-        here = _gpus_here()
-        if gpus > here:
-            raise SettingsError(f"{flag}: must be at most {here}, the GPUs of this machine")
-        if settings.local and gpus != here:
+        available = _gpus_here()
+        if gpus > available:
+            raise SettingsError(f"{flag}: must be at most {available}, the GPUs of this machine")
+        if settings.local and gpus != available:
             raise SettingsError(
-                f"{flag}: --local takes all {here} GPUs that CUDA_VISIBLE_DEVICES shows; must be {here}"
+                f"{flag}: --local takes all {available} GPUs that CUDA_VISIBLE_DEVICES shows; must be {available}"
             )
 
 

@@ -86,7 +86,7 @@ class SweepRun:
         return 0 if self._study is None or objective is None else max(0, objective.budget - self._study.settled())
 
     def shrunk(self) -> str | None:
-        """Note that the sweep in the ledger is about to lose trials or steps, if a smaller run of it does that."""
+        """Return a note if this run is smaller than the ledger's record of the sweep, and so about to replace it."""
         horizon, ids = self._space.spec.horizon_steps, {trial.config.trial_id for trial in self.trials}
         held = self._held()
         if held is None or (ids >= set(held.trial_ids) and horizon >= held.horizon_steps):
@@ -208,7 +208,7 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
 
 
 def missing_data(plan: Plan) -> Iterator[str]:
-    """A line for each kind of trial whose data set is not here; where downloads are allowed, they are tried first."""
+    """A line for each kind of trial whose data set is missing; where downloads are allowed, they are tried first."""
     for trial in {cohort.trials[0].cohort_key: cohort.trials[0] for cohort in plan.cohorts}.values():
         try:
             trial.data_fingerprint()

@@ -104,7 +104,7 @@ class Study:
             trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[SuggestionState.WAITING])
         ]
         for open_trial in self._study.get_trials(states=[SuggestionState.RUNNING]):
-            # In this order: a run that is killed here suggests it twice, which costs nothing, and not never.
+            # In this order: a run that is killed in between suggests it twice, which costs nothing.
             if open_trial.params and open_trial.params not in waiting:
                 self._study.enqueue_trial(open_trial.params)
             trial = optuna.trial.Trial(self._study, open_trial._trial_id)

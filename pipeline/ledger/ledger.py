@@ -423,7 +423,7 @@ class Ledger:
             self._catalogue.files.put(path, data)
 
     def _prune_checkpoints(self, trials: Sequence[TrialRow], checkpoints: Sequence[Checkpoint]) -> None:
-        """Delete superseded checkpoints, but none that is ahead: another worker may be there.
+        """Delete superseded checkpoints, but none that is ahead: another worker may have written it.
 
         A failed trial loses all of them: it is run again from its beginning.
         """

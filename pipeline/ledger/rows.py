@@ -117,7 +117,10 @@ def float_values(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def curves_of(table: pa.Table, *, keep_unmeasured: bool) -> dict[str, np.ndarray]:
-    """Return the steps and the probes of one trial's rows as arrays; without those never measured, if so asked."""
+    """Return the steps and the probes of one trial's rows as arrays.
+
+    :param keep_unmeasured: return the probes that were never measured too.
+    """
     measured = [
         name for name in probe_columns(table.column_names) if keep_unmeasured or table[name].null_count < len(table)
     ]

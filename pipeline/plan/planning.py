@@ -1,6 +1,6 @@
 """What is left to do: a sweep's trials minus what the ledger has, packed into cohorts, with their predicted cost.
 
-A trial is *cached* when its rows cover what is asked, and *continued* when they end too early and it has a checkpoint
+A trial is *cached* when its rows cover its protocol, and *continued* when they end too early and it has a checkpoint
 (:mod:`pipeline.plan.coverage`).  Nothing here reads or writes: the same arguments give the same plan.
 """
 
@@ -49,7 +49,7 @@ class Plan:
 
     trials: tuple[PlannedTrial, ...]
     cached: frozenset[str]
-    """Trial ids whose rows cover what is asked."""
+    """Trial ids whose rows cover their protocol."""
     failed: frozenset[str]
     """Trial ids that failed before and are left alone (without ``--rerun-failed``)."""
     cohorts: tuple[CohortPlan, ...]
@@ -138,7 +138,7 @@ def _accelerator(device_kind: str) -> str:
 
 
 def _cost_key(config: TrialConfig) -> str:
-    """Equal for trials whose steps cost the same: the shape of the cohort, whatever is asked of it."""
+    """Equal for trials whose steps cost the same: the shape of the cohort, whatever its protocol."""
     protocol: dict[str, Any] = {
         spec.name: spec.default
         for spec in fields(config)
@@ -180,7 +180,7 @@ def predicted_s(members: Sequence[TrialConfig], start: int, device_kind: str, ra
 
 def _sizes(
     groups: Mapping[tuple[str, int], Sequence[TrialConfig]],
-    asked: int | Literal["auto"],
+    cohort_size: int | Literal["auto"],
     accelerator: str,
     workers: int,
     rates: Mapping[str, float],
@@ -191,8 +191,8 @@ def _sizes(
     dispatch of a step no more than its arithmetic; the workers get two cohorts each where there are as many trials.
     On a GPU a cohort is as large as it can be.
     """
-    if asked != "auto":
-        return dict.fromkeys(groups, asked)
+    if cohort_size != "auto":
+        return dict.fromkeys(groups, cohort_size)
     total = sum(len(members) for members in groups.values())
     largest = LARGEST_COHORT[accelerator]
     if accelerator == "cuda":
@@ -234,7 +234,7 @@ def _notes(
         try:
             if row.data_fingerprint != config.data_fingerprint():
                 differences[how, "trained on other rows of data"] += 1
-        except ConfigError as error:  # the data set is not here
+        except ConfigError as error:  # the data set is missing
             differences[how, f"trained on data that cannot be compared ({error})"] += 1
     for (how, difference), count in sorted(differences.items()):
         yield f"{count} {how} {'trial was' if count == 1 else 'trials were'} {difference}"

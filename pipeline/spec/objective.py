@@ -43,7 +43,7 @@ class Objective:
         return rule
 
     def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
-        """The mean of min(T, tau) in steps: finite whatever happens, since a seed without the event counts tau.
+        """The mean of min(T, tau) in steps: always finite, since a seed without the event counts as tau.
 
         T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
         competing events the restricted mean is the integral of 1 - CIF, and the event never comes.

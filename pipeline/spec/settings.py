@@ -1,6 +1,6 @@
 """How a sweep is run: one frozen config that a space may carry, and whose flags override it.
 
-What is asked for is here; what it comes to on a machine or a cluster is in :mod:`pipeline.execution.resources`.
+:mod:`pipeline.execution.resources` turns them into the devices and workers of a machine or a cluster.
 """
 
 import re
@@ -35,7 +35,7 @@ def setting(default: Any, help: str, *, group: str, metavar: str = "N", none: st
 class RunSettings(Config):
     """How to run a space, for example ``SweepSpec(..., settings=RunSettings(workers=4, max_hours=8))``.
 
-    The help texts of the fields are those of the flags: ``python -m pipeline.sweep --help``.
+    ``python -m pipeline.sweep --help`` describes the fields, as flags.
     """
 
     local: bool = setting(False, "run in this process, without Ray: one cohort at a time", group=HOW)
@@ -66,7 +66,7 @@ class RunSettings(Config):
         above=0,
     )
     max_hours: float | None = setting(
-        None, "stop after so long; run the same command again to resume", group=HOW, metavar="H", above=0
+        None, "stop after so many hours; run the same command again to resume", group=HOW, metavar="H", above=0
     )
     checkpoint_every_s: float = setting(
         CHECKPOINT_EVERY_S, "seconds between the checkpoints of a cohort", group=HOW, metavar="S", at_least=0

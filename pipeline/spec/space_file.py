@@ -1,8 +1,8 @@
 """A search-space file: running it, and finding its ``SWEEP`` or saying in one line why there is none.
 
 A file exports one ``SWEEP = SweepSpec(...)``, or the same question in two sizes,
-``SWEEP = {"full": SweepSpec(...), "laptop": SweepSpec(...)}``: as it was asked, and what a laptop can do of it.
-It imports from its own folder too: that is where components of the user's own lie.
+``SWEEP = {"full": SweepSpec(...), "laptop": SweepSpec(...)}``: the whole, and what a laptop can do of it.
+It may import from its own folder too, for example the user's own components.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     :param size: one of :data:`SIZES`, for a file that has them; :data:`DEFAULT_SIZE` without.
     :param components: modules to import before, as ``--components`` names them.
     :raises SpecError: the file is missing or unreadable, fails (with the line), defines a component, has no ``SWEEP``
-        of the right kind, or has no sizes where one is asked for.
+        of the right kind, or has no sizes although ``size`` is given.
     """
     file = Path(path)
     try:
@@ -102,7 +102,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
 
 
 def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str | None]:
-    """The space of the size that is asked for, and that size; None where there are no sizes."""
+    """Select the space of a size; return the size too, or None where there are no sizes."""
     if size is not None and size not in SIZES:
         raise SpecError(f"size {size!r}: must be one of {', '.join(SIZES)}")
     if isinstance(sweep, SweepSpec):

@@ -176,7 +176,7 @@ class SweepSpec:
         )
 
     def _protocol(self, arm: Arm) -> dict[str, Any]:
-        """What is asked of an arm's trials, as far as the analysis needs it."""
+        """The protocol of an arm's trials, as far as the analysis needs it."""
         config = changed(self.base, {path: arm.patch[path] for path in PROTOCOL if path in arm.patch}, "")
         return {
             HORIZON: config.horizon_steps,
@@ -185,7 +185,7 @@ class SweepSpec:
         }
 
     def _expand(self, draws: Sequence[Mapping[str, Any]]) -> Iterable[PlannedTrial]:
-        """Every trial of these draws, in the order that the module's text promises."""
+        """Every trial of these draws, in the order that the module's docstring promises."""
         for arm in self.arms or (None,):
             where = f"arm {arm.name!r}, " if arm else ""
             grid = self.grid_axes() | ({path: plain_values(values) for path, values in arm.axes.items()} if arm else {})
@@ -228,7 +228,7 @@ class SweepSpec:
         return draws
 
     def _check_shape(self) -> None:
-        """The space's structure, before any value is looked at."""
+        """The space's structure, before any value is checked."""
         if not isinstance(self.base, TrialConfig):
             raise SpecError(f"base = {self.base!r}: must be a trial, such as GrokkingTrial(...)")
         if isinstance(self.arms, Arm | str) or not all(isinstance(arm, Arm) for arm in self.arms):
@@ -274,12 +274,12 @@ class SweepSpec:
                     raise SpecError(f"{where}axis {path}: the value {value!r} appears twice")
 
     def _check_path(self, what: str, path: str, *, protocol: bool = False) -> None:
-        """Refuse what trials cannot differ in; the expansion finds out whether the path exists."""
+        """Refuse what trials cannot differ in; the expansion checks that the path exists."""
         if not isinstance(path, str):
             raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
-        asked = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
-        if asked and not protocol:
+        in_protocol = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
+        if in_protocol and not protocol:
             raise SpecError(
                 f"{what} {path}: sets how a trial is measured, so it cannot be an axis; set it on base or in a patch"
             )

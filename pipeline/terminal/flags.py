@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--size",
         choices=SIZES,
-        help="for a space that has sizes: full, as the question was asked, or laptop, what a laptop can do of it; "
+        help="for a space that has sizes: full, the whole question, or laptop, what a laptop can do of it; "
         f"default: {DEFAULT_SIZE}",
     )
     what.add_argument("--max-steps", type=_count, metavar="N", help="shorten the horizon to N steps")

@@ -1,6 +1,6 @@
-"""What MLflow shows of a trial and of a sweep, worked out from the ledger's rows alone: no server, no clock.
+"""What MLflow shows of a trial and of a sweep, computed from the ledger's rows alone: no server, no clock.
 
-Everything here is a function of the ledger's content, so that any sync, whoever made it, writes the same thing:
+Everything here is a function of the ledger's content, so that every sync writes the same thing:
 the metrics' timestamps are made from the training step (one second a step), a run's start and end from the row's
 own times.  Parameters hold what decides the path of the weights, because MLflow never changes a parameter; what
 may change for one trial (protocol, state, coordinates, provenance) goes to tags.
@@ -238,7 +238,7 @@ def batches(content: RunContent, after_step: int | None) -> Iterator[Batch]:
     entities: list[tuple[str, str, Any]] = [
         *(("param", key, text) for key, text in content.params.items()),
         *(("point", p.key, p) for p in content.points if after_step is None or p.step >= after_step),
-        # The tag that says that everything is there must be the very last.
+        # The tag that says that the run is complete must come last.
         *(("tag", key, text) for key, text in sorted(content.tags.items(), key=lambda tag: tag[0] == SYNCED_TAG)),
     ]
     for kind, key, item in entities:
