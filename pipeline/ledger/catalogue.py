@@ -42,14 +42,8 @@ from trainables.engine.errors import one_line
 
 MARKER = "grokscape-ledger.json"
 FORMAT = "grokscape-ledger"
-SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS = FOLDERS = (
-    "segments",
-    "compacted",
-    "manifests",
-    "sweeps",
-    "checkpoints",
-    "snapshots",
-)
+SEGMENTS, COMPACTED, MANIFESTS = "segments", "compacted", "manifests"
+SWEEPS, CHECKPOINTS, SNAPSHOTS = "sweeps", "checkpoints", "snapshots"
 _SUFFIXES = {CHECKPOINTS: "ckpt", SNAPSHOTS: "npz"}
 _ATTEMPTS = 40
 _PAUSE_S = 0.05
@@ -288,11 +282,10 @@ class Catalogue:
 
         return self._reading(entry, read)
 
-    def counts(self, entries: Iterable[Entry]) -> dict[str, Counter[str]]:
-        """Count the trajectory rows of each trial in each file."""
-        entries = list(entries)
-        counts = self.files.map(lambda entry: count_trials(self.table_of(entry, ())), entries)
-        return dict(zip((entry.path for entry in entries), counts, strict=True))
+    def counts(self, listing: Listing) -> dict[str, Counter[str]]:
+        """Count the trajectory rows of each trial in each file, by path."""
+        counts = self.files.map(lambda entry: count_trials(self.table_of(entry, ())), listing.data)
+        return dict(zip((entry.path for entry in listing.data), counts, strict=True))
 
     def _may_hold(self, entry: Entry, trial_ids: frozenset[str]) -> bool:
         rows = self._rows.get(entry.path)

@@ -83,7 +83,7 @@ class _Rewrite:
 
         :raises FileGoneError: with nothing written, when another rewrite has superseded some of them meanwhile.
         """
-        counts = self._catalogue.counts(listing.data)
+        counts = self._catalogue.counts(listing)
         kept = _full_files(listing, counts, self._drop)
         rewritten = [entry for entry in listing.data if entry not in kept]
         conflicts = [conflict for manifest in listing.manifests.values() for conflict in manifest.conflicts]

@@ -456,7 +456,7 @@ class Ledger:
         rows = dict.fromkeys(self._catalogue.latest_rows(listing), 0) | count_trials(merged.table)
         share = dict.fromkeys(rows, 0.0)
         checkpoint_bytes, snapshot_bytes = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
-        counts = self._catalogue.counts(listing.data)
+        counts = self._catalogue.counts(listing)
         for entry in listing.data:
             for trial_id, count in counts[entry.path].items():
                 share[trial_id] += entry.size * count / counts[entry.path].total()

@@ -193,9 +193,7 @@ def _check_sqlite(uri: str) -> None:
             raise TrackingError(f"MLflow at {redact(uri)}: {path} is not a SQLite database ({error})") from None
         if names and "experiments" not in names:
             raise TrackingError(f"MLflow at {redact(uri)}: {path} is a database, but not MLflow's")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise TrackingError(f"MLflow at {redact(uri)}: {folder} is not a writable folder")
 

@@ -231,36 +231,25 @@ def batches(content: RunContent, after_step: int | None) -> Iterator[Batch]:
     :param after_step: the step up to which the run has everything; its own points are sent again (MLflow keeps one
         of each), because an ending at that step adds some.
     """
-    points: list[Point] = []
-    params: dict[str, str] = {}
-    tags: dict[str, str] = {}
+    limits = {"point": METRICS_PER_CALL, "param": PARAMS_PER_CALL, "tag": TAGS_PER_CALL}
+    batch: dict[str, list[Any]] = {kind: [] for kind in limits}
     size = 0
     entities: list[tuple[str, str, Any]] = [
-        *(("param", key, text) for key, text in content.params.items()),
+        *(("param", *param) for param in content.params.items()),
         *(("point", p.key, p) for p in content.points if after_step is None or p.step >= after_step),
         # The tag that says that the run is complete must come last.
-        *(("tag", key, text) for key, text in sorted(content.tags.items(), key=lambda tag: tag[0] == SYNCED_TAG)),
+        *(("tag", *tag) for tag in sorted(content.tags.items(), key=lambda tag: tag[0] == SYNCED_TAG)),
     ]
     for kind, key, item in entities:
         # 80 bytes: the field names and numbers of one entity as JSON.
         cost = 80 + len(json.dumps(key)) + (len(json.dumps(item)) if isinstance(item, str) else 0)
-        full = (
-            len(points) + len(params) + len(tags) >= ENTITIES_PER_CALL
-            or len(points) >= METRICS_PER_CALL
-            or len(params) >= PARAMS_PER_CALL
-            or len(tags) >= TAGS_PER_CALL
-        )
-        if full or size + cost > BYTES_PER_CALL:
-            yield points, params, tags
-            points, params, tags, size = [], {}, {}, 0
+        full = any(len(batch[kind]) >= limit for kind, limit in limits.items())
+        if full or sum(map(len, batch.values())) >= ENTITIES_PER_CALL or size + cost > BYTES_PER_CALL:
+            yield batch["point"], dict(batch["param"]), dict(batch["tag"])
+            batch, size = {kind: [] for kind in limits}, 0
         size += cost
-        if kind == "point":
-            points.append(item)
-        elif kind == "param":
-            params[key] = item
-        else:
-            tags[key] = item
-    yield points, params, tags
+        batch[kind].append(item if kind == "point" else (key, item))
+    yield batch["point"], dict(batch["param"]), dict(batch["tag"])
 
 
 def milliseconds(iso: str) -> int:

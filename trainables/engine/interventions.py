@@ -1,6 +1,7 @@
 """Interventions: changes to a run from a given step on."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from trainables.engine.optimizers import SGD, Optimizer
 @dataclass(frozen=True, kw_only=True)
 class Intervention(Config):
     """Base of the interventions.  By default, every method returns its argument unchanged."""
+
+    restarts_optimizer: ClassVar[bool] = False
+    """Whether the optimizer restarts at :attr:`at_step`, with empty buffers and a step count from 0."""
 
     at_step: int = option(at_least=0, example=3)
     """The first step whose update uses the change; up to this step the weights equal those of the control."""
@@ -29,11 +33,6 @@ class Intervention(Config):
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer to use from :attr:`at_step` on."""
         return optimizer
-
-    @property
-    def restarts_optimizer(self) -> bool:
-        """Whether the optimizer restarts at :attr:`at_step`, with empty buffers and a step count from 0."""
-        return False
 
     def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
         """Return the logits from which to compute the training loss from :attr:`at_step` on."""
@@ -79,6 +78,8 @@ class SwitchLoss(Intervention):
 class SwitchOptimizer(Intervention):
     """Start another optimizer at :attr:`at_step`, and use another gradient rule if one is given."""
 
+    restarts_optimizer: ClassVar[bool] = True
+
     to: Optimizer = option(example=SGD(momentum=0.5))
     to_gradient: GradientRule | None = option(None, example=OrthogonalGradient())
 
@@ -87,7 +88,3 @@ class SwitchOptimizer(Intervention):
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         return self.to
-
-    @property
-    def restarts_optimizer(self) -> bool:
-        return True

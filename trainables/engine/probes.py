@@ -238,5 +238,3 @@ def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> T
 
 STANDARD: tuple[Probe, ...] = (LossAndAccuracy(), SoftmaxCollapse(), Margins(), Norms(), Alignment())
 """The default probes of every trial."""
-
-COLUMNS: tuple[str, ...] = tuple(column for probe in STANDARD for column in probe.columns)

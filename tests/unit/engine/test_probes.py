@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainables.engine.losses import DTYPES, SoftmaxCrossEntropy, StableMaxCrossEntropy, softmax_collapsed
-from trainables.engine.probes import COLUMNS, STANDARD, Observation, Rows
+from trainables.engine.probes import STANDARD, Observation, Rows
 from trainables.engine.tasks import ModularAddition
 
 
@@ -88,4 +88,5 @@ def test_alignment_where_squares_underflow():
 
 
 def test_columns_are_unique():
-    assert len(set(COLUMNS)) == len(COLUMNS) == 15
+    columns = [column for probe in STANDARD for column in probe.columns]
+    assert len(set(columns)) == len(columns) == 15
