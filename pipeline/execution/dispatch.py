@@ -1,4 +1,4 @@
-"""Which cohort runs next, and what to do after one fails.  Shared by the Ray runner and the local one.
+"""Which cohort runs next, and what to do after one fails; for the Ray runner and the local one.
 
 Retries rest on the ledger: what is left of a cohort is planned again from the rows and checkpoints that it
 committed.  By kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
@@ -32,10 +32,10 @@ class Watcher(Protocol):
     """Follows a run, as the live view and the background sync do."""
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
-        """Take the members' states, every few seconds and at their end."""
+        """Receive the members' states, every few seconds and at their end."""
 
     def ended(self, states: Mapping[str, str]) -> None:
-        """Take the states in which trials, by id, have ended (failed is one); their rows are committed."""
+        """Receive the final states of trials, by id (failed is one); their rows are committed."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Dispatcher:
         self._running = 0
         self._lost: Counter[str] = Counter()
         self._largest: dict[str, int] = {}
-        """How many trials have fitted in memory, by cohort key."""
+        """How many trials fit in memory, by cohort key."""
         self._ended: set[str] = set()
 
     def next(self) -> CohortJob | None:
-        """Return the next cohort to run; None when there is none now (:attr:`open`: there may be one later)."""
+        """Return the next cohort to run; None when there is none now, though one may come later if :attr:`open`."""
         if self._late():
             self._queue.clear()
             return None
@@ -132,7 +132,7 @@ class Dispatcher:
         self._notify_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
 
     def settle(self, job: CohortJob, error: CohortError | None = None) -> None:
-        """Take a cohort back: it is done, or has failed."""
+        """Finish a cohort that is done or has failed; plan again what a failure left."""
         if error is not None:
             for trials, size in self._retries(job, error):
                 # First in the queue: another failure should show early.
@@ -202,7 +202,7 @@ class Dispatcher:
 
 
 def _fingerprint(trial: TrialConfig) -> str:
-    """The fingerprint of the data of a failed trial; empty where the data are what is missing."""
+    """The fingerprint of the data of a failed trial; empty where the data are missing."""
     try:
         return trial.data_fingerprint()
     except Exception:

@@ -16,7 +16,7 @@ def run_local(dispatcher: Dispatcher, *, store: TrialStore, provenance: Provenan
             with closing(CohortRun(job, store=store, provenance=provenance)) as run:
                 while not run.done:
                     dispatcher.reported(job, run.run(REPORT_EVERY_S))
-        except Exception as error:  # Whatever it is, it is one cohort's: the others go on.
+        except Exception as error:  # Any error concerns this cohort only: continue with the others.
             dispatcher.settle(job, CohortError.of(error))
         else:
             dispatcher.settle(job)

@@ -12,7 +12,7 @@ def outcomes_of(
 ) -> dict[str, Outcome]:
     """The outcome of each of these trials that has a measurement.
 
-    :param events: what was declared for each trial, by trial id.
+    :param events: the events of each trial, by trial id.
     """
     names = list(dict.fromkeys(rule.column for trial_id in rows for rule in events[trial_id]))
     return {

@@ -1,4 +1,4 @@
-"""Where a result comes from: the code, the packages and the machine.  No torch is imported for it.
+"""Where a result comes from: the code, the packages and the machine.  Does not import torch, except for a GPU.
 
 Three answers: :func:`collect` describes this process's surroundings, :func:`source_hash` the code that decides
 the path of one trial's weights, and :func:`device_kind` the hardware that its numbers belong to.
@@ -33,7 +33,7 @@ NOT_THE_PATH = frozenset({"config", "trial", "stopping", "names", "events", "pro
 
 def collect() -> dict[str, Any]:
     """JSON values: ``commit``, ``dirty`` and ``diff`` of the checkout (None outside git), ``python``, ``versions``,
-    ``hostname``, ``platform``, ``cpu``, ``cpu_count``.  Taken once a process."""
+    ``hostname``, ``platform``, ``cpu``, ``cpu_count``.  Collected once a process."""
     return dict(_collected())
 
 
@@ -56,7 +56,7 @@ def device_kind(device: str) -> str:
     kind, _, index = device.partition(":")
     if kind != "cuda":
         return f"{kind}:{_cpu_model()}"
-    import torch  # only a run on a GPU pays for it
+    import torch  # late: only a run on a GPU needs it
 
     count = torch.cuda.device_count()
     if int(index or 0) >= count:
@@ -125,7 +125,7 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
-        pass  # not Linux: the next way to ask
+        pass  # not Linux
     return platform.processor() or platform.machine()
 
 
@@ -161,7 +161,7 @@ def _counts_for(cls: type, item: Any) -> bool:
 
 
 def _is_other_component(item: Any, cls: type) -> bool:
-    """A component counts where a trial has it (and its bases), not where a field's type or default names it."""
+    """Whether only a field's type or default names this component; the trial's own components count by themselves."""
     return isinstance(item, type) and issubclass(item, Config) and not issubclass(cls, item)
 
 
@@ -178,7 +178,7 @@ def _references(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[s
 
 def _constant(name: str, value: Any, module: str) -> str:
     """A number or a string as it is; anything else as the module's source writes it (a ``repr`` may hold an address);
-    empty for what was made elsewhere, such as a module."""
+    empty for what another module defines."""
     if isinstance(value, bool | int | float | str):
         return repr(value)
     source = inspect.getsource(sys.modules[module])

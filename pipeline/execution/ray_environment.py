@@ -30,10 +30,10 @@ class RayAddressError(GrokscapeError):
 
 
 def prepare(address: str | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set the environment for a cluster at ``address``, or for one of our own (None).
+    """Set the environment for a cluster at ``address``, or for one on this machine (None).
 
-    Our own cluster is protected by a token that is made for it, unless the user has one: Ray's default would write one
-    under the home directory, which need not be writable.  To join a cluster, the user's token is used.
+    A new random token protects a cluster on this machine, unless the user has one: Ray would write its own under the
+    home directory, which may not be writable.  To join a cluster, Ray uses the user's token.
     """
     environment.update(SILENT)
     if address is None:

@@ -1,7 +1,7 @@
-"""Cohorts on Ray Tune: a searcher hands them out, actors train them and commit, a callback takes them back.
+"""Cohorts on Ray Tune: a searcher hands them out, actors train them and commit, a callback settles them.
 
-The only module of the pipeline that imports Ray; :mod:`pipeline.execution.ray_environment` must have prepared the
-environment before.  Tune keeps no state that matters: no checkpoints, no retries, no loggers.  The ledger has them.
+The only module of the pipeline that imports Ray; call :func:`pipeline.execution.ray_environment.prepare` before.
+Tune keeps no state that matters: no checkpoints, no retries, no loggers.  The ledger has them.
 """
 
 import logging
@@ -31,11 +31,11 @@ from trainables.runtime.trainable import JOB, STATUSES, CohortTrainable
 def start(
     address: str | None, *, cpus: int, gpus: int | None = None, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Join the cluster at ``address``, or start one of our own on this machine with so many CPUs.
+    """Join the cluster at ``address``, or start one on this machine with ``cpus`` CPUs.
 
     A cluster's workers get the files of the user's own components.
 
-    :param environment: variables that a cluster's workers get; those of our own have this process's.
+    :param environment: variables for a cluster's workers; those of this machine inherit this process's.
     :raises RayAddressError: when the cluster rejects the connection.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -58,7 +58,7 @@ def _runtime_env(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def stop() -> None:
-    """Leave the cluster; one of our own ends with its workers."""
+    """Leave the cluster; a cluster of this machine ends with its workers."""
     ray.shutdown()
 
 

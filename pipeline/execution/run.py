@@ -64,7 +64,7 @@ class Planner:
 
 
 class SweepRun:
-    """The trials of a space, as far as they are known, on their way into a ledger.
+    """One run of a space: its trials, as far as they are known, and the ledger that receives them.
 
     :raises SpecError: for an objective whose study answers another question, or cannot be kept in this ledger.
     """
@@ -76,7 +76,7 @@ class SweepRun:
         self.trials = space.spec.trials() if self._study is None else self._study.trials()
 
     def plan(self) -> Plan:
-        """Plan what is left to do of the trials that are known."""
+        """Plan what is left to do for the trials that are known."""
         return self._planner.plan(self.trials)
 
     @property
@@ -115,9 +115,9 @@ class SweepRun:
     def train(
         self, plan: Plan, watchers: Sequence[Watcher], grown: Callable[[Sequence[PlannedTrial]], None] | None = None
     ) -> None:
-        """Run every cohort; return when nothing is left, or the time is up.
+        """Run every cohort; return when nothing is left or ``max_hours`` have passed.
 
-        :param grown: takes the sweep's trials whenever suggestions have added some.
+        :param grown: receives the sweep's trials whenever suggestions have added some.
         """
         provenance = RowOrigin.of_this_process()
         if self._settings.local:
@@ -188,7 +188,7 @@ class SweepRun:
                 study_name=self._space.name,
                 storage=storage_address(self._ledger),
                 sampler=spec.objective.sampler,
-                # A sampler that begins anew must not suggest again what it did before.
+                # A restarted sampler must not repeat its earlier suggestions.
                 seed=spec.sampling_seed + len(self._study.suggestions()),
             ),
             ledger=self._ledger,

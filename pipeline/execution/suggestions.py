@@ -1,8 +1,8 @@
 """A space with an objective: Optuna suggests, one suggestion with its seeds is a cohort, the study is on disk.
 
 The study is an ordinary one, with the name of the sweep, in ``optuna.db`` in the ledger's folder.  It has the
-suggestions and their values; the ledger has the trials.  A suggestion that a killed run left open is suggested again,
-so that its trials continue from their checkpoints.
+suggestions and their values; the ledger has the trials.  Optuna repeats a suggestion that a killed run left open, so
+that its trials continue from their checkpoints.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,17 +26,17 @@ DATABASE = "optuna.db"
 METRIC = "restricted_mean_steps"
 QUESTION = "grokscape.question"
 AGAIN = "grokscape.suggested_again"
-"""Marks an open suggestion of a killed run, which another one repeats."""
+"""Marks an open suggestion of a killed run, which a later suggestion repeats."""
 
 
 class Searcher(Protocol):
-    """Ray Tune's searchers, as far as they are needed here."""
+    """The methods of Ray Tune's searchers that :class:`Suggestions` calls."""
 
     def suggest(self, trial_id: str) -> Any:
         """Return values of the sampled axes."""
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Take the value of a suggestion."""
+        """Record the value of a suggestion."""
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Study:
         return list(trials.values())
 
     def reopen(self) -> None:
-        """Have the suggestions that a killed run left open suggested again, before any new one."""
+        """Enqueue the suggestions that a killed run left open, to be repeated before any new one."""
         assert self._study is not None
         waiting = [
             trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[SuggestionState.WAITING])
@@ -112,7 +112,7 @@ class Study:
             self._study.tell(trial, state=SuggestionState.FAIL)
 
     def _check_question(self, space: LoadedSpace) -> None:
-        """Refuse a study whose values do not compare: it must have the same base, axes, seeds and objective.
+        """Refuse a study whose values are not comparable: it must have the same base, axes, seeds and objective.
 
         :raises SpecError: for another one.
         """
@@ -140,9 +140,9 @@ class Study:
 class Suggestions:
     """Cohorts from suggestions, which a :class:`pipeline.execution.dispatch.Dispatcher` asks for during the run.
 
-    :param searcher: suggests, and takes the values.
-    :param plan: makes the cohorts that are left to run of some trials.
-    :param record: takes the trials of the sweep whenever there are more of them.
+    :param searcher: suggests, and records the values.
+    :param plan: makes cohorts of the trials that still have to run.
+    :param record: receives all trials of the sweep whenever a suggestion adds some.
     :param at_once: how many suggestions are open at a time.
     """
 
@@ -174,9 +174,9 @@ class Suggestions:
         return self._count >= self._objective.budget
 
     def more(self) -> Sequence[CohortPlan]:
-        """Return the cohorts of the next suggestion of which something is left to run.
+        """Return the cohorts of the next suggestion that still has to run.
 
-        None when the budget is spent, or waits for results.
+        Empty when the budget is spent, or while open suggestions wait for results.
         """
         while not self.exhausted and len(self._open) < self._at_once:
             number = f"{self._count}"

@@ -46,7 +46,7 @@ class Objective:
         """The mean of min(T, tau) in steps: always finite, since a seed without the event counts as tau.
 
         T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
-        competing events the restricted mean is the integral of 1 - CIF, and the event never comes.
+        competing events the restricted mean is the integral of 1 - CIF, and the event never occurs.
         """
         times = []
         for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""A search-space file: running it, and finding its ``SWEEP`` or saying in one line why there is none.
+"""Run a search-space file and return its ``SWEEP``, or say in one line why it has none.
 
 A file exports one ``SWEEP = SweepSpec(...)``, or the same question in two sizes,
 ``SWEEP = {"full": SweepSpec(...), "laptop": SweepSpec(...)}``: the whole, and what a laptop can do of it.
@@ -33,7 +33,7 @@ KEYWORD_ERROR = re.compile(r"([\w.]+)\.__init__\(\) (got an unexpected keyword a
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A search space, and what its file says about it."""
+    """A search space and its file."""
 
     name: str
     """Of the sweep in the ledger and in MLflow: the file's without ``.py``, with ``_<size>`` where there are sizes."""
@@ -50,7 +50,7 @@ class LoadedSpace:
 def load_space(path: str | Path, size: str | None = None, components: Iterable[str] = ()) -> LoadedSpace:
     """Run a search-space file and take its ``SWEEP``.
 
-    What the file prints goes to standard error, so that standard output stays the sweep's own.  Its folder stays on
+    What the file prints goes to standard error, to keep standard output for the sweep.  Its folder stays on
     the path.
 
     :param size: one of :data:`SIZES`, for a file that has them; :data:`DEFAULT_SIZE` without.
@@ -78,7 +78,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     try:
         with contextlib.redirect_stdout(sys.stderr):
             exec(compile(source, str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:  # A file can raise anything, and all of it is bad input.
+    except (Exception, SystemExit) as error:  # A file can raise anything; all of it is bad input.
         raise SpecError(_message(file, error, vars(module))) from None
     finally:
         del sys.modules[module.__name__]

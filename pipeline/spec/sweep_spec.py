@@ -51,7 +51,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of a sweep, and where it stands in it."""
+    """One trial of a sweep, and its place in it."""
 
     config: TrialConfig
     coordinates: dict[str, Scalar]
@@ -88,7 +88,7 @@ class SweepSpec:
         if self.objective is None:
             trials = tuple(self._expand(self._draws(self.samples)))
         else:
-            # The trials come by suggestion; some draws may find a bad value before.
+            # Optuna suggests the trials; check a few draws now, to report a bad value early.
             draws = self._draws(8, fewer=True)
             _check_suggestable(draws)
             self.objective.rule(self.base.events)
@@ -98,7 +98,7 @@ class SweepSpec:
         object.__setattr__(self, "_trials", () if self.objective else trials)
 
     def trials(self) -> list[PlannedTrial]:
-        """Every trial of the space, in order; empty for a space with an objective, whose trials come by suggestion."""
+        """Every trial of the space, in order; none for a space with an objective, whose trials Optuna suggests."""
         return list(self._trials)
 
     def suggestion(self, values: Mapping[str, Any]) -> list[PlannedTrial]:

@@ -1,4 +1,4 @@
-"""Values of a space: domains and their draws, what trials are called by, and a configuration with values changed."""
+"""Values of a space: domains and their draws, coordinates of trials, and a configuration with values changed."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ class SpecError(GrokscapeError):
 
 @runtime_checkable
 class Domain(Protocol):
-    """What ``ray.tune.uniform(...)`` and its kin are, known by their method so that ray need not be imported."""
+    """``ray.tune.uniform(...)`` and similar, recognised by their method so that ray need not be imported."""
 
     def sample(self, *, random_state: np.random.Generator) -> Any:
         """One value, drawn with the given generator."""
@@ -92,7 +92,7 @@ def draw_value(domain: Domain, path: str, seed: int, number: int) -> Any:
 
 
 def describe_domain(domain: Any) -> str:
-    """``LogUniform Float(0.0001, 0.1)``, as far as the domain says it."""
+    """``LogUniform Float(0.0001, 0.1)``, or only the class of a domain without these methods."""
     sampler = domain.get_sampler() if hasattr(domain, "get_sampler") else ""
     return f"{sampler} {type(domain).__name__}{getattr(domain, 'domain_str', '')}".strip()
 

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` prints: what would run, what the ledger has already, the predicted cost."""
+"""What ``--dry-run`` prints: what would run, what the ledger already has, the predicted cost."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ def summary(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> dict[st
     """The plan as JSON values: what ``--dry-run --json`` prints, and what :func:`describe` puts into words.
 
     ``planned = cached + failed + continued + new``.  A space with an objective has no trials beforehand: ``planned``
-    is then what its budget comes to, and the cost is predicted without measured times.
+    is then its budget times its seeds, and the cost is predicted without measured times.
     """
     spec = space.spec
     horizons = [trial.config.horizon_steps for trial in plan.trials] or [spec.base.horizon_steps]

@@ -22,18 +22,18 @@ from trainables.runtime.job import CohortJob
 
 PLAIN_EVERY_S = 10.0
 PLAIN_AT_MOST_EVERY_S = 1.0
-"""A line for a batch of trials that ended may come sooner than the usual ones, but not more often than this."""
+"""Lines about trials that have ended may come sooner, but not more often than this."""
 
 
 def view_of(tally: Tally, title: str, *, silent: bool) -> "SilentView":
-    """The view that fits standard output."""
+    """Choose the view that suits standard output."""
     if silent:
         return SilentView(tally)
     return LiveView(tally, title, Console()) if sys.stdout.isatty() else PlainView(tally, sys.stdout)
 
 
 def print_line(text: str, stream: TextIO) -> None:
-    """Print a line at once; a reader that has gone away (``| head``) ends the printing, not the sweep."""
+    """Print a line at once; a closed pipe (``| head``) ends the printing, not the sweep."""
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
@@ -41,7 +41,7 @@ def print_line(text: str, stream: TextIO) -> None:
 
 
 class SilentView:
-    """Shows nothing; the base of the views, which the dispatcher watches with."""
+    """Shows nothing; the base of the views, which the dispatcher notifies."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
@@ -93,7 +93,7 @@ class PlainView(SilentView):
             self._print()
 
     def close(self) -> None:
-        """Print the last counts."""
+        """Print the final counts."""
         print_line(f"{self.tally.headline()} after {duration(self.tally.elapsed_s)}", self._stream)
 
     def _print(self) -> None:

@@ -37,7 +37,7 @@ class RunResult:
 
     @classmethod
     def of(cls, tally: Tally, **values: Any) -> "RunResult":
-        """The result by what was counted."""
+        """The result with the counts of a tally."""
         return cls(
             planned=len(tally.trials),
             cached=len(tally.cached),

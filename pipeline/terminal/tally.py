@@ -1,4 +1,4 @@
-"""What is known of every trial while a sweep runs: states, steps, speed, and the time that is left.
+"""The state of every trial while a sweep runs: states, steps, speed, and the time left.
 
 The time left is estimated from the durations so far.  The duration of a running trial is censored at its present
 step, so the estimate is Kaplan-Meier's, restricted to the horizon: trials that end early, which are seen first, do
@@ -42,22 +42,22 @@ class Tally:
         self.finished = 0
         """Trials that have ended in this run, without failing."""
         self.notes: list[str] = []
-        """What happened to cohorts that the user should know, a line each."""
+        """What happened to cohorts, a line each."""
         self.set_trials(trials)
 
     def set_trials(self, trials: Iterable[PlannedTrial]) -> None:
-        """Take the trials of the sweep as they are known now (an objective's come one suggestion at a time)."""
+        """Set the trials of the sweep as known now (an objective adds them one suggestion at a time)."""
         self.trials = {trial.config.trial_id: trial for trial in trials}
 
     def add_cached(self, trial_id: str, state: str, phase: str, last_step: int) -> None:
-        """Count a trial that was in the ledger before, and that does not run again."""
+        """Count a trial that the ledger already has and that does not run again."""
         self.states[trial_id] = (state, phase)
         self._steps[trial_id] = last_step
         if state != TrialState.FAILED:
             self.cached.add(trial_id)
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
-        """Take in where the members of a cohort are."""
+        """Update the steps and phases of the members of a cohort."""
         for status in statuses:
             before = self._steps.get(status.trial_id, job.start_step)
             self._done_steps += max(0, status.step - max(before, job.start_step))

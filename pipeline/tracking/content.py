@@ -87,7 +87,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class RunContent:
-    """One run as MLflow is to show it."""
+    """One run as MLflow shows it."""
 
     name: str
     params: dict[str, str]

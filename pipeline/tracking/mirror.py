@@ -242,7 +242,7 @@ class Mirror:
             if kept is None:
                 continue  # a user's own run in the experiment
             trial_id = tags.get(TRIAL_ID_TAG, "")
-            if trial_id in kept:  # two syncs at once, or a request whose answer was lost
+            if trial_id in kept:  # two syncs at once, or a retried request
                 self._remove(_Run.of(run))
             else:
                 kept[trial_id] = _Run.of(run)
