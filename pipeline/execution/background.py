@@ -9,7 +9,7 @@ COMPACT_EVERY_S = 60.0
 
 
 class Upkeep:
-    """Compacts the ledger now and then in a ``with`` block, and at its end if nothing went wrong."""
+    """Compacts the ledger during a ``with`` block, and at its end unless that raises."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

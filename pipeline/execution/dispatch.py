@@ -1,7 +1,6 @@
 """Which cohort runs next, and what to do after one fails; for the Ray runner and the local one.
 
-Retries rest on the ledger: what is left of a cohort is planned again from the rows and checkpoints that it
-committed.  By kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
+Retries rest on the ledger: the rest of a cohort is planned again from the rows and checkpoints that it committed.  By kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
 retried up to three times, any other error splits a cohort into solo trials, and a solo trial that fails is recorded
 as failed.
 """
@@ -58,7 +57,7 @@ class RowOrigin:
 class Dispatcher:
     """The queue of cohorts of one run.
 
-    :param again: plans what is left of some trials, in cohorts of at most so many.
+    :param again: plans the rest of some trials again, in cohorts of at most a given size.
     :param origin: of the rows of failed trials, which no worker commits.
     :param source: makes cohorts during the run, from the suggestions of an objective.
     :param device: of the jobs, as torch names it.

@@ -69,7 +69,7 @@ def slots_here(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
 
 
 def slots(cpus: float, gpus: float, cpus_per_cohort: float, gpus_per_cohort: float) -> int:
-    """How many cohorts so many CPUs and GPUs train at a time, at least 1; a share must fit on a single GPU."""
+    """How many cohorts these CPUs and GPUs can train at a time, at least 1; a share must fit on a single GPU."""
     count = int(cpus // cpus_per_cohort)
     if gpus_per_cohort >= 1:
         count = min(count, int(gpus // gpus_per_cohort))

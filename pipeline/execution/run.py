@@ -1,4 +1,4 @@
-"""One run of one space against a ledger: what is left to do, the sweep's row, and the training itself.
+"""One run of one space against a ledger: the plan, the sweep's row, and the training.
 
 Nothing here prints or draws: :mod:`pipeline.sweep` puts a run, a view and the figures together.
 """
@@ -44,7 +44,7 @@ class Planner:
         return self._plan(trials, max(len(trials), 1), self.settings.rerun_failed).cohorts
 
     def again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
-        """Make cohorts of at most ``size`` of what is left of some trials after an error of this run."""
+        """Make cohorts of at most ``size`` of the rest of some trials, after an error of this run."""
         return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
 
     def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], rerun_failed: bool) -> Plan:

@@ -24,7 +24,7 @@ def may_continue(row: TrialRow) -> bool:
     """Whether the trial's checkpoint is of use.
 
     Another sweep may raise the horizon of a finished trial, or declare an event that did not stop this one; a trial
-    that has diverged or frozen has nothing more to show, and a failed one is run again from its beginning.
+    that has diverged or frozen is complete, and a failed one is run again from its beginning.
     """
     return row.state != TrialState.FAILED and row.stop_reason not in (StopReason.DIVERGED, StopReason.FROZEN)
 

@@ -29,7 +29,7 @@ class Domain(Protocol):
 def changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
     """``base`` with the values at these paths; a whole component is set before the fields inside it.
 
-    Whole components are set at once: a task and a model may fit each other and not what they replace.
+    Whole components are set together: a new task and a new model may fit each other but not the old ones.
     """
     whole = {path: value for path, value in changes.items() if "." not in path}
     inside = sorted((path for path in changes if "." in path), key=lambda path: path.count("."))

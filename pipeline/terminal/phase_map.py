@@ -116,7 +116,7 @@ def _tick(value: Any) -> str:
 
 
 def _rank(value: float | None) -> tuple[bool, float]:
-    """Ascending, and what has no value last."""
+    """Ascending, without a value last."""
     return value is None, value or 0.0
 
 

@@ -143,7 +143,7 @@ class Tally:
 
 
 def tally_of(plan: Plan, ledger: Ledger) -> Tally:
-    """The tally of a sweep before it runs: what is cached, and what has failed before."""
+    """The tally of a sweep before it runs: trials that are cached, and trials that failed before."""
     tally = Tally(plan.trials)
     rows = ledger.trials(plan.cached | plan.failed)
     outcomes = outcomes_of(ledger, rows, {trial_id: trial.config.events for trial_id, trial in tally.trials.items()})

@@ -211,7 +211,7 @@ def _connect_database(uri: str) -> None:
 
 
 def _check_port(uri: str, timeout_s: float) -> None:
-    """Find out that nobody listens at once, before MLflow is imported and retries."""
+    """Fail at once where nobody listens, before MLflow is imported and retries."""
     address = urlsplit(uri)
     try:
         port = address.port or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}.get(

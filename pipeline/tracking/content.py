@@ -157,7 +157,7 @@ def trial_content(
 def can_extend(held: Synced, row: TrialRow, trajectory: pa.Table, content: RunContent, metric_keys: Set[str]) -> bool:
     """Whether writing what is new onto a run that holds ``held`` shows the trial as it is now.
 
-    Metrics can be added but never taken back, so a run whose past is not the ledger's past (other code, a dropped
+    MLflow can add metrics but not remove them, so a run whose past is not the ledger's past (other code, a dropped
     and repeated trial, another ending at the same step) has to be replaced.
 
     :param metric_keys: the metrics that the run has.
@@ -191,8 +191,8 @@ def fitted_tags(tags: Mapping[str, str | None]) -> dict[str, str]:
 def curve_mask(steps: np.ndarray) -> np.ndarray:
     """Which measurements a curve shows: the first in each bucket of steps.
 
-    The buckets depend on the step alone, so what is chosen of a longer trajectory begins with what was chosen of
-    the shorter one, and a curve is only ever added to.
+    The buckets depend on the step alone, so the points of a longer trajectory begin with those of the shorter one, and
+    a curve only grows.
 
     :param steps: ascending, shape (T,).
     :returns: bool, shape (T,).
@@ -215,7 +215,7 @@ def rows_digest(trajectory: pa.Table, until_step: int) -> str:
             continue
         values = float_values(column)
         measured = column.is_valid().to_numpy()
-        # One bit pattern for every NaN, and for what was not measured.
+        # One bit pattern for every NaN and every missing value.
         values = np.where(measured & ~np.isnan(values), values + 0.0, np.nan)
         content.update(name.encode() + b"\0" + measured.tobytes() + values.tobytes())
     return content.hexdigest()[:20]

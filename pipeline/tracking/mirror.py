@@ -282,5 +282,5 @@ def _can_take(run: _Run, row: TrialRow, trajectory: pa.Table, content: RunConten
     """Whether ``content`` can be reached by adding to the run."""
     if any(content.params.get(name, text) != text for name, text in run.params.items()):
         return False
-    # A run without the tag was interrupted: what it holds is part of what is written now.
+    # A run without the tag was interrupted: its content is a part of the new content.
     return run.synced is None or can_extend(run.synced, row, trajectory, content, run.metric_keys)
