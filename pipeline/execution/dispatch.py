@@ -1,8 +1,8 @@
 """Which cohort runs next, and what to do after one fails; for the Ray runner and the local one.
 
-Retries rest on the ledger: the rest of a cohort is planned again from the rows and checkpoints that it committed.  By kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is
-retried up to three times, any other error splits a cohort into solo trials, and a solo trial that fails is recorded
-as failed.
+Retries rest on the ledger: the rest of a cohort is planned again from the rows and checkpoints that it committed.  By
+kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is retried up to three
+times, any other error splits a cohort into solo trials, and a solo trial that fails is recorded as failed.
 """
 
 import time
