@@ -34,8 +34,10 @@ class TensorAlignment(Probe):
     with its next update.  NaN where one of the two vectors is zero.
     """
 
+    quantities: ClassVar[tuple[str, ...]] = ("alignment_gradient", "alignment_update")
+
     def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
-        return tuple(f"alignment_{vector}.{name}" for vector in ("gradient", "update") for name in shapes)
+        return tuple(f"{quantity}.{name}" for quantity in self.quantities for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         columns = {}
