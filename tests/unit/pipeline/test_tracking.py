@@ -104,6 +104,14 @@ class TestWhatARunShows:
             assert expected.event("t_gen").occurred
             assert run.data.metrics["last_step"] == 1500
 
+    def test_an_event_of_an_unknown_class_is_skipped(self, sample: SampleSweep, uri: str) -> None:
+        config = json.loads(sample.row(0, 1500, "finished").config_json)
+        config["events"] = [{"class": "no_such_module:Rule", "name": "t"}, config["events"][1] | {"unknown": 1}]
+        sample.commit(0, config_json=json.dumps(config | {"events": [*config["events"], ACCURACY_EVENTS[0].to_json()]}))
+        assert sync(sample.ledger, "sample", uri).created == 1
+        metrics = trial_runs(uri)[sample.trial_ids[0]].data.metrics
+        assert {name for name in metrics if name.endswith("_kind")} == {"t_mem_90_kind", "t_mem_99_kind"}
+
     def test_parameters_and_tags(self, sample: SampleSweep, uri: str) -> None:
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
