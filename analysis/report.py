@@ -23,26 +23,24 @@ from analysis.diagram.tables import cells_table, summary_lines, trials_table
 class Figures:
     """What :func:`draw` has written, and a summary of it."""
 
-    png: Path
-    html: Path | None
-    """The interactive page of a phase diagram; learning curves have none."""
-    cells: Path
-    """One row a cell; ``CELL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals` says what its
-    columns mean."""
-    outcomes: Path
-    """One row a trial; likewise ``TRIAL_COLUMNS``."""
+    paths: tuple[Path, ...]
+    """The picture, the interactive page of a phase diagram, and two tables: a row a cell and a row a trial.
+
+    ``CELL_COLUMNS`` and ``TRIAL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals` say what
+    their columns mean."""
     summary: tuple[str, ...]
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """Every file."""
-        return self.png, *([] if self.html is None else [self.html]), self.cells, self.outcomes
+    def png(self) -> Path:
+        """The picture."""
+        return self.paths[0]
 
     @property
     def open_command(self) -> str:
         """The command that opens the page in a browser, or the picture."""
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-        return f"{opener} {shlex.quote(str(self.html or self.png))}"
+        page = next((path for path in self.paths if path.suffix == ".html"), self.png)
+        return f"{opener} {shlex.quote(str(page))}"
 
 
 def draw(
@@ -70,43 +68,34 @@ def draw(
     opened = open_sweep(sweep, uri)
     folder = Path(out_dir)
     try:
-        if not opened.events:
-            _check_no_diagram_asked(opened, {"--x": x, "--y": y, "--event": event})
-            return _draw_curves(finals.finals(opened, tau_steps=tau_steps), folder)
-        return _draw_diagram(build(opened, x=x, y=y, event=event, tau_steps=tau_steps), folder)
+        if opened.events:
+            diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps)
+            folder.mkdir(parents=True, exist_ok=True)
+            return _draw_diagram(diagram, folder)
+        _check_no_diagram_asked(opened, {"--x": x, "--y": y, "--event": event})
+        results = finals.finals(opened, tau_steps=tau_steps)
+        folder.mkdir(parents=True, exist_ok=True)
+        return _draw_curves(results, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
-    figures = Figures(
-        png=folder / "phase_diagram.png",
-        html=folder / "phase_diagram.html",
-        cells=folder / "cells.csv",
-        outcomes=folder / "outcomes.csv",
-        summary=tuple(summary_lines(diagram)),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    cells_table(diagram).to_csv(figures.cells, index=False)
-    trials_table(diagram).to_csv(figures.outcomes, index=False)
-    draw_png(diagram, figures.png)
-    write_page(diagram, folder / "phase_diagram.html")
-    return figures
+    names = ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv")
+    picture, page, cells, outcomes = paths = tuple(folder / name for name in names)
+    cells_table(diagram).to_csv(cells, index=False)
+    trials_table(diagram).to_csv(outcomes, index=False)
+    draw_png(diagram, picture)
+    write_page(diagram, page)
+    return Figures(paths, tuple(summary_lines(diagram)))
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
-    figures = Figures(
-        png=folder / "curves.png",
-        html=None,
-        cells=folder / "cells.csv",
-        outcomes=folder / "finals.csv",
-        summary=tuple(finals.summary_lines(results)),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    finals.cells_table(results).to_csv(figures.cells, index=False)
-    finals.trials_table(results).to_csv(figures.outcomes, index=False)
-    draw_curves(results, figures.png)
-    return figures
+    picture, cells, outcomes = paths = tuple(folder / name for name in ("curves.png", "cells.csv", "finals.csv"))
+    finals.cells_table(results).to_csv(cells, index=False)
+    finals.trials_table(results).to_csv(outcomes, index=False)
+    draw_curves(results, picture)
+    return Figures(paths, tuple(finals.summary_lines(results)))
 
 
 def _check_no_diagram_asked(sweep: Sweep, options: Mapping[str, str | None]) -> None:

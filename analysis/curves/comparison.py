@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.data.sweep import Trial, is_share
+from analysis.data.sweep import Trial, is_share, shared_seeds
 from analysis.stats.paired import PairedDifference, paired_difference
 from trainables.engine.events import StopReason
 
@@ -29,7 +29,7 @@ class Comparison:
 def compare(ours: Iterable[Trial], theirs: Iterable[Trial], column: str) -> Comparison | None:
     """Two groups' values of a column by seed (a group beside itself too); None where no seed of both has any."""
     sides = [{trial.seed: trial for trial in side if len(trial.measured(column)[0])} for side in (ours, theirs)]
-    seeds = [seed for seed in sides[0] if seed in sides[1]]
+    seeds = shared_seeds(*sides)
     if not seeds:
         return None
     diverged = {trial.trial_id for side in sides for trial in side.values() if trial.stop_reason == StopReason.DIVERGED}

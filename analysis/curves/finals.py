@@ -211,9 +211,7 @@ def finals(sweep: Sweep, *, tau_steps: int | None = None) -> Finals:
     :param tau_steps: the step up to which the data count; each trial's horizon by default.
     :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
-    tau = sweep.horizon_steps if tau_steps is None else tau_steps
-    if not 0 < tau <= sweep.horizon_steps:
-        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {sweep.horizon_steps} steps")
+    tau = sweep.tau(tau_steps)
     measured = dict.fromkeys(name for _, curves in sweep.curves() for name in curves if name != STEP)
     shown, columns = choose(measured)
     if not shown:

@@ -344,15 +344,17 @@ class Sweep:
 
     # --- how much there is ------------------------------------------------------------------------------------
 
-    @property
-    def seeds_asked(self) -> int:
-        """How many replicates the sweep has."""
-        return len({trial.seed for trial in self.trials})
+    def tau(self, asked_steps: int | None) -> int:
+        """The time up to which the data count: the horizon, or an earlier one that was asked for.
 
-    @property
-    def seeds_begun(self) -> int:
-        """Of how many of them anything was measured."""
-        return len({trial.seed for trial in self.trials if trial.begun})
+        :raises SweepError: for one outside the horizon.
+        """
+        tau = self.horizon_steps if asked_steps is None else asked_steps
+        if not 0 < tau <= self.horizon_steps:
+            raise SweepError(
+                f"--tau {tau}: must be above 0 and at most the sweep's horizon, {self.horizon_steps} steps"
+            )
+        return tau
 
     def extent(self) -> str:
         """How much of what was asked there is: ``3 of 5 seeds, 12 of 30 trials begun, 4000 to 20000 of 80000 steps``.
@@ -362,7 +364,7 @@ class Sweep:
         begun = [trial for trial in self.trials if trial.begun]
         if not begun:
             return "nothing was run"
-        asked, reached = self.seeds_asked, self.seeds_begun
+        asked, reached = (len({trial.seed for trial in trials}) for trials in (self.trials, begun))
         words = [f"{asked} seed{'s' if asked > 1 else ''}" if reached == asked else f"{reached} of {asked} seeds"]
         if len(begun) < len(self.trials):
             words.append(f"{len(begun)} of {len(self.trials)} trials begun")
@@ -375,6 +377,16 @@ class Sweep:
             some = "" if len(short) == len(begun) else f" in {len(short)} trial{'s' if len(short) > 1 else ''}"
             words.append(f"{' to '.join(span)} of {thousands(horizon)} steps{some}")
         return ", ".join(words)
+
+
+def shared_seeds(*groups: Mapping[Any, Trial]) -> list[Any]:
+    """The seeds of which all these groups have a trial."""
+    return [seed for seed in groups[0] if all(seed in group for group in groups)]
+
+
+def paired(*groups: Mapping[Any, Trial]) -> list[tuple[Trial, ...]]:
+    """The trials of these groups seed by seed, of the seeds that all have."""
+    return [tuple(group[seed] for group in groups) for seed in shared_seeds(*groups)]
 
 
 _ABSENT = object()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, is_replicate
+from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, shared_seeds
 from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_words
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
 from analysis.stats.intervals import Estimate, wilson
@@ -138,20 +138,16 @@ def build(
     y: str | None = None,
     event: str | None = None,
     tau_steps: int | None = None,
-    bootstrap_seed: int = 0,
 ) -> Diagram:
     """The diagram's numbers.
 
     :param x: the horizontal axis, in full or by its ending; likewise ``y``.
     :param event: the main event, as :func:`asked_event` reads it; by default the last declared one.
     :param tau_steps: the time up to which the data count; the sweep's horizon by default.
-    :param bootstrap_seed: of the generator of each cell's resamples, the same in every cell.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises SweepError: for an unknown event, a tau outside the horizon, or a sweep without measurements.
     """
-    tau = sweep.horizon_steps if tau_steps is None else tau_steps
-    if not 0 < tau <= sweep.horizon_steps:
-        raise SweepError(f"--tau {tau}: must be above 0 and at most the sweep's horizon, {sweep.horizon_steps} steps")
+    tau = sweep.tau(tau_steps)
     layout = lay_out(sweep, x, y)
     if not sweep:
         raise SweepError(f"{sweep.name} in {sweep.source}: nothing was measured yet; run the sweep first")
@@ -174,7 +170,7 @@ def build(
         summaries = {
             # A generator of its own for each: an interval does not depend on which other cells there are.
             rule.name: summarise(
-                [placed.events[rule.name] for placed in trials if placed.events], tau, _generator(bootstrap_seed)
+                [placed.events[rule.name] for placed in trials if placed.events], tau, np.random.default_rng(0)
             )
             for rule in rules
         }
@@ -202,7 +198,7 @@ def build(
         y=layout.y,
         cells=tuple(cells),
         pooled=layout.pooled,
-        contrasts=_contrasts(sweep, main, tau, bootstrap_seed),
+        contrasts=_contrasts(sweep, main, tau),
     )
 
 
@@ -314,10 +310,6 @@ def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[
     }
 
 
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
 def _common(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     first, *others = points
     return {name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)}
@@ -326,22 +318,20 @@ def _common(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 # --- comparing arms -----------------------------------------------------------------------------------------------
 
 
-def _contrasts(sweep: Sweep, main: EventRule, tau: float, seed: int) -> tuple[ArmContrast, ...]:
+def _contrasts(sweep: Sweep, main: EventRule, tau: float) -> tuple[ArmContrast, ...]:
     """The last arm against the first, each at its best setting on the other seeds: declared by the sweep's shape.
 
     Beside it, exploratory: the last arm against each single setting of the others, adjusted by Holm's method.
     """
-    arms: dict[str, dict[tuple, dict[tuple, Trial]]] = {}
+    arms: dict[str, dict[tuple, dict[Any, Trial]]] = {}
     for trial in sweep.trials:
         if ARM not in trial.coordinates or not trial.begun:
             continue
-        setting = tuple((k, v) for k, v in trial.coordinates.items() if k != ARM and not is_replicate(k))
-        replicate = tuple((k, v) for k, v in trial.coordinates.items() if is_replicate(k))
-        arms.setdefault(trial.coordinates[ARM], {}).setdefault(setting, {})[replicate] = trial
+        setting = tuple((name, value) for name, value in trial.setting.items() if name != ARM)
+        arms.setdefault(trial.arm, {}).setdefault(setting, {})[trial.seed] = trial
     if len(arms) < 2:
         return ()
-    groups = [members for settings in arms.values() for members in settings.values()]
-    shared = [replicate for replicate in groups[0] if replicate and all(replicate in group for group in groups)]
+    shared = shared_seeds(*(members for settings in arms.values() for members in settings.values()))
     if len(shared) < 2:
         return ()
     times = {
@@ -351,24 +341,20 @@ def _contrasts(sweep: Sweep, main: EventRule, tau: float, seed: int) -> tuple[Ar
         }
         for arm, settings in arms.items()
     }
-    names = list(times)
-    first, last = names[0], names[-1]
-    ours = list(times[last].values())
-    declared = paired_contrast(list(times[first].values()), ours, tau, _generator(seed))
+    (first, theirs), *_, (last, ours) = ((arm, [*settings.values()]) for arm, settings in times.items())
+    declared = paired_contrast(theirs, ours, tau, np.random.default_rng(0))
     if declared is None:
         return ()
     at_best = f"at its best {_axes_of(times[first])} as chosen on the other seeds"
-    contrasts = [
-        ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(times[first]) > 1 else ""), declared, True)
-    ]
+    contrasts = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(theirs) > 1 else ""), declared, True)]
     single = [
         (
             f"{last} minus {setting_words({ARM: arm, **dict(setting)})}",
-            paired_contrast([theirs], ours, tau, _generator(seed)),
+            paired_contrast([one], ours, tau, np.random.default_rng(0)),
         )
-        for arm in names[:-1]
-        for setting, theirs in times[arm].items()
-        if len(names) > 2 or len(times[arm]) > 1
+        for arm, settings in [*times.items()][:-1]
+        for setting, one in settings.items()
+        if len(times) > 2 or len(settings) > 1
     ]
     compared = [(text, contrast) for text, contrast in single if contrast is not None]
     adjusted = holm([contrast.p for _, contrast in compared])

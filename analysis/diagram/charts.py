@@ -118,17 +118,17 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
 
 def _cell_tooltip(diagram: Diagram) -> list[alt.Tooltip]:
     tau, name = diagram.tau_steps, diagram.main.name
-    tooltip = [
-        alt.Tooltip("label:N", title="cell"),
-        alt.Tooltip("n:Q", title="seeds"),
-        alt.Tooltip("phases:N", title=f"phases by {tau}"),
-        alt.Tooltip("by_tau_text:N", title=f"P({name} ≤ {tau})"),
-        alt.Tooltip("mean_text:N", title=f"RMST({tau}) of {name}"),
-        alt.Tooltip("median_text:N", title=f"median {name}"),
-    ]
+    titles = {
+        "label:N": "cell",
+        "n:Q": "seeds",
+        "phases:N": f"phases by {tau}",
+        "by_tau_text:N": f"P({name} ≤ {tau})",
+        "mean_text:N": f"RMST({tau}) of {name}",
+        "median_text:N": f"median {name}",
+    }
     if diagram.earlier is not None:
-        tooltip.append(alt.Tooltip("earlier_text:N", title=f"RMST({tau}) of {diagram.earlier.name}"))
-    return tooltip
+        titles["earlier_text:N"] = f"RMST({tau}) of {diagram.earlier.name}"
+    return [alt.Tooltip(field, title=title) for field, title in titles.items()]
 
 
 def _trials_data(diagram: Diagram, stems: Sequence[marks.Stem]) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.diagram.marks import Symbol
+from analysis.diagram.marks import NUMBERED, Segment, Symbol
+from analysis.drawing.style import ink_on
 
 MARKERS: dict[str, dict[str, Any]] = {
     "triangle": {"marker": "^", "ms": 6.5, "mew": 1.3},
@@ -38,6 +39,14 @@ def draw_symbol(axes: Axes, x: float, y: float, symbol: Symbol, zorder: float) -
 def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str) -> None:
     """Draw a vertical interval; nothing where it is not known."""
     axes.plot([x, x], [low, high], color=colour, lw=2.2, zorder=4)
+
+
+def draw_number(axes: Axes, x: float, y: float, part: Segment, size: float, pad: float) -> None:
+    """Draw how many trials a part of a bar has into it; nothing where it is too small."""
+    if part.high - part.low >= NUMBERED:
+        box = {"fc": part.colour, "ec": "none", "pad": pad} if part.hatch else None
+        look: dict[str, Any] = {"ha": "center", "va": "center", "color": ink_on(part.colour), "bbox": box, "zorder": 4}
+        axes.text(x, y, str(part.number), fontsize=size, **look)
 
 
 def legend_handles(entries: Iterable[tuple[str, Symbol]]) -> list[Patch | Line2D]:

@@ -14,21 +14,11 @@ from matplotlib.colors import to_hex
 from analysis.data.sweep import MISSING
 from analysis.diagram.cells import OTHER, UNFINISHED, Cell, Diagram, PlacedTrial
 from analysis.diagram.words import event_words, trial_name
-from analysis.drawing.style import (
-    AXIS_COLOUR,
-    DIVERGED_COLOUR,
-    GEN_COLOUR,
-    MEAN_COLOUR,
-    MEM_COLOUR,
-    STEM,
-    even_steps,
-    ink_on,
-    round_steps,
-)
+from analysis.drawing import style
 from analysis.stats.survival import FOLLOW_UP
 from trainables.engine.events import EventKind
 
-MAIN_COLOUR, EARLIER_COLOUR = GEN_COLOUR, MEM_COLOUR
+MAIN_COLOUR, EARLIER_COLOUR = style.GEN_COLOUR, style.MEM_COLOUR
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Symbol:
     """As matplotlib writes it."""
 
 
-MEAN_SYMBOL, SHARE_SYMBOL = Symbol("diamond", "white", MEAN_COLOUR), Symbol("circle", "white", MEAN_COLOUR)
+MEAN_SYMBOL, SHARE_SYMBOL = Symbol("diamond", "white", style.MEAN_COLOUR), Symbol("circle", "white", style.MEAN_COLOUR)
 
 # --- phases -------------------------------------------------------------------------------------------------------
 
@@ -84,7 +74,7 @@ class Segment:
     @property
     def edge(self) -> str:
         """The colour of the outline."""
-        return AXIS_COLOUR if self.phase in BLANK_COLOURS else "white"
+        return style.AXIS_COLOUR if self.phase in BLANK_COLOURS else "white"
 
 
 def phase_colours(diagram: Diagram) -> dict[str, str]:
@@ -178,8 +168,8 @@ def time_axis(diagram: Diagram) -> TimeAxis:
     soonest = min((event.high_steps for event in known if event.kind != EventKind.CENSORED), default=math.inf)
     if tau / max(soonest, 1) >= WIDE_TIMES:
         floor = max(soonest * 0.72, 0.7)
-        return TimeAxis(True, floor, tau * 1.42, tau * 1.19, tuple(round_steps(floor, tau)))
-    return TimeAxis(False, 0.0, tau * 1.13, tau * 1.065, tuple(even_steps(0.0, tau)))
+        return TimeAxis(True, floor, tau * 1.42, tau * 1.19, tuple(style.round_steps(floor, tau)))
+    return TimeAxis(False, 0.0, tau * 1.13, tau * 1.065, tuple(style.even_steps(0.0, tau)))
 
 
 NEITHER = "neither"
@@ -187,7 +177,7 @@ ENDS = {
     EventKind.CENSORED: Symbol("triangle", MAIN_COLOUR, "white"),
     NEITHER: Symbol("triangle", EARLIER_COLOUR, "white"),
     EventKind.FROZEN: Symbol("star", MAIN_COLOUR, MAIN_COLOUR),
-    EventKind.DIVERGED: Symbol("x", DIVERGED_COLOUR, DIVERGED_COLOUR),
+    EventKind.DIVERGED: Symbol("x", style.DIVERGED_COLOUR, style.DIVERGED_COLOUR),
     EventKind.STOPPED: Symbol("square", MAIN_COLOUR, "white"),
 }
 """What a stem ends in where the main event did not come."""
@@ -252,7 +242,7 @@ def time_legend(diagram: Diagram, drawn: Iterable[Stem]) -> list[tuple[str, Symb
     entries = [(event_words(main), Symbol("bar", MAIN_COLOUR, MAIN_COLOUR))]
     if earlier is not None:
         entries.append((event_words(earlier), Symbol("bar", EARLIER_COLOUR, EARLIER_COLOUR)))
-        entries.append((f"from {earlier.name} to {main.name}", Symbol("line", STEM, STEM)))
+        entries.append((f"from {earlier.name} to {main.name}", Symbol("line", style.STEM, style.STEM)))
     words = {
         EventKind.CENSORED: f"{main.name} not by τ",
         NEITHER: "neither by τ",
@@ -292,7 +282,7 @@ class MeanScale:
 
     def ink(self, mean: float) -> str:
         """A text colour that is legible on the tile."""
-        return ink_on(self.colour(mean))
+        return style.ink_on(self.colour(mean))
 
 
 def mean_scale(diagram: Diagram) -> MeanScale:
@@ -301,6 +291,6 @@ def mean_scale(diagram: Diagram) -> MeanScale:
     means = [cell.main.restricted_mean_steps.value for cell in diagram.cells]
     low = max(min((mean for mean in means if not math.isnan(mean)), default=high), 1.0)
     if high / low >= WIDE_MEANS:
-        return MeanScale(True, low, high, tuple(round_steps(low, high)))
+        return MeanScale(True, low, high, tuple(style.round_steps(low, high)))
     low = min(low, 0.9 * high)
-    return MeanScale(False, low, high, tuple(even_steps(low, high)))
+    return MeanScale(False, low, high, tuple(style.even_steps(low, high)))

@@ -10,21 +10,10 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from analysis.diagram import marks
+from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
-from analysis.diagram.words import (
-    contrast_texts,
-    estimator_words,
-    event_text,
-    event_words,
-    median_text,
-    phases_definition,
-    stopped_sentence,
-    trial_name,
-    with_interval,
-)
 from analysis.drawing.page import render
 
 
@@ -49,8 +38,8 @@ def page(diagram: Diagram) -> str:
         spec=page_chart(diagram),
         panels=[_panel(diagram, cell) for cell in diagram.cells],
         hatches=hatches(diagram),
-        declared=contrast_texts(diagram, declared=True),
-        exploratory=contrast_texts(diagram, declared=False),
+        declared=words.contrast_texts(diagram, declared=True),
+        exploratory=words.contrast_texts(diagram, declared=False),
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
@@ -63,19 +52,22 @@ def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
     tau, name = diagram.tau_steps, diagram.main.name
     known = not math.isnan(cell.main.by_tau.value)
     facts = {
-        f"P({name} ≤ {tau})": with_interval(cell.main.by_tau, ".2f"),
-        f"RMST({tau}) of {name}": with_interval(cell.main.restricted_mean_steps, ".0f"),
-        f"median {name}": median_text(cell.main.median_steps, known=known),
+        f"P({name} ≤ {tau})": words.with_interval(cell.main.by_tau, ".2f"),
+        f"RMST({tau}) of {name}": words.with_interval(cell.main.restricted_mean_steps, ".0f"),
+        f"median {name}": words.median_text(cell.main.median_steps, known=known),
     }
     facts |= {
-        f"RMST({tau}) of {other}": with_interval(summary.restricted_mean_steps, ".0f")
+        f"RMST({tau}) of {other}": words.with_interval(summary.restricted_mean_steps, ".0f")
         for other, summary in cell.events.items()
         if other != name
     }
     colours = marks.phase_colours(diagram)
     trials = [
         {
-            "texts": [trial_name(cell, number), *(event_text(placed.events.get(rule.name)) for rule in diagram.events)],
+            "texts": [
+                words.trial_name(cell, number),
+                *(words.event_text(placed.events.get(rule.name)) for rule in diagram.events),
+            ],
             "colour": colours[placed.phase],
             "phase": marks.phase_words(diagram, placed.phase),
         }
@@ -94,9 +86,9 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
         texts = [cell.label, str(cell.measured), marks.phases_text(diagram, cell)]
         for summary in cell.events.values():
             texts += [
-                with_interval(summary.by_tau, ".2f"),
-                with_interval(summary.restricted_mean_steps, ".0f"),
-                median_text(summary.median_steps, known=not math.isnan(summary.by_tau.value)),
+                words.with_interval(summary.by_tau, ".2f"),
+                words.with_interval(summary.restricted_mean_steps, ".0f"),
+                words.median_text(summary.median_steps, known=not math.isnan(summary.by_tau.value)),
             ]
         rows.append(texts)
     return titles, rows
@@ -105,17 +97,17 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
 def _reading(diagram: Diagram) -> list[str]:
     """The definitions behind the numbers."""
     texts = [
-        f"{'; '.join(map(event_words, diagram.events))}. {_holds(diagram)} An event is known to lie in (L, R], after "
-        "the last measurement short of the threshold and by the first of the run at it.",
+        f"{'; '.join(map(words.event_words, diagram.events))}. {_holds(diagram)} An event is known to lie in (L, R], "
+        "after the last measurement short of the threshold and by the first of the run at it.",
         "RMST(τ) is the integral of 1 − CIF from 0 to τ, CIF being the cumulative incidence: a seed without the event "
         "by τ counts τ, whatever the reason. Divergence and certified freezing are competing events, not censoring. "
-        f"Estimator: {estimator_words(diagram) or 'none yet'}, each event at the upper end of its interval.",
+        f"Estimator: {words.estimator_words(diagram) or 'none yet'}, each event at the upper end of its interval.",
         "Intervals are nominally 95 %: Wilson's for shares (from none to all of the seeds of which it is not known by "
         "τ); for RMST a bootstrap over the seeds, widened for small numbers and left out where all seeds agree. In "
         "simulations it covers about 90 % with five seeds and 70 % with three: read it as the spread it is. The "
         "median is given only where the curve crosses one half by τ.",
-        f"{phases_definition(diagram)} A phase without an event never means more than “not by τ”.",
-        stopped_sentence(diagram),
+        f"{words.phases_definition(diagram)} A phase without an event never means more than “not by τ”.",
+        words.stopped_sentence(diagram),
     ]
     return [text for text in texts if text]
 
@@ -124,11 +116,11 @@ def _holds(diagram: Diagram) -> str:
     """How long each event must hold."""
     holds: dict[str, list[str]] = {}
     for rule in diagram.events:
-        words = f"{rule.hold_measurements} measurements and {rule.hold_fraction:.0%} of the steps so far".replace(
+        held = f"{rule.hold_measurements} measurements and {rule.hold_fraction:.0%} of the steps so far".replace(
             "%", " %"
         )
-        holds.setdefault(words, []).append(rule.name)
+        holds.setdefault(held, []).append(rule.name)
     if len(holds) == 1:
         return f"A crossing counts when it holds for {next(iter(holds))}."
-    each = "; ".join(f"{words} ({', '.join(names)})" for words, names in holds.items())
+    each = "; ".join(f"{held} ({', '.join(names)})" for held, names in holds.items())
     return f"A crossing counts when it holds for {each}."

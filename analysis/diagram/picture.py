@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.handles import legend_handles
+from analysis.diagram.handles import draw_number, legend_handles
 from analysis.diagram.marks import MeanScale
 from analysis.diagram.row import draw_row
 from analysis.diagram.words import event_words, notes, with_interval
@@ -104,7 +104,5 @@ def _draw_tile(axes: Axes, diagram: Diagram, cell: Cell, scale: MeanScale, up: i
         left, width = cell.x - 0.42 + 0.84 * part.low, 0.84 * (part.high - part.low)
         look: dict[str, Any] = {"fc": part.colour, "ec": part.edge, "hatch": part.hatch, "lw": 0.8, "zorder": 3}
         axes.add_patch(Rectangle((left, cell.y - 0.39 * up), width, 0.2 * up, **look))
-        if detailed and part.high - part.low >= marks.NUMBERED:
-            box = {"fc": part.colour, "ec": "none", "pad": 0.8} if part.hatch else None
-            place = (left + width / 2, cell.y - 0.295 * up)
-            axes.text(*place, str(part.number), fontsize=7, color=style.ink_on(part.colour), bbox=box, **text)
+        if detailed:
+            draw_number(axes, left + width / 2, cell.y - 0.295 * up, part, 7, 0.8)

@@ -1,6 +1,8 @@
 """A row of cells over time: every seed's events as intervals, the restricted mean, and the phases below."""
 
 import math
+from itertools import groupby
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.handles import draw_interval, draw_symbol, legend_handles
+from analysis.diagram.handles import draw_interval, draw_number, draw_symbol, legend_handles
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Stem
 from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import style
@@ -119,19 +121,7 @@ def _draw_shares(axes: Axes, diagram: Diagram) -> None:
                 linewidth=0.8,
                 zorder=3,
             )
-            if part.high - part.low < marks.NUMBERED:
-                continue
-            axes.text(
-                at,
-                (part.low + part.high) / 2,
-                str(part.number),
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color=style.ink_on(part.colour),
-                zorder=4,
-                bbox={"fc": part.colour, "ec": "none", "pad": 1.2} if part.hatch else None,
-            )
+            draw_number(axes, at, (part.low + part.high) / 2, part, 8.5, 1.2)
         reached, at = cell.main.by_tau, cell.x - 0.5 + SUMMARY_LANE
         if not math.isnan(reached.value):
             draw_interval(axes, at, reached.low, reached.high, MEAN_COLOUR)
@@ -167,20 +157,9 @@ def _draw_ticks(axes: Axes, diagram: Diagram) -> None:
         return
     depth = -0.215 - 0.16 * uneven - 0.55 * long
     along = axes.get_xaxis_transform()
-    start = 0
-    for index, group in enumerate(diagram.x.groups):
-        if index + 1 < len(diagram.x.groups) and diagram.x.groups[index + 1] == group:
-            continue
+    for group, places in groupby(range(len(ticks)), key=lambda place: diagram.x.groups[place]):
         if group:
-            axes.plot([start - 0.36, index + 0.36], [depth] * 2, color=FAINT, lw=1, clip_on=False, transform=along)
-            axes.text(
-                (start + index) / 2,
-                depth - 0.05,
-                style.safe(group),
-                ha="center",
-                va="top",
-                fontsize=10.5,
-                color=INK,
-                transform=along,
-            )
-        start = index + 1
+            start, end = min(members := [*places]), max(members)
+            axes.plot([start - 0.36, end + 0.36], [depth] * 2, color=FAINT, lw=1, clip_on=False, transform=along)
+            look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 10.5, "color": INK, "transform": along}
+            axes.text((start + end) / 2, depth - 0.05, style.safe(group), **look)

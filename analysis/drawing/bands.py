@@ -97,19 +97,10 @@ def draw_accuracies(
     axes: Axes, trials: Sequence[Trial], *, colour: Any = None, label: str = "", train: bool = True
 ) -> None:
     """Test accuracy as a line and training accuracy dashed; without a colour, both in the house's own colours."""
-    words = f"{label}, " if label else ""
     if train:
-        draw_band(
-            axes,
-            trials,
-            "train_accuracy",
-            colour=colour or MEM_COLOUR,
-            dashed=True,
-            width=1.3,
-            label=None if colour else f"{words}train",
-        )
-    named = label if colour else f"{words}test"
-    draw_band(axes, trials, "test_accuracy", colour=colour or GEN_COLOUR, label=named)
+        look: dict[str, Any] = {"colour": colour or MEM_COLOUR, "dashed": True, "width": 1.3}
+        draw_band(axes, trials, "train_accuracy", label=None if colour else "train", **look)
+    draw_band(axes, trials, "test_accuracy", colour=colour or GEN_COLOUR, label=label if colour else "test")
 
 
 def collapse_onset(trial: Trial, column: str = "sc_any_fraction", level: float = COLLAPSE_LEVEL) -> float:

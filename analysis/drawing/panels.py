@@ -7,15 +7,30 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from analysis.data.sweep import Trial, thousands
-from analysis.drawing.bands import draw_accuracies
+from analysis.data.sweep import Sweep, Trial, thousands
+from analysis.drawing.bands import draw_accuracies, ramp
 from analysis.drawing.style import AXIS_COLOUR, FAINT, GRID, INK
+
+Groups = Mapping[str, tuple[Sequence[Trial], Any]]
+"""Some trials by the label of their line, each with its colour."""
+
+
+def arms(sweep: Sweep, colours: Mapping[str, Any], **wanted: Any) -> Groups:
+    """The trials of these arms, at these coordinates."""
+    return {arm: (sweep.where(arm=arm, **wanted), colour) for arm, colour in colours.items()}
+
+
+def shades(sweep: Sweep, axis: str, label: str, **wanted: Any) -> Groups:
+    """The trials at these coordinates by a numeric axis, from light to dark; the label has ``{:g}`` for its value."""
+    numbers = sweep.numbers(axis)
+    colours = zip(numbers, ramp(len(numbers)), strict=True)
+    return {label.format(number): (sweep.where(**{axis: number}, **wanted), colour) for number, colour in colours}
 
 
 def accuracy_panel(
     axes: Axes,
     title: str,
-    groups: Mapping[str, tuple[Sequence[Trial], Any]],
+    groups: Groups,
     *,
     name: str = "",
     trials: Sequence[Trial] = (),
@@ -84,14 +99,12 @@ def accuracy_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def step_axis(axes: Axes, *, log: bool, until: float | None = None, start: float = 1) -> None:
+def step_axis(axes: Axes, *, log: bool, until: float, start: float = 1) -> None:
     """The horizontal axis in steps, linear or logarithmic, with plain numbers."""
     if log:
         axes.set_xscale("log")
-        axes.set_xlim(left=start)
         axes.xaxis.set_minor_locator(NullLocator())
-    if until is not None:
-        axes.set_xlim(start if log else -0.01 * until, until)
+    axes.set_xlim(start if log else -0.01 * until, until)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_steps(value)))
 
 

@@ -60,11 +60,26 @@ def every(parts: Iterable[Tristate]) -> Tristate:
     return False if False in answers else None if None in answers else True
 
 
-def reached(trial: Trial, value: float, bound: float) -> Tristate:
-    """Whether a number that may still grow is ``bound`` or more; False only for a trial that is at its end."""
+def reached(trial: Trial, value: float, bound: float, until: float | None = None) -> Tristate:
+    """Whether a number that may still grow is ``bound`` or more; False only for a trial that is at its end.
+
+    :param until: how far the number is known; as far as the trial's events by default.
+    """
     if value >= bound:
         return True
-    return False if trial.known_until >= trial.horizon_steps else None
+    return False if (trial.known_until if until is None else until) >= trial.horizon_steps else None
+
+
+def precedes(first: float, second: float, first_until: float, second_until: float) -> Tristate:
+    """Whether the first of two times is the earlier one; each is infinite where it did not come so far.
+
+    :param first_until: how far the first was looked for; likewise second.
+    """
+    if math.isinf(first):
+        return False if math.isfinite(second) and second <= first_until else None
+    if math.isinf(second):
+        return True if second_until >= first else None
+    return first < second
 
 
 def each_seed(groups: Iterable[Mapping[Any, Trial]], test: Callable[[Trial], Tristate]) -> tuple[Tristate, ...]:
@@ -72,11 +87,6 @@ def each_seed(groups: Iterable[Mapping[Any, Trial]], test: Callable[[Trial], Tri
     groups = list(groups)
     seeds = dict.fromkeys(seed for group in groups for seed in group)
     return tuple(every(test(group[seed]) for group in groups if seed in group) for seed in seeds)
-
-
-def paired(first: Mapping[Any, Trial], second: Mapping[Any, Trial]) -> list[tuple[Trial, Trial]]:
-    """The trials of the seeds that two groups share."""
-    return [(first[seed], second[seed]) for seed in first if seed in second]
 
 
 # --- claims that several figures make -----------------------------------------------------------------------------

@@ -6,15 +6,18 @@ A module of one of the :data:`ROOMS` exports one, as ``FIGURE``; it is found wit
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import SubFigure
 
 from analysis.data.kept import sized_name
-from analysis.data.sweep import FULL, SIZES, Sweep, Trial
+from analysis.data.sweep import FULL, SIZES, STEP, Sweep, Trial
 from analysis.paper.verdict import NOTHING, Verdict
 from trainables.engine.errors import GrokscapeError
+from trainables.runtime.rows import TrialState
 
 PAPER, NEIGHBOURS, DISPUTES = "The paper", "Neighbours", "Disputes"
 ROOMS = {PAPER: "analysis.paper.figures", NEIGHBOURS: "analysis.neighbours", DISPUTES: "analysis.disputes"}
@@ -34,8 +37,6 @@ class FigureError(GrokscapeError):
 class FigureSpec:
     """One figure, table, proposition or appendix of the paper, or one figure about a neighbour or a dispute."""
 
-    name: str
-    """As the command line takes it, and the module's own: ``fig02``."""
     title: str
     """What it shows, in a few words."""
     statement: str
@@ -46,7 +47,7 @@ class FigureSpec:
     """Draws the panels.  The head above them (title, verdict, extent) is drawn for every figure alike."""
     space: str | tuple[str, ...] = ()
     """The stem of its search space, or of several; none where :attr:`check` makes the evidence."""
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ("train_accuracy", "test_accuracy")
     """The probes' columns that it needs."""
     sized: bool = True
     """Whether the space has the sizes full and laptop; one without is full."""
@@ -56,8 +57,10 @@ class FigureSpec:
     """Makes the evidence without any training."""
     size_in: tuple[float, float] = (9.6, 4.2)
     """Width and height of the panels, in inches."""
+    name: str = ""
+    """As the command line takes it, ``fig02``: its module's own; set when it is found, and likewise the room."""
     room: str = PAPER
-    """The heading that it is under; set when it is found."""
+    """The heading that it is under."""
 
     @property
     def label(self) -> str:
@@ -92,6 +95,19 @@ class FigureSpec:
         return self.verdict(evidence) if evidence else NOTHING
 
 
+def computed(figure: str, curves: Mapping[str, Sequence[float] | np.ndarray], **coordinates: Any) -> Trial:
+    """A trial of a figure that is computed, without any training: its points stand where steps are."""
+    arrays = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    points = np.arange(len(next(iter(arrays.values()))), dtype=float)
+    return Trial(
+        trial_id="-".join(map(str, (figure, *coordinates.values()))),
+        space=figure,
+        coordinates=coordinates,
+        state=TrialState.FINISHED,
+        curves={STEP: points, **arrays},
+    )
+
+
 def find_figures() -> dict[str, FigureSpec]:
     """Every figure by name, room by room: the paper's in its own order, the others by name."""
     figures: dict[str, FigureSpec] = {}
@@ -100,7 +116,7 @@ def find_figures() -> dict[str, FigureSpec]:
         for name in sorted((module.name for module in modules), key=_order):
             if name in figures:
                 raise FigureError(f"{package}.{name}: {figures[name].room} has a figure of this name; rename one")
-            figures[name] = replace(importlib.import_module(f"{package}.{name}").FIGURE, room=room)
+            figures[name] = replace(importlib.import_module(f"{package}.{name}").FIGURE, name=name, room=room)
     return figures
 
 

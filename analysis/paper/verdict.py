@@ -132,11 +132,6 @@ def per_seed(
     return Claim(text, tuple(test(trial) for trial in trials), numbers, needed)
 
 
-def as_a_whole(text: str, holds: Tristate, numbers: str, open_because: str) -> Claim:
-    """A claim that is decided once for all seeds; the caller checks that there are :data:`MIN_SEEDS`."""
-    return Claim(text, (holds,), numbers, min_seeds=1, open_because=open_because)
-
-
 def report(text: str, numbers: str) -> Claim:
     """Numbers without a threshold; empty numbers mean that it was not run."""
     return Claim(text, (), numbers, reported=True)

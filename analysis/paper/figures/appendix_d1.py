@@ -5,8 +5,7 @@ import math
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep
-from analysis.drawing.bands import ramp
-from analysis.drawing.panels import accuracy_panel, legend
+from analysis.drawing.panels import accuracy_panel, legend, shades
 from analysis.paper.claims import time_of
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge, report
@@ -45,23 +44,17 @@ def times(evidence: Sweep, space: str) -> str:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel a model: training (dashed) and test accuracy over λ."""
     panels = figure.subplots(1, 2, sharey=True)
-    strengths = evidence.numbers("strength")
     for axes, (space, model) in zip(panels, MODELS.items(), strict=True):
-        groups = {
-            f"λ = {strength:g}": (evidence.where(space=space, strength=strength), colour)
-            for strength, colour in zip(strengths, ramp(len(strengths)), strict=True)
-        }
+        groups = shades(evidence, "strength", "λ = {:g}", space=space)
         title, ylabel = f"{model}; training dashed", "accuracy" if space == MLP else ""
         if accuracy_panel(axes, title, groups, name=model, start=5, level=0.95, ylabel=ylabel):
             legend(axes, loc="center left", bbox_to_anchor=(0.26 if space == MLP else 0.0, 0.5))
 
 
 FIGURE = FigureSpec(
-    name="appendix_d1",
     title="L1 regularisation, MLP and transformer",
     statement="No threshold is claimed: the time to generalise over the strength of an L1 penalty is reported.",
     space=(MLP, TRANSFORMER),
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
 )

@@ -5,10 +5,10 @@ import math
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.data.sweep import Sweep, Trial
+from analysis.data.sweep import Sweep, Trial, paired
 from analysis.drawing.bands import DTYPE_COLOURS, draw_band
 from analysis.drawing.panels import mark_level, step_panel
-from analysis.paper.claims import below, every, paired
+from analysis.paper.claims import below, every
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.paper.words import finals
@@ -48,7 +48,7 @@ def verdict(evidence: Sweep) -> Verdict:
     )
 
 
-def words(pairs: list[tuple[Trial, Trial]], column: str, style: str) -> str:
+def words(pairs: list[tuple[Trial, ...]], column: str, style: str) -> str:
     """``float32: 12 [9, 14], float64: 3 [2, 5]``, as measured last."""
     if not pairs:
         return ""
@@ -71,7 +71,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="appendix_h",
     title="Loss spikes of Adam in float32 and float64",
     statement="With Adam the training loss spikes (rises tenfold within 50 steps) less often in float64 than in "
     "float32.",

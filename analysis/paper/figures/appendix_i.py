@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import COLOURS, ramp
-from analysis.drawing.panels import accuracy_panel, not_run
+from analysis.drawing.bands import COLOURS
+from analysis.drawing.panels import accuracy_panel, not_run, shades
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.paper.words import finals, spread
@@ -88,11 +88,6 @@ def contrast(native: Mapping[float, Mapping[Any, Trial]], by_hand: Mapping[float
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: test accuracy over ε; right: the two log-softmaxes at the ε that both have."""
     left, right = figure.subplots(1, 2, sharey=True)
-    listed = evidence.numbers("eps")
-    over_eps = {
-        f"ε = {eps:g}": (evidence.where(arm=NATIVE, eps=eps), colour)
-        for eps, colour in zip(listed, ramp(len(listed)), strict=True)
-    }
     by_hand = evidence.where(arm=BY_HAND)
     both = product(sorted({trial.setting["optimizer.eps"] for trial in by_hand}), (NATIVE, BY_HAND))
     beside = {
@@ -100,7 +95,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         for (eps, arm), colour in zip(both, COLOURS, strict=False)
     }
     options: dict[str, Any] = {"train": False, "start": 5, "legend_at": "upper left", "trials": evidence.where()}
-    accuracy_panel(left, "Test accuracy over ε", over_eps, **options)
+    accuracy_panel(left, "Test accuracy over ε", shades(evidence, "eps", "ε = {:g}", arm=NATIVE), **options)
     if by_hand:
         accuracy_panel(right, "Test accuracy, log-softmax native and by hand", beside, **options)
     else:
@@ -108,7 +103,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="appendix_i",
     title="Adam's ε, and a log-softmax by hand",
     statement="A larger ε of Adam freezes learning while fewer than a tenth of the training rows are in softmax "
     "collapse.",

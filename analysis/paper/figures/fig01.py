@@ -125,7 +125,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig01",
     title="Delay, and no grokking: ⊥AdamW, StableMax, softmax",
     statement="1a: ⊥AdamW has a test accuracy of .99 by step 150 in 4 of 5 seeds, AdamW without decay is below .05 at "
     "300. 1b: StableMax reaches .5 between steps 25 000 and 55 000 and .95 by 80 000, more than 10 times later than it "

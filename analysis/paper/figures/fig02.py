@@ -9,7 +9,7 @@ from matplotlib.figure import SubFigure
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import DTYPE_COLOURS, collapse_onset, draw_band, mark_collapse
 from analysis.drawing.panels import legend, not_run, step_panel
-from analysis.paper.claims import at_least, each_seed, every, stays_below
+from analysis.paper.claims import at_least, each_seed, every, precedes, stays_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge
 from analysis.paper.words import largest, percent, spread, spread_steps
@@ -42,12 +42,8 @@ def final(trial: Trial) -> float:
 
 def before(first: Trial, second: Trial) -> Tristate:
     """Whether half of the rows collapse in the first trial before they do in the second; None: not known yet."""
-    one, other = collapse_onset(first, COLLAPSED), collapse_onset(second, COLLAPSED)
-    if math.isinf(one):
-        return False if other <= first.last_step else None
-    if math.isinf(other):
-        return True if second.last_step >= one else None
-    return one < other
+    one, other = (collapse_onset(trial, COLLAPSED) for trial in (first, second))
+    return precedes(one, other, first.last_step, second.last_step)
 
 
 def slowing(trial: Trial) -> float:
@@ -159,7 +155,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig02",
     title="Training fraction against the dtype of the softmax",
     statement="With 60 and 70 % of the pairs the final test accuracy and the onset of softmax collapse are ordered "
     "float16 < float32 < float64, the accuracies at least 8 points apart, and growth slows at least 5 times after the "

@@ -3,11 +3,11 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import FULL, STEP, Sweep, Trial
+from analysis.data.sweep import FULL, Sweep, Trial
 from analysis.drawing.bands import COLOURS, DTYPE_COLOURS
 from analysis.drawing.panels import legend, tidy
 from analysis.drawing.style import FAINT
-from analysis.paper.figure import FigureSpec
+from analysis.paper.figure import FigureSpec, computed
 from analysis.paper.verdict import Claim, Verdict, judge
 
 NEAR = np.linspace(-5, 5, 201)
@@ -24,10 +24,7 @@ def check() -> Sweep:
     from trainables.engine.losses import s
 
     def points(name: str, x: np.ndarray) -> Trial:
-        curves = {STEP: np.arange(len(x), dtype=float), "x": x, "s": s(torch.from_numpy(x)).numpy()}
-        return Trial(
-            trial_id=f"fig03-{name}", space="fig03", coordinates={"arm": name}, state="finished", curves=curves
-        )
+        return computed("fig03", {"x": x, "s": s(torch.from_numpy(x)).numpy()}, arm=name)
 
     return Sweep(size=FULL, trials=(points("near", NEAR), points("below", -FAR)))
 
@@ -96,7 +93,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig03",
     title="s(x) against the exponential",
     statement="s(x) = x + 1 for x ≥ 0 and 1/(1 − x) below: it touches the exponential at 0, grows linearly, and falls "
     "so slowly that no class is absorbed where softmax collapses.",

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from analysis.data.sweep import FULL, Sweep, Trial, thousands
+from analysis.data.sweep import FULL, Sweep, Trial, paired, thousands
 from analysis.drawing.bands import COLOURS, draw_band
 from analysis.drawing.panels import accuracy_panel, mark_level, not_run, step_panel
-from analysis.paper.claims import at_least, each_seed, paired, reached, reaching, staying_below
+from analysis.paper.claims import at_least, each_seed, precedes, reached, reaching, staying_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed, report
 from analysis.paper.words import finals, first_steps, largest, last_steps, spread
@@ -45,9 +45,7 @@ def growth(trial: Trial) -> float:
 def later(first: Trial, second: Trial) -> Tristate:
     """Whether the second trial reaches .98 after the first one does; None where that is not known yet."""
     one, other = (trial.first_reaching(TEST, GROKKED) for trial in (first, second))
-    if math.isfinite(one):
-        return one < other if second.known_until >= one else None
-    return False if math.isfinite(other) and first.known_until >= other else None
+    return precedes(one, other, first.known_until, second.known_until)
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -82,7 +80,9 @@ def verdict(evidence: Sweep) -> Verdict:
     ]
     hundredfold = "middle, ‖θ‖ grows at least 100 times in addition and multiplication"
     if full:
-        enough = each_seed((added, multiplied), lambda trial: reached(trial, growth(trial), HUNDREDFOLD))
+        enough = each_seed(
+            (added, multiplied), lambda trial: reached(trial, growth(trial), HUNDREDFOLD, trial.last_step)
+        )
         claims.append(Claim(hundredfold, enough, growths))
     else:
         begun = any(arms[arm] for arm in TASKS)
@@ -140,7 +140,6 @@ def _draw_norms(axes: Axes, evidence: Sweep) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig04",
     title="StableMax on three tasks, the weights' growth, and the inputs' representation",
     statement="Left, middle: with StableMax and no decay addition, multiplication and sparse parity reach .98 by "
     "step 100 000, multiplication after addition; ‖θ‖ grows throughout, at least 100 times for addition and "

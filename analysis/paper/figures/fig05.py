@@ -86,7 +86,6 @@ def words(name: str) -> str:
 
 
 FIGURE = FigureSpec(
-    name="fig05",
     title="Alignment of the gradient with naive loss minimisation, tensor by tensor",
     statement="In an MLP with and without bias and in a transformer the output layer's alignment with the direction "
     "of naive loss minimisation is at least .8 by 500 steps after t_mem.",

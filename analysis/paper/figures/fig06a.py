@@ -1,13 +1,11 @@
 """Fig. 6a: ⊥AdamW against AdamW with and without weight decay on a transformer."""
 
-import math
-
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import FULL, Sweep, Trial
+from analysis.data.sweep import FULL, Sweep, Trial, paired
 from analysis.drawing.bands import COLOURS
-from analysis.drawing.panels import accuracy_panel
-from analysis.paper.claims import paired, reaching, staying_below
+from analysis.drawing.panels import accuracy_panel, arms
+from analysis.paper.claims import precedes, reaching, staying_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge
 from analysis.paper.words import spread_steps
@@ -24,12 +22,9 @@ BY = 2000
 def sooner(first: Trial, second: Trial) -> Tristate:
     """Whether the first generalises before the second; None where neither has so far."""
     one, other = (trial.time("t_gen", GENERALISED) for trial in (first, second))
-    if math.isfinite(one) and second.known_until >= one:
-        return one < other
-    if math.isfinite(other) and first.known_until >= other:
-        return False
-    followed = min(first.known_until - first.horizon_steps, second.known_until - second.horizon_steps)
-    return False if followed >= 0 else None
+    before = precedes(one, other, first.known_until, second.known_until)
+    whole = all(trial.known_until >= trial.horizon_steps for trial in (first, second))
+    return False if before is None and whole else before
 
 
 def verdict(evidence: Sweep) -> Verdict:
@@ -59,7 +54,7 @@ def verdict(evidence: Sweep) -> Verdict:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel for each task; training accuracy dashed."""
     for axes, (task, word) in zip(figure.subplots(1, 2, sharey=True), TASKS.items(), strict=True):
-        groups = {arm: (evidence.where(arm=arm, task=task), colour) for arm, colour in ARM_COLOURS.items()}
+        groups = arms(evidence, ARM_COLOURS, task=task)
         p = next((trial.config.get("task", {}).get("p", 113) for trial in evidence.where(task=task)), "")
         xlabel = "steps (log scale); training dashed"
         accuracy_panel(
@@ -68,12 +63,10 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig06a",
     title="⊥AdamW, AdamW with decay and AdamW on a transformer",
     statement="On addition and on subtraction ⊥AdamW reaches a test accuracy of .95 before AdamW with decay 1.5 does, "
     "which does by step 2000; AdamW without decay is below .05 at step 2000.",
     space="fig06a_orthograd_transformer",
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
 )

@@ -4,7 +4,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep
 from analysis.drawing.bands import COLOURS
-from analysis.drawing.panels import accuracy_panel
+from analysis.drawing.panels import accuracy_panel, arms
 from analysis.paper.claims import reaching, staying_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Verdict, judge
@@ -40,18 +40,16 @@ def verdict(evidence: Sweep) -> Verdict:
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Training (dashed) and test accuracy of every arm."""
-    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    groups = arms(evidence, ARM_COLOURS)
     title = "Test accuracy; training dashed"
     accuracy_panel(figure.subplots(), title, groups, log=False, start=1, level=0.95, legend_at=(0.7, 0.1))
 
 
 FIGURE = FigureSpec(
-    name="fig06b",
     title="⊥AdamW, ⊥SGD and AdamW on an MLP, addition mod 113",
     statement="⊥SGD with StableMax has a test accuracy of .99 by step 420, ⊥AdamW .95 by step 250; AdamW without "
     "decay stays below .05.",
     space="fig06b_orthograd_mlp",
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
     size_in=(7.6, 4.0),

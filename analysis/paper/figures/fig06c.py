@@ -101,7 +101,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig06c",
     title="The trade-off between weight decay and cross-entropy, SGD",
     statement="With SGD and weight decay ‖θ‖² rises, then falls; it turns within 10 % of the step at which the test "
     "loss turns.",

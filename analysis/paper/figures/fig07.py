@@ -64,7 +64,7 @@ def verdict(evidence: Sweep) -> Verdict:
         return f"from {first} to {spread((float(path.max()) for path in paths), '.2f')} at most, {last} at the end"
 
     def rose(trial: Trial) -> Tristate:
-        return None if math.isnan(rise := first_rise(trial)) else reached(trial, rise, RISE)
+        return None if math.isnan(rise := first_rise(trial)) else reached(trial, rise, RISE, trial.last_step)
 
     return judge(
         per_seed("SGD: the test loss first rises, by 10 % of its initial value", plain, rose, words(plain)),
@@ -198,12 +198,10 @@ def _draw_landscape(axes: Axes, drawn: list[Trial], split: str) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig07",
     title="Trajectories of SGD, SGD with decay and ⊥SGD on loss landscapes",
     statement="On the plane of the trajectories' principal components, SGD and SGD with weight decay first raise the "
     "test loss; ⊥SGD lowers it throughout.",
     space="fig07_landscapes",
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
     condense=condense,

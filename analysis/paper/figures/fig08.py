@@ -7,7 +7,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band
-from analysis.drawing.panels import accuracy_panel, mark_step, step_panel
+from analysis.drawing.panels import accuracy_panel, arms, mark_step, step_panel
 from analysis.paper.claims import reached
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
@@ -101,7 +101,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: the accuracies; right: the training loss; both with N marked."""
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     since = intervened_at(evidence)
-    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    groups = arms(evidence, ARM_COLOURS)
     accuracy_panel(left, "Test accuracy; training dashed", groups, log=False, start=1)
     for arm, (trials, colour) in groups.items():
         draw_band(right, trials, "train_loss", colour=colour, label=arm)
@@ -112,7 +112,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig08",
     title="Softmax collapse by hand in a run that generalises",
     statement="From step N on the gradient with respect to the true class's logit is zero: the test accuracy changes "
     "by less than 1 point after N, while that of the control gains at least 25.",

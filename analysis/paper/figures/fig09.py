@@ -1,12 +1,13 @@
 """Fig. 9: the dynamics of Fig. 2 with normalised gradient descent in place of AdamW."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import Sweep, Trial
+from analysis.data.sweep import Sweep, Trial, paired
 from analysis.drawing.bands import DTYPE_COLOURS, collapse_onset, draw_accuracies, mark_collapse
 from analysis.drawing.panels import legend, not_run, step_panel
 from analysis.paper.figure import FigureSpec
@@ -31,7 +32,7 @@ def end(trial: Trial) -> float:
     return trial.at(TEST, trial.horizon_steps)
 
 
-def onsets(trials: list[Trial]) -> list[float]:
+def onsets(trials: Sequence[Trial]) -> list[float]:
     """The onset of collapse of each; those not seen lie beyond the run and cannot be ordered: then NaN."""
     steps = [collapse_onset(trial) for trial in trials]
     for place, (trial, onset) in enumerate(zip(trials, steps, strict=True)):
@@ -46,9 +47,7 @@ def verdict(evidence: Sweep) -> Verdict:
     claims = []
     for fraction in evidence.numbers("train_fraction"):
         by_dtype = {dtype: evidence.by_seed(train_fraction=fraction, dtype=dtype) for dtype in DTYPES}
-        first, *others = by_dtype.values()
-        seeds = [seed for seed in first if all(seed in trials for trials in others)]
-        rows = [[trials[seed] for trials in by_dtype.values()] for seed in seeds]
+        rows = paired(*by_dtype.values())
         ends = ", ".join(f"{dtype} {finals(trials.values(), TEST)}" for dtype, trials in by_dtype.items())
         collapses = ", ".join(
             f"{dtype} {spread_steps(map(collapse_onset, trials.values()))}" for dtype, trials in by_dtype.items()
@@ -95,7 +94,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig09",
     title="The dynamics of Fig. 2 under normalised gradient descent",
     statement="With SGD whose learning rate is divided by the norm of the full gradient, the order of Fig. 2 over the "
     "softmax's dtypes: the higher the precision, the later the collapse and the higher the final test accuracy.",

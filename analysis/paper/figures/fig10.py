@@ -79,7 +79,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig10",
     title="Updates that the weights absorb, under SGD",
     statement="Once an MLP has memorised 30 % of the pairs, the fraction of weights that absorb their SGD update grows "
     "at least 3-fold, while the fraction whose gradient is exactly 0 changes by less than 20 % of itself.",

@@ -7,7 +7,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band
-from analysis.drawing.panels import accuracy_panel, legend, not_run, step_panel
+from analysis.drawing.panels import accuracy_panel, arms, legend, not_run, step_panel
 from analysis.drawing.style import GEN_COLOUR, MEM_COLOUR
 from analysis.paper.claims import reached, time_of
 from analysis.paper.figure import FigureSpec
@@ -94,13 +94,12 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         axes.set_yscale("log")
         step_panel(axes, f"{arm}: loss", everything, xlabel="steps")
     legend(panels[0], loc="lower left")
-    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in zip(ARMS, COLOURS, strict=False)}
+    groups = arms(evidence, dict(zip(ARMS, COLOURS, strict=False)))
     look: dict[str, Any] = {"train": False, "xlabel": "steps", "legend_at": "lower right"}
     accuracy_panel(last, "Test accuracy", groups, trials=everything, **look)
 
 
 FIGURE = FigureSpec(
-    name="fig11",
     title="Losses under StableMax, logit-norm regularisation and Taylor softmax",
     statement="With each of StableMax, cross-entropy + λ‖z‖ and Taylor softmax the test loss falls at least 10-fold "
     "after memorising, without weight decay; Taylor softmax generalises first.",

@@ -78,7 +78,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig12",
     title="Fourier spectrum of the output weights after grokking with StableMax",
     statement="After grokking with StableMax and without weight decay at most 10 % of the frequencies hold at least "
     "80 % of the power of the output weights' discrete Fourier transform over the classes.",

@@ -7,9 +7,8 @@ from typing import Any
 
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import Sweep, Trial
-from analysis.drawing.bands import ramp
-from analysis.drawing.panels import accuracy_panel, legend
+from analysis.data.sweep import Sweep, Trial, paired
+from analysis.drawing.panels import accuracy_panel, legend, shades
 from analysis.paper.claims import each_seed, every, stays_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
@@ -59,18 +58,12 @@ def longer(smaller: Trial, larger: Trial) -> Tristate:
 def verdict(evidence: Sweep) -> Verdict:
     """The delay from α to α in every seed of the shallow network; the largest test accuracy of the other two."""
     shallow = runs(evidence, SHALLOW)
-    seeds = [seed for seed in seeds_of(shallow) if all(seed in trials for trials in shallow.values())]
     growing = Claim(
         "MSE, 1 hidden layer: the delay (training accuracy .9 to test accuracy .5) grows with α",
-        tuple(every(longer(small[seed], large[seed]) for small, large in pairwise(shallow.values())) for seed in seeds),
+        tuple(every(longer(*pair) for pair in pairwise(row)) for row in paired(*shallow.values())),
         "; ".join(delay_words(alpha, trials) for alpha, trials in shallow.items() if trials),
     )
     return judge(growing, *(never(evidence, arm) for arm in (DEEP, ENTROPY)), memorising(shallow))
-
-
-def seeds_of(by_alpha: Runs) -> list[Any]:
-    """Every seed of which there is a trial at some α."""
-    return list(dict.fromkeys(seed for trials in by_alpha.values() for seed in trials))
 
 
 def delay_words(alpha: float, trials: Mapping[Any, Trial]) -> str:
@@ -86,8 +79,8 @@ def never(evidence: Sweep, arm: str) -> Claim:
     """That no α brings an arm to a test accuracy of .9."""
     by_alpha = runs(evidence, arm)
     trials = [trial for group in by_alpha.values() for trial in group.values()]
-    best = [max(group[s].largest("test_accuracy") for group in by_alpha.values() if s in group)
-               for s in seeds_of(by_alpha)]  # fmt: skip
+    seeds = dict.fromkeys(trial.seed for trial in trials)
+    best = [max(trial.largest("test_accuracy") for trial in trials if trial.seed == seed) for seed in seeds]
     memorised = sum(trial.largest("train_accuracy") >= REACHED for trial in trials)
     return Claim(
         f"{arm}: no run reaches a test accuracy of .9",
@@ -113,26 +106,19 @@ def memorising(by_alpha: Runs) -> Claim:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """A panel an arm: training (dashed) and test accuracy at every α."""
     panels = figure.subplots(1, 3, sharey=True)
-    alphas = evidence.numbers("alpha")
     for axes, arm in zip(panels, ARMS, strict=True):
-        groups = {
-            f"α = {alpha:g}": (evidence.where(arm=arm, alpha=alpha), colour)
-            for alpha, colour in zip(alphas, ramp(len(alphas)), strict=True)
-        }
         ylabel = "test accuracy; training dashed" if arm == SHALLOW else ""
-        accuracy_panel(axes, arm, groups, start=5, level=REACHED, ylabel=ylabel)
+        accuracy_panel(axes, arm, shades(evidence, "alpha", "α = {:g}", arm=arm), start=5, level=REACHED, ylabel=ylabel)
     # The deep network's panel has room for it, where it was run.
     for axes in [axes for axes in (panels[1], panels[0], panels[2]) if axes.axison][:1]:
         legend(axes, loc="center right")
 
 
 FIGURE = FigureSpec(
-    name="fig13",
     title="The output scale α",
     statement="With mean squared error and one hidden layer the delay of generalisation grows with α; with two "
     "hidden layers, or with cross-entropy, no run reaches a test accuracy of .9.",
     space="fig13_alpha",
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
     size_in=(10.4, 3.9),

@@ -96,7 +96,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig14",
     title="MNIST with initial weights times 100",
     statement="Without decay at least .99 of the training rows end in softmax collapse and the test accuracy stays "
     "flat; with decay collapse recedes and the test accuracy rises by at least 5 points.",

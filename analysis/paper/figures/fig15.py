@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.data.sweep import Sweep, Trial, thousands
+from analysis.data.sweep import Sweep, Trial, paired, thousands
 from analysis.diagram.words import with_interval
-from analysis.drawing.bands import COLOURS, ramp
-from analysis.drawing.panels import accuracy_panel, legend, tidy
+from analysis.drawing.bands import COLOURS
+from analysis.drawing.panels import accuracy_panel, arms, legend, shades, tidy
 from analysis.drawing.style import FAINT, INK, round_steps
 from analysis.paper.claims import time_of
 from analysis.paper.figure import FigureSpec
@@ -34,8 +33,6 @@ def verdict(evidence: Sweep) -> Verdict:
     """U-shape and failure at the large end seed by seed; ⊥AdamW against the best decay as a paired contrast."""
     listed = evidence.numbers("weight_decay")
     at_decay = {decay: evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in listed}
-    seeds = [seed for seed in at_decay[listed[0]] if all(seed in trials for trials in at_decay.values())]
-    paths = [[time_of(at_decay[decay][seed], "t_gen") for decay in listed] for seed in seeds]
     medians = ", ".join(f"{decay:g}: {spread_steps(times([*at_decay[decay].values()]))}" for decay in listed)
     largest = [*at_decay[listed[-1]].values()]
     # Followed to the end without memorising is failure too: the statement is about generalising.
@@ -43,7 +40,7 @@ def verdict(evidence: Sweep) -> Verdict:
     return judge(
         Claim(
             "U-shape: the soonest decay lies inside the range, and both ends are later",
-            tuple(u_shaped(path) for path in paths),
+            tuple(u_shaped(times(row)) for row in paired(*at_decay.values())),
             f"t_gen in steps, median [range] by decay: {medians}",
         ),
         Claim(
@@ -68,13 +65,13 @@ def contrast_words(evidence: Sweep) -> str:
     """⊥AdamW minus the decay that is best on the other seeds, in steps of the restricted mean."""
     ours = evidence.by_seed(arm=ORTHOGONAL)
     groups = [evidence.by_seed(arm=DECAY, weight_decay=decay) for decay in evidence.numbers("weight_decay")]
-    shared = [seed for seed in ours if all(seed in group for group in groups)]
-    if not shared:
+    rows = paired(ours, *groups)
+    if not rows:
         return ""
     tau = evidence.trials[0].horizon_steps
-    sides = [CensoredTimes.of([group[seed].event("t_gen") for seed in shared], tau) for group in [ours, *groups]]
+    sides = [CensoredTimes.of([trial.event("t_gen") for trial in side], tau) for side in zip(*rows, strict=True)]
     contrast = paired_contrast(sides[1:], sides[:1], tau, np.random.default_rng(0))
-    sooner = spread_steps(times([ours[seed] for seed in shared]))
+    sooner = spread_steps(times([row[0] for row in rows]))
     if contrast is None:
         return f"⊥AdamW at {sooner}; too few seeds or steps for a contrast"
     least = 2.0 ** (1 - contrast.pairs)
@@ -89,12 +86,10 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: time to generalise over the decay; right: the test accuracies."""
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _draw_times(left, evidence)
-    listed = evidence.numbers("weight_decay")
-    groups: dict[str, tuple[Sequence[Trial], Any]] = {
-        f"decay {decay:g}": (evidence.where(arm=DECAY, weight_decay=decay), colour)
-        for decay, colour in zip(listed, ramp(len(listed)), strict=True)
+    groups = {
+        **shades(evidence, "weight_decay", "decay {:g}", arm=DECAY),
+        **arms(evidence, {ORTHOGONAL: ORTHOGONAL_COLOUR}),
     }
-    groups[ORTHOGONAL] = evidence.where(arm=ORTHOGONAL), ORTHOGONAL_COLOUR
     accuracy_panel(right, "Test accuracy", groups, trials=evidence.trials, train=False, legend_at="upper left")
 
 
@@ -131,13 +126,11 @@ def _draw_times(axes: Axes, evidence: Sweep) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig15",
     title="Weight decay against ⊥Grad",
     statement="Over the weight decay the time to generalise is U-shaped, and the largest decay fails. That ⊥AdamW "
     "without decay is sooner than the best decay is a hypothesis to test, not to assume.",
     space="wd_vs_orthograd",
     sized=False,
-    columns=("train_accuracy", "test_accuracy"),
     verdict=verdict,
     draw=draw,
 )

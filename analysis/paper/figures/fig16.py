@@ -1,11 +1,13 @@
 """Fig. 16: temperature and label smoothing in the place of StableMax."""
 
+from collections.abc import Sequence
+
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial
+from analysis.data.sweep import FULL, LAPTOP, Sweep, Trial, paired
 from analysis.drawing.bands import COLOURS, collapse_onset, draw_band
-from analysis.drawing.panels import accuracy_panel, step_panel
-from analysis.paper.claims import paired, reaching, staying_below
+from analysis.drawing.panels import accuracy_panel, arms, step_panel
+from analysis.paper.claims import precedes, reaching, staying_below
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, per_seed
 from analysis.paper.words import finals, largest, last_steps, spread_steps
@@ -22,23 +24,21 @@ ONSET_LEVELS = {FULL: 0.5, LAPTOP: 0.01}
 
 def delayed(plain: Trial, tempered: Trial, level: float) -> Tristate:
     """Whether collapse begins later with the temperature."""
-    first, second = collapse_onset(plain, COLLAPSE, level), collapse_onset(tempered, COLLAPSE, level)
-    if second <= first:
-        return False if second <= plain.last_step else None
-    return True if second < float("inf") or tempered.last_step >= first else None
+    one, other = (collapse_onset(trial, COLLAPSE, level) for trial in (plain, tempered))
+    return precedes(one, other, plain.last_step, tempered.last_step)
 
 
 def verdict(evidence: Sweep) -> Verdict:
     """The temperature against the plain softmax of the same seed; the other two against their bounds."""
     plain, tempered = evidence.by_seed(arm=SOFTMAX), evidence.by_seed(arm=TEMPERATURE)
     pairs = paired(plain, tempered)
-    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    first, second = zip(*pairs, strict=True) if pairs else ((), ())
     smoothed, stable = evidence.where(arm=SMOOTHING), evidence.where(arm=STABLEMAX)
     level = ONSET_LEVELS[evidence.size]
     return judge(
         Claim(
             f"temperature: collapse of more than {level:.0%} of the training rows comes later than plainly",
-            tuple(delayed(*pair, level) for pair in pairs),
+            tuple(delayed(one, other, level) for one, other in pairs),
             f"plain {onsets(first, level)}, temperature {onsets(second, level)}, test accuracy at the end "
             f"{finals(first, TEST)} and {finals(second, TEST)}",
         ),
@@ -65,7 +65,7 @@ def no_collapse(trial: Trial) -> Tristate:
     return True if trial.known_until >= trial.horizon_steps else None
 
 
-def onsets(trials: list[Trial], level: float) -> str:
+def onsets(trials: Sequence[Trial], level: float) -> str:
     """The first steps at which collapse has begun."""
     return f"at {spread_steps(collapse_onset(trial, COLLAPSE, level) for trial in trials)}"
 
@@ -73,7 +73,7 @@ def onsets(trials: list[Trial], level: float) -> str:
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Left: accuracies of every arm; right: the share of its training rows in collapse."""
     left, right = figure.subplots(1, 2, sharex=True)
-    groups = {arm: (evidence.where(arm=arm), colour) for arm, colour in ARM_COLOURS.items()}
+    groups = arms(evidence, ARM_COLOURS)
     accuracy_panel(left, "Test accuracy; training dashed", groups, start=5, level=0.95)
     for arm, (trials, colour) in groups.items():
         draw_band(right, trials, COLLAPSE, colour=colour, label=arm)
@@ -82,7 +82,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="fig16",
     title="Temperature and label smoothing against StableMax",
     statement="A temperature of 1e5 only delays softmax collapse; label smoothing has none, but its test accuracy "
     "stays below .99; StableMax reaches .95.",

@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import FULL, STEP, Sweep, Trial
+from analysis.data.sweep import FULL, Sweep
 from analysis.drawing.bands import COLOURS
 from analysis.drawing.panels import legend, mark_level, tidy
-from analysis.paper.figure import FigureSpec
+from analysis.paper.figure import FigureSpec, computed
 from analysis.paper.verdict import Verdict, judge, per_seed
 
 SCALES = tuple(10.0**power for power in range(-3, 7))
@@ -30,15 +30,8 @@ def check() -> Sweep:
             stablemax = s(logits) / s(logits).sum(dim=-1, keepdim=True)
             identity.append(float((stablemax - torch.softmax(log_s(logits), dim=-1)).abs().max()))
             formula.append(float(np.abs(stablemax.numpy() - stablemax_by_definition(scale * noise)).max()))
-        curves = {
-            STEP: np.arange(len(SCALES), dtype=float),
-            "scale": np.array(SCALES),
-            "identity": np.array(identity),
-            "definition": np.array(formula),
-        }
-        trials.append(
-            Trial(trial_id=f"prop1-{seed}", space="prop1", coordinates={"seed": seed}, state="finished", curves=curves)
-        )
+        curves = {"scale": SCALES, "identity": identity, "definition": formula}
+        trials.append(computed("prop1", curves, seed=seed))
     return Sweep(size=FULL, trials=tuple(trials))
 
 
@@ -91,7 +84,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="prop1",
     title="StableMax is a softmax",
     statement="StableMax(x) = Softmax(g(x)) with g(x) = sign(x) log(1 + |x|), within 1e-12 in float64.",
     check=check,

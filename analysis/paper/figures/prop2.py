@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from analysis.data.sweep import FULL, STEP, Sweep, Trial
+from analysis.data.sweep import FULL, Sweep
 from analysis.drawing.bands import COLOURS
 from analysis.drawing.panels import legend, mark_level, tidy
-from analysis.paper.figure import FigureSpec
+from analysis.paper.figure import FigureSpec, computed
 from analysis.paper.verdict import Claim, Verdict, judge
 
 SHAPES = {"weight_0": (200, 226), "weight_1": (200, 200), "weight_2": (113, 200)}
@@ -49,17 +49,8 @@ def check() -> Sweep:
                     )
                 )
             descent, overlap = np.array(draws).T
-            curves = {STEP: np.arange(len(SINES), dtype=float), "sine": np.array(SINES), "descent": descent,
-                      "overlap": overlap}  # fmt: skip
-            trials.append(
-                Trial(
-                    trial_id=f"prop2-{arm}-{seed}",
-                    space="prop2",
-                    coordinates={"arm": arm, "seed": seed},
-                    state="finished",
-                    curves=curves,
-                )
-            )
+            curves = {"sine": SINES, "descent": descent, "overlap": overlap}
+            trials.append(computed("prop2", curves, arm=arm, seed=seed))
     return Sweep(size=FULL, trials=tuple(trials))
 
 
@@ -128,7 +119,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 FIGURE = FigureSpec(
-    name="prop2",
     title="⊥Grad descends, orthogonally to the weights",
     statement="On random draws ⟨−g⊥, g⟩ ≤ 0, and |θ·g⊥| / (‖θ‖‖g⊥‖) < 1e-6 in float32.",
     check=check,

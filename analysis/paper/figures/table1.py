@@ -22,19 +22,7 @@ from analysis.drawing.forest import ForestGroup, ForestRow, draw_forest
 from analysis.drawing.panels import legend, tidy
 from analysis.paper.figure import FigureSpec
 from analysis.paper.picture import STATUS_COLOURS
-from analysis.paper.verdict import (
-    MET,
-    MIN_SEEDS,
-    NOT_MET,
-    REPORTED,
-    UNDECIDED,
-    Claim,
-    Tristate,
-    Verdict,
-    as_a_whole,
-    judge,
-    report,
-)
+from analysis.paper.verdict import MET, MIN_SEEDS, NOT_MET, REPORTED, UNDECIDED, Claim, Tristate, Verdict, judge, report
 from analysis.paper.words import percent, spread
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.paired import inside, mean_words, signed
@@ -160,9 +148,8 @@ def _claim(evidence: Sweep, column: Column, arm: str, region: tuple[float, float
     comparison = compared(evidence, column, arm)
     if comparison is None:
         return Claim(text, (), "")
-    return as_a_whole(
-        text, _holds(comparison, region), _numbers(evidence, column, arm, comparison), _why_open(comparison)
-    )
+    numbers, holds = _numbers(evidence, column, arm, comparison), _holds(comparison, region)
+    return Claim(text, (holds,), numbers, min_seeds=1, open_because=_why_open(comparison))
 
 
 def _holds(comparison: Comparison, region: tuple[float, float]) -> Tristate:
@@ -303,7 +290,6 @@ def _row(column: Column, arm: str, comparison: Comparison | None) -> ForestRow:
 
 
 FIGURE = FigureSpec(
-    name="table1",
     title="StableMax and ⊥Grad on ResNet-18 and GPT-2 (with Fig. 17)",
     statement="⊥Grad is at least 1.5 points above softmax cross-entropy on CIFAR-100, and within 1 point of it on "
     "CIFAR-10, ImageNet-1k and WikiText-103; StableMax in the loss is within 1 point of it on CIFAR-10 and CIFAR-100, "

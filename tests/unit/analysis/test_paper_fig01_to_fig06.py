@@ -143,7 +143,7 @@ AS_STATED = [
     (fig06b.FIGURE, fig06b_curves),
     (fig06c.FIGURE, fig06c_curves),
 ]
-each = pytest.mark.parametrize(("figure", "curves"), AS_STATED, ids=[figure.name for figure, _ in AS_STATED])
+each = pytest.mark.parametrize(("figure", "curves"), AS_STATED, ids=[figure.spaces[0] for figure, _ in AS_STATED])
 each_size = pytest.mark.parametrize("size", [FULL, LAPTOP])
 
 
@@ -220,11 +220,13 @@ REFUTED = [
 
 
 @pytest.mark.parametrize(
-    ("figure", "arm", "others", "claim"), REFUTED, ids=[f"{figure.name}-{claim}" for figure, _, _, claim in REFUTED]
+    ("figure", "arm", "others", "claim"),
+    REFUTED,
+    ids=[f"{figure.spaces[0]}-{claim}" for figure, _, _, claim in REFUTED],
 )
 @each_size
 def test_each_claim_can_fail(figure: FigureSpec, arm: str | None, others: Any, claim: str, size: str) -> None:
-    curves = changed({known.name: stated for known, stated in AS_STATED}[figure.name], arm, **others)
+    curves = changed({known.spaces[0]: stated for known, stated in AS_STATED}[figure.spaces[0]], arm, **others)
     found = figure.judged(made(figure, size, curves))
     assert found.status == NOT_MET
     failed = [part.text for part in found.claims if part.status == NOT_MET]
