@@ -130,6 +130,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
+        allow_abbrev=False,
         prog="python -m pipeline.ledger",
         description="List, verify, compact, drop from or merge ledgers: the Parquet stores of every trial's rows.",
         epilog=f"URI is a folder or an address such as s3://bucket/prefix; default: {DEFAULT_LEDGER}.",

@@ -50,7 +50,7 @@ class RunSettings(Config):
     )
     cohort_size: int | None = setting(
         None,
-        "trials in a cohort, which trains in lock-step, at most; default: auto, by their cost",
+        "maximum number of trials trained in lock-step; default: auto, by their cost",
         group=HOW,
         none="auto",
         at_least=1,
@@ -66,12 +66,12 @@ class RunSettings(Config):
         above=0,
     )
     max_hours: float | None = setting(
-        None, "stop after so many hours; run the same command again to resume", group=HOW, metavar="H", above=0
+        None, "stop after H hours; run the same command again to resume", group=HOW, metavar="H", above=0
     )
     checkpoint_every_s: float = setting(
         CHECKPOINT_EVERY_S, "seconds between the checkpoints of a cohort", group=HOW, metavar="S", at_least=0
     )
-    rerun_failed: bool = setting(False, "run trials again that failed before", group=HOW)
+    rerun_failed: bool = setting(False, "rerun failed trials", group=HOW)
 
     ledger: str = setting(DEFAULT_LEDGER, "a folder, or s3://bucket/prefix", group=WHERE, metavar="URI")
     mlflow_uri: str | None = setting(

@@ -89,7 +89,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
             "as workers do"
         )
     if "SWEEP" not in vars(module):
-        raise SpecError(f"{path}: defines no SWEEP; must end in SWEEP = SweepSpec(...)")
+        raise SpecError(f"{path}: defines no SWEEP; must define SWEEP = SweepSpec(...)")
     spec, size = _sized(file, vars(module)["SWEEP"], size)
     return LoadedSpace(
         name=file.stem if size is None else f"{file.stem}_{size}",
@@ -107,7 +107,7 @@ def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str 
         raise SpecError(f"size {size!r}: must be one of {', '.join(SIZES)}")
     if isinstance(sweep, SweepSpec):
         if size is not None:
-            raise SpecError(f"{file}: has no sizes; --size {size} must be left out")
+            raise SpecError(f"{file}: has no sizes: drop --size {size}")
         return sweep, None
     if not isinstance(sweep, Mapping):
         raise SpecError(f"{file}: SWEEP is of type {type(sweep).__name__}; must be a SweepSpec")

@@ -334,7 +334,7 @@ def _check_events(trials: Sequence[PlannedTrial]) -> None:
     """Check one trial of each arm: the protocol does not vary within an arm."""
     for arm, trial in {trial.coordinates.get("arm"): trial for trial in trials}.items():
         try:
-            trial.config.check_events()
+            trial.config.check_columns()
         except ConfigError as error:
             raise SpecError(f"arm {arm!r}: {error}" if arm is not None else str(error)) from None
 

@@ -25,6 +25,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The command line; flags of settings that are not given are not in its namespace."""
     command = _Parser(
+        allow_abbrev=False,
         prog="python -m pipeline.sweep",
         description="Run a search space, file every row in the ledger, and draw its phase diagram. Trials that the "
         "ledger already covers are not run again: the same command resumes an interrupted sweep, runs what was added "
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--size",
         choices=SIZES,
-        help="for a space that has sizes: full, the whole question, or laptop, what a laptop can do of it; "
+        help="for a space that has sizes: full, the whole question, or laptop, a version that a laptop can run; "
         f"default: {DEFAULT_SIZE}",
     )
     what.add_argument("--max-steps", type=_count, metavar="N", help="shorten the horizon to N steps")

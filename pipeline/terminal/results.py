@@ -68,9 +68,11 @@ def announcement(sweep: str, plan: Plan, suggestions: int) -> str:
     left = sum(len(cohort.trials) for cohort in plan.cohorts)
     cached = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
     failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
+    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
+    resumed = f" ({continued} of them from their checkpoints)" if continued else ""
     where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
     cost = f"about {duration(plan.predicted_wall_s)} of training if no trial stops early"
-    return f"{sweep}: {cached}{failed}{left} to run {where}, {cost}"
+    return f"{sweep}: {cached}{failed}{left} to run{resumed} {where}, {cost}"
 
 
 def failures(rows: Iterable[TrialRow]) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline.tracking.mirror import sync
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 2 for bad input or a failure of MLflow."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow."
+        allow_abbrev=False, prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow."
     )
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     parser.add_argument("--ledger", metavar="URI", default=DEFAULT_LEDGER, help="default: %(default)s")

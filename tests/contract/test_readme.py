@@ -56,7 +56,7 @@ def test_the_search_space_is_printed_as_it_is():
 def test_the_events_can_be_declared():
     names: dict = {}
     exec(next(text for kind, text in BLOCKS if kind == "python" and "EVENTS = (" in text), names)
-    GrokkingTrial(task=ModularAddition(), horizon_steps=10, events=names["EVENTS"]).check_events()
+    GrokkingTrial(task=ModularAddition(), horizon_steps=10, events=names["EVENTS"]).check_columns()
 
 
 def test_the_components_are_those_that_there_are():

@@ -71,6 +71,8 @@ class Config:
         register(cls)
 
     def __post_init__(self) -> None:
+        if missing := _abstract_methods(type(self)):
+            raise ConfigError(f"{component_name(type(self))}: does not implement {', '.join(missing)}")
         for spec, annotation in _fields(type(self)):
             name = f"{type(self).__name__}.{spec.name}"
             value = _normalised(name, getattr(self, spec.name), annotation)
@@ -199,6 +201,17 @@ def per_trial_paths(config: Config) -> list[str]:
         elif isinstance(value, Config):
             paths += [f"{spec.name}.{path}" for path in per_trial_paths(value)]
     return paths
+
+
+_ABSTRACT_OF: dict[type, list[str]] = {}
+
+
+def _abstract_methods(cls: type) -> list[str]:
+    """The methods that a class has left abstract, without which it could not run."""
+    if cls not in _ABSTRACT_OF:
+        names = dir(cls)
+        _ABSTRACT_OF[cls] = [name for name in names if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    return _ABSTRACT_OF[cls]
 
 
 _FIELDS_OF: dict[type, list[tuple[dataclasses.Field, Any]]] = {}  # resolving annotations is slow, classes are few

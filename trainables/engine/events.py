@@ -205,7 +205,8 @@ def check_declared(events: Sequence[EventRule], phases: Sequence[PhaseRule]) -> 
     for phase in phases:
         missing = [name for name in phase.events if name not in names]
         if missing:
-            raise ConfigError(f"phases: {phase.name!r} looks at event {missing[0]!r}; must be one of: {_list(names)}")
+            allowed = f"must be one of: {_list(names)}; phases=() declares none"
+            raise ConfigError(f"phases: {phase.name!r} looks at event {missing[0]!r}; {allowed}")
         if phase.name in seen:
             raise ConfigError(f"phases: the name {phase.name!r} appears twice; phases must have different names")
         seen.append(phase.name)

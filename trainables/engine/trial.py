@@ -146,18 +146,21 @@ class TrialConfig(Config):
         super().__post_init__()
         check_declared(self.events, self.phases)
 
-    def check_events(self) -> None:
-        """Make sure that every event's column is measured.
+    def check_columns(self) -> None:
+        """Make sure that no column is measured twice, and that every event's column is measured.
 
-        :raises ConfigError: naming the event, its column and the columns that there are.
+        :raises ConfigError: naming the column, or the event and the columns that there are.
         """
         # Columns of single tensors are known by the model only.
         measured = [column for column in self.columns({}) if "." not in column]
+        twice = next((column for column in measured if measured.count(column) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"probes: column {twice!r} is measured twice; two probes must not share a column")
         for rule in self.events:
             if "." not in rule.column and rule.column not in measured:
                 raise ConfigError(
                     f"events: {rule.name} looks at column {rule.column!r}, which no probe measures; "
-                    f"must be one of: {', '.join(measured)}"
+                    f"must be one of: {', '.join(measured)}; probes=(*STANDARD, ...) keeps the standard ones"
                 )
 
     def grid(self) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_what_a_file_prints_stays_off_standard_output(tmp_path: Path, capsys: py
 IMPORTS = GOOD[: GOOD.index("SWEEP =")]
 LINES = IMPORTS.count("\n")
 BAD = {
-    "no SWEEP": (IMPORTS, r"{path}: defines no SWEEP; must end in SWEEP = SweepSpec\(\.\.\.\)"),
+    "no SWEEP": (IMPORTS, r"{path}: defines no SWEEP; must define SWEEP = SweepSpec\(\.\.\.\)"),
     "SWEEP of another type": (GOOD + "SWEEP = [SWEEP]\n", "{path}: SWEEP is of type list; must be a SweepSpec"),
     "syntax": (IMPORTS + "SWEEP = (\n", f"{{path}}:{LINES + 1}: SyntaxError: '\\(' was never closed"),
     "name": (
@@ -149,7 +149,7 @@ def test_a_size_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         load_space(write(tmp_path, SIZED), "huge")
     plain = write(tmp_path, GOOD)
     assert (load_space(plain).name, load_space(plain).size) == ("space", None)
-    with pytest.raises(SpecError, match=r"space\.py: has no sizes; --size full must be left out$"):
+    with pytest.raises(SpecError, match=r"space\.py: has no sizes: drop --size full$"):
         load_space(plain, "full")
 
 
