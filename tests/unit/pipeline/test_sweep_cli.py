@@ -82,7 +82,7 @@ BAD = [
         "a size of a space without sizes",
         SMALL,
         ["--size", "full"],
-        r"space\.py: has no sizes; --size full must be left",
+        r"space\.py: has no sizes: drop --size full",
     ),
     ("a size of fantasy", SMALL, ["--size", "huge"], r"--size: invalid choice: 'huge' \(choose from .*laptop"),
     ("a device of fantasy", SMALL, ["--device", "tpu"], r"--device: 'tpu': must be cpu, cuda or cuda:N"),
