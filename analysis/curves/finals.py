@@ -23,7 +23,7 @@ from trainables.engine.events import StopReason
 from trainables.runtime.rows import TrialState
 
 MOST_COLUMNS = 4
-"""So many columns are in the tables where nothing that was measured is an accuracy or a loss."""
+"""The number of columns in the tables when no accuracy and no loss was measured."""
 
 CELL_COLUMNS = {
     "cell": "the cell in words",

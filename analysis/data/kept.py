@@ -20,7 +20,7 @@ from pipeline.ledger import Ledger
 
 KEPT = Path(__file__).parents[1] / "paper" / "evidence"
 MANTISSA_BITS = 13
-"""Of the curves other than accuracies so many bits are kept: a relative error of at most 1 in 16384."""
+"""The bits that are kept of curves other than accuracies: a relative error of at most 1 in 16384."""
 _CURVE, _SWEEP = "curve.", "sweep"
 
 

@@ -13,9 +13,9 @@ from analysis.diagram.words import trial_name
 from analysis.drawing.style import GEN_COLOUR, INK, MEM_COLOUR
 
 VALUES_IN_PAGE = 600_000
-"""Curves are thinned so that the page holds about so many numbers."""
+"""Curves are thinned so that the page holds about this many numbers."""
 POINTS = (20, 100)
-"""At least and at most so many points a curve."""
+"""The least and the most points per curve."""
 ROWS = {"test": GEN_COLOUR, "training": MEM_COLOUR, "other": INK}
 """The rows that a curve is of, with their colours; other: of neither split alone."""
 

@@ -143,7 +143,7 @@ SUMMARY_LANE = 0.8
 BAR_LANE, BAR_WIDTH = sum(SEED_LANES) / 2, 0.48
 """Where in a cell of width 1 the seeds, what they say together, and the bar of their phases are drawn."""
 FEW_SEEDS, WIDE, NARROW = 12, 6.0, 2.0
-"""Up to so many trials a cell their bars are wide, in points."""
+"""Up to this many trials per cell, bars are wide, in points."""
 WIDE_TIMES = 15
 """Times whose extremes differ by this factor are drawn on a logarithmic scale."""
 
@@ -281,7 +281,7 @@ class MeanScale:
         return to_hex(colormaps[MEAN_COLOURS]((high - at) / (high - low)))
 
     def ink(self, mean: float) -> str:
-        """A text colour that is legible on the tile."""
+        """A legible text colour on the tile."""
         return style.ink_on(self.colour(mean))
 
 

@@ -24,7 +24,7 @@ from analysis.drawing import style
 from analysis.drawing.style import INK
 
 DETAILED_TILES = 150
-"""Up to so many tiles carry numbers."""
+"""Up to this many tiles carry numbers."""
 SIDE_ROOM_IN = 2.5
 NOTE = (
     "{event}.  A tile: RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ; "

@@ -25,9 +25,9 @@ COLLAPSE_LEVEL = 0.5
 EPOCH = "epoch"
 """The column that says how often the training rows have been seen."""
 EARLY = 8
-"""The first part of the measurements, one in so many, need not be in the picture."""
+"""The first 1 / EARLY of the measurements may lie outside the picture."""
 FEW = 2
-"""Up to so many seeds each has a line of its own, and there is no band."""
+"""Up to this many seeds, each has its own line and there is no band."""
 
 
 def ramp(count: int) -> list[Any]:

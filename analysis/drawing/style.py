@@ -40,7 +40,7 @@ def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int 
 
 
 def ink_on(colour: str | Sequence[float]) -> str:
-    """A text colour that is legible on ``colour``."""
+    """A legible text colour on ``colour``."""
     red, green, blue = to_rgb(colour)  # type: ignore[arg-type]
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
 
@@ -108,5 +108,5 @@ def short(tick: str) -> str:
 
 
 def safe(text: str) -> str:
-    """A text without what matplotlib would read as mathematics."""
+    """Text without what matplotlib would read as mathematics."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Sweeps of mini-batch trials as small as they can be, in files of their own: images in Parquet, and a text."""
+"""Sweeps of mini-batch trials as small as they can be, in files of their own: images in Parquet, and one text file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Made-up baselines for the analysis' tests: accuracies and losses with known ends, measured every so many steps."""
+"""Made-up baselines for the analysis' tests: accuracies and losses with known ends, measured at regular steps."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -32,7 +32,7 @@ def made_up(figure: FigureSpec, size: str = FULL, *, until: float = 1.0, seeds: 
     """Sweep of a figure's own trials.
 
     :param until: the share of its horizon that each trial was followed.
-    :param seeds: the trials of the first so many replicates are begun; all of them by default.
+    :param seeds: begin the trials of the first ``seeds`` replicates; all of them by default.
     """
     found = []
     for space, trial in planned(figure, size):

@@ -18,7 +18,7 @@ from trainables.engine.probes_scale import LogitScale, Perplexity, TopAccuracy
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageTrial(BatchTrial):
-    """Next-token prediction in blocks of a text (Prieto et al. 2025, Fig. 17, with its settings as the defaults).
+    """Next-token prediction in blocks of text (Prieto et al. 2025, Fig. 17, with its settings as the defaults).
 
     A row of a batch is a block of ``block_size`` tokens; each of its tokens is a row of the loss and of the measured
     fractions.  Choose ``horizon_steps`` and ``Cosine.total_steps`` by :meth:`steps_per_epoch`; the column ``epoch``

@@ -1,4 +1,4 @@
-"""Tokenizers, which turn a text into numbers.  A trial's tokenizer is part of its identity.
+"""Tokenizers, which turn text into numbers.  A trial's tokenizer is part of its identity.
 
 Byte-level BPE (Radford et al. 2019) comes from Hugging Face's ``tokenizers`` library, with GPT-2's rule for where
 words begin.  Vocabularies and encoded texts are cached under a digest of the text, the settings and the library's
@@ -109,7 +109,7 @@ class BytePairs(Tokenizer):
 class TrainedBPE(BytePairs):
     """Byte-level BPE trained on the whole training text of the corpus: it needs no file.
 
-    A text too small for this vocabulary gives fewer tokens (a pair is merged only if it appears twice); the numbers
+    Text too small for this vocabulary gives fewer tokens (a pair is merged only if it appears twice); the numbers
     left over never occur, but the model has rows for them.
     """
 

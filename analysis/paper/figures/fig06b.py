@@ -16,7 +16,7 @@ TEST = "test_accuracy"
 
 
 def verdict(evidence: Sweep) -> Verdict:
-    """Each arm against its own bound; the plain one as far as it was followed, which is what the statement names."""
+    """Each arm against its own bound; the plain one as far as it was followed, as the statement says."""
     adamw, sgd, plain = (evidence.where(arm=arm) for arm in ARMS)
     return judge(
         reaching(

@@ -251,7 +251,7 @@ def test_a_name_in_two_rooms(neighbour, tmp_path, capsys):
 
 
 def of_sizes(full: int, laptop: int, *, full_settings: int = 1) -> FigureResult:
-    """With so many seeds at each size; the full one with more settings of an axis."""
+    """With this many seeds at each size; the full one with more settings of an axis."""
     found = {
         FULL: [made_trial(f"f{s}{k}", {"x": s, "seed": k}) for s in range(full_settings) for k in range(full)],
         LAPTOP: [made_trial(f"l{s}{k}", {"x": s, "seed": k}) for s in range(2) for k in range(laptop)],

@@ -169,7 +169,7 @@ def test_execution_fields_are_not_in_the_identity():
 
 
 class OutOfRoom:
-    """Refuses more than so many rows at a time, as an allocator does."""
+    """Refuses more than a given number of rows at a time, as an allocator does."""
 
     def __init__(self, network, rows):
         self.network, self.rows, self.seen = network, rows, []
