@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -200,4 +201,53 @@ class TestClusterFile:
         assert any(f"--port={port}" in command for command in config["head_start_ray_commands"])
         assert any(f":{port}" in command for command in config["worker_start_ray_commands"])
         assert flags.mlflow_uri.rpartition(":")[2] in " ".join(config["head_start_ray_commands"])
-        assert config["file_mounts"][str(Path("~/grokscape"))] == "."
+
+    def test_only_what_is_committed_reaches_a_node(self, config, tmp_path):
+        here, node = tmp_path / "here", tmp_path / "node"
+        tracked = {"pipeline/sweep.py": "one\n", ".gitignore": "*.bundle\nignored.env\n", "space name.py": ""}
+        for name, text in tracked.items():
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).write_text(text)
+        node.mkdir()
+
+        def shell(command, folder, home):
+            subprocess.run(["bash", "-euc", command], cwd=folder, env=os.environ | {"HOME": str(home)}, check=True)
+
+        commit = "git add . && git -c user.name=me -c user.email=me@example.org commit --quiet --message one"
+        shell(f"git init --quiet && {commit}", here, tmp_path)
+        for name in (".env", "ignored.env", "pipeline/.env", "results/ledger/rows.parquet"):
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).write_text("SECRET=1\n")
+        (here / "pipeline/sweep.py").write_text("SECRET=1\n")  # a change that is not committed
+
+        def up():
+            """What ``ray up`` does with a node's files, by the command in the file's header."""
+            shell(
+                re.search(r"(git bundle create .*) && ray up", (ROOT / "cluster.yaml").read_text())[1], here, tmp_path
+            )
+            mounts = {name: place for name, place in config["file_mounts"].items() if not place.startswith("~/.ray/")}
+            assert mounts
+            for there, place in mounts.items():
+                assert (here / place).is_file()  # of a folder everything would travel
+                shutil.copy(here / place, node / there.removeprefix("~/"))
+            shell(config["setup_commands"][0], node, node)
+            below = (node / "grokscape").rglob("*")
+            files = {str(path.relative_to(node / "grokscape")): path for path in below if path.is_file()}
+            return {name: path.read_text() for name, path in files.items() if not name.startswith(".git/")}
+
+        assert up() == tracked
+        shell(
+            "git checkout --quiet . && git rm --quiet 'space name.py' && rm .env pipeline/.env && rm -r results",
+            here,
+            here,
+        )
+        (here / "new.py").write_text("two\n")
+        shell(commit, here, here)
+        (node / "grokscape/results").mkdir()
+        assert up() == {name: text for name, text in tracked.items() if name != "space name.py"} | {"new.py": "two\n"}
+        assert (node / "grokscape/results").is_dir()
+
+    def test_a_node_installs_what_the_lock_file_pins(self, config):
+        install = [command for command in config["setup_commands"] if "pip install" in command]
+        assert ["--require-hashes" in command or "--no-deps" in command for command in install] == [True] * len(install)
+        assert any("-r ~/grokscape/requirements.lock" in command for command in install)
