@@ -5,28 +5,15 @@ one page of every figure; no name prints the table of verdicts.
 """
 
 import argparse
-import json
-import shutil
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from rich.console import Console
-from rich.text import Text
-
-from analysis.data.sweep import FULL, LAPTOP, SIZES, SweepError
-from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
-from analysis.paper.page import write_page
-from analysis.paper.picture import png
-from analysis.paper.results import FigureResult, by_room, keep, markdown, result
-from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
-from pipeline.ledger import Ledger, LedgerError
+from analysis.data.sweep import SIZES
+from analysis.drawing.guard import drawing
+from trainables.engine.errors import GrokscapeError
+from trainables.engine.terminal import prepare_streams, shown
 
 DEFAULT_OUT = "results/figures"
-ALL = "all"
-STYLES = {MET: "green", NOT_MET: "red", UNDECIDED: "yellow", REPORTED: "cyan", NOT_RUN: "dim"}
-SIGNS = {MET: "✓", NOT_MET: "✗", UNDECIDED: "?", REPORTED: "·", NOT_RUN: "–"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,125 +40,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, judge and print; the exit code is 0, or 2 for bad input."""
+    prepare_streams()
     options = parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        figures = _chosen(options.figure, options.size)
-        sizes = None if options.size is None else (options.size,)
-        ledger = None if options.source is None else Ledger.open(options.source)
-        if options.keep:
-            if ledger is None and any(figure.check is None for figure in figures):
-                raise FigureError("--keep: needs --from LEDGER")
-            for figure in figures:
-                for line in keep(figure, ledger, [size for size in figure.sizes if size in (sizes or SIZES)]):
-                    console.print(Text(line))
-        results = [result(figure, ledger, sizes) for figure in figures]
-        if options.markdown:
-            print(markdown(results), end="")
-        elif options.figure is None:
-            _print_table(console, results)
-        else:
-            _write(console, results, Path(options.out), page=options.figure == ALL)
-    except (FigureError, SweepError, LedgerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        with drawing():
+            from analysis.paper.command import run
+
+            run(options)
+    except GrokscapeError as error:
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-def _chosen(name: str | None, size: str | None) -> list[FigureSpec]:
-    if name is None or name == ALL:
-        return [*find_figures().values()]
-    figures = named(name)
-    for figure in figures:
-        if size is not None and size not in figure.sizes:
-            raise FigureError(f"{figure.name}: has no {size} size; drop --size")
-    return figures
-
-
-def _write(console: Console, results: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in results:
-            if each.sizes:
-                written.append(folder / f"{each.figure.name}.png")
-                written[-1].write_bytes(png(each, each.sizes[0]))
-            written.append(folder / f"{each.figure.name}.json")
-            written[-1].write_text(json.dumps(each.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
-        if page:
-            write_page(results, folder / "figures.html")
-    except OSError as error:
-        raise FigureError(f"--out {folder}: cannot be written ({error.strerror})") from None
-    if page:
-        _print_table(console, results)
-        console.print()
-        console.print(Text(f"{folder / 'figures.html'}  (a picture and a verdict for each are beside it)"))
-        return
-    for each in results:
-        for line in verdict_lines(each, min(shutil.get_terminal_size().columns, 110)):
-            console.print(line)
-        console.print()
-    for path in written:
-        console.print(Text(str(path)))
-
-
-def verdict_lines(shown: FigureResult, width: int = 100) -> Iterator[Text]:
-    """The statement, and each size's verdict with its claims and their numbers."""
-    figure = shown.figure
-    yield Text(f"{figure.label}  {figure.title}", style="bold")
-    for line in textwrap.wrap(figure.statement, width):
-        yield Text(line)
-    if not shown.sizes:
-        yield Text()
-        yield Text(NOT_RUN.upper(), style=STYLES[NOT_RUN]).append(f"  {_how_to_run(figure)}", style="default")
-    for size in shown.sizes:
-        verdict = shown.verdicts[size]
-        yield Text()
-        head = Text(verdict.status.upper(), style=f"bold {STYLES[verdict.status]}")
-        yield head.append(f"  {shown.extent(size)}", style="default not bold")
-        for claim in verdict.claims:
-            yield from _claim_lines(claim, width)
-        for line in textwrap.wrap(verdict.note, width - 2):
-            yield Text(f"  {line}")
-
-
-def _claim_lines(claim: Claim, width: int) -> Iterator[Text]:
-    status = claim.status
-    yield Text(f"  {SIGNS[status]} {status}{claim.seeds}", style=STYLES[status]).append(
-        f": {claim.text}", style="default"
-    )
-    for text in (claim.numbers, claim.reason):
-        for line in textwrap.wrap(text, width - 4):
-            yield Text(f"    {line}")
-
-
-def _how_to_run(figure: FigureSpec) -> str:
-    commands = " && ".join(f"python -m pipeline.sweep {_space_file(space)}" for space in figure.spaces)
-    return f"{commands}; then again with --from results/ledger"
-
-
-def _space_file(space: str) -> str:
-    """Where a search space is in this checkout."""
-    root = Path(__file__).parents[1]
-    paths = sorted((root / "search_spaces").rglob(f"{space}.py"))
-    return paths[0].relative_to(root).as_posix() if paths else f"search_spaces/{space}.py"
-
-
-def _print_table(console: Console, results: Sequence[FigureResult]) -> None:
-    """A line a figure: its verdict at each size."""
-    names = [each.figure.name for each in results]
-    first, second = max(map(len, names)), max(len(each.figure.title) for each in results)
-    room_for_full = max(len(each.summary(FULL)) for each in results)
-    console.print(Text(f"{'':{first}}  {'':{second}}  {'full size':{room_for_full}}  laptop size", style="bold"))
-    for room, members in by_room(results):
-        if room:
-            console.print(Text(room, style="bold"))
-        for each in members:
-            line = Text(f"{each.figure.name:{first}}  {each.figure.title:{second}}")
-            for size, width in ((FULL, room_for_full), (LAPTOP, 0)):
-                summary = each.summary(size)
-                line.append("  ").append(f"{summary:{width}}", style=STYLES.get(each.status(size), ""))
-            console.print(line)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.report import draw
+from analysis.drawing.guard import drawing
 from trainables.engine.errors import GrokscapeError
+from trainables.engine.terminal import prepare_streams, shown
 
 DEFAULT_SOURCE = "results/ledger"
 DEFAULT_FIGURES = "results/figures"
@@ -52,26 +53,26 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, print the results and the files; the exit code is 0, or 2 for bad input."""
+    prepare_streams()
     options = parser().parse_args(arguments)
     try:
-        figures = draw(
-            options.source,
-            options.sweep,
-            options.out or Path(DEFAULT_FIGURES) / options.sweep,
-            options.x,
-            options.y,
-            event=options.event,
-            tau_steps=options.tau,
-        )
+        with drawing():
+            from analysis.report import draw
+
+            figures = draw(
+                options.source,
+                options.sweep,
+                options.out or Path(DEFAULT_FIGURES) / options.sweep,
+                options.x,
+                options.y,
+                event=options.event,
+                tau_steps=options.tau,
+            )
     except GrokscapeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 2
-    for line in figures.summary:
-        print(line)
-    print()
-    for path in figures.paths:
-        print(path)
-    print(f"Open it: {figures.open_command}")
+    for line in (*figures.summary, "", *figures.paths, f"Open it: {figures.open_command}"):
+        print(shown(line))
     return 0
 
 

@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from pipeline.execution import ray_environment
 from pipeline.execution.background import Upkeep
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
-from pipeline.ledger import Ledger, LedgerError, LedgerMissingError
+from pipeline.ledger import Ledger, LedgerMissingError
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace, load_space
 from pipeline.terminal import dry_run
@@ -29,6 +29,7 @@ from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.errors import GrokscapeError, redact
+from trainables.engine.terminal import prepare_streams, shown
 
 if TYPE_CHECKING:
     from analysis.report import Figures
@@ -38,13 +39,14 @@ SYNC_TIMEOUT_S = 600.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    prepare_streams()
     flags = parser().parse_args(arguments)
     # Before the space is loaded: its file may import ray.tune for its domains.
     ray_environment.prepare(getattr(flags, "address", None))
     try:
         return _main(flags)
     except GrokscapeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -106,7 +108,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
         say(line)
     figures, why_none = _draw(ledger, space.name, out)
-    result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths))
+    result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
     for line in figures.summary if figures else ():
         say(line)
     say(f"ledger   {ledger.shown}")
@@ -145,7 +147,8 @@ def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> Non
         places = {"ledger": shown, "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri)}
         print(json.dumps(summary | places | {"finished": 0, "figures": None}))
     else:
-        print("\n".join(dry_run.describe(plan, space, resources.device_kind)))
+        for line in dry_run.describe(plan, space, resources.device_kind):
+            print_line(line, sys.stdout)
 
 
 def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) -> tuple[RunSettings, Resources, Path]:
@@ -174,24 +177,31 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
     return settings, resources, out
 
 
-def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str]":
-    """The figures, or why there are none; a sweep of which nothing was measured has none."""
-    from analysis.data.sweep import SweepError
-    from analysis.report import draw
+def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str | None]":
+    """The figures, or why there are none: nothing was measured, or something went wrong, which costs only them."""
+    from analysis.drawing.guard import drawing
 
     try:
-        return draw(ledger.uri, sweep, out), ""
-    except (SweepError, LedgerError) as error:
+        with drawing():
+            from analysis.report import draw
+
+            return draw(ledger.uri, sweep, out), None
+    except GrokscapeError as error:
         return None, str(error)
 
 
-def _figures_on(sweep: str) -> Iterator[str]:
-    """The names of the paper's figures that a sweep is evidence for."""
-    from analysis.paper.figure import find_figures
+def _figures_on(sweep: str) -> list[str]:
+    """The names of the paper's figures that a sweep is evidence for; they are drawing code, too."""
+    from analysis.drawing.guard import drawing
 
-    for figure in find_figures().values():
-        if any(sweep in figure.files(size) for size in figure.sizes):
-            yield figure.name
+    try:
+        with drawing():
+            from analysis.paper.figure import find_figures
+
+            figures = find_figures().values()
+            return [each.name for each in figures if any(sweep in each.files(size) for size in each.sizes)]
+    except GrokscapeError:
+        return []
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -26,13 +27,15 @@ AXIS_COLOUR = "#9a9a9a"
 """Of axes, ticks and outlines."""
 NOTE_SIZE, NOTE_LINE_IN = 8, 0.155
 DPI = 200
+_DEFAULTS: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+"""A figure is drawn by its own canvas; asking for the backend would choose one."""
 
 
 def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int = DPI) -> None:
-    """Draw a figure and write it as PNG."""
-    figure = Figure(dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
+    """Draw a figure and write it as PNG, by matplotlib's own settings: the user's do not matter."""
+    with matplotlib.rc_context(_DEFAULTS), warnings.catch_warnings():
+        figure = Figure(dpi=dpi, facecolor="white")
+        FigureCanvasAgg(figure)
         # A character that the font lacks is drawn as a box; that is no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         draw(figure)

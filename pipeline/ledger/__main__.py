@@ -13,6 +13,7 @@ from rich.table import Table
 from pipeline.ledger import Ledger, LedgerError, TrialSize
 from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import redact
+from trainables.engine.terminal import prepare_streams, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
 NUMBERS = ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints", "snapshots")
@@ -21,6 +22,7 @@ _PIPE_WIDTH = 200
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 on success, 1 when ``verify`` finds a problem, 2 for bad input."""
+    prepare_streams()
     options = _parser().parse_args(arguments)
     uri = options.ledger or options.uri or DEFAULT_LEDGER
     try:
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise LedgerError(f"ledger: got both {redact(options.uri)} and --ledger {redact(options.ledger)}; give one")
         return options.command(uri, options)
     except LedgerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

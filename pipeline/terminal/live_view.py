@@ -17,6 +17,7 @@ from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import duration
 from pipeline.terminal.phase_map import PhaseMap
 from pipeline.terminal.tally import Tally
+from trainables.engine.terminal import shown
 from trainables.runtime.cohort_run import MemberStatus
 from trainables.runtime.job import CohortJob
 
@@ -33,9 +34,9 @@ def view_of(tally: Tally, title: str, *, silent: bool) -> "SilentView":
 
 
 def print_line(text: str, stream: TextIO) -> None:
-    """Print a line at once; a closed pipe (``| head``) ends the printing, not the sweep."""
+    """Print a line at once, whoever wrote it; a closed pipe (``| head``) ends the printing, not the sweep."""
     try:
-        print(text, file=stream, flush=True)
+        print(shown(text), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -119,7 +120,7 @@ class LiveView(SilentView):
             super().reported(job, statuses)
 
     def noted(self, note: str) -> None:
-        self._console.print(f"note: {note}", markup=False, highlight=False)
+        self._console.print(f"note: {shown(note)}", markup=False, highlight=False)
 
     def ended(self, states: Mapping[str, str]) -> None:
         with self._lock:
@@ -140,7 +141,7 @@ class LiveView(SilentView):
 
     def _picture(self) -> Group:
         tally, size = self.tally, self._console.size
-        headline = Text(f"{self._title}  {tally.headline()}", style="bold red" if tally.failed else "bold")
+        headline = Text(f"{shown(self._title)}  {tally.headline()}", style="bold red" if tally.failed else "bold")
         bar = ProgressBar(total=max(len(tally.trials), 1), completed=tally.done, width=min(size.width // 3, 40))
         second = Table.grid(padding=(0, 2))
         second.add_row(bar, Text(f"{duration(tally.elapsed_s)}, {tally.pace()}", style="bright_black"))

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pipeline.spec import PlannedTrial
 from trainables.engine.events import PhaseRule
+from trainables.engine.terminal import shown
 from trainables.runtime.rows import TrialState
 
 ARM, SEED = "arm", "seed"
@@ -87,7 +88,7 @@ class PhaseMap:
         """What the glyphs mean, in one line."""
         text = Text()
         for name, (glyph, style) in (self._glyphs or {"done": DONE}).items():
-            text.append(glyph, style=style).append(f" {name}  ", style="bright_black")
+            text.append(glyph, style=style).append(f" {shown(name)}  ", style="bright_black")
         text.append(WAITING[0], style=WAITING[1]).append(" waiting, faint: running", style="bright_black")
         return text
 
@@ -112,7 +113,7 @@ def _is_seed(axis: str) -> bool:
 
 
 def _tick(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
 
 
 def _rank(value: float | None) -> tuple[bool, float]:
@@ -122,4 +123,4 @@ def _rank(value: float | None) -> tuple[bool, float]:
 
 def _words(axis: str) -> str:
     """``weight decay`` for ``optimizer.weight_decay``."""
-    return axis.rpartition(".")[2].replace("_", " ")
+    return shown(axis.rpartition(".")[2].replace("_", " "))

@@ -29,7 +29,8 @@ class RunResult:
     """As messages show it, without secrets."""
     mlflow: str | None
     figures: tuple[Path, ...] | None
-    """None where nothing was measured."""
+    """None where nothing was measured, or the drawing failed."""
+    figures_error: str | None = None
     mlflow_error: str | None = None
     mlflow_command: str | None = None
     """Repeats the sync that failed."""
@@ -55,7 +56,7 @@ class RunResult:
         """The object that ``--json`` prints."""
         paths = None if self.figures is None else [str(path) for path in self.figures]
         values = vars(self) | {"notes": list(self.notes), "figures": paths}
-        optional = ("mlflow_error", "mlflow_command", "interrupted")
+        optional = ("figures_error", "mlflow_error", "mlflow_command", "interrupted")
         return {name: value for name, value in values.items() if value or name not in optional}
 
 

@@ -8,10 +8,12 @@ from pipeline.ledger import Ledger, LedgerError
 from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI
 from pipeline.tracking.client import TrackingError
 from pipeline.tracking.mirror import sync
+from trainables.engine.terminal import prepare_streams, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 2 for bad input or a failure of MLflow."""
+    prepare_streams()
     parser = argparse.ArgumentParser(
         allow_abbrev=False, prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow."
     )
@@ -22,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri)
     except (TrackingError, LedgerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 2
-    print(f"{options.sweep}: {report}")
-    print(report.browse)
+    print(shown(f"{options.sweep}: {report}"))
+    print(shown(report.browse))
     return 0
 
 

@@ -73,6 +73,7 @@ def forbidden(name: str) -> Iterator[str]:
                 "trainables.engine.config",
                 "trainables.engine.events",
                 "trainables.engine.errors",
+                "trainables.engine.terminal",
                 "trainables.runtime.rows",
             ]
             # What a run is called in MLflow is said once, where it is written.

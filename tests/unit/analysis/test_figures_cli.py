@@ -11,6 +11,7 @@ import pytest
 from analysis import figures
 from analysis.data import kept
 from analysis.data.sweep import FULL, LAPTOP, Sweep, SweepError
+from analysis.paper import command
 from analysis.paper import results as figure_results
 from analysis.paper.claims import at_least
 from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
@@ -56,9 +57,9 @@ MADE_UP = FigureSpec(
 def alone(monkeypatch, tmp_path) -> None:
     """The made-up figure is the only one, and what is kept is in a folder of the test's."""
     found = {"fig99": MADE_UP}
-    for module in (figures, figure_results):
+    for module in (command, figure_results):
         monkeypatch.setattr(module, "find_figures", lambda: found)
-    monkeypatch.setattr(figures, "named", lambda name: [found[name]])
+    monkeypatch.setattr(command, "named", lambda name: [found[name]])
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
 
 

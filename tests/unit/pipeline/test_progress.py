@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.spec import PlannedTrial
-from pipeline.terminal.live_view import LiveView, PlainView
+from pipeline.terminal.live_view import LiveView, PlainView, print_line
 from pipeline.terminal.phase_map import PhaseMap, glyphs_of
 from pipeline.terminal.tally import Tally, expected_steps_left
 from trainables.engine.events import ACCURACY_PHASES, PhaseRule
@@ -221,6 +221,30 @@ def test_the_screen_of_a_terminal():
     plain = Console(width=80, height=24, file=io.StringIO(), color_system=None)
     plain.print(view._picture())
     assert max(len(line) for line in plain.file.getvalue().splitlines()) <= 80
+
+
+def test_names_of_others_are_text():
+    """Neither markup nor escape sequences of a space or a ledger reach the terminal."""
+    points = [
+        ("a", {"arm": "[bold]\x1b[2J", "axis[red]": "[/red]\n", "seed": 0}),
+        ("b", {"arm": "b", "axis[red]": "x"}),
+    ]
+    console = Console(width=80, height=24, file=io.StringIO(), color_system=None, force_terminal=True)
+    with LiveView(Tally(planned(points)), "[/red]\x1b]0;title\x07", console) as view:
+        view.noted("[link]\x1b[8m")
+    screen = console.file.getvalue()
+    for text in (
+        r"[/red]\x1b]0;title\x07  0 of 2",
+        r"[bold]\x1b[2J",
+        "axis[red] →",
+        r"[/red]\n",
+        r"note: [link]\x1b[8m",
+    ):
+        assert text in screen
+    assert "\x1b[2J" not in screen
+    stream = io.StringIO()
+    print_line("failed   \x1b[2J [link]\nok", stream)
+    assert stream.getvalue() == "failed   \\x1b[2J [link]\\nok\n"
 
 
 def test_suggested_trials_are_added():

@@ -1,0 +1,104 @@
+"""Drawing: the user's matplotlib does not reach the pictures, and what goes wrong is one line."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import figures, phase_diagram, report
+from analysis.diagram.cells import build
+from analysis.diagram.picture import draw_png
+from analysis.drawing.guard import DrawingError, drawing
+from pipeline.ledger import Ledger
+from tests.support.synthetic import fill_ledger, grid_sweep, make_sweep
+
+ROOT = Path(__file__).parents[3]
+STRANGE = """
+text.usetex: True
+font.family: NoSuchFont
+font.size: 40
+axes.facecolor: red
+figure.autolayout: True
+savefig.dpi: 3
+savefig.bbox: tight
+savefig.transparent: True
+lines.linewidth: many
+no.such.setting: 1
+backend: qt5agg
+"""
+
+
+class Panic(BaseException):
+    """What Rust raises through Python: no Exception."""
+
+
+@pytest.fixture
+def ledger(tmp_path) -> str:
+    made = Ledger.open(str(tmp_path / "ledger"), create=True)
+    fill_ledger(made, "grid", grid_sweep())
+    return made.uri
+
+
+@pytest.mark.parametrize("place", ["variable", "folder"])
+def test_the_user_s_matplotlib_does_not_reach_the_picture(ledger, tmp_path, place):
+    (tmp_path / "matplotlibrc").write_text(STRANGE)
+    variables = {"MPLBACKEND": "module://no_such.backend", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    if place == "variable":
+        variables["MATPLOTLIBRC"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.phase_diagram", "grid", "--from", ledger, "--out", tmp_path / "theirs"],
+        cwd=tmp_path if place == "folder" else ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    report.draw(ledger, "grid", tmp_path / "ours")
+    picture = (tmp_path / "theirs" / "phase_diagram.png").read_bytes()
+    assert picture == (tmp_path / "ours" / "phase_diagram.png").read_bytes()
+
+
+def test_a_user_s_own_settings_stay(tmp_path):
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 33.0}):
+        draw_png(build(make_sweep(grid_sweep())), tmp_path / "picture.png")
+        assert matplotlib.rcParams["font.size"] == 33.0
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("no\nluck"), "error: cannot be drawn (RuntimeError: no luck)\n"),
+        (Panic("at src/lib.rs"), "error: cannot be drawn (Panic: at src/lib.rs)\n"),
+        (MemoryError(), "error: cannot be drawn (MemoryError: MemoryError)\n"),
+        (OSError(28, "No space left on device"), "error: --out OUT: cannot be written (No space left on device)\n"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, error, line):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(report, "write_page", fail)
+    out = str(tmp_path / "out")
+    assert phase_diagram.main(["grid", "--from", ledger, "--out", out]) == 2
+    assert capsys.readouterr() == ("", line.replace("OUT", out))
+    monkeypatch.setattr("analysis.paper.command.png", fail)
+    assert figures.main(["fig02", "--out", out]) == 2
+    assert capsys.readouterr() == ("", line.replace("OUT", out))
+
+
+def test_the_end_of_a_process_is_no_failure_of_a_drawing():
+    for end in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(end), drawing():
+            raise end
+    assert logging.getLogger("matplotlib").level == logging.NOTSET
+
+
+def test_a_library_that_cannot_be_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "analysis.report", None)
+    with pytest.raises(DrawingError, match=r"cannot be drawn \(ModuleNotFoundError: "), drawing():
+        from analysis.report import draw  # noqa: F401
