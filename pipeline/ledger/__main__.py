@@ -50,7 +50,8 @@ def _list(uri: str, _: argparse.Namespace) -> int:
     others = [trial_id for trial_id in trials if trial_id not in listed]
     if others:
         table.add_row("(in no sweep)", *_line(others, trials, sizes), "")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
     if table.row_count:
         console.print(table)
     total = sum(size.bytes for size in sizes.values())
@@ -59,6 +60,7 @@ def _list(uri: str, _: argparse.Namespace) -> int:
         f"{_many(ledger.files(), 'file')}, {decimal(total)}",
         soft_wrap=True,
     )
+    _note_left_out(ledger)
     return 0
 
 
@@ -81,6 +83,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
         f"{ledger.shown}: {_many(report.files_before, 'file')} -> {report.files_after}, "
         f"{decimal(report.bytes_before)} -> {decimal(report.bytes_after)}"
     )
+    _note_left_out(ledger)
     return 0
 
 
@@ -102,7 +105,15 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
     )
     for name in report.replaced_sweeps:
         print(f"{ledger.shown}: replaced its older record of sweep {name}")
+    _note_left_out(other)
     return 0
+
+
+def _note_left_out(ledger: Ledger) -> None:
+    """Say that the ledger has rows that were left out."""
+    if paths := ledger.left_out():
+        some = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+        print(f"{ledger.shown}: left out unsound rows in {_many(len(paths), 'file')}, see verify: {some}")
 
 
 def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str, TrialSize]) -> list[str]:

@@ -14,37 +14,35 @@ twice until the next rewrite.
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ledger.files import Entry, FileGoneError, Files, LedgerError, open_files
+from pipeline.ledger.files import Entry, FileGoneError, Files, LedgerError, StorageError, open_files
+from pipeline.ledger.layout import COMPACTED, MANIFESTS, MARKER, SEGMENTS, is_ours, segment_of
 from pipeline.ledger.rows import (
-    SCHEMA_VERSION,
-    Conflict,
     Merged,
     PlacedRow,
-    check_name,
     check_version,
     count_trials,
     latest_by_protocol,
     latest_rows,
     merge_rows,
-    placed_rows,
     read_trajectory,
     read_trial_rows,
 )
+from pipeline.ledger.soundness import SCHEMA_VERSION, Conflict, UnsoundError, conflict, trial_row
+from trainables.engine.config import parse_json
 from trainables.engine.errors import one_line
+from trainables.runtime.rows import StoreError
 
-MARKER = "grokscape-ledger.json"
 FORMAT = "grokscape-ledger"
-SEGMENTS, COMPACTED, MANIFESTS = "segments", "compacted", "manifests"
-SWEEPS, CHECKPOINTS, SNAPSHOTS = "sweeps", "checkpoints", "snapshots"
-_SUFFIXES = {CHECKPOINTS: "ckpt", SNAPSHOTS: "npz"}
+REWRITTEN = (SEGMENTS, COMPACTED, MANIFESTS)
+"""The folders whose files a rewrite reads and supersedes."""
 _ATTEMPTS = 40
 _PAUSE_S = 0.05
 
@@ -66,16 +64,15 @@ class Manifest:
     def from_json(cls, text: bytes) -> "Manifest":
         """Parse a manifest.
 
-        :raises ValueError, KeyError, TypeError: when the text is not one.
+        :raises ValueError, KeyError, TypeError, AttributeError: when the text is not one.
         """
-        value = json.loads(text)
+        value = parse_json(text)
         if value["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"has schema version {value['schema_version']}; must be {SCHEMA_VERSION}")
-        conflicts = tuple(
-            Conflict(item["trial_id"], item["rows"], item["first_step"], tuple(item["columns"]))
-            for item in value["conflicts"]
-        )
-        return cls(tuple(value["files"]), tuple(value["supersedes"]), conflicts)
+        for path in [*value["files"], *value["supersedes"]]:
+            if not is_ours(path) or path.partition("/")[0] not in REWRITTEN:
+                raise ValueError(f"names {path!r}, which is no file of rows")
+        return cls(tuple(value["files"]), tuple(value["supersedes"]), tuple(map(conflict, value["conflicts"])))
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,10 @@ class Listing:
     leftover: tuple[Entry, ...]
     """Superseded files that still exist."""
     temporary: tuple[Entry, ...]
-    unknown: tuple[Entry, ...]
-    """Files in one of the ledger's folders that the ledger did not write."""
     missing: tuple[str, ...]
     """Files that a manifest names and that do not exist."""
+    damaged: dict[str, str]
+    """Manifests that cannot be read, by path: why not."""
 
     @property
     def data(self) -> tuple[Entry, ...]:
@@ -113,7 +110,15 @@ class Listing:
         return len(self.with_rows) + len(self.manifests) + len(self.leftover)
 
 
-class DamagedFileError(LedgerError):
+@dataclass(frozen=True)
+class FileRows:
+    """The trial rows of one file, and what is wrong with those that are left out."""
+
+    rows: tuple[PlacedRow, ...] = ()
+    odd: tuple[str, ...] = ()
+
+
+class DamagedFileError(LedgerError, StoreError):
     """A file of the ledger cannot be read as what its name says."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -128,7 +133,7 @@ class Catalogue:
         self.files: Files = open_files(uri)
         # These files are immutable, so what was read once stays true.
         self._manifests: dict[str, Manifest] = {}
-        self._rows: dict[str, tuple[PlacedRow, ...]] = {}
+        self._rows: dict[str, FileRows] = {}
 
     def check_marker(self) -> bool:
         """Return whether the ledger's marker exists.
@@ -140,9 +145,9 @@ class Catalogue:
         except FileGoneError:
             return False
         try:
-            marker = json.loads(text)
+            marker = parse_json(text)
             format_name, version = marker["format"], int(marker["schema_version"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise LedgerError(f"ledger: {self.files.shown}/{MARKER} is not a ledger marker") from None
         if format_name != FORMAT:
             raise LedgerError(f"ledger: {self.files.shown}/{MARKER}: format = {format_name!r}; allowed: {FORMAT}")
@@ -169,7 +174,8 @@ class Catalogue:
         Segments are listed between two listings of the manifests that must agree: if a rewrite has deleted a segment
         by then, its manifest was durable before and is in both.
 
-        :param require_all: raise when a file that a manifest names does not exist; else it is in ``missing``.
+        :param require_all: raise when a manifest cannot be read, or names a file that does not exist; else the
+            listing says so.
         """
         for attempt in range(_ATTEMPTS):
             before = self.files.entries(MANIFESTS)
@@ -178,10 +184,11 @@ class Catalogue:
             if [entry.path for entry in before] != [entry.path for entry in after]:
                 continue
             try:
-                manifests = self._read_manifests(after)
+                damaged: dict[str, str] = {}
+                manifests = self._read_manifests(after, None if require_all else damaged)
             except FileGoneError:
                 continue
-            listing = _listing(segments, compacted, after, manifests)
+            listing = _listing(segments, compacted, after, manifests, damaged)
             if not listing.missing:
                 return listing
             if attempt >= 5:
@@ -189,7 +196,7 @@ class Catalogue:
             time.sleep(_PAUSE_S)
         else:
             raise self._contended()
-        if require_all:
+        if require_all and listing.missing:
             missing = listing.missing[0]
             manifest = next(path for path, manifest in listing.manifests.items() if missing in manifest.files)
             raise LedgerError(
@@ -234,19 +241,36 @@ class Catalogue:
         read = dict(zip((entry.path for entry in unread), contents, strict=True))
         rows = {entry.path: known[entry.path] if entry.path in known else read[entry.path] for entry in entries}
         self._rows = rows
-        return [row for placed in rows.values() for row in placed]
+        return [row for content in rows.values() for row in content.rows]
 
-    def rows_of(self, entry: Entry) -> tuple[PlacedRow, ...]:
-        """Read the trial rows in one segment or one compacted file of trials."""
+    def odd_rows(self, listing: Listing) -> dict[str, tuple[str, ...]]:
+        """Return what is wrong with the trial rows that readers leave out, by the path of their file.
 
-        def read() -> tuple[PlacedRow, ...]:
+        :raises FileGoneError: when a file was deleted after the listing.
+        """
+        self._all_rows(listing)
+        return {path: content.odd for path, content in self._rows.items() if content.odd}
+
+    def rows_of(self, entry: Entry) -> FileRows:
+        """Read the trial rows in one segment or one compacted file of trials, those that are sound."""
+        rows, odd = [], []
+        for values in self.values_of(entry):
+            try:
+                rows.append(PlacedRow(trial_row(values), _segment(entry, values)))
+            except UnsoundError as error:
+                odd.append(str(error))
+        return FileRows(tuple(rows), tuple(odd))
+
+    def values_of(self, entry: Entry) -> list[dict[str, Any]]:
+        """Read the trial rows in one segment or one compacted file of trials as they are, sound or not."""
+
+        def read() -> list[dict[str, Any]]:
             content = self.files.read(entry.path)
             metadata = pq.read_metadata(pa.BufferReader(content)).metadata
             check_version(metadata)
             if entry.path.startswith(SEGMENTS):
-                return tuple(PlacedRow(row, segment_of(entry)) for row in read_trial_rows(metadata))
-            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-            return tuple(placed_rows(file.read()))
+                return read_trial_rows(metadata)
+            return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read().to_pylist()
 
         return self._reading(entry, read)
 
@@ -271,14 +295,23 @@ class Catalogue:
         return merge_rows(tables, trial_ids)
 
     def table_of(
-        self, entry: Entry, columns: Sequence[str] | None = None, trial_ids: Collection[str] | None = None
+        self,
+        entry: Entry,
+        columns: Sequence[str] | None = None,
+        trial_ids: Collection[str] | None = None,
+        *,
+        strict: bool = False,
     ) -> pa.Table:
-        """Read the trajectory rows of one file, with the key of the segment that each came with."""
+        """Read the trajectory rows of one file, with the key of the segment that each came with.
+
+        :param strict: rows of a trial with an unsound name are an error instead of being left out.
+        """
 
         def read() -> pa.Table:
-            if entry.path.startswith(SEGMENTS):
-                return read_trajectory(self.files.read(entry.path), segment_of(entry), columns, trial_ids)
-            return read_trajectory(self.files.open(entry.path), None, columns, trial_ids)
+            in_segment = entry.path.startswith(SEGMENTS)
+            source = self.files.read(entry.path) if in_segment else self.files.open(entry.path)
+            key = segment_of(entry) if in_segment else None
+            return read_trajectory(source, key, columns, trial_ids, strict=strict)
 
         return self._reading(entry, read)
 
@@ -289,7 +322,7 @@ class Catalogue:
 
     def _may_hold(self, entry: Entry, trial_ids: frozenset[str]) -> bool:
         rows = self._rows.get(entry.path)
-        return rows is None or any(placed.row.trial_id in trial_ids for placed in rows)
+        return rows is None or any(placed.row.trial_id in trial_ids for placed in rows.rows)
 
     def _reading(self, entry: Entry, read: Callable[[], _Result]) -> _Result:
         """Return ``read()``; raise a DamagedFileError, or a FileGoneError when the file was deleted meanwhile."""
@@ -297,54 +330,45 @@ class Catalogue:
             return read()
         except FileGoneError:
             raise
-        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, LedgerError) as error:
+        except Exception as error:  # A damaged or foreign file can make its reader raise anything.
             if not self.files.exists(entry.path):
                 raise self.files.gone(entry.path) from None
             if isinstance(error, LedgerError):
                 raise
+            if isinstance(error, OSError) and error.errno:
+                raise StorageError(f"ledger: cannot read {self.files.shown}/{entry.path}: {one_line(error)}") from None
             raise DamagedFileError(f"{self.files.shown}/{entry.path}", one_line(error)) from None
 
-    def _read_manifests(self, entries: Sequence[Entry]) -> dict[str, Manifest]:
+    def _read_manifests(self, entries: Sequence[Entry], damaged: dict[str, str] | None = None) -> dict[str, Manifest]:
         """Read the manifests, by path.
 
+        :param damaged: receives the reasons of those that cannot be read; without it, the first is an error.
         :raises FileGoneError: when one was deleted meanwhile.
         """
         manifests: dict[str, Manifest] = {}
         for entry in entries:
-            if entry.temporary or not entry.path.endswith(".json"):
+            if not is_ours(entry.path):
                 continue
             manifest = self._manifests.get(entry.path)
             if manifest is None:
                 try:
                     manifest = Manifest.from_json(self.files.read(entry.path).to_pybytes())
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DamagedFileError(f"{self.files.shown}/{entry.path}", one_line(error)) from None
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    if damaged is None:
+                        raise DamagedFileError(f"{self.files.shown}/{entry.path}", one_line(error)) from None
+                    damaged[entry.path] = one_line(error)
+                    continue
             manifests[entry.path] = manifest
         self._manifests = manifests
         return manifests
 
-    def _contended(self) -> LedgerError:
-        return LedgerError(f"ledger: other processes keep rewriting {self.files.shown}; try again later")
+    def _contended(self) -> StorageError:
+        return StorageError(f"ledger: other processes keep rewriting {self.files.shown}; try again later")
 
 
-def segment_of(entry: Entry) -> str:
-    """Return the key of a segment from its file's name."""
-    return entry.name.removesuffix(".parquet")
-
-
-def trial_path(folder: str, trial_id: str, step: int) -> str:
-    """Return the path of a checkpoint or a snapshot."""
-    # Two letters of the id name a folder, so that no folder gets long; the step is in the name, so that an older
-    # checkpoint from a zombie is another file and never replaces a newer one.
-    check_name("trial_id", trial_id)
-    return f"{folder}/{trial_id[:2]}/{trial_id}.{step}.{_SUFFIXES[folder]}"
-
-
-def trial_and_step(entry: Entry) -> tuple[str, int]:
-    """Return the trial and the step in the name of a checkpoint or a snapshot; ("", -1) for any other file."""
-    parts, suffix = entry.name.rsplit(".", 2), _SUFFIXES[entry.path.partition("/")[0]]
-    matches = len(parts) == 3 and parts[1].isdecimal() and parts[2] == suffix and not entry.temporary
-    return (parts[0], int(parts[1])) if matches else ("", -1)
+def _segment(entry: Entry, values: Mapping[str, Any]) -> str:
+    """Return the key of the segment that a row came with, which compacted rows name."""
+    return segment_of(entry) if entry.path.startswith(SEGMENTS) else str(values.get("segment"))
 
 
 def _superseded(manifests: Iterable[Manifest]) -> frozenset[str]:
@@ -356,23 +380,24 @@ def _listing(
     compacted: Sequence[Entry],
     manifest_entries: Sequence[Entry],
     manifests: dict[str, Manifest],
+    damaged: dict[str, str],
 ) -> Listing:
     superseded = _superseded(manifests.values())
     live_manifests = {path: manifest for path, manifest in manifests.items() if path not in superseded}
     files = [*segments, *compacted, *manifest_entries]
-    parquet = [entry for entry in [*segments, *compacted] if not entry.temporary and entry.name.endswith(".parquet")]
+    ours = [entry for entry in files if is_ours(entry.path)]
+    parquet = [entry for entry in ours if not entry.path.startswith(f"{MANIFESTS}/")]
     live = [entry for entry in parquet if entry.path not in superseded]
     existing = {entry.path for entry in parquet}
     named = {path for manifest in live_manifests.values() for path in manifest.files}
-    known = existing | set(manifests)
     return Listing(
         segments=tuple(entry for entry in live if entry.path.startswith(f"{SEGMENTS}/")),
         trajectories=tuple(entry for entry in live if entry.path.startswith(f"{COMPACTED}/trajectories-")),
         trials=tuple(entry for entry in live if entry.path.startswith(f"{COMPACTED}/trials-")),
         manifests=live_manifests,
         superseded=superseded,
-        leftover=tuple(entry for entry in [*parquet, *manifest_entries] if entry.path in superseded),
+        leftover=tuple(entry for entry in ours if entry.path in superseded),
         temporary=tuple(entry for entry in files if entry.temporary),
-        unknown=tuple(entry for entry in files if not entry.temporary and entry.path not in known),
         missing=tuple(sorted(named - existing - superseded)),
+        damaged=damaged,
     )

@@ -7,13 +7,14 @@ between any two of these steps, and other processes may commit, read or rewrite 
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import pyarrow as pa
 
-from pipeline.ledger.catalogue import COMPACTED, MANIFESTS, Catalogue, Listing, Manifest
+from pipeline.ledger.catalogue import Catalogue, Listing, Manifest
 from pipeline.ledger.files import Entry, LedgerError
+from pipeline.ledger.layout import COMPACTED, MANIFESTS
 from pipeline.ledger.rows import PlacedRow, merge_conflicts, to_parquet, trial_table
 from pipeline.ledger.strays import delete_stale
 from trainables.runtime.rows import TrialState
@@ -57,6 +58,7 @@ class _Rewrite:
         """
         listing = self._catalogue.listing()
         latest = self._catalogue.latest_rows(listing)
+        listing = self._without_odd(listing)
         dropped = self._drop & latest.keys()
         if dropped or not self._is_compact(listing):
             superseded = self._replace(listing, latest)
@@ -77,6 +79,15 @@ class _Rewrite:
         """Whether a rewrite would find nothing to do: the live files are what one manifest names."""
         named = {path for manifest in listing.manifests.values() for path in manifest.files}
         return len(listing.manifests) <= 1 and {entry.path for entry in listing.with_rows} == named
+
+    def _without_odd(self, listing: Listing) -> Listing:
+        """Return the listing without the files whose trial rows are not all sound: they stay as they are."""
+        odd = self._catalogue.odd_rows(listing)
+
+        def sound(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+            return tuple(entry for entry in entries if entry.path not in odd)
+
+        return replace(listing, segments=sound(listing.segments), trials=sound(listing.trials))
 
     def _replace(self, listing: Listing, latest: dict[str, PlacedRow]) -> list[str]:
         """Write the new files and their manifest; return the paths that it supersedes.

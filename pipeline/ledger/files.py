@@ -3,10 +3,15 @@
 ``put`` is atomic and durable: a file exists whole or not at all, whatever kills the process or the machine.
 Locally that takes a temporary file, ``fsync``, a rename, and ``fsync`` of the folder; an object store shows an object
 only once it is closed.  Reading a file that does not exist raises :class:`FileGoneError`, because a compaction may
-have deleted it and the reader must try again; any other failure raises :class:`LedgerError`, in one line.
+have deleted it and the reader must try again; any other failure raises :class:`StorageError`, in one line.
+
+A ledger may be somebody else's, so on a disk nothing below the root is followed, read, written or deleted through a
+symbolic link.
 """
 
 import os
+import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,22 +19,32 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from trainables.engine.errors import GrokscapeError, one_line, redact
+from trainables.engine.errors import GrokscapeError, one_line, printable, redact
+from trainables.runtime.rows import StoreError
 
 TEMPORARY = ".tmp-"
 """The prefix of a file's name while it is being written; a killed process may leave one behind."""
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-z]{1,32}")
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class LedgerError(GrokscapeError):
-    """What is wrong with a ledger, where, and what is allowed: one line."""
+    """What is wrong with a ledger, where, and what is allowed: one line, whatever the ledger's names contain."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+class StorageError(LedgerError, StoreError):
+    """The ledger's files cannot be read or written: a full disk, no permission, no network, a link in the way."""
 
 
 class FileGoneError(LedgerError):
@@ -51,7 +66,7 @@ class Entry:
 
     @property
     def temporary(self) -> bool:
-        return self.name.startswith(TEMPORARY)
+        return _TEMPORARY.fullmatch(self.name) is not None
 
     @property
     def age_s(self) -> float:
@@ -101,8 +116,12 @@ class Files:
         with self._doing("read", path):
             return self._fs.open_input_file(self._full(path))
 
+    def links(self, folder: str) -> list[str]:
+        """List what is neither a file nor a folder anywhere below a folder: links and the like."""
+        return []
+
     def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
-        """List the files in a folder, temporary ones too; none where there is no such folder."""
+        """List the files in a folder, temporary ones too, but no links; none where there is no such folder."""
         with self._doing("list", folder):
             selector = pafs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
             infos = [info for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File]
@@ -146,7 +165,7 @@ class Files:
 
     @contextmanager
     def _doing(self, action: str, path: str = "") -> Iterator[None]:
-        """Raise what goes wrong as a LedgerError; a FileGoneError where a file to be read does not exist."""
+        """Raise what goes wrong as a StorageError; a FileGoneError where a file to be read does not exist."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -154,11 +173,11 @@ class Files:
                 raise self.gone(path) from None
             raise self._failed(action, path, error) from None
 
-    def _failed(self, action: str, path: str, error: BaseException) -> LedgerError:
+    def _failed(self, action: str, path: str, error: BaseException) -> StorageError:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else one_line(error, address=self.uri)
         where = f"{self.shown}/{path}" if path else self.shown
-        return LedgerError(f"ledger: cannot {action} {where}: {reason}")
+        return StorageError(f"ledger: cannot {action} {where}: {reason}")
 
 
 class LocalFiles(Files):
@@ -170,8 +189,23 @@ class LocalFiles(Files):
         self.uri = self._root = os.path.abspath(os.path.expanduser(root))
         self._fs = pafs.LocalFileSystem()
 
+    def links(self, folder: str) -> list[str]:
+        with self._doing("list", folder):
+            links = filter(_is_link, self._walk(folder, recursive=True))
+            return sorted(entry.path[len(self._root) + 1 :] for entry in links)
+
+    def entries(self, folder: str, *, recursive: bool = False) -> list[Entry]:
+        entries = []
+        with self._doing("list", folder):
+            for entry in self._walk(folder, recursive=recursive):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    if entry.is_file(follow_symlinks=False):
+                        info = entry.stat(follow_symlinks=False)
+                        entries.append(Entry(entry.path[len(self._root) + 1 :], info.st_size, info.st_mtime))
+        return sorted(entries, key=lambda entry: entry.path)
+
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
-        target = Path(self._root, path)
+        target = Path(self._full(path))
         temporary = target.with_name(f"{TEMPORARY}{uuid4().hex}")
         with self._doing("write", path):
             if not os.path.isdir(self._root):
@@ -193,6 +227,33 @@ class LocalFiles(Files):
         with self._doing("create"):
             _make_folder(Path(self._root))
 
+    def _walk(self, folder: str, *, recursive: bool) -> Iterator[os.DirEntry]:
+        """Yield what is in a folder, whose links are not followed."""
+        try:
+            with os.scandir(self._full(folder)) as found:
+                entries = list(found)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            yield entry
+            if recursive and entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path[len(self._root) + 1 :], recursive=True)
+
+    def _full(self, path: str) -> str:
+        """Return the whole path of a file or a folder.
+
+        :raises StorageError: when a part of it below the root is a link, or is neither a file nor a folder.
+        """
+        full = self._root
+        for part in path.split("/") if path else ():
+            full = f"{full}/{part}"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                mode = os.lstat(full).st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    kind = "a symbolic link" if stat.S_ISLNK(mode) else "no plain file or folder"
+                    raise StorageError(f"ledger: {full} is {kind}, which is never followed; replace or delete it")
+        return full
+
 
 def open_files(uri: str) -> Files:
     """Open a local path, a ``file://`` address, or the address of an object store.
@@ -204,7 +265,12 @@ def open_files(uri: str) -> Files:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return LocalFiles(uri)
-    return LocalFiles(rest) if scheme == "file" else Files(uri)
+    return LocalFiles(unquote(rest)) if scheme == "file" else Files(uri)
+
+
+def _is_link(entry: os.DirEntry) -> bool:
+    """Whether an entry is neither a plain file nor a folder."""
+    return not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
 
 
 def _make_folder(folder: Path) -> None:

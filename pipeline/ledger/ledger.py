@@ -25,33 +25,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger.catalogue import (
+from pipeline.ledger.catalogue import Catalogue, DamagedFileError, Listing
+from pipeline.ledger.compaction import CompactReport, compact
+from pipeline.ledger.files import TEMPORARY, Entry, FileGoneError, LedgerError
+from pipeline.ledger.layout import (
     CHECKPOINTS,
     MANIFESTS,
     MARKER,
     SEGMENTS,
     SNAPSHOTS,
     SWEEPS,
-    Catalogue,
-    DamagedFileError,
-    Listing,
+    check_name,
+    is_ours,
     trial_and_step,
     trial_path,
 )
-from pipeline.ledger.compaction import CompactReport, compact
-from pipeline.ledger.files import TEMPORARY, Entry, FileGoneError, LedgerError
-from pipeline.ledger.rows import (
-    SCHEMA_VERSION,
-    check_name,
-    count_trials,
-    curves_of,
-    make_segment,
-    probe_columns,
-    trial_slices,
-)
+from pipeline.ledger.rows import count_trials, curves_of, make_segment, probe_columns, trial_slices
+from pipeline.ledger.soundness import SCHEMA_VERSION, UnsoundError, sweep_row
 from pipeline.ledger.strays import may_continue
 from pipeline.ledger.sweep_row import SweepRow
 from pipeline.ledger.verification import Problem, verify
+from trainables.engine.config import parse_json
 from trainables.engine.errors import one_line
 from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow, TrialState
 
@@ -292,26 +286,26 @@ class Ledger:
     def record_sweep(self, sweep: SweepRow) -> None:
         """Store a sweep; replace one of the same name (its trials stay)."""
         check_name("sweep", sweep.name)
-        coordinates = len(json.loads(sweep.coordinates_json))
-        if coordinates != len(sweep.trial_ids):
-            raise LedgerError(
-                f"ledger: sweep {sweep.name}: has {len(sweep.trial_ids)} trials, but coordinates of {coordinates}"
-            )
         record = {"schema_version": SCHEMA_VERSION} | asdict(sweep)
+        try:
+            record |= asdict(sweep_row(record, sweep.name))
+        except UnsoundError as error:
+            raise LedgerError(f"ledger: {error}") from None
         self._catalogue.files.put(f"{SWEEPS}/{sweep.name}.json", json.dumps(record, indent=1).encode())
 
     def sweeps(self) -> list[SweepRow]:
-        """Return every sweep, in the order in which they were recorded."""
-        entries = self._catalogue.files.entries(SWEEPS)
-        rows = [self._read_sweep(entry) for entry in entries if not entry.temporary and entry.name.endswith(".json")]
-        return sorted((row for row in rows if row is not None), key=lambda row: (row.recorded_at, row.name))
+        """Return every sweep whose record is sound, in the order in which they were recorded."""
+        return self._read_sweeps()[0]
 
     def sweep(self, name: str) -> SweepRow:
         """Return one sweep.
 
-        :raises LedgerError: when there is none of this name; the message lists the sweeps.
+        :raises LedgerError: when there is none of this name, or it is unsound; the message lists the sweeps.
         """
-        rows = {row.name: row for row in self.sweeps()}
+        sweeps, odd = self._read_sweeps()
+        if reason := odd.get(path := f"{SWEEPS}/{name}.json"):
+            raise DamagedFileError(f"{self.shown}/{path}", reason)
+        rows = {row.name: row for row in sweeps}
         if name not in rows:
             names = ", ".join(sorted(rows)) or "none yet"
             raise LedgerError(f"ledger: {self.shown} has no sweep {name!r}; its sweeps: {names}")
@@ -337,7 +331,12 @@ class Ledger:
 
     def verify(self) -> list[Problem]:
         """Read every row and report everything that is missing, damaged, contradictory or stray."""
-        return verify(self._catalogue, self.sweeps)
+        return verify(self._catalogue, self._read_sweeps)
+
+    def left_out(self) -> list[str]:
+        """Say which files have rows that readers leave out, because they are unsound; :meth:`verify` says why."""
+        rows = self._catalogue.retry_on_rewrite(self._catalogue.odd_rows)
+        return sorted([*rows, *self._read_sweeps()[1]])
 
     def drop(self, sweep_name: str) -> DropReport:
         """Delete a sweep, and those of its trials that no other sweep has.
@@ -345,7 +344,14 @@ class Ledger:
         Do not run it while a sweep with the same trials runs: what its workers commit meanwhile may stay or go.
         """
         sweep = self.sweep(sweep_name)
-        others = [row for row in self.sweeps() if row.name != sweep_name]
+        sweeps, odd = self._read_sweeps()
+        if odd:
+            where = min(odd)
+            raise LedgerError(
+                f"ledger: {self.shown}/{where} is unsound, so that its trials are not known, which may be those of "
+                f"{sweep_name}; delete it first, or run that sweep again"
+            )
+        others = [row for row in sweeps if row.name != sweep_name]
         shared = {trial_id for row in others for trial_id in row.trial_ids}
         dropped = frozenset(sweep.trial_ids) - shared
         report = compact(self._catalogue, drop=dropped)
@@ -470,14 +476,16 @@ class Ledger:
             for trial_id, count in rows.items()
         }
 
-    def _read_sweep(self, entry: Entry) -> SweepRow | None:
-        """Read a sweep; None when it was dropped meanwhile."""
-        try:
-            record = json.loads(self._catalogue.files.read(entry.path).to_pybytes())
-            if record.pop("schema_version") != SCHEMA_VERSION:
-                raise LedgerError(f"ledger: {self.shown}/{entry.path}: written by another version of grokscape")
-            return SweepRow(**record | {"trial_ids": tuple(record["trial_ids"])})
-        except FileGoneError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedFileError(f"{self.shown}/{entry.path}", one_line(error)) from None
+    def _read_sweeps(self) -> tuple[list[SweepRow], dict[str, str]]:
+        """Read the sweeps, in the order in which they were recorded; and what is wrong with the others, by path."""
+        rows, odd = [], {}
+        for entry in self._catalogue.files.entries(SWEEPS):
+            if not is_ours(entry.path):
+                continue
+            with suppress(FileGoneError):  # dropped meanwhile
+                try:
+                    record = parse_json(self._catalogue.files.read(entry.path).to_pybytes(), shown=False)
+                    rows.append(sweep_row(record, entry.name.removesuffix(".json")))
+                except (ValueError, UnsoundError) as error:
+                    odd[entry.path] = one_line(error)
+        return sorted(rows, key=lambda row: (row.recorded_at, row.name)), odd

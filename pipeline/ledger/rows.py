@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ledger.files import LedgerError
+from pipeline.ledger.layout import NAME
+from pipeline.ledger.soundness import MOST_STEPS, SCHEMA_VERSION, Conflict, UnsoundError, trial_row
+from trainables.engine.config import parse_json
 from trainables.engine.errors import one_line
 from trainables.runtime.rows import TrialRow, TrialState
-
-SCHEMA_VERSION = 2
-"""The version of every file in a ledger; a reader refuses any other."""
 
 ROW_GROUP_ROWS = 1 << 17
 _VERSION_KEY = b"grokscape.schema_version"
@@ -33,8 +34,7 @@ _TRIALS_KEY = b"grokscape.trials"
 _TRIAL_ID = pa.dictionary(pa.int32(), pa.string())
 _TIMES_AND_PLACES = ("train_s", "provenance_json", "committed_at")
 _Key = TypeVar("_Key", bound=Hashable)
-_STEP_BITS = 40
-"""Rows are ordered by ``trial << 40 | step`` in one int64."""
+_STEP_BITS = MOST_STEPS.bit_length() - 1
 
 _TRIAL_TYPES = {"last_step": pa.int64(), "train_s": pa.float64()}
 TRIAL_SCHEMA = pa.schema(
@@ -42,16 +42,6 @@ TRIAL_SCHEMA = pa.schema(
     + [pa.field("segment", pa.string())]
 )
 """One row a trial: the fields of a :class:`TrialRow`, and the segment that it came with."""
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A trial for which different values were committed for one step."""
-
-    trial_id: str
-    rows: int
-    first_step: int
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -140,19 +130,23 @@ def make_segment(trials: Sequence[TrialRow], trajectory: Mapping[str, Any]) -> t
 
     :raises LedgerError: naming the first row or column that a ledger cannot hold.
     """
-    rows = sorted(trials, key=lambda row: row.trial_id)
+    rows = sorted(map(_checked, trials), key=lambda row: row.trial_id)
     _check_trials(rows)
     table = _trajectory_table(trajectory)
     _check_trajectory(rows, table)
-    content = json.dumps([asdict(row) for row in rows], separators=(",", ":")).encode()
-    return segment_key(rows, table), to_parquet(table, {_TRIALS_KEY: content})
+    values = [asdict(row) for row in rows]
+    content = json.dumps(values, separators=(",", ":")).encode()
+    return segment_key(values, table), to_parquet(table, {_TRIALS_KEY: content})
 
 
-def segment_key(trials: Sequence[TrialRow], trajectory: pa.Table) -> str:
-    """Digest a commit's rows, without the times and places of the trial rows; 32 hexadecimal digits."""
+def segment_key(trials: Iterable[Mapping[str, Any]], trajectory: pa.Table) -> str:
+    """Digest a commit's rows, without the times and places of the trial rows; 32 hexadecimal digits.
+
+    :param trials: the fields of each trial row.
+    """
     content = hashlib.sha256()
     for row in trials:
-        stable = {name: value for name, value in asdict(row).items() if name not in _TIMES_AND_PLACES}
+        stable = {name: value for name, value in row.items() if name not in _TIMES_AND_PLACES}
         content.update(json.dumps(stable, sort_keys=True).encode())
     content.update(json.dumps(trajectory["trial_id"].to_pylist()).encode())
     content.update(trajectory["step"].to_numpy().tobytes())
@@ -162,14 +156,17 @@ def segment_key(trials: Sequence[TrialRow], trajectory: pa.Table) -> str:
     return content.hexdigest()[:32]
 
 
-def read_trial_rows(metadata: Mapping[bytes, bytes] | None) -> list[TrialRow]:
-    """Read the trial rows in the metadata of a segment.
+def read_trial_rows(metadata: Mapping[bytes, bytes] | None) -> list[dict[str, Any]]:
+    """Read the fields of the trial rows in the metadata of a segment.
 
     :raises ValueError: when there are none, or they cannot be read.
     """
     if not metadata or _TRIALS_KEY not in metadata:
         raise ValueError("has no trial rows")
-    return [_trial_row(row) for row in json.loads(metadata[_TRIALS_KEY])]
+    rows = parse_json(metadata[_TRIALS_KEY], shown=False)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("its trial rows are no list of objects")
+    return rows
 
 
 def trial_table(rows: Iterable[PlacedRow]) -> pa.Table:
@@ -180,33 +177,19 @@ def trial_table(rows: Iterable[PlacedRow]) -> pa.Table:
     )
 
 
-def placed_rows(table: pa.Table) -> list[PlacedRow]:
-    """Invert :func:`trial_table`."""
-    return [PlacedRow(_trial_row(row), row["segment"]) for row in table.to_pylist()]
-
-
-def _trial_row(row: Mapping[str, Any]) -> TrialRow:
-    return TrialRow(**{spec.name: row[spec.name] for spec in fields(TrialRow)} | {"state": TrialState(row["state"])})
+def _checked(row: TrialRow) -> TrialRow:
+    try:
+        return trial_row(asdict(row))
+    except UnsoundError as error:
+        raise LedgerError(f"ledger: {error}") from None
 
 
 def _check_trials(rows: Sequence[TrialRow]) -> None:
     if not rows:
         raise LedgerError("ledger: a commit needs at least one trial row")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        check_name("trial_id", row.trial_id)
         if following is not None and following.trial_id == row.trial_id:
             raise LedgerError(f"ledger: trial {row.trial_id} appears twice in one commit")
-        if row.state not in list(TrialState):
-            raise LedgerError(f"ledger: trial {row.trial_id}: state = {row.state!r}; allowed: {', '.join(TrialState)}")
-
-
-def check_name(what: str, name: str) -> None:
-    """Allow only what may be part of a file name: letters, digits, ``_``, ``-`` and inner dots.
-
-    :raises LedgerError: when ``name`` is anything else.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_-]([A-Za-z0-9_.-]{0,198}[A-Za-z0-9_-])?", name):
-        raise LedgerError(f"ledger: {what} = {name!r}: must be at most 200 letters, digits, '_', '-' and inner dots")
 
 
 def _trajectory_table(trajectory: Mapping[str, Any]) -> pa.Table:
@@ -286,11 +269,14 @@ def read_trajectory(
     segment: str | None,
     columns: Sequence[str] | None = None,
     trial_ids: Collection[str] | None = None,
+    *,
+    strict: bool = False,
 ) -> pa.Table:
     """Read the trajectory rows of one file, skipping row groups without any of ``trial_ids``.
 
     :param segment: its key, for a segment; compacted rows name theirs.
     :param columns: the probes to read, where the file has them; default: all.
+    :param strict: rows of a trial with an unsound name are an error instead of being left out.
     :raises OSError, ValueError: when the file is damaged (``pyarrow.ArrowInvalid`` is a ValueError).
     """
     source = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
@@ -298,6 +284,7 @@ def read_trajectory(
     with pq.ParquetFile(source, read_dictionary=dictionaries, page_checksum_verification=True, pre_buffer=True) as file:
         check_version(file.schema_arrow.metadata)
         names = file.schema_arrow.names
+        _check_columns(file.schema_arrow, dictionaries)
         selected = [
             name for name in names if name in ("trial_id", "step", "segment") or columns is None or name in columns
         ]
@@ -305,11 +292,48 @@ def read_trajectory(
             index for index in range(file.num_row_groups) if trial_ids is None or _may_hold(file, index, trial_ids)
         ]
         table = file.read_row_groups(groups, columns=selected)
-    table = table.replace_schema_metadata(None)
+    table = _with_sound_rows(table.replace_schema_metadata(None), strict=strict)
     if segment is not None:
         constant = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), pa.array([segment], pa.string()))
         table = table.append_column("segment", constant)
     return table
+
+
+def _check_columns(schema: pa.Schema, dictionaries: Sequence[str]) -> None:
+    """Make sure that the columns are a trajectory's.
+
+    :raises ValueError: naming the first that is not.
+    """
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    missing = [name for name in (*dictionaries, "step") if name not in schema.names]
+    if twice or missing:
+        raise ValueError(f"has column {twice[0]!r} twice" if twice else f"has no column {missing[0]!r}")
+    for field in schema:
+        allowed = pa.int64() if field.name == "step" else pa.float64()
+        if field.name in dictionaries:
+            allowed = _TRIAL_ID
+        if field.type != allowed:
+            raise ValueError(f"column {field.name!r} is of type {field.type}")
+
+
+def _with_sound_rows(table: pa.Table, *, strict: bool) -> pa.Table:
+    """Leave out rows of a trial whose name is unsound.
+
+    :raises ValueError: when rows have no trial or no possible step, or ``strict`` and such names.
+    """
+    for name in {"trial_id", "step", "segment"}.intersection(table.column_names):
+        if table[name].null_count:
+            raise ValueError(f"column {name!r} has rows without a value")
+    if "step" in table.column_names and len(table):
+        steps = table["step"].to_numpy()
+        if steps.min() < 0 or steps.max() >= MOST_STEPS:
+            raise ValueError(f"has rows at steps {steps.min()} to {steps.max()}")
+    unsound = [name for name in pc.unique(table["trial_id"]).to_pylist() if not re.fullmatch(NAME, name)]
+    if not unsound:
+        return table
+    if strict:
+        raise ValueError(f"has rows of trial {unsound[0][:60]!a}")
+    return table.filter(pc.invert(pc.is_in(table["trial_id"].cast(pa.string()), pa.array(unsound))))
 
 
 def count_trials(table: pa.Table) -> Counter[str]:

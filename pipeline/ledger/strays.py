@@ -3,15 +3,9 @@
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
-from pipeline.ledger.catalogue import (
-    CHECKPOINTS,
-    SNAPSHOTS,
-    SWEEPS,
-    Catalogue,
-    Listing,
-    trial_and_step,
-)
+from pipeline.ledger.catalogue import Catalogue, Listing
 from pipeline.ledger.files import Entry
+from pipeline.ledger.layout import CHECKPOINTS, FOLDERS, SNAPSHOTS, SWEEPS, is_ours, trial_and_step
 from pipeline.ledger.rows import PlacedRow
 from trainables.engine.events import StopReason
 from trainables.runtime.rows import TrialRow, TrialState
@@ -39,9 +33,9 @@ def strays(catalogue: Catalogue, listing: Listing, latest: Mapping[str, PlacedRo
         if entry.temporary:
             yield entry, "a temporary file"
     for entry in entries[SNAPSHOTS]:
-        if not entry.temporary and trial_and_step(entry)[0] not in latest:
+        if is_ours(entry.path) and trial_and_step(entry)[0] not in latest:
             yield entry, "the snapshot of a trial that has no row"
-    checkpoints = [(entry, *trial_and_step(entry)) for entry in entries[CHECKPOINTS] if not entry.temporary]
+    checkpoints = [(entry, *trial_and_step(entry)) for entry in entries[CHECKPOINTS] if is_ours(entry.path)]
     newest: dict[str, int] = {}
     for _, trial_id, step in checkpoints:
         newest[trial_id] = max(step, newest.get(trial_id, -1))
@@ -52,6 +46,16 @@ def strays(catalogue: Catalogue, listing: Listing, latest: Mapping[str, PlacedRo
             yield entry, f"the checkpoint of a trial that has {row.stop_reason or row.state}"
         elif step < newest[trial_id]:
             yield entry, "an older checkpoint than the trial's newest"
+
+
+def foreign(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Find what is in the ledger's folders without a name of its own, by path; nobody reads or deletes it."""
+    for folder in FOLDERS:
+        for path in catalogue.files.links(folder):
+            yield path, "a link, which is never followed"
+        for entry in catalogue.files.entries(folder, recursive=True):
+            if not entry.temporary and not is_ours(entry.path):
+                yield entry.path, "not a file of the ledger"
 
 
 def delete_stale(catalogue: Catalogue, listing: Listing, latest: Mapping[str, PlacedRow]) -> None:

@@ -1,19 +1,22 @@
 """Verification: read a whole ledger and report what is missing, damaged, contradictory or stray."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger.catalogue import SEGMENTS, SNAPSHOTS, SWEEPS, Catalogue, DamagedFileError, Listing, trial_and_step
+from pipeline.ledger.catalogue import Catalogue, DamagedFileError, Listing
 from pipeline.ledger.files import Entry, FileGoneError, LedgerError
-from pipeline.ledger.rows import Conflict, PlacedRow, merge_conflicts, segment_key, trial_slices
-from pipeline.ledger.strays import strays
+from pipeline.ledger.layout import FOLDERS, SEGMENTS, SNAPSHOTS, trial_and_step
+from pipeline.ledger.rows import PlacedRow, merge_conflicts, segment_key, trial_slices
+from pipeline.ledger.soundness import Conflict
+from pipeline.ledger.strays import foreign, strays
 from pipeline.ledger.sweep_row import SweepRow
-from trainables.engine.config import ConfigError, from_json
+from trainables.engine.config import ConfigError, from_json, parse_json
+from trainables.engine.errors import printable
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -24,7 +27,7 @@ class ProblemKind(StrEnum):
     MISSING = "missing"
     """A file, a row or a snapshot that should exist does not."""
     DAMAGED = "damaged"
-    """A file cannot be read."""
+    """A file cannot be read, or a row has a value that no sweep writes, so that readers leave it out."""
     CONFLICT = "conflict"
     """Different values were committed for one step of a trial."""
     GAP = "gap"
@@ -47,10 +50,14 @@ class Problem:
         return self.kind == ProblemKind.STRAY
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self.what}"
+        return printable(f"{self.kind}: {self.where}: {self.what}")
 
 
-def verify(catalogue: Catalogue, sweeps: Callable[[], list[SweepRow]]) -> list[Problem]:
+Sweeps = Callable[[], tuple[list[SweepRow], dict[str, str]]]
+"""Returns the sweeps, and what is wrong with the others, by path."""
+
+
+def verify(catalogue: Catalogue, sweeps: Sweeps) -> list[Problem]:
     """Read every row and report everything that is wrong.
 
     :raises LedgerError: when the ledger cannot be listed.
@@ -65,8 +72,12 @@ class _Checks:
         self._catalogue = catalogue
         self._problems: list[Problem] = []
 
-    def run(self, sweeps: Callable[[], list[SweepRow]]) -> list[Problem]:
+    def run(self, sweeps: Sweeps) -> list[Problem]:
+        if self._closed_folders():
+            return self._problems
         listing = self._catalogue.listing(require_all=False)
+        for path, reason in listing.damaged.items():
+            self._report(ProblemKind.DAMAGED, path, f"{reason}; restore it from a copy, or delete it and verify again")
         for path in listing.missing:
             self._report(ProblemKind.MISSING, path, "a manifest names this file; restore it from a copy")
         readable = replace(
@@ -83,18 +94,32 @@ class _Checks:
         self._check_strays(listing, latest)
         return self._problems
 
+    def _closed_folders(self) -> bool:
+        """Whether a folder of the ledger is a link or a file, so that nothing more can be said."""
+        for folder in FOLDERS:
+            try:
+                self._catalogue.files.entries(folder)
+            except LedgerError as error:
+                self._report(ProblemKind.DAMAGED, folder, str(error).removeprefix("ledger: "))
+        return bool(self._problems)
+
     def _report(self, kind: ProblemKind, where: str, what: str) -> None:
         self._problems.append(Problem(kind, where, what))
 
     def _check_file(self, entry: Entry) -> bool:
         """Return whether every page of a file is intact, and a segment's content is what its name says."""
         try:
-            rows = self._catalogue.rows_of(entry) if not entry.name.startswith("trajectories-") else ()
-            if entry.name.startswith("trials-"):
-                return True
-            table = self._catalogue.table_of(entry)
+            values: list[dict[str, Any]] = []
+            if not entry.name.startswith("trajectories-"):
+                values = self._catalogue.values_of(entry)
+                odd = self._catalogue.rows_of(entry).odd
+                for what in odd:
+                    self._report(ProblemKind.DAMAGED, entry.path, what)
+                if odd or entry.name.startswith("trials-"):
+                    return True
+            table = self._catalogue.table_of(entry, strict=True)
             if entry.path.startswith(f"{SEGMENTS}/"):
-                key = segment_key([placed.row for placed in rows], table.drop_columns(["segment"]))
+                key = segment_key(values, table.drop_columns(["segment"]))
                 if not entry.name.startswith(key):
                     what = f"its content does not match its name (expected {key})"
                     self._report(ProblemKind.DAMAGED, entry.path, what)
@@ -139,22 +164,21 @@ class _Checks:
                 rows = f"its rows end at step {steps[-1]}" if len(steps) else "it has no rows"
                 self._report(ProblemKind.GAP, f"trial {trial_id}", f"{rows}, but its trial row says {row.last_step}")
                 continue
-            expected = _measured_steps(row.config_json, row.last_step)
+            config = parse_json(row.config_json, shown=False)
+            expected = _measured_steps(config, row.last_step)
             gaps = np.setdiff1d(expected, steps)
             if len(gaps):
                 what = f"{len(gaps)} measured steps are missing, from {gaps[0]} on"
                 self._report(ProblemKind.GAP, f"trial {trial_id}", what)
-            lost = sorted(_snapshot_steps(row, expected) - snapshots.get(trial_id, set()))
+            lost = sorted(_snapshot_steps(config, row, expected) - snapshots.get(trial_id, set()))
             if lost:
                 what = f"{len(lost)} snapshots, from step {lost[0]} on"
                 self._report(ProblemKind.MISSING, f"trial {trial_id}", what)
 
-    def _check_sweeps(self, sweeps: Callable[[], list[SweepRow]], latest: dict[str, PlacedRow]) -> None:
-        try:
-            rows = sweeps()
-        except LedgerError as error:
-            self._report(ProblemKind.DAMAGED, SWEEPS, str(error))
-            return
+    def _check_sweeps(self, sweeps: Sweeps, latest: dict[str, PlacedRow]) -> None:
+        rows, odd = sweeps()
+        for path, reason in odd.items():
+            self._report(ProblemKind.DAMAGED, path, f"{reason}; delete it, or run the sweep again")
         for sweep in rows:
             missing = [trial_id for trial_id in sweep.trial_ids if trial_id not in latest]
             if missing:
@@ -165,25 +189,25 @@ class _Checks:
     def _check_strays(self, listing: Listing, latest: dict[str, PlacedRow]) -> None:
         for entry in listing.leftover:
             self._report(ProblemKind.STRAY, entry.path, "superseded; compact deletes it")
-        for entry in listing.unknown:
-            self._report(ProblemKind.STRAY, entry.path, "not a file of the ledger")
+        for path, what in foreign(self._catalogue):
+            self._report(ProblemKind.STRAY, path, what)
         for entry, what in strays(self._catalogue, listing, latest):
             self._report(ProblemKind.STRAY, entry.path, f"{what}; compact deletes it when it is an hour old")
 
 
-def _measured_steps(config_json: str, last_step: int) -> np.ndarray:
+def _measured_steps(config: Mapping[str, Any], last_step: int) -> np.ndarray:
     """Return the steps at which a trial is measured; none for a config that does not say."""
     try:
-        schedule = from_json(json.loads(config_json)["measuring"])
-    except (ConfigError, ValueError, TypeError, KeyError):
-        schedule = None
-    return schedule.steps(last_step) if isinstance(schedule, Measuring) else np.array([], np.int64)
+        schedule = from_json(config["measuring"])
+        return schedule.steps(last_step) if isinstance(schedule, Measuring) else np.array([], np.int64)
+    except (ConfigError, KeyError, MemoryError):
+        return np.array([], np.int64)
 
 
-def _snapshot_steps(row: TrialRow, measured: np.ndarray) -> set[int]:
+def _snapshot_steps(config: Mapping[str, Any], row: TrialRow, measured: np.ndarray) -> set[int]:
     """Return the steps at which a trial's weights are kept: every n-th measurement, and its end."""
-    every = json.loads(row.config_json).get("snapshots_every") if len(measured) else None
-    if not every:
+    every = config.get("snapshots_every")
+    if not len(measured) or not isinstance(every, int) or every < 1:
         return set()
     return set(measured[::every].tolist()) | (
         {row.last_step} if row.state in (TrialState.FINISHED, TrialState.STOPPED) else set()

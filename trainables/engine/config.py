@@ -21,14 +21,16 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Self
 
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, one_line, printable
 from trainables.engine.names import component_name, find, register
 
 CLASS_KEY = "class"
+DEEPEST_JSON = 50
+"""Levels of nesting that are read; a configuration has about five."""
 
 
 class ConfigError(GrokscapeError, ValueError):
@@ -133,6 +135,41 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def parse_json(text: str | bytes, *, shown: bool = True) -> Any:
+    """Parse JSON that somebody else may have written, into values that :func:`canonical_json` and a terminal can take.
+
+    :param shown: its texts may be shown on a terminal, so that control characters are an error.
+    :raises ValueError: for what is not JSON, and also for NaN, an infinity and deep nesting.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"nested too deep: must be at most {DEEPEST_JSON} levels") from None
+    layer: list[Any] = [value]
+    for _ in range(DEEPEST_JSON):
+        for item in layer:
+            if isinstance(item, str):
+                item.encode()  # a UnicodeEncodeError is a ValueError
+                if shown and printable(item) != item:
+                    raise ValueError(f"{item[:40]!a} has characters that cannot be shown")
+            if isinstance(item, float) and not math.isfinite(item):
+                raise ValueError("has a number beyond the range of float64")
+        layer = [part for item in layer for part in _parts(item)]
+        if not layer:
+            return value
+    raise ValueError(f"nested too deep: must be at most {DEEPEST_JSON} levels")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list) else ()
+
+
 def digest(value: Any, length: int = 20) -> str:
     """The first ``length`` hexadecimal digits of the SHA-256 of the canonical JSON of ``value``."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
@@ -143,7 +180,7 @@ def from_json(value: dict[str, Any]) -> Config:
 
     :raises ConfigError: when no component has the class's name, or a field is unknown or bad.
     """
-    name = value.get(CLASS_KEY)
+    name = value.get(CLASS_KEY) if isinstance(value, dict) else None
     cls = find(name) if isinstance(name, str) else None
     if cls is None or not issubclass(cls, Config):
         raise ConfigError(
@@ -153,7 +190,13 @@ def from_json(value: dict[str, Any]) -> Config:
     unknown = sorted(set(value) - names - {CLASS_KEY})
     if unknown:
         raise ConfigError(f"{cls.__name__}.{unknown[0]}: no such field; allowed: {', '.join(sorted(names))}")
-    return cls(**{name: _from_json(item) for name, item in value.items() if name != CLASS_KEY})
+    fields = {name: _from_json(item) for name, item in value.items() if name != CLASS_KEY}
+    try:
+        return cls(**fields)
+    except ConfigError:
+        raise
+    except Exception as error:  # A field is missing, or a class does not expect such a value at all.
+        raise ConfigError(f"{cls.__name__}: {one_line(error)}") from None
 
 
 def component_at(config: Config, path: str) -> tuple[Config, str]:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trainables.engine.errors import GrokscapeError
+
 
 class TrialState(StrEnum):
     """How far a trial is in its life."""
@@ -27,6 +29,10 @@ class ErrorKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     LOST_WORKER = "lost_worker"
     ERROR = "error"
+    STALE = "stale"
+    """The checkpoints are not where the plan saw them, because another process trains the trials too.  Never stored."""
+    STORAGE = "storage"
+    """The store failed, not the training: no outcome of a trial, and never stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +81,10 @@ class Snapshot:
     step: int
     data: bytes
     """What :func:`numpy.savez` writes of the weights by name."""
+
+
+class StoreError(GrokscapeError):
+    """The store cannot be read or written, whatever becomes of the training."""
 
 
 class TrialStore(Protocol):

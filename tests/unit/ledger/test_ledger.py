@@ -230,7 +230,7 @@ class TestRows:
         ledger.commit([trial_row("a", 2, train_s=1.0)], rows)
         backwards = {name: list(values)[::-1] for name, values in reversed(rows.items())}
         ledger.commit(
-            [trial_row("a", 2, train_s=2.0, committed_at="2027", provenance_json='{"host": "other"}')], backwards
+            [trial_row("a", 2, train_s=2.0, committed_at="2027-01-01", provenance_json='{"host": "other"}')], backwards
         )
         assert len(list((tmp_path / "ledger" / "segments").iterdir())) == 1
         assert_exactly_once(ledger, {"a": 2})
@@ -499,4 +499,5 @@ class TestSweeps:
         Path(ledger.uri, "sweeps").mkdir(exist_ok=True)
         Path(ledger.uri, "sweeps", "torn.json").write_text('{"name": "to')
         with pytest.raises(LedgerError, match=r"sweeps/torn\.json is damaged or not a ledger file"):
-            ledger.sweeps()
+            ledger.sweep("torn")
+        assert ledger.sweeps() == []

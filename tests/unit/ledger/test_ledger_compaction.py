@@ -217,7 +217,7 @@ class TestDrop:
         for trial_id in ("a1", "b1", "c1"):
             checkpoint = Checkpoint(trial_id=trial_id, step=3, data=b"x")
             ledger.commit([trial_row(trial_id, 3, "finished")], trajectory(trial_id, range(4)), [checkpoint])
-        record(ledger, "one", ["a1", "b1", "never run"])
+        record(ledger, "one", ["a1", "b1", "never_run"])
         record(ledger, "two", ["b1", "c1"])
         report = ledger.drop("one")
         assert (report.trials, report.kept) == (1, 1)

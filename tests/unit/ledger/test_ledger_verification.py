@@ -87,7 +87,9 @@ def test_a_damaged_manifest(ledger):
     (path,) = stored(ledger, "manifests")
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(LedgerError, match=rf"^ledger: [^\n]*{path.name} is damaged or not a ledger file"):
-        Ledger.open(ledger.uri).verify()
+        Ledger.open(ledger.uri).trials()
+    problem = Ledger.open(ledger.uri).verify()[0]
+    assert (problem.kind, problem.where) == ("damaged", f"manifests/{path.name}")
 
 
 def test_a_damaged_sweep(ledger):
