@@ -25,7 +25,8 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from trainables.engine.errors import GrokscapeError, one_line, printable, redact
+from trainables.engine.errors import GrokscapeError, one_line, redact
+from trainables.engine.terminal import shown
 from trainables.runtime.rows import StoreError
 
 TEMPORARY = ".tmp-"
@@ -40,7 +41,7 @@ class LedgerError(GrokscapeError):
     """What is wrong with a ledger, where, and what is allowed: one line, whatever the ledger's names contain."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(shown(message))
 
 
 class StorageError(LedgerError, StoreError):

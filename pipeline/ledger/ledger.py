@@ -484,7 +484,7 @@ class Ledger:
                 continue
             with suppress(FileGoneError):  # dropped meanwhile
                 try:
-                    record = parse_json(self._catalogue.files.read(entry.path).to_pybytes(), shown=False)
+                    record = parse_json(self._catalogue.files.read(entry.path).to_pybytes(), for_terminal=False)
                     rows.append(sweep_row(record, entry.name.removesuffix(".json")))
                 except (ValueError, UnsoundError) as error:
                     odd[entry.path] = one_line(error)

@@ -163,7 +163,7 @@ def read_trial_rows(metadata: Mapping[bytes, bytes] | None) -> list[dict[str, An
     """
     if not metadata or _TRIALS_KEY not in metadata:
         raise ValueError("has no trial rows")
-    rows = parse_json(metadata[_TRIALS_KEY], shown=False)
+    rows = parse_json(metadata[_TRIALS_KEY], for_terminal=False)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("its trial rows are no list of objects")
     return rows

@@ -15,15 +15,15 @@ from pipeline.ledger.files import LedgerError
 from pipeline.ledger.layout import check_name
 from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import CLASS_KEY, parse_json
-from trainables.engine.errors import one_line, printable
+from trainables.engine.errors import one_line
 from trainables.engine.events import StopReason
+from trainables.engine.terminal import shown
 from trainables.runtime.rows import ErrorKind, TrialRow, TrialState
 
 MOST_STEPS = 1 << 40
 """A step lies below it: rows are ordered by ``trial << 40 | step``."""
 SCHEMA_VERSION = 2
 """The version of every file in a ledger; a reader refuses any other."""
-LINE_ENDS = "\n\t"
 _LONGEST = 1000
 _EARLIEST, _LATEST = 1971, 9998
 
@@ -68,7 +68,7 @@ def trial_row(values: Mapping[str, Any]) -> TrialRow:
     if error is not None and not isinstance(error, str):
         raise UnsoundError(f"{where}: error = {_shown(error)}: must be text")
     own = {spec.name: values[spec.name] for spec in fields(TrialRow)}
-    return TrialRow(**own | {"state": TrialState(values["state"]), "error": error and printable(error)})
+    return TrialRow(**own | {"state": TrialState(values["state"]), "error": error and shown(error)})
 
 
 def sweep_row(record: Any, stem: str) -> SweepRow:
@@ -103,7 +103,12 @@ def sweep_row(record: Any, stem: str) -> SweepRow:
     if not isinstance(_json(where, "axes_json", record["axes_json"]), dict | list):
         raise UnsoundError(f"{where}: axes_json: must be an object")
     own = {name: record[name] for name in names}
-    return SweepRow(**own | {"trial_ids": tuple(trial_ids), "doc": printable(record["doc"], LINE_ENDS)})
+    return SweepRow(**own | {"trial_ids": tuple(trial_ids), "doc": shown_lines(record["doc"])})
+
+
+def shown_lines(text: str) -> str:
+    """Return a text of several lines, each as a terminal may show it."""
+    return "\n".join(map(shown, text.expandtabs().split("\n")))
 
 
 def conflict(values: Mapping[str, Any]) -> Conflict:
@@ -146,7 +151,7 @@ def _count(where: str, name: str, value: Any) -> None:
 
 
 def _text(where: str, name: str, value: Any) -> None:
-    if not isinstance(value, str) or len(value) > _LONGEST or printable(value) != value:
+    if not isinstance(value, str) or len(value) > _LONGEST or shown(value) != value:
         raise UnsoundError(f"{where}: {name} = {_shown(value)}: must be at most {_LONGEST} printable characters")
 
 
@@ -181,7 +186,7 @@ def _object(where: str, name: str, text: Any) -> None:
 def _no_object(text: str) -> str:
     """Return why a text is not such an object; empty where it is one."""
     try:
-        value = parse_json(text, shown=False)
+        value = parse_json(text, for_terminal=False)
     except ValueError as error:
         return one_line(error)
     if not isinstance(value, dict):

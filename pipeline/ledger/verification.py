@@ -16,7 +16,7 @@ from pipeline.ledger.soundness import Conflict
 from pipeline.ledger.strays import foreign, strays
 from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import ConfigError, from_json, parse_json
-from trainables.engine.errors import printable
+from trainables.engine.terminal import shown
 from trainables.engine.trial import Measuring
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -50,7 +50,7 @@ class Problem:
         return self.kind == ProblemKind.STRAY
 
     def __str__(self) -> str:
-        return printable(f"{self.kind}: {self.where}: {self.what}")
+        return shown(f"{self.kind}: {self.where}: {self.what}")
 
 
 Sweeps = Callable[[], tuple[list[SweepRow], dict[str, str]]]
@@ -164,7 +164,7 @@ class _Checks:
                 rows = f"its rows end at step {steps[-1]}" if len(steps) else "it has no rows"
                 self._report(ProblemKind.GAP, f"trial {trial_id}", f"{rows}, but its trial row says {row.last_step}")
                 continue
-            config = parse_json(row.config_json, shown=False)
+            config = parse_json(row.config_json, for_terminal=False)
             expected = _measured_steps(config, row.last_step)
             gaps = np.setdiff1d(expected, steps)
             if len(gaps):

@@ -25,8 +25,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Self
 
-from trainables.engine.errors import GrokscapeError, one_line, printable
+from trainables.engine.errors import GrokscapeError, one_line
 from trainables.engine.names import component_name, find, register
+from trainables.engine.terminal import shown
 
 CLASS_KEY = "class"
 DEEPEST_JSON = 50
@@ -135,10 +136,10 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def parse_json(text: str | bytes, *, shown: bool = True) -> Any:
+def parse_json(text: str | bytes, *, for_terminal: bool = True) -> Any:
     """Parse JSON that somebody else may have written, into values that :func:`canonical_json` and a terminal can take.
 
-    :param shown: its texts may be shown on a terminal, so that control characters are an error.
+    :param for_terminal: its texts may be shown on a terminal, so that control characters are an error.
     :raises ValueError: for what is not JSON, and also for NaN, an infinity and deep nesting.
     """
     try:
@@ -150,7 +151,7 @@ def parse_json(text: str | bytes, *, shown: bool = True) -> Any:
         for item in layer:
             if isinstance(item, str):
                 item.encode()  # a UnicodeEncodeError is a ValueError
-                if shown and printable(item) != item:
+                if for_terminal and shown(item) != item:
                     raise ValueError(f"{item[:40]!a} has characters that cannot be shown")
             if isinstance(item, float) and not math.isfinite(item):
                 raise ValueError("has a number beyond the range of float64")

@@ -2,8 +2,7 @@
 
 import re
 
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that end a line, move the cursor, reorder a text, or cannot be encoded."""
+from trainables.engine.terminal import shown
 
 
 class GrokscapeError(Exception):
@@ -16,16 +15,7 @@ def one_line(error: BaseException, limit: int = 300, *, address: str = "") -> st
     :param address: is redacted wherever the text contains it.
     """
     text = str(error).replace(address, redact(address)) if address else str(error)
-    return printable(" ".join(text.split()))[:limit] or type(error).__name__
-
-
-def printable(text: str, keep: str = "") -> str:
-    r"""A text that a terminal shows as it is: control characters, marks that reorder it, and halves of surrogate
-    pairs are written as escapes (``\x1b``).
-
-    :param keep: characters to leave as they are, such as line ends.
-    """
-    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    return shown(" ".join(text.split()))[:limit] or type(error).__name__
 
 
 def redact(address: str) -> str:
