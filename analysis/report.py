@@ -12,6 +12,7 @@ from pathlib import Path
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
 from analysis.data.source import open_sweep
+from analysis.data.spreadsheet import write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.page import write_page
@@ -83,8 +84,8 @@ def draw(
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
     names = ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv")
     picture, page, cells, outcomes = paths = tuple(folder / name for name in names)
-    cells_table(diagram).to_csv(cells, index=False)
-    trials_table(diagram).to_csv(outcomes, index=False)
+    write_csv(cells_table(diagram), cells)
+    write_csv(trials_table(diagram), outcomes)
     draw_png(diagram, picture)
     write_page(diagram, page)
     return Figures(paths, tuple(summary_lines(diagram)))
@@ -92,8 +93,8 @@ def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
     picture, cells, outcomes = paths = tuple(folder / name for name in ("curves.png", "cells.csv", "finals.csv"))
-    finals.cells_table(results).to_csv(cells, index=False)
-    finals.trials_table(results).to_csv(outcomes, index=False)
+    write_csv(finals.cells_table(results), cells)
+    write_csv(finals.trials_table(results), outcomes)
     draw_curves(results, picture)
     return Figures(paths, tuple(finals.summary_lines(results)))
 

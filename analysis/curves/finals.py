@@ -26,7 +26,7 @@ MOST_COLUMNS = 4
 """The number of columns in the tables when no accuracy and no loss was measured."""
 
 CELL_COLUMNS = {
-    "cell": "the cell in words",
+    "cell": "the cell in words; here as in every text an apostrophe comes before =, +, - or @, against formulas",
     "<axis>": "its value of each axis; empty where it does not have it",
     "trials": "trials of the sweep in the cell",
     "not_begun, diverged, failed, unfinished": "of these, how many have no value at the end, and why",

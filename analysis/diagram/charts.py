@@ -9,9 +9,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from analysis.data.sweep import STEP
 from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
-from analysis.diagram.curve_charts import draw_curves
+from analysis.diagram.curve_charts import CURVES, PLACES, curves_data, draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
 from analysis.diagram.words import event_text, median_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
@@ -41,8 +42,10 @@ TIMES_HEIGHT, SHARES_HEIGHT = 330, 110
 
 
 def page_chart(diagram: Diagram) -> dict[str, Any]:
-    """The Vega-Lite specification of the page's charts, data included."""
+    """The Vega-Lite specification of the page's charts, data included; the curves by column."""
     cells = _cells_data(diagram)
+    curves = curves_data(diagram)
+    probes = [name for name in curves if name not in (*PLACES, STEP)]
     chosen = alt.selection_point(
         name=CELL,
         fields=["cell"],
@@ -53,7 +56,7 @@ def page_chart(diagram: Diagram) -> dict[str, Any]:
     )
     hovered = alt.selection_point(name="hover", fields=["cell"], on="pointerover", clear="pointerout", empty=False)
     draw = _row if diagram.y is None else _grid
-    chart = alt.vconcat(draw(diagram, cells, chosen, hovered), draw_curves(diagram, chosen), spacing=28)
+    chart = alt.vconcat(draw(diagram, cells, chosen, hovered), draw_curves(diagram, chosen, probes), spacing=28)
     axis: dict[str, Any] = {
         "labelColor": INK,
         "titleColor": INK,
@@ -65,7 +68,9 @@ def page_chart(diagram: Diagram) -> dict[str, Any]:
     chart = chart.resolve_scale(**APART)
     chart = chart.configure(font="system-ui, sans-serif", background="white").configure_view(stroke=None)
     chart = chart.configure_axis(**axis, titleFontWeight="normal").configure_legend(**legend)
-    specification = json.loads(chart.to_json())
+    with alt.data_transformers.enable("default", max_rows=None):
+        specification = json.loads(chart.to_json())
+    specification["datasets"][CURVES] = curves
     for parameter in specification["params"]:
         # Altair lists every named view below the cells' own; Vega takes one for a selection.
         if "views" in parameter:

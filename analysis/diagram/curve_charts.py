@@ -1,5 +1,6 @@
 """The interactive page's chart of the chosen cell's curves: a probe, picked from a list, over the steps."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from analysis.diagram.cells import Diagram
 from analysis.diagram.words import trial_name
 from analysis.drawing.style import GEN_COLOUR, INK, MEM_COLOUR
 
+CURVES, PLACES = "curves", ("cell", "trial")
+"""The data set's name, and its columns that say what a row is of."""
 VALUES_IN_PAGE = 600_000
 """Curves are thinned so that the page holds about this many numbers."""
 POINTS = (20, 100)
@@ -20,9 +23,11 @@ ROWS = {"test": GEN_COLOUR, "training": MEM_COLOUR, "other": INK}
 """The rows that a curve is of, with their colours; other: of neither split alone."""
 
 
-def draw_curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
-    """The trajectories of the chosen cell: a probe, picked from a list, over the steps."""
-    text, columns = _curves_data(diagram)
+def draw_curves(diagram: Diagram, chosen: alt.Parameter, columns: Sequence[str]) -> Any:
+    """The trajectories of the chosen cell: a probe, picked from a list, over the steps.
+
+    :param columns: the probes', of the data set :data:`CURVES`, which :func:`curves_data` makes.
+    """
     shown = quantities(columns)
     first = _quantity(diagram.main.column)
     quantity = alt.param(
@@ -30,8 +35,6 @@ def draw_curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
         bind=alt.binding_select(options=shown, name="curve ")
     )  # fmt: skip
     logarithm = alt.param(name="logarithm", value=False, bind=alt.binding_checkbox(name="log₁₀ of it "))
-    parse = dict.fromkeys(["cell", "step", *columns], "number") | {"trial": "string"}
-    data = alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
     scaled = "!isValid(datum.raw) ? null : logarithm ? (datum.raw > 0 ? log(datum.raw) / LN10 : null) : datum.raw"
     measured = {_rows(column) for column in columns}
     used = {name: colour for name, colour in ROWS.items() if name in measured}
@@ -42,7 +45,7 @@ def draw_curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
         legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=3),
     )
     lines = (
-        alt.Chart(data, name="curves")
+        alt.Chart(alt.NamedData(CURVES), name="curves")
         .transform_filter(chosen)
         .transform_filter("datum.step > 0")
         .transform_calculate(
@@ -81,8 +84,11 @@ def draw_curves(diagram: Diagram, chosen: alt.Parameter) -> Any:
     )
 
 
-def _curves_data(diagram: Diagram) -> tuple[str, list[str]]:
-    """The curves as CSV text with a row for each trial and step, and the names of its probe columns."""
+def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
+    """The curves by column, from which the page makes a row for each trial and step: cell, trial, step and the probes.
+
+    Columns are shorter than rows, and rows as CSV would need a parser that the page's policy forbids.
+    """
     place = {
         placed.trial.trial_id: (index, trial_name(cell, number))
         for index, cell in enumerate(diagram.cells)
@@ -91,14 +97,19 @@ def _curves_data(diagram: Diagram) -> tuple[str, list[str]]:
     parts = []
     for trial, curves in diagram.sweep.curves():
         cell, name = place[trial.trial_id]
-        part = pd.DataFrame(curves)
+        part = pd.DataFrame({probe: curves[probe] for probe in curves if probe not in PLACES})
         parts.append(part[part[STEP] <= diagram.tau_steps].assign(cell=cell, trial=name))
-    columns = list(dict.fromkeys(name for part in parts for name in part.columns if part[name].notna().any()))
-    columns = [name for name in columns if name not in (STEP, "cell", "trial")]
+    measured = (name for part in parts for name in part.columns if part[name].notna().any())
+    columns = [name for name in dict.fromkeys(measured) if name not in (STEP, *PLACES)]
     budget = VALUES_IN_PAGE // max(1, len(parts) * len(columns))
     table = pd.concat([_thin(part, min(max(budget, POINTS[0]), POINTS[1])) for part in parts], ignore_index=True)
-    table = table.reindex(columns=["cell", "trial", STEP, *columns])
-    return table.to_csv(index=False, float_format="%.4g"), columns
+    places: dict[str, list[Any]] = {name: table[name].tolist() for name in (*PLACES, STEP)}
+    return places | {name: [_short(value) for value in table[name]] for name in columns}
+
+
+def _short(value: float) -> float | None:
+    """Four digits, and nothing for what is not a finite number, which JSON lacks."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _thin(part: pd.DataFrame, points: int) -> pd.DataFrame:

@@ -219,7 +219,7 @@ def stems(diagram: Diagram, axis: TimeAxis) -> Iterator[Stem]:
             neither = censored and earlier is not None and earlier.kind == EventKind.CENSORED
             came = [event if event is not None and event.occurred else None for event in (main, earlier)]
             main_span, earlier_span = (
-                (max(event.low_steps, axis.floor), event.high_steps) if event else (math.nan, math.nan)
+                (max(event.low_steps, axis.floor), max(event.high_steps, axis.floor)) if event else (math.nan, math.nan)
                 for event in came
             )
             yield Stem(
@@ -277,7 +277,8 @@ class MeanScale:
         """The colour of a tile."""
         if math.isnan(mean):
             return UNKNOWN_COLOUR
-        low, high, at = (math.log(value) if self.logarithmic else value for value in (self.low, self.high, mean))
+        steps = (self.low, self.high, max(mean, self.low))
+        low, high, at = map(math.log, steps) if self.logarithmic else steps
         return to_hex(colormaps[MEAN_COLOURS]((high - at) / (high - low)))
 
     def ink(self, mean: float) -> str:

@@ -15,6 +15,9 @@ from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.drawing.page import render
+from trainables.engine.errors import redact
+
+CODE = Path(__file__).with_name("page.js")
 
 
 def write_page(diagram: Diagram, path: Path) -> None:
@@ -31,10 +34,10 @@ def page(diagram: Diagram) -> str:
     return render(
         "diagram/page.html.j2",
         name=diagram.sweep.name,
-        source=diagram.sweep.source,
+        source=redact(diagram.sweep.source),
         title=diagram.title,
         subtitle=diagram.subtitle,
-        library=library,
+        scripts=(library, CODE.read_text(encoding="utf-8")),
         spec=page_chart(diagram),
         panels=[_panel(diagram, cell) for cell in diagram.cells],
         hatches=hatches(diagram),

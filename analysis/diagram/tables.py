@@ -14,7 +14,7 @@ from trainables.runtime.rows import TrialState
 COMPETING = (EventKind.DIVERGED, EventKind.FROZEN, EventKind.STOPPED)
 
 CELL_COLUMNS = {
-    "cell": "the cell in words",
+    "cell": "the cell in words; here as in every text an apostrophe comes before =, +, - or @, against formulas",
     "<axis>": "its value of each axis that all its trials share; empty where they do not",
     "tau_steps": "the data count up to this step",
     "<event>_threshold": "its column first sustained at this value or beyond",

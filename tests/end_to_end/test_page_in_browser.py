@@ -1,5 +1,6 @@
 """The interactive page in a real browser: it draws itself without a network, answers to hover and click."""
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.diagram.page import write_page
-from tests.support.synthetic import grid_sweep, make_sweep, wd_vs_orthograd
+from analysis.report import draw
+from pipeline.ledger import Ledger
+from tests.support.synthetic import CONFIG, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")
@@ -99,7 +102,7 @@ def row_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_is_self_contained(row_page):
     text = row_page.read_text(encoding="utf-8")
     assert "<link" not in text
-    assert "src=" not in text.partition("</head>")[2]
+    assert "src=" not in text.partition("<script>")[0]
     assert 'src="http' not in text
     assert len(text) < 3_000_000
 
@@ -171,6 +174,51 @@ def test_grid(browser, tmp_path):
     WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("train fraction 0.6, dtype float64"))
     assert panel(browser).count("unfinished") == 3
     assert len(browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='dots_'] path")) == 33
+
+
+HOSTILE = (
+    "<!--<script>",
+    "</script><script>window.ran = 1</script>",
+    "<img src=x onerror=window.ran=1>",
+    "\"'><svg onload=window.ran=1>",
+    "{{ 7 * 7 }} </title></style><!-- [/red]",
+    "=HYPERLINK('http://example.org')\u2028\x1b]0;",
+)
+
+
+def test_what_others_wrote_is_text(browser, tmp_path):
+    """Markup in every text of a ledger is shown as it is, and nothing of it runs."""
+    ledger = Ledger.open(str(tmp_path / "ledger?password=secret&<b>#"), create=True)
+    points = itertools.product(HOSTILE[:2], HOSTILE[3:5], (0, HOSTILE[1]))
+    trials = [
+        make_trial(f"t{index}", {"arm": arm, f"optimizer.{HOSTILE[2]}": value, "seed": seed}, t_mem=40, t_gen=300)
+        for index, (arm, value, seed) in enumerate(points)
+    ]
+    config = CONFIG | {"task": {"class": HOSTILE[1], HOSTILE[0]: HOSTILE[2]}}
+    fill_ledger(ledger, "hostile", trials, doc=" ".join(HOSTILE) + "?", config=config)
+    for event, out, title in ((None, "declared", HOSTILE[1]), ("parameter_norm<=1e9", "asked", "≤ 1e+09")):
+        draw(ledger.uri, "hostile", tmp_path / out, event=event)
+        opened(browser, tmp_path / out / "phase_diagram.html")
+        assert not complaints(browser)
+        assert title in browser.find_element(By.TAG_NAME, "h1").text
+        assert len(cells(browser)) == 4
+        point_at(browser, cells(browser)[0])
+        assert HOSTILE[0] in tooltip(browser, "<!--")
+        point_at(browser, cells(browser)[1], click=True)
+        assert browser.execute_script("return window.ran") is None
+        assert not browser.find_elements(By.TAG_NAME, "img")
+
+
+def test_the_policy_runs_nothing_else(browser, row_page, tmp_path):
+    """Even markup that got into the page would not run, nor reach a network."""
+    page = tmp_path / "planted.html"
+    planted = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'>"
+    page.write_text(row_page.read_text(encoding="utf-8").replace("<h1>", f"{planted}<h1>", 1), encoding="utf-8")
+    opened(browser, page)
+    assert browser.execute_script("return window.ran") is None
+    said = complaints(browser)
+    assert len(said) == 3
+    assert all("Content Security Policy" in each for each in said)
 
 
 def test_legends(browser, row_page):

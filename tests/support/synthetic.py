@@ -195,6 +195,7 @@ def fill_ledger(
     horizon_steps: int = 1500,
     config: Mapping[str, Any] = CONFIG,
     axes: Mapping[str, Any] = AXES,
+    doc: str = DOC,
 ) -> None:
     """Commit these trials and record their sweep."""
     for trial in trials:
@@ -216,7 +217,7 @@ def fill_ledger(
     ledger.record_sweep(
         SweepRow(
             name=name,
-            doc=DOC,
+            doc=doc,
             axes_json=json.dumps(axes),
             trial_ids=tuple(trial.trial_id for trial in trials),
             coordinates_json=json.dumps([dict(trial.coordinates) for trial in trials]),
