@@ -115,7 +115,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     if sync is not None and settings.mlflow_uri is not None:
         report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
         if isinstance(report, TrackingError):
-            command = sync_command(space.name, ledger.shown, settings.mlflow_uri)
+            command = sync_command(space.name, ledger.uri, settings.mlflow_uri)
             result = replace(result, mlflow_error=str(report), mlflow_command=command)
             say(f"mlflow   {report}; the data is safe in the ledger, sync it with: {command}")
         else:

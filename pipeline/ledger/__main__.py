@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.ledger import Ledger, LedgerError, TrialSize
 from pipeline.spec.settings import DEFAULT_LEDGER
-from trainables.engine.errors import redact
+from trainables.engine.errors import redact, redact_text
 from trainables.engine.terminal import prepare_streams, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -138,7 +138,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see --help)\n")
+        self.exit(2, f"error: {redact_text(message)} (see --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from pipeline.execution.resources import default_device
 from pipeline.spec.settings import HOW, WHERE, RunSettings, SettingsError
 from pipeline.spec.space_file import DEFAULT_SIZE, SIZES
 from trainables.engine.config import ConfigError
+from trainables.engine.errors import redact_text
 
 BAD_INPUT = 2
 ALIASES = {"gpus_per_cohort": ("--gpus-per-trial",)}
@@ -19,7 +20,7 @@ ALIASES = {"gpus_per_cohort": ("--gpus-per-trial",)}
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
-        self.exit(BAD_INPUT, f"error: {message.removeprefix('argument ')} (see --help)\n")
+        self.exit(BAD_INPUT, f"error: {redact_text(message.removeprefix('argument '))} (see --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:

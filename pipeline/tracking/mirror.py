@@ -7,6 +7,7 @@ that a second sync writes nothing and the next one completes an interrupted one.
 
 import hashlib
 import json
+import os
 import shlex
 import time
 from collections.abc import Collection, Sequence
@@ -92,9 +93,17 @@ def sync(
 
 
 def sync_command(sweep_name: str, ledger_uri: str, uri: str) -> str:
-    """Return the command that completes a failed sync, to be printed: its addresses have no credentials."""
-    ledger = ["--ledger", redact(ledger_uri)]
-    return shlex.join(["python", "-m", "pipeline.tracking", sweep_name, *ledger, "--mlflow-uri", redact(uri)])
+    """Return the command that completes a failed sync, to be printed: without secrets, and it says so."""
+    ledger, tracking = redact(ledger_uri), redact(uri)
+    command = shlex.join(["python", "-m", "pipeline.tracking", sweep_name, "--ledger", ledger, "--mlflow-uri"])
+    left_out = [] if ledger == ledger_uri else [f"the ledger's ({ledger})"]
+    if tracking != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
+        tracking = '"$MLFLOW_TRACKING_URI"'
+    else:
+        left_out += [] if tracking == uri else [f"MLflow's ({tracking})"]
+        tracking = shlex.quote(tracking)
+    note = f"  # add the user, password and query of {' and '.join(left_out)} address" if left_out else ""
+    return f"{command} {tracking}{note}"
 
 
 @dataclass(frozen=True)

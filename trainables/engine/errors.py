@@ -1,38 +1,127 @@
-"""Errors: their base, one as a line, addresses without secrets, and what the training tells apart."""
+"""Errors: their base, one as a line, what of a text is secret, and what the training tells apart."""
 
+import os
 import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, quote, unquote
 
 from trainables.engine.terminal import shown
 
 
 class GrokscapeError(Exception):
-    """Base of the errors whose text is meant for the user: one line with what is wrong, where, and what is allowed."""
+    """Base of the errors whose text is meant for the user: one line with what is wrong, where, and what is allowed.
+
+    The text has no secrets, whatever the message quotes.
+    """
+
+    def __str__(self) -> str:
+        return redact_text(super().__str__())
+
+
+_SCHEME = r"[a-zA-Z][\w+.:-]*"
+_HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.~-]*)(?::\d*)?"
+_HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*")
+"""Several are PostgreSQL's."""
+_ADDRESS = re.compile(rf"(?<![\w+.-]){_SCHEME}://[^\s'\"<>]*[^\s'\"<>:,.;)\]}}]")
+
+_HIDDEN = "***"
+_WORD = (
+    r"pass(?:word|wd|phrase)?|pwd|secret|(?:access|secret|api|account|private|shared|encryption)[_-]?key(?:[_-]?id)?"
+)
+_NAME = rf"[\w.-]*(?:{_WORD}|token|credential|signature|authorization|connection_string)|(?:[\w.-]*[_-])?sig"
+_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;&'")\]}]+"""
+_ASSIGNMENTS = (
+    re.compile(rf"(?i)((?<![\w.-])(?:{_NAME})\s*=\s*)({_VALUE})"),
+    re.compile(rf"(?i)((?<![\w.-])[\w.-]*(?:{_WORD}):\s+)({_VALUE})"),
+    re.compile(rf"(?i)((['\"])(?:{_NAME})\2\s*:\s*)({_VALUE})"),
+    re.compile(r"(?i)(\b(?:basic|bearer)\s+)[\w.~+/=-]{8,}"),
+)
+"""``password=secret``, ``password: secret``, ``"token": "secret"``, ``Authorization: Bearer secret``."""
+_LEAST_CHARACTERS = 6
+"""A shorter value would hide common words."""
 
 
 def one_line(error: BaseException, limit: int = 300, *, address: str = "") -> str:
-    """The text of any exception in one line of at most ``limit`` characters; its class where it has no text.
+    """The text of any exception in one line of at most ``limit`` characters, without secrets; its class where it has
+    no text.
 
-    :param address: is redacted wherever the text contains it.
+    :param address: see :func:`redact_text`.
     """
-    text = str(error).replace(address, redact(address)) if address else str(error)
-    return shown(" ".join(text.split()))[:limit] or type(error).__name__
+    return shown(" ".join(redact_text(str(error), address).split()))[:limit] or type(error).__name__
 
 
 def redact(address: str) -> str:
-    """An address as messages show it: without user, password and query.
+    """An address as messages show it: without user, password, query and fragment.
 
-    ``s3://KEY:SE/CRET@bucket/ledger?region=eu`` becomes ``s3://bucket/ledger``.  A path of this machine, with or
-    without a scheme, holds no secret before its query.
+    ``s3://KEY:SE/CRET@bucket/ledger?region=eu`` becomes ``s3://bucket/ledger``; an address that can be read in two
+    ways becomes ``s3://...``.  A path of this machine, with or without a scheme, holds no secret before its query.
+    In any other text, such as PostgreSQL's ``host=db password=secret``, the values of secret names become ``***``.
     """
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    if re.fullmatch(r"file|sqlite(\+\w+)?", scheme):
-        return f"{scheme}://{rest.partition('?')[0]}"
-    before, _, place = rest.rpartition("@")
-    if "?" in before:
-        return f"{scheme}://..."  # A question mark of the password, or an @ of the query: nothing is safe to show.
+    match = re.fullmatch(rf"({_SCHEME})://(.*)", address, re.DOTALL)
+    if match is None:
+        if re.match(r"(?!sqlite:|file:|[./~])[^@/]*:.*@", address, re.DOTALL):  # user:password@host
+            return f"...@{re.split('[?#]', address.rpartition('@')[2])[0]}"
+        return _without_assignments(address)
+    scheme, rest = match.groups()
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" not in authority and re.fullmatch(r"file|sqlite(\+\w+)?", scheme):
+        return f"{scheme}://{_without_assignments(rest) if scheme == 'file' else rest.partition('?')[0]}"
+    user, _, place = rest.rpartition("@")
+    if "@" not in authority and _HOSTS.fullmatch(authority):
+        # An @ of the path, unless host:5000/a@host is user:pass/word@host.
+        unclear = user and (not authority or ":" in authority or "?" in user)
+        place = rest
+    else:
+        # A slash in the password hides its end; after another @, or a question mark, it may be one of the path.
+        unclear = not user or "?" in user or ("@" in authority and user != authority.rpartition("@")[0])
+    if unclear:
+        return f"{scheme}://..."
+    if scheme in ("abfs", "abfss"):  # The user is the container: abfss://container:key@account
+        container = authority.rpartition("@")[0].partition(":")[0]
+        place = f"{container}@{place}" if container else place
     return f"{scheme}://{re.split('[?#]', place)[0]}"
+
+
+def holds_secret(address: str) -> bool:
+    """Whether a text is an address with a user, a password, or a secret in its query."""
+    place = re.split("[?#]", address)[0]
+    return "://" in address and (redact(place) != place or _without_assignments(address) != address)
+
+
+def redact_text(text: str, address: str = "") -> str:
+    """A text without the secrets of the addresses in it, of the environment, and after names such as ``password=``.
+
+    :param address: one that was in use: its password is hidden wherever the text has it, decoded too.
+    """
+    if address:
+        text = text.replace(address, redact(address))
+    for secret in sorted({*_secrets_of(address), *_secrets_of_the_environment()}, key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    return _without_assignments(_ADDRESS.sub(lambda match: redact(match[0]), text))
+
+
+def _without_assignments(text: str) -> str:
+    for pattern in _ASSIGNMENTS:
+        text = pattern.sub(rf"\1{_HIDDEN}", text)
+    return text
+
+
+def _secrets_of(address: str) -> Iterator[str]:
+    """The password of an address, or the token that stands for a user, and the secrets of its query."""
+    scheme, _, rest = address.partition("://")
+    user, _, _ = rest.rpartition("@")
+    name, _, password = user.partition(":")
+    values = [password or (name if scheme.startswith("http") else "")]
+    values += [value for name, value in parse_qsl(rest.partition("?")[2]) if re.fullmatch(_NAME, name, re.IGNORECASE)]
+    for value in values:
+        if len(value) >= _LEAST_CHARACTERS:
+            yield from (value, unquote(value), quote(unquote(value), safe=""))
+
+
+def _secrets_of_the_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if len(value) >= _LEAST_CHARACTERS and re.fullmatch(rf"{_NAME}|.*_KEY", name, re.IGNORECASE):
+            yield value
 
 
 class LostProcessError(RuntimeError):

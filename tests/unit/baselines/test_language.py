@@ -56,6 +56,13 @@ def test_defaults_are_the_papers(corpus):
     assert made.model == GPT2(layers=12, heads=12, width=768, dropout=0.1, attention="softmax")
 
 
+def test_an_address_with_a_password_is_refused(corpus):
+    """The ledger, MLflow and the tables would show it."""
+    with pytest.raises(ConfigError, match=r"^TextFiles.test = 's3://bucket/x': must be without user and password"):
+        trial(TextFiles(train=corpus.train, test="s3://KEY:secret@bucket/x?region=eu"))
+    trial(TextFiles(train=corpus.train, test="s3://bucket/user@host/x?region=eu&scheme=http"))
+
+
 def test_json_round_trip_and_identity(corpus):
     base = trial(corpus)
     assert from_json(base.to_json()) == base

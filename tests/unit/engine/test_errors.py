@@ -1,8 +1,8 @@
-"""Errors in one line, and addresses without their secrets."""
+"""Errors in one line, and addresses and texts without their secrets."""
 
 import pytest
 
-from trainables.engine.errors import one_line, redact
+from trainables.engine.errors import GrokscapeError, holds_secret, one_line, redact, redact_text
 
 
 @pytest.mark.parametrize(
@@ -11,22 +11,71 @@ from trainables.engine.errors import one_line, redact
         ("http://token@host:5000/path", "http://host:5000/path"),
         ("s3://KEY:SE/CRET@bucket/ledger", "s3://bucket/ledger"),
         ("postgresql://user:p@ss@host/runs", "postgresql://host/runs"),
+        (
+            "postgresql://user:se%40c%2Fret@one:5432,two:5432/runs?sslmode=require",
+            "postgresql://one:5432,two:5432/runs",
+        ),
         ("postgresql://host/runs?password=secret", "postgresql://host/runs"),
+        ("postgresql://host/runs?options=-c%20secret", "postgresql://host/runs"),
+        ("https://bucket.s3.amazonaws.com/a?X-Amz-Signature=secret", "https://bucket.s3.amazonaws.com/a"),
+        ("sqlite+pysqlcipher://:secret@/runs.db", "sqlite+pysqlcipher:///runs.db"),
+        ("abfss://container:secret@account.dfs.core.windows.net/a", "abfss://container@account.dfs.core.windows.net/a"),
+        # It can be read in two ways.
         ("postgresql://host/runs?password=se@cret", "postgresql://..."),
         ("postgresql://user:se?cret@host/runs", "postgresql://..."),
+        ("postgresql://user:12/secret@host/runs", "postgresql://..."),
+        ("postgresql:///user:secret@host/runs", "postgresql://..."),
+        ("s3://KEY:se@c/ret@bucket/ledger", "s3://..."),
+        ("http://user:secret%40host/path", "http://..."),
+        # Without a scheme.
+        ("user:secret@host:5000/path", "...@host:5000/path"),
+        ("postgresql:/user:secret@host/runs", "...@host/runs"),
+        ("host=db user=me password='se cret' dbname=runs", "host=db user=me password=*** dbname=runs"),
+        # No secret.
         ("s3://bucket/ledger", "s3://bucket/ledger"),
+        ("s3://bucket/user@host/a@b", "s3://bucket/user@host/a@b"),
+        ("http://[::1]:5000/path", "http://[::1]:5000/path"),
         ("sqlite:///results/mlflow.db?key=secret", "sqlite:///results/mlflow.db"),
-        ("file:///data/user@host/ledger", "file:///data/user@host/ledger"),
-        ("/data/user@host/ledger", "/data/user@host/ledger"),
+        ("sqlite:///a#b/user@host/mlflow.db", "sqlite:///a#b/user@host/mlflow.db"),
+        ("file:///data/user@host/a?b/ledger", "file:///data/user@host/a?b/ledger"),
+        ("/data/user@host/a:b@c/ledger", "/data/user@host/a:b@c/ledger"),
     ],
 )
 def test_redact(address, shown):
     assert redact(address) == shown
+    if "://" in address:
+        assert redact_text(f"MLflow at {address}: not there") == f"MLflow at {shown}: not there"
+
+
+def test_texts_hide_what_a_name_calls_secret(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalr/secret")
+    monkeypatch.setenv("DB_PASSWORD", "test")  # too short to be told from a word
+    text = """{'MLFLOW_TRACKING_PASSWORD': 'se"cret', "n": 1} token=secret, "sig": "secret" secret_key: 'se cret'
+    Authorization: Basic c2VjcmV0 X-Amz-Security-Token=secret AccountKey=secret; a test of wJalr/secret"""
+    assert one_line(ValueError(text)) == (
+        """{'MLFLOW_TRACKING_PASSWORD': ***, "n": 1} token=***, "sig": *** secret_key: *** """
+        "Authorization: Basic *** X-Amz-Security-Token=*** AccountKey=***; a test of ***"
+    )
+    assert str(GrokscapeError("--from s3://KEY:secret@bucket/x: no")) == "--from s3://bucket/x: no"
+    plain = "context_tokens=64: must be at most 32; train.token: no such file; http(s)://HOST:PORT, postgresql://..."
+    assert redact_text(plain) == plain
+
+
+def test_an_address_in_use_is_hidden_decoded_too():
+    address = "postgresql://user:se%40cret1@host/runs?sslpassword=secret2&sslmode=require"
+    text = "no password 'se@cret1' or se%40cret1, secret2; sslmode require; user of host"
+    assert redact_text(text, address) == "no password '***' or ***, ***; sslmode require; user of host"
+    error = OSError("cannot open\n's3://key:secret@bucket/x'")
+    assert one_line(error, address="s3://key:secret@bucket/x") == "cannot open 's3://bucket/x'"
+
+
+def test_which_addresses_hold_a_secret():
+    held = ["s3://KEY:secret@bucket/a", "http://token@host", "s3://bucket/a?secret_key=b", "s3://KEY:se?cret@bucket"]
+    plain = ["s3://bucket/a@b", "s3://bucket/a?region=eu&scheme=http", "a/b.parquet", "/data/user:x@host", "a#b?c"]
+    assert [holds_secret(address) for address in (*held, *plain)] == [True] * len(held) + [False] * len(plain)
 
 
 def test_one_line():
     assert one_line(ValueError("first\n  second\tthird")) == "first second third"
     assert one_line(ValueError("x" * 1000), 10) == "x" * 10
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
-    error = OSError("cannot open\n's3://key:secret@bucket/x'")
-    assert one_line(error, address="s3://key:secret@bucket/x") == "cannot open 's3://bucket/x'"
