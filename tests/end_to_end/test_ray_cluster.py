@@ -5,19 +5,34 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline.execution import ray_environment
+from pipeline.execution.ray_environment import RayAddressError, check_cluster
 from tests.support.fake_mnist import write_mnist
-from tests.support.sweep_runs import ROOT, alive, contents, descendants, environment, run_sweep, wait_until, write_space
+from tests.support.sweep_runs import (
+    ROOT,
+    alive,
+    contents,
+    descendants,
+    environment,
+    run_sweep,
+    started_sweep,
+    wait_until,
+    write_space,
+)
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(3)'
 LOSS = """
@@ -31,7 +46,22 @@ class Scaled(SoftmaxCrossEntropy):
         return SCALE * super().row_losses(*arguments)
 
 """
-FLAGS = ("tiny.py", "--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
+NOTE = """
+import os
+
+LOG, NODE = {log!r}, os.environ.get("NODE", "")
+with open(LOG, "a") as log:
+    log.write(NODE + " " + __file__ + "\\n")
+"""
+WAIT = """
+import time
+
+until = time.monotonic() + 200
+while NODE and "third " not in open(LOG).read() and time.monotonic() < until:
+    time.sleep(0.2)
+"""
+FLAGS = ("--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
+CAN_HIDE = subprocess.run(["unshare", "--mount", "--uts", "true"], capture_output=True, check=False).returncode == 0
 
 
 def free_ports(count):
@@ -42,131 +72,153 @@ def free_ports(count):
         return [each.getsockname()[1] for each in found]
 
 
-def start_node(folder, token, *flags):
-    """``ray start --block``: the node lives as long as the process."""
-    agent, runtime_env, metrics = free_ports(3)
-    ports = (f"--dashboard-agent-listen-port={agent}", f"--runtime-env-agent-port={runtime_env}")
-    with (folder / "ray.log").open("a") as log:
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
-                *("--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"),
-                *(*ports, f"--metrics-export-port={metrics}", *flags),
-            ],
-            cwd=folder,
-            env=environment(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+class Cluster:
+    """Nodes with one CPU each, and with a home, a working folder, a Python environment and a copy of ours each."""
+
+    def __init__(self, folder):
+        self.folder, self.token = folder, secrets.token_hex(32)
+        (self._port,) = free_ports(1)
+        self.address = f"127.0.0.1:{self._port}"
+        self.nodes = {}
+
+    def start(self, name, hide=None):
+        """``ray start --block`` with what ``cluster.yaml`` gives a node; it lives as long as the process.
+
+        :param hide: a folder that the node cannot see, as if it were on another machine; it then has its own host name.
+        """
+        home = self.folder / name
+        for package in ("pipeline", "trainables"):
+            shutil.copytree(ROOT / package, home / "grokscape" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        venv.create(home / "venv", symlinks=True)
+        (site_packages,) = (home / "venv/lib").glob("python*/site-packages")
+        (site_packages / "of_this_node.pth").write_text(f"{sysconfig.get_path('purelib')}\n{home / 'grokscape'}\n")
+        agent, runtime_env, metrics = free_ports(3)
+        place = (f"--address={self.address}",)
+        if not self.nodes:
+            place = ("--head", f"--port={self._port}", "--include-dashboard=false")
+        command = [
+            *(str(home / "venv/bin/python"), "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+            *("--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"),
+            *(f"--dashboard-agent-listen-port={agent}", f"--runtime-env-agent-port={runtime_env}"),
+            *(f"--metrics-export-port={metrics}", *place),
+        ]
+        if hide is not None:
+            apart = f"hostname {name} && mount -t tmpfs none {shlex.quote(str(hide))} && exec {shlex.join(command)}"
+            command = ["unshare", "--mount", "--uts", "sh", "-c", apart]
+        own = environment(home, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=self.token, NODE=name)
+        del own["PYTHONPATH"]
+        with (home / "ray.log").open("a") as log:
+            self.nodes[name] = subprocess.Popen(
+                command,
+                cwd=home,
+                env=own,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self, count):
+        """Wait until so many nodes have joined."""
+        program = (
+            f"import ray, logging; ray.init(address={self.address!r}, log_to_driver=False, "
+            "logging_level=logging.CRITICAL);"
+            f"import time\nwhile ray.cluster_resources().get('CPU') != {count}: time.sleep(0.2)"
         )
+        own = environment(self.folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=self.token)
+        subprocess.run([sys.executable, "-c", program], env=own, capture_output=True, timeout=120, check=True)
 
+    def run(self, folder, *arguments, **more):
+        """A sweep on the nodes."""
+        return run_sweep(folder, *arguments, "--address", self.address, RAY_AUTH_TOKEN=self.token, **more)
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """(address, token) of a head and a second node, with one CPU each."""
-    folder, token = tmp_path_factory.mktemp("cluster"), secrets.token_hex(32)
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    nodes = [start_node(folder, token, "--head", f"--port={port}", "--include-dashboard=false")]
-    try:
-        wait_until(lambda: answers(port), timeout_s=60, what="the head listens")
-        nodes.append(start_node(folder, token, f"--address={address}"))
-        count = (
-            f"import ray, logging; ray.init(address={address!r}, log_to_driver=False, logging_level=logging.CRITICAL);"
-            "print(int(ray.cluster_resources().get('CPU', 0)))"
-        )
-        asked = environment(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
-
-        def both():
-            done = subprocess.run([sys.executable, "-c", count], env=asked, capture_output=True, text=True, check=False)
-            return done.stdout.strip() == "2"
-
-        wait_until(both, timeout_s=120, what=f"two nodes: {(folder / 'ray.log').read_text()[-2000:]}")
-        yield address, token
-    finally:
-        left = [pid for node in nodes for pid in (node.pid, *descendants(node.pid))]
+    def end(self):
+        left = [pid for node in self.nodes.values() for pid in (node.pid, *descendants(node.pid))]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for node in nodes:
+        for node in self.nodes.values():
             node.wait()
         wait_until(lambda: not alive(left), timeout_s=30, what="the nodes end")
 
 
-def answers(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder with data sets, which the second node lacks."""
+    folder = tmp_path_factory.mktemp("sets")
+    write_mnist(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, sets):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start("first")
+        wait_until(lambda: answers(cluster.address), timeout_s=60, what="the head listens")
+        cluster.start("second", hide=sets if CAN_HIDE else None)
+        cluster.wait(2)
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def answers(address):
+    host, _, port = address.partition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
         return True
     return False
 
 
-def test_a_sweep_on_both_nodes_is_the_local_one(cluster, tmp_path):
-    address, token = cluster
-    there, here = tmp_path / "there", tmp_path / "here"
-    for folder in (there, here):
+def test_the_user_s_component_on_nodes_that_lack_it_and_on_one_that_joins_late(cluster, tmp_path):
+    """Each trial of the first nodes waits for the late one, which so gets work; the ledger is the local one."""
+    mine, there, here, log = tmp_path / "mine", tmp_path / "there", tmp_path / "here", tmp_path / "imported.txt"
+    for folder in (mine, there, here):
         folder.mkdir()
-        write_space(folder, GRID)
-    done = run_sweep(there, *FLAGS, "--address", address, RAY_AUTH_TOKEN=token)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    # As many workers as the cluster has CPUs, which this machine need not have.
-    assert "6 of 6 done, 0 running, 0 cached, 0 failed after" in done.stdout
-    assert run_sweep(here, *FLAGS, "--local").returncode == 0
-    assert contents(there / "results/ledger") == contents(here / "results/ledger")
-    again = run_sweep(there, *FLAGS, "--json", "--address", address, RAY_AUTH_TOKEN=token)
-    assert json.loads(again.stdout)["cached"] == 6
-
-
-def test_the_workers_of_a_cluster_read_the_data_folder_that_the_flag_names(cluster, tmp_path):
-    address, token = cluster
-    write_mnist(tmp_path / "sets")
-    path = write_space(tmp_path, "base=BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))")
-    path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
-    flags = (*FLAGS, "--data", "sets", "--json", "--address", address)
-    done = run_sweep(tmp_path, *flags, RAY_AUTH_TOKEN=token, GROKSCAPE_DATA="")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (json.loads(done.stdout)["finished"], json.loads(done.stdout)["failed"]) == (1, 0)
-
-
-def test_the_users_modules_travel_to_workers_that_lack_them(cluster, tmp_path):
-    """The driver runs elsewhere, because Ray puts its folder on the workers' path."""
-    address, token = cluster
-    mine, log = tmp_path / "mine", tmp_path / "imported.txt"
-    mine.mkdir()
-    note = f"with open({str(log)!r}, 'a') as log:\n    log.write(__file__ + '\\n')\n"
-    (mine / "myhelp.py").write_text("SCALE = 2\n" + note)
+    note = NOTE.format(log=str(log))
+    (mine / "myhelp.py").write_text("SCALE = 2\n" + note + WAIT)
     (mine / "mylosses.py").write_text(LOSS + note)
     space = write_space(mine, GRID.replace("BASE", "BASE.replace(loss=Scaled())", 1))
     space.write_text("from mylosses import Scaled\n" + space.read_text())
-    flags = ("--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu", "--json", "--address", address)
-    done = run_sweep(tmp_path, space, *flags, RAY_AUTH_TOKEN=token)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["finished"] == 6
-    imported = log.read_text().splitlines()
-    assert {Path(line).name for line in imported[2:]} == {"myhelp.py", "mylosses.py"}
-    assert all("py_modules_files" in line for line in imported[2:])
+    flags = (space, *FLAGS, "--json")
+    with started_sweep(there, *flags, "--address", cluster.address, RAY_AUTH_TOKEN=cluster.token) as process:
+        wait_until(lambda: log.exists() and {"first", "second"} <= nodes(log), timeout_s=120, what="two nodes work")
+        cluster.start("third")
+        output, errors = process.communicate(timeout=240)
+    assert (process.returncode, errors) == (0, ""), output
+    assert (json.loads(output)["finished"], json.loads(output)["failed"]) == (6, 0)
+    assert nodes(log) == {"", "first", "second", "third"}
+    imported = [Path(line.split()[1]) for line in log.read_text().splitlines() if not line.startswith(" ")]
+    assert {path.name for path in imported} == {"myhelp.py", "mylosses.py"}
+    assert all("py_modules_files" in str(path) for path in imported)
+    assert run_sweep(here, *flags, "--local").returncode == 0
+    assert contents(there / "results/ledger") == contents(here / "results/ledger")
+    again = cluster.run(there, *flags, "--dry-run")
+    assert json.loads(again.stdout)["cached"] == 6
+
+
+def nodes(log):
+    return {line.partition(" ")[0] for line in log.read_text().splitlines()}
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "another token"])
 def test_without_the_token_nobody_gets_in(cluster, tmp_path, token):
-    address, _ = cluster
     write_space(tmp_path, GRID)
     more = {"RAY_AUTH_TOKEN": token} if token else {}
     began = time.monotonic()
-    done = run_sweep(tmp_path, *FLAGS, "--address", address, **more)
+    done = run_sweep(tmp_path, "tiny.py", *FLAGS, "--address", cluster.address, **more)
     assert time.monotonic() - began < 40
     assert done.returncode == 2, done.stderr
-    assert re.fullmatch(rf"error: --address {address}: [^\n]* set the token [^\n]*\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: --address {cluster.address}: [^\n]* set the token [^\n]*\n", done.stderr), done.stderr
     assert not (tmp_path / "results").exists()
 
 
-def test_what_is_no_cluster_is_not_waited_for(tmp_path):
-    write_space(tmp_path, GRID)
+def test_what_is_no_cluster_is_not_waited_for(monkeypatch):
+    assert ray_environment.JOIN_TIMEOUT_S <= 15
+    monkeypatch.setattr(ray_environment, "JOIN_TIMEOUT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         address = f"127.0.0.1:{deaf.getsockname()[1]}"
-        began = time.monotonic()
-        done = run_sweep(tmp_path, *FLAGS, "--address", address)
-    assert time.monotonic() - began < 40
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: --address {address}: does not answer like a Ray cluster\n"
+        with pytest.raises(RayAddressError, match=f"^--address {address}: does not answer like a Ray cluster$"):
+            check_cluster(address)
 
 
 class TestClusterFile:
