@@ -99,27 +99,6 @@ def run_on_ray(dispatcher: Dispatcher, resources: Resources, *, store: TrialStor
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def optuna_search(
-    space: Mapping[str, Any], *, metric: str, study_name: str, storage: str, sampler: Any, seed: int
-) -> Searcher:
-    """Ray Tune's Optuna searcher over ``tune.*`` domains, minimising, its study stored in a database.
-
-    :param storage: an SQLAlchemy address, for example ``sqlite:///results/ledger/optuna.db``.
-    """
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return OptunaSearch(
-        space=OptunaSearch.convert_search_space(dict(space)),
-        metric=metric,
-        mode="min",
-        sampler=sampler if sampler is not None else optuna.samplers.TPESampler(seed=seed),
-        study_name=study_name,
-        storage=optuna.storages.RDBStorage(storage),
-    )
-
-
 class _OfThisProcess:
     """Pickles to nothing: Tune writes its searcher and callbacks to disk, for a restore that never happens."""
 

@@ -168,8 +168,7 @@ class SweepRun:
         spec = self._space.spec
         if self._study is None or spec.objective is None:
             return None
-        from pipeline.execution.ray_runner import optuna_search
-        from pipeline.execution.suggestions import METRIC, Suggestions, storage_address
+        from pipeline.execution.suggestions import Suggestions
 
         self._study.reopen()
 
@@ -182,15 +181,6 @@ class SweepRun:
         return Suggestions(
             self._space,
             self._study,
-            searcher=optuna_search(
-                spec.sampled_axes(),
-                metric=METRIC,
-                study_name=self._space.name,
-                storage=storage_address(self._ledger),
-                sampler=spec.objective.sampler,
-                # A restarted sampler must not repeat its earlier suggestions.
-                seed=spec.sampling_seed + len(self._study.suggestions()),
-            ),
             ledger=self._ledger,
             plan=self._planner.suggested,
             record=record,
@@ -202,9 +192,9 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
     """The study of a space's objective; None for a space without one."""
     if space.spec.objective is None:
         return None
-    from pipeline.execution.suggestions import Study, storage_address
+    from pipeline.execution.suggestions import Study, database_of
 
-    return Study(space, storage_address(ledger), create=create)
+    return Study(space, database_of(ledger), create=create)
 
 
 def missing_data(plan: Plan) -> Iterator[str]:

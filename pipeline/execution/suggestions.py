@@ -5,12 +5,18 @@ suggestions and their values; the ledger has the trials.  Optuna repeats a sugge
 that its trials continue from their checkpoints.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from urllib.parse import quote
 
 import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as SuggestionState
 
@@ -18,72 +24,104 @@ from pipeline.execution.outcomes import outcomes_of
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from pipeline.spec import PlannedTrial, SpecError
+from pipeline.spec.domains import Range, Suggested, suggested
 from pipeline.spec.space_file import LoadedSpace
 from trainables.engine.config import canonical_json
+from trainables.engine.errors import one_line
 from trainables.runtime.rows import TrialState
 
 DATABASE = "optuna.db"
-METRIC = "restricted_mean_steps"
 QUESTION = "grokscape.question"
 AGAIN = "grokscape.suggested_again"
 """Marks an open suggestion of a killed run, which a later suggestion repeats."""
-
-
-class Searcher(Protocol):
-    """The methods of Ray Tune's searchers that :class:`Suggestions` calls."""
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return values of the sampled axes."""
-
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Record the value of a suggestion."""
 
 
 @dataclass
 class _Open:
     """A suggestion whose trials have not all ended."""
 
-    number: str
+    asked: optuna.Trial
     trials: list[PlannedTrial]
     waiting: set[str]
 
 
-def storage_address(ledger: Ledger) -> str:
-    """The address of the study's database.
+def database_of(ledger: Ledger) -> Path:
+    """The file of the study.
 
     :raises SpecError: for a ledger that is not a local folder.
     """
     if "://" in ledger.uri:
         raise SpecError(f"objective: its study needs a ledger in a local folder; {ledger.shown} is not one")
-    return f"sqlite:///{Path(ledger.uri) / DATABASE}"
+    return Path(ledger.uri) / DATABASE
+
+
+def storage_address(database: Path) -> str:
+    """The address of a file for Optuna, whose path may have any character."""
+    path = os.path.abspath(database)
+    address = sqlalchemy.URL.create("sqlite", database=path).render_as_string()
+    if sqlalchemy.make_url(address).database != path:  # Before SQLAlchemy 2.1, only SQLite itself reads a quoted path.
+        address = f"sqlite:///file:{quote(path)}?uri=true"
+    return address.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
 
 
 class Study:
     """The study on disk, which the first run creates."""
 
-    def __init__(self, space: LoadedSpace, address: str, *, create: bool) -> None:
+    def __init__(self, space: LoadedSpace, database: Path, *, create: bool) -> None:
         """
-        :raises SpecError: when the study of this name answers another question.
+        :raises SpecError: when the file is not Optuna's, or its study of this name answers another question.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._spec = space.spec
+        assert space.spec.objective is not None
+        self._spec, self._objective = space.spec, space.spec.objective
         self._study: optuna.Study | None = None
-        exists = Path(address.removeprefix("sqlite:///")).exists()
-        if not create and not exists:
+        self._file = database
+        if not self._check_file() and not create:
             return
-        storage = optuna.storages.RDBStorage(address)
-        names = optuna.get_all_study_names(storage)
-        if space.name in names:
-            self._study = optuna.load_study(study_name=space.name, storage=storage)
-        elif create:
-            self._study = optuna.create_study(study_name=space.name, storage=storage, direction="minimize")
+        with self._reported():
+            storage = optuna.storages.RDBStorage(storage_address(database))
+            if space.name in optuna.get_all_study_names(storage):
+                self._study = optuna.load_study(study_name=space.name, storage=storage)
+            elif create:
+                self._study = optuna.create_study(study_name=space.name, storage=storage, direction="minimize")
         if self._study is not None:
             self._check_question(space)
 
+    def ask(self) -> optuna.Trial:
+        """Suggest values of the sampled axes.
+
+        :raises SpecError: when the sampler fails.
+        """
+        assert self._study is not None
+        space = {path: _distribution(suggested(domain, path)) for path, domain in self._spec.sampled_axes().items()}
+        try:
+            return self._study.ask(fixed_distributions=space)
+        except Exception as error:  # A sampler's own code can raise anything.
+            name, reason = type(self._study.sampler).__name__, f"{type(error).__name__}: {one_line(error)}"
+            raise SpecError(f"objective.sampler: {name} cannot suggest ({reason})") from None
+
+    def tell(self, trial: optuna.Trial, value: float | None) -> None:
+        """Record the value of a suggestion; None where its trials failed."""
+        assert self._study is not None
+        state = SuggestionState.FAIL if value is None else SuggestionState.COMPLETE
+        try:
+            self._study.tell(trial, value, state=state)
+        except RuntimeError as error:
+            # How a sampler of a grid says that it has suggested everything; the value is stored.
+            if "Study.stop" not in str(error):
+                raise
+
     def suggestions(self) -> list[FrozenTrial]:
-        """Every suggestion that counts, in order."""
+        """Every suggestion that counts, in order; not one that a killed run had not drawn all values of."""
         trials = self._study.get_trials(deepcopy=False) if self._study is not None else []
-        return [trial for trial in trials if AGAIN not in trial.user_attrs and trial.state != SuggestionState.WAITING]
+        complete = len(self._spec.sampled_axes())
+        return [
+            trial
+            for trial in trials
+            if AGAIN not in trial.user_attrs
+            and trial.state != SuggestionState.WAITING
+            and not (trial.state == SuggestionState.RUNNING and len(trial.params) < complete)
+        ]
 
     def settled(self) -> int:
         """How many suggestions have ended, with a value or by a failure."""
@@ -93,12 +131,13 @@ class Study:
         """The trials of the sweep that have been suggested."""
         trials: dict[str, PlannedTrial] = {}
         for suggestion in self.suggestions():
-            for trial in self._spec.suggestion(suggestion.params):
-                trials.setdefault(trial.config.trial_id, trial)
+            with suppress(SpecError):  # Values that are bad together: such a suggestion has failed.
+                for trial in self._spec.suggestion(suggestion.params):
+                    trials.setdefault(trial.config.trial_id, trial)
         return list(trials.values())
 
     def reopen(self) -> None:
-        """Enqueue the suggestions that a killed run left open, to be repeated before any new one."""
+        """Enqueue the suggestions that a killed run left open, to be repeated before any new one; seed the sampler."""
         assert self._study is not None
         waiting = [
             trial.system_attrs.get("fixed_params") for trial in self._study.get_trials(states=[SuggestionState.WAITING])
@@ -110,6 +149,33 @@ class Study:
             trial = optuna.trial.Trial(self._study, open_trial._trial_id)
             trial.set_user_attr(AGAIN, True)
             self._study.tell(trial, state=SuggestionState.FAIL)
+        # A restarted sampler must not repeat its earlier suggestions; Optuna takes seeds of 32 bits.
+        seed = (self._spec.sampling_seed + len(self.suggestions())) % 2**32
+        self._study.sampler = self._objective.sampler or optuna.samplers.TPESampler(seed=seed)
+
+    def _check_file(self) -> bool:
+        """Return whether there is a database; refuse a file that is not Optuna's."""
+        if self._file.is_symlink():
+            raise SpecError(f"objective: {self._file} is a symbolic link; must be a file in the ledger's folder")
+        if not self._file.exists():
+            return False
+        address = f"file:{quote(os.path.abspath(self._file))}?mode=ro"
+        with self._reported(), closing(sqlite3.connect(address, uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "studies" not in tables:
+            raise SpecError(f"objective: {self._file} is a database, but not Optuna's; move it elsewhere")
+        return bool(tables)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raise whatever is wrong with the database as one line."""
+        try:
+            yield
+        except Exception as error:  # SQLite's, SQLAlchemy's, alembic's, Optuna's: a damaged file can cause any.
+            reason = one_line(getattr(error, "orig", None) or error)
+            raise SpecError(
+                f"objective: {self._file} cannot be read as Optuna's study ({reason}); move it elsewhere to begin again"
+            ) from None
 
     def _check_question(self, space: LoadedSpace) -> None:
         """Refuse a study whose values are not comparable: it must have the same base, axes, seeds and objective.
@@ -117,8 +183,7 @@ class Study:
         :raises SpecError: for another one.
         """
         assert self._study is not None
-        objective = space.spec.objective
-        assert objective is not None
+        objective = self._objective
         question = canonical_json(
             {
                 "base": space.spec.base.to_json(),
@@ -127,7 +192,13 @@ class Study:
                 "threshold": objective.threshold,
             }
         )
-        held = self._study.user_attrs.get(QUESTION)
+        with self._reported():
+            directions, trials = self._study.directions, self._study.get_trials(deepcopy=False)
+            held = self._study.user_attrs.get(QUESTION)
+        if directions != [StudyDirection.MINIMIZE] or (held is None and trials):
+            raise SpecError(
+                f"objective: the study {space.name!r} in {DATABASE} is somebody else's; rename the space's file"
+            )
         if held is None:
             self._study.set_user_attr(QUESTION, question)
         elif held != question:
@@ -140,7 +211,6 @@ class Study:
 class Suggestions:
     """Cohorts from suggestions, which a :class:`pipeline.execution.dispatch.Dispatcher` asks for during the run.
 
-    :param searcher: suggests, and records the values.
     :param plan: makes cohorts of the trials that still have to run.
     :param record: receives all trials of the sweep whenever a suggestion adds some.
     :param at_once: how many suggestions are open at a time.
@@ -151,7 +221,6 @@ class Suggestions:
         space: LoadedSpace,
         study: Study,
         *,
-        searcher: Searcher,
         ledger: Ledger,
         plan: Callable[[Sequence[PlannedTrial]], Sequence[CohortPlan]],
         record: Callable[[Sequence[PlannedTrial]], None],
@@ -160,13 +229,13 @@ class Suggestions:
         assert space.spec.objective is not None
         self._spec, self._objective = space.spec, space.spec.objective
         self._study = study
-        self._searcher = searcher
         self._ledger = ledger
         self._plan = plan
         self._record = record
         self._at_once = at_once
         self._count = len(study.suggestions())
         self._open: list[_Open] = []
+        self._ended: set[str] = set()
 
     @property
     def exhausted(self) -> bool:
@@ -179,22 +248,32 @@ class Suggestions:
         Empty when the budget is spent, or while open suggestions wait for results.
         """
         while not self.exhausted and len(self._open) < self._at_once:
-            number = f"{self._count}"
-            values = self._searcher.suggest(number)
+            asked = self._study.ask()
             self._count += 1
-            trials = self._spec.suggestion(values)
+            try:
+                trials = self._spec.suggestion(asked.params)
+            except SpecError:
+                self._study.tell(asked, None)
+                continue
             self._record(self._study.trials())
-            cohorts = self._plan(trials)
-            waiting = {trial.trial_id for cohort in cohorts for trial in cohort.trials}
-            suggestion = _Open(number, trials, waiting)
-            if waiting:
-                self._open.append(suggestion)
+            ids = {trial.config.trial_id for trial in trials}
+            # Optuna may suggest what is running: such a suggestion waits for it.
+            running = ids & {trial_id for each in self._open for trial_id in each.waiting}
+            new = [trial for trial in trials if trial.config.trial_id not in running | self._ended]
+            cohorts = self._plan(new) if new else ()
+            waiting = running | {trial.trial_id for cohort in cohorts for trial in cohort.trials}
+            suggestion = _Open(asked, trials, waiting)
+            if not waiting:
+                self._complete(suggestion)
+                continue
+            self._open.append(suggestion)
+            if cohorts:
                 return cohorts
-            self._complete(suggestion)
         return ()
 
     def ended(self, states: Mapping[str, str]) -> None:
-        """Give the searcher the value of each suggestion whose trials have all ended."""
+        """Tell the study the value of each suggestion whose trials have all ended."""
+        self._ended.update(states)
         for suggestion in self._open:
             suggestion.waiting -= states.keys()
         for suggestion in [each for each in self._open if not each.waiting]:
@@ -206,9 +285,17 @@ class Suggestions:
         rows = self._ledger.trials(trial_ids)
         if len(rows) < len(trial_ids) or any(row.state == TrialState.FAILED for row in rows.values()):
             # A failed trial has no time: the suggestion counts, and has no value.
-            self._searcher.on_trial_complete(suggestion.number, error=True)
+            self._study.tell(suggestion.asked, None)
             return
         events = {trial.config.trial_id: trial.config.events for trial in suggestion.trials}
         outcomes = outcomes_of(self._ledger, rows, events)
         value = self._objective.value(outcomes.values(), float(self._spec.base.horizon_steps))
-        self._searcher.on_trial_complete(suggestion.number, result={METRIC: value})
+        self._study.tell(suggestion.asked, value)
+
+
+def _distribution(values: Suggested) -> BaseDistribution:
+    if not isinstance(values, Range):
+        return CategoricalDistribution(values)
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return IntDistribution(values.low, values.high, log=values.log, step=int(values.step or 1))
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)

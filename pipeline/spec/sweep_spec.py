@@ -8,28 +8,26 @@ The order is: arms, then the grid (the last axis varies fastest), then the draws
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
-import numpy as np
-
+from pipeline.spec.domains import Domain, describe_domain, draw_value, is_domain, probes, suggested
 from pipeline.spec.objective import Objective
 from pipeline.spec.settings import RunSettings
 from pipeline.spec.values import (
-    Domain,
+    MOST_TRIALS,
     Scalar,
     SpecError,
+    axis_value,
     changed,
-    check_integer,
     component_labels,
     coordinate,
-    describe_domain,
-    draw_value,
-    plain_value,
-    plain_values,
+    integer,
+    listed,
 )
-from trainables.engine.config import ConfigError, canonical_json
+from trainables.engine.config import ConfigError, brief, canonical_json, plain
 from trainables.engine.trial import Seeds, TrialConfig
 
 SEEDS, HORIZON = "seeds", "horizon_steps"
@@ -89,12 +87,12 @@ class SweepSpec:
             trials = tuple(self._expand(self._draws(self.samples)))
         else:
             # Optuna suggests the trials; check a few draws now, to report a bad value early.
-            draws = self._draws(8, fewer=True)
-            _check_suggestable(draws)
             self.objective.rule(self.base.events)
+            draws = self._draws(8, fewer=True)
             trials = tuple(self._expand(draws))
+            self._check_ends(draws[0])
         _check_distinct(trials)
-        _check_events(trials)
+        _check_protocols(trials)
         object.__setattr__(self, "_trials", () if self.objective else trials)
 
     def trials(self) -> list[PlannedTrial]:
@@ -109,15 +107,15 @@ class SweepSpec:
         expected = list(self.sampled_axes())
         if sorted(values) != sorted(expected):
             raise SpecError(f"a suggestion of {', '.join(sorted(values))}: must be of {', '.join(expected)}")
-        return list(self._expand([{path: plain_value(values[path]) for path in expected}]))
+        return list(self._expand([{path: plain(values[path]) for path in expected}]))
 
     def sampled_axes(self) -> dict[str, Domain]:
         """The axes that are drawn or suggested, in order."""
-        return {path: values for path, values in self.axes.items() if isinstance(values, Domain)}
+        return {path: values for path, values in self.axes.items() if is_domain(values)}
 
     def grid_axes(self) -> dict[str, list[Any]]:
         """The axes that every arm has and whose every value is tried, in order."""
-        return {path: plain_values(values) for path, values in self.axes.items() if not isinstance(values, Domain)}
+        return {path: list(cast(Sequence[Any], values)) for path, values in self.axes.items() if not is_domain(values)}
 
     @property
     def horizon_steps(self) -> int:
@@ -128,7 +126,7 @@ class SweepSpec:
         """The space as flags change it: no horizon beyond ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
         changes: dict[str, Any] = {}
         if max_steps is not None:
-            check_integer("max-steps", max_steps, at_least=1)
+            max_steps = integer("max-steps", max_steps, at_least=1)
             changes["base"] = self.base.replace(horizon_steps=min(max_steps, self.base.horizon_steps))
             changes["arms"] = [
                 replace(arm, patch={**arm.patch, HORIZON: min(max_steps, arm.patch[HORIZON])})
@@ -137,8 +135,7 @@ class SweepSpec:
                 for arm in self.arms
             ]
         if seeds is not None:
-            check_integer("seeds", seeds, at_least=1)
-            changes["seeds"] = range(seeds)
+            changes["seeds"] = range(integer("seeds", seeds, at_least=1))
         return replace(self, **changes)
 
     def axes_json(self) -> str:
@@ -158,7 +155,7 @@ class SweepSpec:
             {
                 "axes": [
                     {"path": path, "kind": "sampled", "domain": describe_domain(values)}
-                    if isinstance(values, Domain)
+                    if is_domain(values)
                     else grid(path, None)
                     for path, values in self.axes.items()
                 ],
@@ -188,7 +185,7 @@ class SweepSpec:
         """Every trial of these draws, in the order that the module's docstring promises."""
         for arm in self.arms or (None,):
             where = f"arm {arm.name!r}, " if arm else ""
-            grid = self.grid_axes() | ({path: plain_values(values) for path, values in arm.axes.items()} if arm else {})
+            grid = self.grid_axes() | (dict(arm.axes) if arm else {})
             drawn = {path: [draw[path] for draw in draws] for path in draws[0]}
             labels = {path: component_labels(values) for path, values in (grid | drawn).items()}
             for point in itertools.product(*grid.values()):
@@ -202,7 +199,7 @@ class SweepSpec:
                         yield PlannedTrial(config, coordinates)
                         continue
                     for seed in self.seeds:
-                        yield PlannedTrial(config.replace(seeds=Seeds.all(seed)), coordinates | {"seed": int(seed)})
+                        yield PlannedTrial(config.replace(seeds=Seeds.all(seed)), coordinates | {"seed": seed})
 
     def _draws(self, count: int, *, fewer: bool = False) -> list[dict[str, Any]]:
         """The first ``count`` distinct joint draws; one empty draw where no axis is sampled.
@@ -228,55 +225,69 @@ class SweepSpec:
         return draws
 
     def _check_shape(self) -> None:
-        """The space's structure, before any value is checked."""
+        """The space's structure, before any value is checked; arrays and numpy's scalars become Python's."""
         if not isinstance(self.base, TrialConfig):
-            raise SpecError(f"base = {self.base!r}: must be a trial, such as GrokkingTrial(...)")
-        if isinstance(self.arms, Arm | str) or not all(isinstance(arm, Arm) for arm in self.arms):
-            raise SpecError(f"arms = {self.arms!r}: must be a list of Arm(name=..., patch=..., axes=...)")
+            raise SpecError(f"base = {brief(self.base)}: must be a trial, such as GrokkingTrial(...)")
+        if not isinstance(self.arms, Sequence) or not all(isinstance(arm, Arm) for arm in self.arms):
+            raise SpecError(f"arms = {brief(self.arms)}: must be a list of Arm(name=..., patch=..., axes=...)")
         for number, arm in enumerate(self.arms):
             if not isinstance(arm.name, str) or not arm.name.strip():
-                raise SpecError(f"arm {number}: name = {arm.name!r}: must be a string")
+                raise SpecError(f"arm {number}: name = {brief(arm.name)}: must be a string")
+            if not arm.name.isprintable():
+                raise SpecError(f"arm {number}: name = {brief(arm.name)}: must be of printable characters")
             if arm.name in [other.name for other in self.arms[:number]]:
                 raise SpecError(f"arm {arm.name!r}: the name appears twice; arms must have different names")
-        self._check_axes("", self.axes, {})
+        axes = self._checked_axes("", self.axes, {})
+        arms = []
         for arm in self.arms:
             where = f"arm {arm.name!r}, "
-            taken = dict.fromkeys(arm.patch, "its patch") | dict.fromkeys(self.axes, "the space's axes")
+            if not isinstance(arm.patch, Mapping):
+                raise SpecError(f"{where}patch = {brief(arm.patch)}: must be a dict of dotted paths and values")
+            taken = dict.fromkeys(arm.patch, "its patch") | dict.fromkeys(axes, "the space's axes")
             for path in arm.patch:
-                if path in self.axes:
+                if path in axes:
                     raise SpecError(f"{where}patch {path}: is an axis of the space too; it must be one of them")
                 self._check_path(f"{where}patch", path, protocol=True)
-            self._check_axes(where, arm.axes, taken)
-            for path, values in arm.axes.items():
-                if isinstance(values, Domain):
+            own = self._checked_axes(where, arm.axes, taken)
+            for path, values in own.items():
+                if is_domain(values):
                     raise SpecError(f"{where}axis {path}: a sampled axis must be one of the space's axes, for all arms")
+            patch = {path: plain(value) for path, value in arm.patch.items()}
+            arms.append(replace(arm, name=plain(arm.name), patch=patch, axes=own))
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "arms", tuple(arms))
         if not isinstance(self.settings, RunSettings):
-            raise SpecError(f"settings = {self.settings!r}: must be RunSettings(...)")
+            raise SpecError(f"settings = {brief(self.settings)}: must be RunSettings(...)")
         self._check_seeds()
         self._check_sampling()
+        self._check_size()
 
-    def _check_axes(self, where: str, axes: Mapping[str, Any], taken: Mapping[str, str]) -> None:
+    def _checked_axes(self, where: str, axes: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:
+        """The axes with their values as Python's own."""
         if not isinstance(axes, Mapping):
-            raise SpecError(f"{where}axes = {axes!r}: must be a dict of dotted paths and lists of values")
+            raise SpecError(f"{where}axes = {brief(axes)}: must be a dict of dotted paths and lists of values")
+        checked: dict[str, Any] = {}
         for path, values in axes.items():
             self._check_path(f"{where}axis", path)
             if path in taken:
                 raise SpecError(f"{where}axis {path}: is in {taken[path]} too; it must be in one of them")
-            if isinstance(values, Domain):
+            name = f"{where}axis {path}"
+            if is_domain(values):
+                checked[path] = values
                 continue
-            if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
-                raise SpecError(f"{where}axis {path} = {values!r}: must be a list of values or a tune.* domain")
-            listed = plain_values(values)
-            if not listed:
-                raise SpecError(f"{where}axis {path} = []: must have at least one value")
-            for number, value in enumerate(listed):
-                if value in listed[:number]:
-                    raise SpecError(f"{where}axis {path}: the value {value!r} appears twice")
+            own = [axis_value(name, value) for value in listed(name, values, "a list of values or a tune.* domain")]
+            if not own:
+                raise SpecError(f"{name} = []: must have at least one value")
+            twice = _repeated(own)
+            if twice:
+                raise SpecError(f"{name}: the value {brief(twice[0])} appears twice")
+            checked[path] = own
+        return checked
 
     def _check_path(self, what: str, path: str, *, protocol: bool = False) -> None:
         """Refuse what trials cannot differ in; the expansion checks that the path exists."""
         if not isinstance(path, str):
-            raise SpecError(f"{what} {path!r}: must be a dotted path such as 'optimizer.weight_decay'")
+            raise SpecError(f"{what} {brief(path)}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
         in_protocol = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
         if in_protocol and not protocol:
@@ -289,19 +300,16 @@ class SweepSpec:
     def _check_seeds(self) -> None:
         if self.seeds is None:
             return
-        if isinstance(self.seeds, str) or not isinstance(self.seeds, Sequence | np.ndarray):
-            raise SpecError(f"seeds = {self.seeds!r}: must be a list such as range(5)")
-        listed = plain_values(self.seeds)
-        for seed in listed:
-            check_integer("seeds", seed, at_least=0)
-        if not listed or len(set(listed)) < len(listed):
-            raise SpecError(f"seeds = {listed!r}: must be different from each other, and at least one")
-        object.__setattr__(self, "seeds", tuple(listed))
+        seeds = listed("seeds", self.seeds, "a list such as range(5)")
+        seeds = [integer("seeds", seed, at_least=0) for seed in seeds]
+        if not seeds or _repeated(seeds):
+            raise SpecError(f"seeds = {brief(seeds)}: must be different from each other, and at least one")
+        object.__setattr__(self, "seeds", tuple(seeds))
 
     def _check_sampling(self) -> None:
         sampled = list(self.sampled_axes())
-        check_integer("samples", self.samples, at_least=0)
-        check_integer("sampling_seed", self.sampling_seed, at_least=0)
+        object.__setattr__(self, "samples", integer("samples", self.samples, at_least=0))
+        object.__setattr__(self, "sampling_seed", integer("sampling_seed", self.sampling_seed, at_least=0))
         if self.objective is None:
             if sampled and not self.samples:
                 raise SpecError(f"axis {sampled[0]}: is sampled, but samples = 0; samples must be at least 1")
@@ -309,7 +317,7 @@ class SweepSpec:
                 raise SpecError(f"samples = {self.samples}: no axis is sampled; one must be a tune.* domain")
             return
         if not isinstance(self.objective, Objective):
-            raise SpecError(f"objective = {self.objective!r}: must be Objective(budget=...)")
+            raise SpecError(f"objective = {brief(self.objective)}: must be Objective(budget=...)")
         if not sampled:
             raise SpecError("objective: no axis is sampled; one must be a tune.* domain")
         if self.samples:
@@ -318,6 +326,22 @@ class SweepSpec:
             raise SpecError("arms: must be empty beside an objective; make one space for each arm")
         for path in self.grid_axes():
             raise SpecError(f"axis {path}: must be a tune.* domain beside an objective, such as tune.choice([...])")
+        for path, domain in self.sampled_axes().items():
+            suggested(domain, path)
+
+    def _check_size(self) -> None:
+        """Refuse a space that is too large to expand, before it is expanded."""
+        shared = math.prod(map(len, self.grid_axes().values())) * len(self.seeds or [None])
+        shared *= max(1, self.samples if self.objective is None else self.objective.budget)
+        trials = shared * sum(math.prod(map(len, arm.axes.values())) for arm in self.arms or [Arm(name="base")])
+        if trials > MOST_TRIALS:
+            raise SpecError(f"the space has {trials} trials; must be at most {MOST_TRIALS}")
+
+    def _check_ends(self, draw: Mapping[str, Any]) -> None:
+        """Try what Optuna could suggest: every choice, and the ends of every range."""
+        for path, domain in self.sampled_axes().items():
+            for value in probes(suggested(domain, path)):
+                next(iter(self._expand([{**draw, path: value}])))
 
 
 def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
@@ -330,20 +354,21 @@ def _check_distinct(trials: Sequence[PlannedTrial]) -> None:
             )
 
 
-def _check_events(trials: Sequence[PlannedTrial]) -> None:
+def _check_protocols(trials: Sequence[PlannedTrial]) -> None:
     """Check one trial of each arm: the protocol does not vary within an arm."""
     for arm, trial in {trial.coordinates.get("arm"): trial for trial in trials}.items():
         try:
             trial.config.check_columns()
+            trial.config.grid()
         except ConfigError as error:
             raise SpecError(f"arm {arm!r}: {error}" if arm is not None else str(error)) from None
 
 
-def _check_suggestable(draws: Sequence[Mapping[str, Any]]) -> None:
-    for path, value in ((path, value) for draw in draws for path, value in draw.items()):
-        if not isinstance(value, str | int | float | None):
-            raise SpecError(f"axis {path} = {value!r}: must be a number or a string beside an objective")
+def _repeated(values: Sequence[Any]) -> list[Any]:
+    """The values that are equal to an earlier one."""
+    seen: set[Any] = set()
+    return [value for value in values if value in seen or seen.add(value)]  # type: ignore[func-returns-value]
 
 
 def _place(trial: PlannedTrial) -> str:
-    return ", ".join(f"{name} = {value!r}" for name, value in trial.coordinates.items()) or "the base"
+    return ", ".join(f"{name} = {brief(value)}" for name, value in trial.coordinates.items()) or "the base"

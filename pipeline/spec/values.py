@@ -1,29 +1,28 @@
-"""Values of a space: domains and their draws, coordinates of trials, and a configuration with values changed."""
+"""Values of a space: what an axis may hold, coordinates of trials, and a configuration with values changed."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
-import numpy as np
-
-from trainables.engine.config import Config, ConfigError, component_at, replace_at, value_at
-from trainables.engine.errors import GrokscapeError, one_line
+from trainables.engine.config import (
+    LARGEST_INTEGER,
+    Config,
+    ConfigError,
+    brief,
+    component_at,
+    plain,
+    replace_at,
+    value_at,
+)
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.trial import TrialConfig
 
 Scalar: TypeAlias = str | float | int | bool | None
+MOST_TRIALS = 1_000_000
 
 
 class SpecError(GrokscapeError):
     """An invalid space: one line with the axis, the value and what is allowed."""
-
-
-@runtime_checkable
-class Domain(Protocol):
-    """``ray.tune.uniform(...)`` and similar, recognised by their method so that ray need not be imported."""
-
-    def sample(self, *, random_state: np.random.Generator) -> Any:
-        """One value, drawn with the given generator."""
 
 
 def changed(base: TrialConfig, changes: Mapping[str, Any], where: str) -> TrialConfig:
@@ -51,7 +50,7 @@ def coordinate(config: TrialConfig, path: str, value: Any, labels: Mapping[Confi
     if isinstance(value, Config):
         return labels[value]
     held = value_at(config, path)
-    return held if isinstance(held, str | int | float | None) else str(held)
+    return held if is_scalar(held) else str(held)
 
 
 def component_labels(values: Sequence[Any]) -> dict[Config, str]:
@@ -59,15 +58,15 @@ def component_labels(values: Sequence[Any]) -> dict[Config, str]:
     components = dict.fromkeys(value for value in values if isinstance(value, Config))
     names = [type(component).__name__ for component in components]
     return {
-        component: name if names.count(name) == 1 else _spelled(component)
+        component: name if names.count(name) == 1 else spelled(component)
         for component, name in zip(components, names, strict=True)
     }
 
 
-def _spelled(component: Config) -> str:
+def spelled(component: Config) -> str:
     """``MLP(hidden=(64,))``: the class and the fields that are not at their default."""
     changed_fields = [
-        f"{spec.name}={_spelled(value) if isinstance(value, Config) else value}"
+        f"{spec.name}={spelled(value) if isinstance(value, Config) else value}"
         for spec in fields(component)
         for value in [getattr(component, spec.name)]
         if value != spec.default
@@ -75,37 +74,47 @@ def _spelled(component: Config) -> str:
     return f"{type(component).__name__}({', '.join(changed_fields)})"
 
 
-def draw_value(domain: Domain, path: str, seed: int, number: int) -> Any:
-    """Draw value ``number`` of a sampled axis, twice: a domain that ignores its generator is not reproducible."""
-    key = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8])
-    try:
-        first, second = (
-            plain_value(domain.sample(random_state=np.random.default_rng([seed, number, key]))) for _ in "12"
-        )
-    except Exception as error:  # A domain's own code can raise anything.
-        raise SpecError(f"axis {path} = {describe_domain(domain)}: cannot be sampled ({one_line(error)})") from None
-    if first != second:
+def is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float | None)
+
+
+def listed(name: str, values: Any, must: str) -> list[Any]:
+    """The values of a list, a range or an array, as Python's own.
+
+    :raises SpecError: ``must`` says what it must be.
+    """
+    values = plain(values) if not isinstance(values, range) else values
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise SpecError(f"{name} = {brief(values)}: must be {must}")
+    if len(values[: MOST_TRIALS + 1]) > MOST_TRIALS:
+        raise SpecError(f"{name} = {brief(values)}: must have at most {MOST_TRIALS} values")
+    return list(values)
+
+
+def axis_value(where: str, value: Any) -> Any:
+    """A value of an axis without numpy: a scalar, a tuple of them, or a component.
+
+    :raises SpecError: for anything else.
+    """
+    value = plain(value)
+    if isinstance(value, list | tuple):
+        return tuple(axis_value(where, item) for item in value)
+    if not isinstance(value, Config) and not is_scalar(value):
         raise SpecError(
-            f"axis {path} = {describe_domain(domain)}: ignores its random_state; draws must be reproducible"
+            f"{where}: the value {brief(value)} is of type {type(value).__name__}; "
+            "must be a number, a string, True or False, None, a component or a tuple of these"
         )
-    return first
+    return value
 
 
-def describe_domain(domain: Any) -> str:
-    """``LogUniform Float(0.0001, 0.1)``, or only the class of a domain without these methods."""
-    sampler = domain.get_sampler() if hasattr(domain, "get_sampler") else ""
-    return f"{sampler} {type(domain).__name__}{getattr(domain, 'domain_str', '')}".strip()
+def integer(name: str, value: Any, *, at_least: int) -> int:
+    """An integer within 64 bits, a numpy one too.
 
-
-def plain_values(values: Iterable[Any]) -> list[Any]:
-    return [plain_value(value) for value in values]
-
-
-def plain_value(value: Any) -> Any:
-    """A numpy scalar as the Python number that it holds."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def check_integer(name: str, value: Any, *, at_least: int) -> None:
+    :raises SpecError: for another value.
+    """
+    value = plain(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise SpecError(f"{name} = {value!r}: must be an integer of at least {at_least}")
+        raise SpecError(f"{name} = {brief(value)}: must be an integer of at least {at_least}")
+    if value > LARGEST_INTEGER:
+        raise SpecError(f"{name} = {brief(value)}: must be at most {LARGEST_INTEGER} (64 bits)")
+    return int(value)

@@ -11,7 +11,8 @@ and what it means for the machinery around it:
   rounding; it is left out of the identity too, and rows count whichever way they were made.
 
 A bad value raises :class:`ConfigError` when the object is made, so that a search space with a bad value
-anywhere in it fails before anything starts.
+anywhere in it fails before anything starts.  Values from numpy, torch or pandas become the Python values that they
+hold (:func:`plain`): ``np.float32(0.1)`` is 0.10000000149011612, and so another value than 0.1.
 """
 
 import dataclasses
@@ -19,11 +20,14 @@ import hashlib
 import json
 import math
 import operator
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Self
+
+import numpy as np
 
 from trainables.engine.errors import GrokscapeError, one_line
 from trainables.engine.names import component_name, find, register
@@ -32,10 +36,17 @@ from trainables.engine.terminal import shown
 CLASS_KEY = "class"
 DEEPEST_JSON = 50
 """Levels of nesting that are read; a configuration has about five."""
+LARGEST_INTEGER = 2**63 - 1
+"""What generators of random numbers, tensors and Parquet hold without loss."""
+LONGEST_TUPLE = 1_000_000
 
 
 class ConfigError(GrokscapeError, ValueError):
     """An invalid configuration: the message names the field, the value and what is allowed."""
+
+
+class _RangeError(ConfigError):
+    """A value of the right type that is too large, too long, or not finite."""
 
 
 def option(
@@ -131,6 +142,45 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
+def plain(value: Any) -> Any:
+    """``value`` without numpy: a scalar as a bool, int, float or str, an array as (nested) tuples, at any depth.
+
+    Tensors of torch and columns of pandas are arrays too.  What has no such value (dates, complex numbers, masked
+    entries) stays as it is, for the caller to refuse.
+    """
+    if isinstance(value, list | tuple):
+        items = [plain(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else tuple(items)
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, np.generic | type) or not hasattr(value, "__array__"):
+        return value
+    try:
+        array = np.asarray(value)
+        if np.ma.is_masked(value):
+            return value
+        # Indexing with () makes a numpy scalar, which keeps what it is; tolist() would make an integer of a date.
+        return plain(array[()]) if array.ndim == 0 else tuple(plain(item) for item in array)
+    except Exception:  # A tensor on a GPU, or one that needs a gradient: its library can raise anything.
+        return value
+
+
+def brief(value: Any, limit: int = 200) -> str:
+    """``value`` as messages show it: in one line, cut, without addresses in memory."""
+    try:
+        text = repr(value)
+    except Exception:  # An integer of thousands of digits, or somebody's own class.
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    text = shown(" ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split()))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def canonical_json(value: Any) -> str:
     """One string per value: sorted keys, no spaces, shortest round-tripping floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -185,7 +235,7 @@ def from_json(value: dict[str, Any]) -> Config:
     cls = find(name) if isinstance(name, str) else None
     if cls is None or not issubclass(cls, Config):
         raise ConfigError(
-            f"class = {name!r}: no such component; must be one of trainables, or in a module that was imported"
+            f"class = {brief(name)}: no such component; must be one of trainables, or in a module that was imported"
         )
     names = {spec.name for spec, _ in _fields(cls)}
     unknown = sorted(set(value) - names - {CLASS_KEY})
@@ -271,34 +321,53 @@ def _fields(cls: type) -> list[tuple[dataclasses.Field, Any]]:
 
 def _normalised(name: str, value: Any, annotation: Any) -> Any:
     """``value`` as ``annotation`` wants it (an int becomes a float, a list a tuple), or an error."""
+    value = plain(value)
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union):
+        out_of_range = None
         for choice in typing.get_args(annotation):
             try:
                 return _normalised(name, value, choice)
+            except _RangeError as error:
+                out_of_range = error
             except ConfigError:
                 continue
+        if out_of_range is not None:
+            raise out_of_range
     elif annotation is type(None):
         if value is None:
             return None
     elif origin is tuple:
         if isinstance(value, list | tuple | range):
             kinds = typing.get_args(annotation)
+            if len(value[: LONGEST_TUPLE + 1]) > LONGEST_TUPLE:
+                raise _RangeError(f"{name} = {brief(value)}: must be of at most {LONGEST_TUPLE} values")
             if kinds[-1] is Ellipsis:
                 kinds = (kinds[0],) * len(value)
             if len(kinds) == len(value):
                 return tuple(_normalised(name, item, kind) for item, kind in zip(value, kinds, strict=True))
     elif annotation is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise ConfigError(f"{name} = {value!r}: must be finite")
-            return float(value) + 0.0  # -0.0 and 0.0 are one value, and so one identity
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if not math.isfinite(number):
+                raise _RangeError(f"{name} = {brief(value)}: must be finite")
+            return number + 0.0  # -0.0 and 0.0 are one value, and so one identity
     elif annotation is int:
         if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) > LARGEST_INTEGER:
+                raise _RangeError(f"{name} = {brief(value)}: must be at most {LARGEST_INTEGER} (64 bits)")
             return int(value)
+    elif annotation is str:
+        if isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise _RangeError(f"{name} = {brief(value)}: must be text that UTF-8 can hold")
+            return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
-    raise ConfigError(f"{name} = {value!r}: must be {_described(annotation)}")
+    raise ConfigError(f"{name} = {brief(value)}: must be {_described(annotation)}")
 
 
 def _described(annotation: Any) -> str:
@@ -321,10 +390,10 @@ def _check_bounds(name: str, value: Any, bounds: dict[str, Any]) -> None:
         if item is None:
             continue
         if "choices" in bounds and item not in bounds["choices"]:
-            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(map(repr, bounds['choices']))}")
+            raise ConfigError(f"{name} = {brief(value)}: must be one of {', '.join(map(repr, bounds['choices']))}")
         for bound, holds in _COMPARISONS.items():
             if bound in bounds and not holds(item, bounds[bound]):
-                raise ConfigError(f"{name} = {value!r}: must be {bound.replace('_', ' ')} {bounds[bound]}")
+                raise ConfigError(f"{name} = {brief(value)}: must be {bound.replace('_', ' ')} {bounds[bound]}")
 
 
 def _to_json(value: Any) -> Any:

@@ -36,6 +36,9 @@ class Seeds(Config):
         return cls(split=seed, init=seed, order=seed)
 
 
+MOST_MEASUREMENTS = 10_000_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasuringTimes(Config):
     """Base of the schedules of measurements."""
@@ -52,6 +55,11 @@ class EverySteps(MeasuringTimes):
     every_steps: int = option(at_least=1, example=10)
 
     def steps(self, horizon_steps: int) -> np.ndarray:
+        if horizon_steps // self.every_steps > MOST_MEASUREMENTS:
+            raise ConfigError(
+                f"EverySteps.every_steps = {self.every_steps}: makes more than {MOST_MEASUREMENTS} measurements "
+                f"up to step {horizon_steps}"
+            )
         return np.array([*range(0, horizon_steps, self.every_steps), horizon_steps], dtype=np.int64)
 
 
@@ -62,7 +70,7 @@ class Measuring(MeasuringTimes):
     The ratio of at most 1.05 bounds how wide the interval of an event can be, relative to its time.
     """
 
-    dense_until_steps: int = option(20, at_least=0)
+    dense_until_steps: int = option(20, at_least=0, at_most=MOST_MEASUREMENTS)
     ratio: float = option(1.05, above=1.0, at_most=1.05)
 
     def steps(self, horizon_steps: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from trainables.engine.config import ConfigError, canonical_json, from_json, per_trial_paths, replace_at, value_at
@@ -113,6 +114,14 @@ def test_bad_values_fail_with_field_value_and_allowed():
         (lambda: value_at(TRIAL, "horizon_steps.x"), r"horizon_steps.x: horizon_steps is a plain value"),
         (lambda: from_json({"class": "Thing"}), r"class = 'Thing': no such component; must be one of trainables"),
         (lambda: from_json({"class": "pathlib:Path"}), r"class = 'pathlib:Path': no such component"),
+        (lambda: AdamW(eps=10**400), r"AdamW.eps = 1000.*0\.\.\.: must be finite"),
+        (lambda: Seeds(init=-(2**63)), r"Seeds.init = -9223372036854775808: must be at"),
+        (lambda: TRIAL.replace(horizon_steps=2**63), r"horizon_steps = .*: must be at most 9223372036854775807"),
+        (lambda: MLP(hidden=range(2**70)), r"MLP.hidden = range\(0, .*\): must be of at most 1000000 values"),
+        (
+            lambda: MLP(hidden=np.datetime64("2024")),
+            r"MLP.hidden = np.datetime64\('2024'\): must be any number",
+        ),
         (lambda: from_json({"class": None}), r"class = None: no such component"),
         (lambda: from_json(AdamW().to_json() | {"lr": 1}), r"AdamW.lr: no such field; allowed: betas, "),
     ]:

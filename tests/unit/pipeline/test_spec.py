@@ -1,15 +1,20 @@
 """The search space: its order, its coordinates, its draws, and one clear line for everything that is wrong in it."""
 
+import functools
 import json
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+import torch
 from ray import tune
 
 from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
+from pipeline.spec.domains import Range, describe_domain, suggested
+from trainables.engine.config import plain
 from trainables.engine.encodings import Tokens
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, Outcome, outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
@@ -20,7 +25,7 @@ from trainables.engine.probes import STANDARD
 from trainables.engine.stopping import Stopping
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.transformer import Transformer
-from trainables.engine.trial import Seeds
+from trainables.engine.trial import EverySteps, Seeds
 from trainables.grokking import GrokkingTrial
 
 BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(8,)), horizon_steps=100)
@@ -322,6 +327,45 @@ BAD = {
     "empty axis": ({"axes": {DECAY: []}}, r"axis optimizer.weight_decay = \[\]: must have at least one value"),
     "value twice": ({"axes": {DECAY: [1, 2, 1.0]}}, "axis optimizer.weight_decay: the value 1.0 appears twice"),
     "text as axis": ({"axes": {"loss.dtype": "float32"}}, "axis loss.dtype = 'float32': must be a list"),
+    "a date from numpy": (
+        {"axes": {DECAY: np.array(["2024-01-01"], dtype="datetime64[ns]")}},
+        r"axis optimizer.weight_decay: the value np.datetime64\('2024-01-01.*\) is of type datetime64",
+    ),
+    "a duration": ({"axes": {DECAY: [np.timedelta64(3)]}}, "axis optimizer.weight_decay: .* of type timedelta64; must"),
+    "a complex number": (
+        {"axes": {DECAY: [np.complex64(1)]}},
+        "axis optimizer.weight_decay: .*type complex64; must",
+    ),
+    "a masked array": (
+        {"axes": {DECAY: np.ma.array([1, 2], mask=[0, 1])}},
+        "axis optimizer.weight_decay = .*: must be a",
+    ),
+    "a set": (
+        {"axes": {DECAY: [{1}]}},
+        r"axis optimizer.weight_decay: the value \{1\} is of type set; must",
+    ),
+    "an array of no dimension": ({"axes": {DECAY: np.array(1.0)}}, "axis optimizer.weight_decay = 1.0: must be a list"),
+    "a domain in a list": (
+        {"axes": {DECAY: [tune.uniform(0, 1)]}},
+        "axis optimizer.weight_decay: the value <.*Float object> is of type Float; must be a number",
+    ),
+    "a domain in a domain": (
+        {"axes": {DECAY: tune.choice([tune.uniform(0, 1)])}, "samples": 1},
+        r"axis optimizer.weight_decay = Uniform Categorical\[Uniform Float\(0, 1\)\]: draws another domain",
+    ),
+    "a domain in a component": (
+        {"arms": [Arm(name="a", patch={DECAY: tune.uniform(0, 1)})]},
+        "arm 'a', axis optimizer.weight_decay: .* = <.*Float object>: must be a number",
+    ),
+    "a float that no float holds": ({"axes": {DECAY: [10**400]}}, "axis optimizer.weight_decay: .*: must be finite"),
+    "an integer of thousands of digits": (
+        {"axes": {"task.p": [10**5000]}},
+        "axis task.p: .*16610 bits: must be",
+    ),
+    "an integer beyond 64 bits": ({"axes": {"task.p": [2**63]}}, "axis task.p: .*must be at most 9223372036854775807 "),
+    "a number as an arm's patch": ({"arms": [Arm(name="a", patch=3)]}, "arm 'a', patch = 3: must be a dict"),
+    "an arm's name of two lines": ({"arms": [Arm(name="a\nb")]}, r"arm 0: name = 'a\\nb': must be of printable"),
+    "half a letter": ({"axes": {"loss.dtype": ["\ud800"]}}, r"axis loss.dtype: .*'\\ud800': must be text that UTF-8"),
     "number as axis": ({"axes": {DECAY: 3}}, "axis optimizer.weight_decay = 3: must be a list of values or a tune"),
     "grid_search": ({"axes": {DECAY: tune.grid_search([1])}}, "axis optimizer.weight_decay = .*: must be a list"),
     "axes as list": ({"axes": [DECAY]}, "axes = .*: must be a dict"),
@@ -398,7 +442,7 @@ BAD = {
     "unseeded domain": ({"axes": {DECAY: Unseeded()}, "samples": 2}, "axis optimizer.weight_decay = Unseeded: ignores"),
     "unseeded function": (
         {"axes": {DECAY: tune.sample_from(lambda: float(np.random.default_rng().uniform()))}, "samples": 2},
-        "axis optimizer.weight_decay = .*Function.*: ignores its random_state",
+        r"axis optimizer.weight_decay = Function\(<lambda>\): ignores its random_state",
     ),
     "failing domain": (
         {"axes": {DECAY: Failing()}, "samples": 1},
@@ -422,6 +466,26 @@ BAD = {
         {"axes": {"optimizer": tune.choice([SGD(), AdamW()])}, "objective": Objective(budget=3)},
         "axis optimizer = .*: must be a number or a string",
     ),
+    "objective and a normal distribution": (
+        {"axes": {DECAY: tune.randn(4.0, 0.1)}, "objective": Objective(budget=3)},
+        r"axis optimizer.weight_decay = Normal\(4.0, 0.1\) Float\(-inf, inf\): is .*; must be uniform",
+    ),
+    "objective and steps of a logarithm": (
+        {"axes": {DECAY: tune.qloguniform(0.1, 10, 0.1)}, "objective": Objective(budget=3)},
+        r"axis optimizer.weight_decay = Quantized\(0.1\) LogUniform Float\(0.1, 10\): is not something that Optuna",
+    ),
+    "objective and a function": (
+        {"axes": {DECAY: tune.sample_from(lambda: 1.0)}, "objective": Objective(budget=3)},
+        r"axis optimizer.weight_decay = Function\(<lambda>\): is not something that Optuna can suggest",
+    ),
+    "objective and one bad choice of many": (
+        {"axes": {DECAY: tune.choice([*range(99), -1])}, "objective": Objective(budget=3)},
+        "axis optimizer.weight_decay: .*weight_decay = -1.0: must be at least 0",
+    ),
+    "objective and a bad end": (
+        {"axes": {DECAY: tune.uniform(-0.01, 99)}, "objective": Objective(budget=3)},
+        "axis optimizer.weight_decay: .*weight_decay = -0.00.*: must be at least 0",
+    ),
     "objective with a bad draw": (
         {"axes": {DECAY: tune.uniform(-2, -1)}, "objective": Objective(budget=3)},
         "axis optimizer.weight_decay: .*at least 0",
@@ -435,9 +499,115 @@ BAD = {
     "no seeds": ({"seeds": []}, r"seeds = \[\]: must be different from each other, and at least one"),
     "equal seeds": ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: must be different"),
     "negative seed": ({"seeds": [0, -1]}, "seeds = -1: must be an integer of at least 0"),
+    "a seed beyond 64 bits": (
+        {"seeds": [2**63]},
+        r"seeds = 9223372036854775808: must be at most 9223372036854775807",
+    ),
+    "too many seeds": ({"seeds": range(2**70)}, r"seeds = range\(0, .*\): must have at most 1000000 values"),
+    "too many trials": (
+        {"seeds": range(10**4), "axes": {RATE: [*range(1, 102)]}},
+        "the space has 1010000",
+    ),
+    "a sampling seed beyond 64 bits": ({"sampling_seed": 2**64}, "sampling_seed = .*: must be at most"),
+    "seeds in a table": ({"seeds": np.ones((2, 2), dtype=int)}, r"seeds = \(1, 1\): must be an integer"),
+    "measurements without end": (
+        {"base": BASE.replace(measuring=EverySteps(every_steps=1), horizon_steps=10**15)},
+        "EverySteps.every_steps = 1: makes more than 10000000 measurements",
+    ),
     "bool seed": ({"seeds": [True]}, "seeds = True: must be an integer"),
     "settings as a dict": ({"settings": {"workers": 3}}, r"settings = \{.*\}: must be RunSettings\(...\)"),
 }
+
+
+def test_numpys_values_are_what_they_hold_at_any_depth() -> None:
+    """The same identities as with Python's own values; a float32 is the number that it holds."""
+    plain = spec(
+        base=BASE.replace(model=MLP(hidden=(8, 4)), horizon_steps=90),
+        axes={DECAY: [0.5, 1.0], "model.hidden": [(8, 8), (16, 16)], "model.bias": [True, False]},
+        arms=[Arm(name="a", patch={"optimizer.betas": (0.5, 0.75), "horizon_steps": 80}, axes={"task.p": [5, 7]})],
+        seeds=[0, 3],
+    )
+    numpys = spec(
+        base=BASE.replace(model=MLP(hidden=np.array([8, 4], dtype=np.int8)), horizon_steps=np.uint16(90)),
+        axes={
+            DECAY: torch.tensor([0.5, 1.0]),
+            "model.hidden": np.array([[8, 8], [16, 16]], dtype=np.uint8),
+            "model.bias": [np.bool_(True), np.array(False)],
+        },
+        arms=[
+            Arm(
+                name=np.str_("a"),
+                patch={"optimizer.betas": np.array([0.5, 0.75], dtype=np.float16), "horizon_steps": np.int64(80)},
+                axes={"task.p": (np.int64(5), torch.tensor(7))},
+            )
+        ],
+        seeds=np.array([0, 3], dtype=np.uint64),
+    )
+    assert [t.config.trial_id for t in numpys.trials()] == [t.config.trial_id for t in plain.trials()]
+    assert (coordinates(numpys), numpys.axes_json()) == (coordinates(plain), plain.axes_json())
+    assert coordinates(spec(axes={DECAY: [np.float32(0.1)]})) == [{DECAY: 0.10000000149011612}]
+    sampled = spec(axes={"loss.dtype": tune.choice(np.array(["float32", "float64"]))}, samples=np.int64(2))
+    assert {type(value) for point in coordinates(sampled) for value in point.values()} == {str}
+
+
+def function(*arguments: Any, lower: Any = None) -> float:
+    return 0.5
+
+
+def test_the_text_of_a_domain_is_its_content_and_has_no_address() -> None:
+    domains = {
+        "Uniform Float(0, 4)": tune.uniform(0, np.int64(4)),
+        "Quantized(0.5) Uniform Float(0.0, 4.0)": tune.quniform(0.0, 4.0, 0.5),
+        "LogUniform Float(0.0001, 0.1)": tune.loguniform(1e-4, 1e-1),
+        "Quantized(0.1) LogUniform Float(0.1, 1.0)": tune.qloguniform(0.1, 1.0, 0.1),
+        "Normal(4.0, 0.1) Float(-inf, inf)": tune.randn(4.0, 0.1),
+        "Quantized(0.5) Normal(4.0, 0.1) Float(-inf, inf)": tune.qrandn(4.0, 0.1, 0.5),
+        "Uniform Integer(1, 9)": tune.randint(1, 9),
+        "Quantized(2) Uniform Integer(2, 8)": tune.qrandint(2, 8, 2),
+        "LogUniform Integer(1, 9)": tune.lograndint(1, 9),
+        "Uniform Categorical['a', 1, (2, 3), SGD(momentum=0.5), Uniform Float(0, 1)]": tune.choice(
+            ["a", np.int64(1), np.array([2, 3]), SGD(momentum=0.5), tune.uniform(0, 1)]
+        ),
+        "Function(function)": tune.sample_from(function),
+        "Function(function(3, lower=Uniform Float(0, 1)))": tune.sample_from(
+            functools.partial(function, 3, lower=tune.uniform(0, 1))
+        ),
+        "Steps(low=1.0, high=(2, 3))": Steps(np.float64(1), np.array([2, 3])),
+    }
+    assert [describe_domain(domain) for domain in domains.values()] == list(domains)
+
+
+class Steps:
+    """A domain of the user's own."""
+
+    def __init__(self, low: float, high: object) -> None:
+        self.low, self.high, self._drawn = low, high, object()
+
+    def sample(self, *, random_state: np.random.Generator) -> float:
+        return self.low
+
+
+@pytest.mark.parametrize(
+    ("domain", "values"),
+    [
+        (tune.uniform(0, 4), Range(0.0, 4.0)),
+        (tune.quniform(0, 4, 0.5), Range(0.0, 4.0, 0.5)),
+        (tune.loguniform(1e-3, 1), Range(1e-3, 1.0, log=True)),
+        (tune.randint(3, 9), Range(3, 8, 1)),
+        (tune.lograndint(3, 9), Range(3, 8, log=True)),
+        (tune.qrandint(3, 9, 4), Range(4, 8, 4)),
+        (tune.choice([np.int64(3), np.str_("a"), None, np.bool_(True)]), (3, "a", None, True)),
+    ],
+)
+def test_optuna_suggests_what_ray_would_draw(domain: Any, values: Any) -> None:
+    assert suggested(domain, "x") == values
+    drawn = {plain(domain.sample(random_state=np.random.default_rng(k))) for k in range(200)}
+    low, high = (min(drawn), max(drawn)) if isinstance(values, Range) else (0, 0)
+    if isinstance(values, Range):
+        assert values.low <= low <= high <= values.high
+        assert isinstance(low, float) or (low, high) == (values.low, values.high)
+    else:
+        assert drawn == set(values)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -452,6 +622,12 @@ def test_anything_bad_is_one_line_with_the_place_and_what_is_allowed(case: str) 
     ("changes", "message"),
     [
         ({"budget": 0}, "objective.budget = 0: must be an integer of at least 1"),
+        ({"budget": 2**63}, "objective.budget = 9223372036854775808: must be at most 9223372036854775807"),
+        (
+            {"budget": 1, "sampler": optuna.samplers.RandomSampler},
+            "objective.sampler = <class .*: must be an Optuna",
+        ),
+        ({"budget": 1, "sampler": "tpe"}, "objective.sampler = 'tpe': must be an Optuna sampler, such as"),
         ({"budget": 1, "event": "t_x"}, "objective.event = 't_x': must be one of"),
         ({"budget": 1, "threshold": 0.42}, "objective.threshold = 0.42: must be one of 0.5, 0.9, 0.95, 0.99 for t_gen"),
     ],

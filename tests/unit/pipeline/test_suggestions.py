@@ -1,0 +1,221 @@
+"""Suggestions of Optuna as cohorts: what is open, what is equal, and whose study it is.  Nothing is trained."""
+
+import sqlite3
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.execution.suggestions import AGAIN, Study, Suggestions, database_of, storage_address
+from pipeline.ledger import Ledger
+from pipeline.plan import CohortPlan
+from pipeline.spec import SpecError
+from pipeline.spec.space_file import load_space
+from tests.support.sweep_runs import write_space
+
+
+@pytest.fixture
+def search(tmp_path):
+    """A space, its study, and suggestions whose trials do not run."""
+    sweep = (
+        'base=BASE, axes={"optimizer.weight_decay": tune.uniform(0, 4)}, seeds=range(2), objective=Objective(budget=3)'
+    )
+    space = load_space(write_space(tmp_path, sweep, name="search"))
+    database = tmp_path / "optuna.db"
+
+    def suggestions(at_once=1):
+        study = Study(space, database, create=True)
+        study.reopen()
+        recorded = []
+        return study, Suggestions(
+            space,
+            study,
+            ledger=Ledger.open(str(tmp_path / "ledger"), create=True),
+            plan=lambda trials: [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)],
+            record=recorded.append,
+            at_once=at_once,
+        )
+
+    return space, database, suggestions
+
+
+def test_an_open_suggestion_of_a_killed_run(search):
+    _, database, suggestions = search
+    _, killed = suggestions()
+    (cohort,) = killed.more()
+    assert len(cohort.trials) == 2
+    # Another run: the first one reported no value.
+    study, resumed = suggestions()
+    (same,) = resumed.more()
+    assert [trial.trial_id for trial in same.trials] == [trial.trial_id for trial in cohort.trials]
+    assert len(study.trials()) == 2
+    states = [trial.state for trial in optuna.load_study(study_name="search", storage=storage_address(database)).trials]
+    assert states == [TrialState.FAIL, TrialState.RUNNING]
+    assert [AGAIN in trial.user_attrs for trial in study._study.trials] == [True, False]
+    # And it counts once.
+    assert (study.settled(), len(study.suggestions()), resumed.exhausted) == (0, 1, False)
+
+
+def test_limits_of_suggestions(search):
+    study, source = search[2](at_once=2)
+    first, second = source.more(), source.more()
+    assert first
+    assert second
+    assert not source.more()
+    # The ledger has no rows of them, so they are failures: they count, and have no value.
+    source.ended({trial.trial_id: "failed" for trial in first[0].trials})
+    assert study.settled() == 1
+    assert source.more()
+    assert source.exhausted
+    source.ended({trial.trial_id: "failed" for trial in second[0].trials})
+    assert not source.more()
+
+
+def test_a_study_of_another_question(search, tmp_path):
+    space, database, _ = search
+    Study(space, database, create=True)
+    other = space.spec.with_overrides(max_steps=7)
+    changed = load_space(space.path)
+    object.__setattr__(changed, "spec", other)
+    with pytest.raises(SpecError, match="was made for another base, horizon, axes, seeds or event"):
+        Study(changed, database, create=True)
+
+
+def test_a_ledger_that_is_not_a_local_folder(tmp_path):
+    class Remote:
+        uri = shown = "s3://bucket/prefix"
+
+    with pytest.raises(SpecError, match="needs a ledger in a local folder; s3://bucket/prefix is not one"):
+        database_of(Remote())
+
+
+def test_the_database_opens_in_other_tools(search, tmp_path):
+    Study(search[0], search[1], create=True)
+    assert names_in(tmp_path / "optuna.db") == ["search"]
+
+
+def names_in(database):
+    with sqlite3.connect(database) as opened:
+        names = [name for (name,) in opened.execute("SELECT study_name FROM studies")]
+    opened.close()
+    return names
+
+
+def test_a_study_in_a_folder_with_any_name(search, tmp_path):
+    folder = tmp_path / "a?b #1 50%25 {x} ä=1&uri=false"
+    folder.mkdir()
+    Study(search[0], folder / "optuna.db", create=True)
+    assert names_in(folder / "optuna.db") == ["search"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "search.py"]
+
+
+def test_an_equal_suggestion_waits_for_the_one_that_is_running(tmp_path):
+    sweep = (
+        'base=BASE, axes={"optimizer.weight_decay": tune.choice([1.0])}, seeds=range(2), objective=Objective(budget=4)'
+    )
+    space = load_space(write_space(tmp_path, sweep, name="search"))
+    study = Study(space, tmp_path / "optuna.db", create=True)
+    study.reopen()
+    planned = []
+
+    def plan(trials):
+        planned.extend(trials)
+        return [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)]
+
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda trials: None, at_once=2)
+    (cohort,) = source.more()
+    assert not source.more()
+    assert (len(study.suggestions()), study.settled(), len(planned)) == (2, 0, 2)
+    first, second = (trial.trial_id for trial in cohort.trials)
+    source.ended({first: "failed"})
+    assert study.settled() == 0
+    source.ended({second: "failed"})
+    assert study.settled() == 2
+    # What has ended in this run is not trained again in it, even where failed trials are to be rerun.
+    assert not source.more()
+    assert (study.settled(), len(planned), source.exhausted) == (4, 2, True)
+
+
+def foreign(kind, database):
+    """A file in the place of the study."""
+    storage = None if kind in ("text", "other", "link") else optuna.storages.RDBStorage(storage_address(database))
+    if kind == "text":
+        database.write_text("not SQLite at all, but long enough for its header to be read")
+    elif kind == "other":
+        with sqlite3.connect(database) as opened:
+            opened.execute("CREATE TABLE experiments (name TEXT)")
+        opened.close()
+    elif kind == "link":
+        database.symlink_to(database.parent / "elsewhere.db")
+    elif kind == "damaged":
+        optuna.create_study(study_name="search", storage=storage)
+        data = bytearray(database.read_bytes())
+        data[200:] = b"x" * (len(data) - 200)
+        database.write_bytes(data)
+    elif kind == "maximised":
+        optuna.create_study(study_name="search", storage=storage, direction="maximize")
+    else:
+        optuna.create_study(study_name="search", storage=storage).optimize(
+            lambda trial: trial.suggest_float("x", 0, 1), 2
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("text", r"optuna\.db cannot be read as Optuna's study \(file is not a database\)"),
+        ("damaged", r"optuna\.db cannot be read as Optuna's study \("),
+        ("other", r"optuna\.db is a database, but not Optuna's"),
+        ("link", r"optuna\.db is a symbolic link"),
+        ("maximised", "the study 'search' in optuna.db is somebody else's"),
+        ("anothers", "the study 'search' in optuna.db is somebody else's"),
+    ],
+)
+def test_a_study_of_somebody_else_is_one_line_and_stays(search, tmp_path, kind, line):
+    database = tmp_path / "optuna.db"
+    foreign(kind, database)
+    before = database.read_bytes() if database.is_file() else None
+    for create in (False, True):
+        with pytest.raises(SpecError, match=f"^objective: .*{line}") as caught:
+            Study(search[0], database, create=create)
+        assert "\n" not in str(caught.value)
+    assert (database.read_bytes() if database.is_file() else None) == before
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+class Broken(optuna.samplers.RandomSampler):
+    def sample_relative(self, *arguments):
+        raise ZeroDivisionError("no luck")
+
+
+def test_a_sampler_that_fails_is_one_line(search, monkeypatch):
+    study = Study(search[0], search[1], create=True)
+    study.reopen()
+    study._study.sampler = Broken()
+    with pytest.raises(SpecError, match=r"^objective\.sampler: Broken cannot suggest \(ZeroDivisionError: no luck\)$"):
+        study.ask()
+
+
+def test_a_seed_of_more_bits_than_optuna_takes(tmp_path):
+    sweep = 'base=BASE, axes={"task.p": tune.choice([5, 7])}, sampling_seed=2**40, objective=Objective(budget=1)'
+    study = Study(load_space(write_space(tmp_path, sweep)), tmp_path / "optuna.db", create=True)
+    study.reopen()
+    assert study.ask().params["task.p"] in (5, 7)
+
+
+def test_values_that_are_bad_together_are_a_suggestion_without_a_value(tmp_path):
+    sweep = (
+        'base=BASE, axes={"task.p": tune.choice([5, 53]), "task.train_fraction": tune.uniform(0.02, 0.5)}, '
+        "sampling_seed=4, objective=Objective(budget=6)"
+    )
+    space = load_space(write_space(tmp_path, sweep, name="search"))
+    study = Study(space, tmp_path / "optuna.db", create=True)
+    study.reopen()
+    study._study.enqueue_trial({"task.p": 5, "task.train_fraction": 0.02})
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    plan = lambda trials: [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)]  # noqa: E731
+    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda trials: None, at_once=1)
+    (cohort,) = source.more()
+    assert [trial.state for trial in study.suggestions()] == [TrialState.FAIL, TrialState.RUNNING]
+    assert [trial.config for trial in study.trials()] == list(cohort.trials)
