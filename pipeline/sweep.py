@@ -23,7 +23,8 @@ from pipeline.spec.space_file import LoadedSpace, load_space
 from pipeline.terminal import dry_run
 from pipeline.terminal.flags import BAD_INPUT, override, parser
 from pipeline.terminal.live_view import print_line, view_of
-from pipeline.terminal.results import DONE, INTERRUPTED, RunResult, announcement, failures
+from pipeline.terminal.results import DONE, RunResult, announcement, failures
+from pipeline.terminal.signals import Interrupted, raised_once
 from pipeline.terminal.tally import tally_of
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
@@ -41,15 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     prepare_streams()
     flags = parser().parse_args(arguments)
-    # Before the space is loaded: its file may import ray.tune for its domains.
-    ray_environment.prepare(getattr(flags, "address", None))
     try:
-        return _main(flags)
+        with raised_once():
+            return _main(flags)
     except GrokscapeError as error:
-        print(f"error: {shown(error)}", file=sys.stderr)
+        print_line(f"error: {error}", sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except Interrupted as interruption:
+        print_line(f"interrupted ({interruption.name})", sys.stderr)
+        return interruption.exit_code
 
 
 def _main(flags: argparse.Namespace) -> int:
@@ -99,9 +100,9 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
             try:
                 with view_of(tally, space.name, silent=silent) as view:
                     sweep.train(plan, [view, *([sync] if sync else [])], tally.set_trials)
-            except KeyboardInterrupt:
-                say(f"interrupted: {tally.headline()}; run the same command again to resume")
-                return RunResult.of(tally, **places, figures=None, interrupted=True)
+            except Interrupted as interruption:
+                say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
+                return RunResult.of(tally, **places, figures=None, interrupted=interruption)
     left = len(tally.trials) - tally.done
     if left and settings.max_hours:
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")

@@ -1,11 +1,11 @@
-"""What Ray and Tune read from the environment, set before either is imported.  Does not import Ray."""
+"""What Ray and Tune read from the environment, and whether a cluster answers.  Does not import Ray."""
 
 import os
 import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainables.engine.errors import GrokscapeError
@@ -16,11 +16,12 @@ SILENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # The command line handles Ctrl-C: Tune would continue for a while and then return as after a complete run.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # The ledger is the state; Tune's own snapshots are not used.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray then takes 127.0.0.1 for this machine's address, and its processes listen there only: its rule on macOS and
+Windows (``get_node_ip_address`` in ``ray/_private/services.py``), which Linux obeys too."""
 CONNECT_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 15.0
 
@@ -29,19 +30,17 @@ class RayAddressError(GrokscapeError):
     """A cluster address that is malformed, does not answer, or rejects the connection."""
 
 
-def prepare(address: str | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set the environment for a cluster at ``address``, or for one on this machine (None).
+def variables(address: str | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to set for Ray's process, which joins a cluster at ``address`` or starts one on this machine (None).
 
     A new random token protects a cluster on this machine, unless the user has one: Ray would write its own under the
     home directory, which may not be writable.  To join a cluster, Ray uses the user's token.
     """
-    environment.update(SILENT)
     if address is None:
-        environment["RAY_AUTH_MODE"] = "token"
-        if not _has_token(environment):
-            environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    elif _has_token(environment):
-        environment.setdefault("RAY_AUTH_MODE", "token")
+        token = {} if _has_token(environment) else {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        return SILENT | LOOPBACK | {"RAY_AUTH_MODE": "token"} | token
+    mode = {"RAY_AUTH_MODE": environment.get("RAY_AUTH_MODE", "token")} if _has_token(environment) else {}
+    return SILENT | mode
 
 
 def check_address(address: str) -> None:
@@ -68,7 +67,14 @@ def check_cluster(address: str) -> None:
     """
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            env=os.environ | variables(address),
+            capture_output=True,
+            text=True,
+            timeout=JOIN_TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise RayAddressError(f"--address {address}: does not answer like a Ray cluster") from None
     if done.returncode == 0:
@@ -82,7 +88,7 @@ def check_cluster(address: str) -> None:
     raise RayAddressError(f"--address {address}: the Ray cluster rejected the connection: {reason[:300]}")
 
 
-def _has_token(environment: MutableMapping[str, str]) -> bool:
+def _has_token(environment: Mapping[str, str]) -> bool:
     if environment.get("RAY_AUTH_TOKEN") or environment.get("RAY_AUTH_TOKEN_PATH"):
         return True
     return (Path(environment.get("HOME", "~")).expanduser() / ".ray" / "auth_token").is_file()

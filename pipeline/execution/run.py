@@ -125,21 +125,17 @@ class SweepRun:
 
             run_local(self._dispatcher(plan, watchers, grown), store=self._ledger, provenance=provenance)
             return
-        from pipeline.execution import ray_runner
+        from pipeline.execution.ray_process import RayProcess
 
         resources = self._planner.resources
         environment = {FOLDER_VARIABLE: self._settings.data} if self._settings.data else None
-        try:
-            cpus = max(1, math.ceil((resources.workers or 1) * resources.cpus_per_cohort))
-            ray_runner.start(self._settings.address, cpus=cpus, environment=environment)
+        cpus = max(1, math.ceil((resources.workers or 1) * resources.cpus_per_cohort))
+        with RayProcess(self._settings.address, cpus=cpus, environment=environment) as ray:
             if resources.workers is None:
-                resources = replace(resources, workers=ray_runner.cluster_slots(resources))
+                resources = replace(resources, workers=ray.slots(resources))
                 self._planner = replace(self._planner, resources=resources)
                 plan = self.plan()
-            dispatcher = self._dispatcher(plan, watchers, grown)
-            ray_runner.run_on_ray(dispatcher, resources, store=self._ledger, provenance=provenance)
-        finally:
-            ray_runner.stop()
+            ray.run(self._dispatcher(plan, watchers, grown), resources, store=self._ledger, provenance=provenance)
 
     def _held(self) -> SweepRow | None:
         return next((row for row in self._ledger.sweeps() if row.name == self._space.name), None)

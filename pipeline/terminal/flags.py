@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Run a search space, file every row in the ledger, and draw its phase diagram. Trials that the "
         "ledger already covers are not run again: the same command resumes an interrupted sweep, runs what was added "
         "to the file, and continues trials whose horizon was raised.",
-        epilog="Exit codes: 0 done, 1 some trials failed, 2 bad input, 130 interrupted. "
+        epilog="Exit codes: 0 done, 1 some trials failed, 2 bad input, 130 interrupted (SIGTERM: 143, SIGHUP: 129). "
         "Example: python -m pipeline.sweep search_spaces/quick.py --dry-run",
     )
     command.add_argument("space", metavar="SPACE", help="a search-space file, such as search_spaces/quick.py")

@@ -7,10 +7,11 @@ from typing import Any
 
 from pipeline.plan import Plan
 from pipeline.terminal.dry_run import count_of, duration
+from pipeline.terminal.signals import Interrupted
 from pipeline.terminal.tally import Tally
 from trainables.runtime.rows import TrialRow, TrialState
 
-DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
+DONE, SOME_FAILED = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class RunResult:
     mlflow_error: str | None = None
     mlflow_command: str | None = None
     """Repeats the sync that failed."""
-    interrupted: bool = False
+    interrupted: Interrupted | None = None
 
     @classmethod
     def of(cls, tally: Tally, **values: Any) -> "RunResult":
@@ -50,12 +51,15 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        return INTERRUPTED if self.interrupted else SOME_FAILED if self.failed else DONE
+        if self.interrupted:
+            return self.interrupted.exit_code
+        return SOME_FAILED if self.failed else DONE
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
         paths = None if self.figures is None else [str(path) for path in self.figures]
         values = vars(self) | {"notes": list(self.notes), "figures": paths}
+        values["interrupted"] = self.interrupted and self.interrupted.name
         optional = ("figures_error", "mlflow_error", "mlflow_command", "interrupted")
         return {name: value for name, value in values.items() if value or name not in optional}
 

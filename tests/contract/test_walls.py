@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     path for room in ("pipeline", "trainables", "analysis", "search_spaces") for path in (ROOT / room).rglob("*.py")
 ]
-RAY = {"pipeline/execution/ray_runner.py", "trainables/runtime/trainable.py"}
+RAY = {"pipeline/execution/ray_tune.py", "trainables/runtime/trainable.py"}
 COMPUTED = {f"analysis/paper/figures/{name}.py" for name in ("fig03", "fig07", "prop1", "prop2")}
 """What these figures show is computed with the engine itself, when their evidence is kept; never at import."""
 MOST_MODULES, MOST_LINES = 14, 500

@@ -7,35 +7,11 @@ import sys
 
 from tests.support.sweep_runs import environment
 
-PROGRAM = """
+RECORDER = """
 import json
 import time
-from dataclasses import replace
-from pathlib import Path
 
-from pipeline.execution import ray_environment as ray_settings
-
-ray_settings.prepare(None)
-
-import ray
-
-from pipeline.execution import ray_runner as launch
-from pipeline.execution.dispatch import Dispatcher
-from pipeline.execution.resources import Resources
-from pipeline.ledger import Ledger
-from pipeline.plan import CohortPlan
-from trainables.engine.models import MLP
-from trainables.engine.tasks import ModularAddition
-from trainables.engine.trial import Seeds
-from trainables.grokking import GrokkingTrial
 from trainables.runtime.cohort_run import Origin
-
-TRIALS = [
-    GrokkingTrial(
-        task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10, seeds=Seeds.all(seed)
-    )
-    for seed in range(4)
-]
 
 
 class Recorder:
@@ -44,6 +20,8 @@ class Recorder:
         self.folder = folder
 
     def __call__(self, trial, device):
+        import ray
+
         context = ray.get_runtime_context()
         got = {"gpu": context.get_assigned_resources().get("GPU"), "ids": context.get_accelerator_ids()["GPU"]}
         (self.folder / f"gpus-{trial.trial_id}.json").write_text(json.dumps(got))
@@ -51,17 +29,38 @@ class Recorder:
         while len(list(self.folder.glob("gpus-*.json"))) < 4 and time.monotonic() < until:
             time.sleep(0.05)
         return Origin("cpu", "hash", json.dumps({"together": time.monotonic() < until}))
+"""
+PROGRAM = """
+import json
+from dataclasses import replace
+from pathlib import Path
 
+from pipeline.execution.dispatch import Dispatcher
+from pipeline.execution.ray_process import RayProcess
+from pipeline.execution.resources import Resources
+from pipeline.ledger import Ledger
+from pipeline.plan import CohortPlan
+from recorder import Recorder
+from trainables.engine.models import MLP
+from trainables.engine.tasks import ModularAddition
+from trainables.engine.trial import Seeds
+from trainables.grokking import GrokkingTrial
+
+TRIALS = [
+    GrokkingTrial(
+        task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10, seeds=Seeds.all(seed)
+    )
+    for seed in range(4)
+]
 
 if __name__ == "__main__":
     ledger = Ledger.open("ledger", create=True)
-    launch.start(None, cpus=4, gpus=1)
     resources = Resources(device="cpu", device_kind="cpu", workers=4, cpus_per_cohort=1.0, gpus_per_cohort=0.25)
-    slots = launch.cluster_slots(resources), launch.cluster_slots(replace(resources, gpus_per_cohort=1.0))
     cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
     dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None, device="cpu")
-    launch.run_on_ray(dispatcher, resources, store=ledger, provenance=Recorder(Path.cwd()))
-    launch.stop()
+    with RayProcess(None, cpus=4, gpus=1) as ray:
+        slots = ray.slots(resources), ray.slots(replace(resources, gpus_per_cohort=1.0))
+        ray.run(dispatcher, resources, store=ledger, provenance=Recorder(Path.cwd()))
     rows = ledger.trials().values()
     gpus = [json.loads(path.read_text()) for path in Path.cwd().glob("gpus-*.json")]
     together = [json.loads(row.provenance_json)["together"] for row in rows]
@@ -70,6 +69,7 @@ if __name__ == "__main__":
 
 
 def test_four_trials_share_a_gpu(tmp_path):
+    (tmp_path / "recorder.py").write_text(RECORDER, encoding="utf-8")
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "program.py"],

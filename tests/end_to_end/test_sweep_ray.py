@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.support.sweep_runs import alive, contents, descendants, run_sweep, started_sweep, wait_until, write_space
+from tests.support.sweep_runs import contents, run_sweep, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1], "task.train_fraction": [0.5, 0.7]}, seeds=range(2)'
 
@@ -102,25 +102,6 @@ def test_failed_trials(tmp_path):
     printed = json.loads(again.stdout)
     assert (printed["cached"], printed["finished"], printed["failed"]) == (2, 0, 2)
     assert json.loads(run_sweep(tmp_path, "tiny.py", *flags, "--rerun-failed").stdout)["failed"] == 2
-
-
-def test_ctrl_c(tmp_path):
-    write_space(tmp_path, "base=BASE.replace(stopping=Stopping(on_success=False)), seeds=range(4)", horizon=200_000)
-    with started_sweep(tmp_path, "tiny.py", "--mlflow-uri", "none", "--workers", "1", "--cohort-size", "1") as process:
-        line = wait_until(
-            lambda: next((line for line in process.stdout if " 1 running" in line), None),
-            timeout_s=120,
-            what="a trial runs",
-        )
-        assert "0 of 4 done" in line
-        below = descendants(process.pid)
-        assert below
-        process.send_signal(2)
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors == ""
-    assert "interrupted: 0 of 4 done" in output
-    wait_until(lambda: not alive(below), timeout_s=20, what="every process of the sweep ends")
 
 
 def test_max_hours(tmp_path):

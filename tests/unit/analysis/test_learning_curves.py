@@ -27,7 +27,6 @@ from analysis.curves.picture import _colours, _draw, spread
 from analysis.data.source import open_sweep
 from analysis.data.sweep import SweepError
 from pipeline import sweep as pipeline_sweep
-from pipeline.execution import ray_environment as ray_settings
 from pipeline.ledger import Ledger
 from pipeline.tracking import sync
 from tests.support.batch_sweeps import write_language_space
@@ -258,7 +257,6 @@ def test_command(tmp_path, capsys):
 def test_sweep_of_a_baseline(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # The command sets Ray's environment for its process, which here is the tests' own.
-    monkeypatch.setattr(ray_settings, "prepare", lambda address: None)
     write_language_space(tmp_path, "base=BASE, seeds=range(2)", horizon=4, every=2, data=tmp_path)
     assert pipeline_sweep.main(["tiny.py", "--local", "--mlflow-uri", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()

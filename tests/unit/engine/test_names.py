@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline import sweep
-from pipeline.execution import ray_environment
 from pipeline.execution.provenance import device_kind
 from pipeline.ledger import Ledger
 from pipeline.ledger.__main__ import main as ledger_command
@@ -42,7 +41,6 @@ def test_nothing_is_imported_because_a_ledger_names_it(tmp_path, monkeypatch, ca
     commit_steps(ledger, "t", range(5), config_json=config_json, device_kind=device_kind("cpu"), train_s=1.0)
     write_space(tmp_path, "base=BASE")
     assert ledger_command(["verify", "--ledger", "ledger"]) == 0
-    monkeypatch.setattr(ray_environment, "prepare", lambda address: None)
     flags = ["--ledger", "ledger", "--mlflow-uri", "none", "--device", "cpu"]
     assert sweep.main(["tiny.py", "--dry-run", *flags]) == 0, capsys.readouterr().err
     assert "bad_module" not in sys.modules

@@ -12,8 +12,7 @@ import time
 import pytest
 
 from pipeline import sweep
-from pipeline.execution import ray_environment as ray_settings
-from pipeline.execution.ray_environment import RayAddressError, check_address, prepare
+from pipeline.execution.ray_environment import RayAddressError, check_address, variables
 from pipeline.ledger import Ledger
 from tests.support.fake_mnist import write_mnist
 from tests.support.sweep_runs import environment, run_sweep, write_space
@@ -24,8 +23,6 @@ SMALL = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(2)'
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # The command sets Ray's environment for its process, which here is the tests' own.
-    monkeypatch.setattr(ray_settings, "prepare", lambda address: None)
 
 
 def run(capsys, *arguments):
@@ -291,9 +288,7 @@ def test_help(capsys, monkeypatch):
 
 class TestRayEnvironment:
     def test_our_own_cluster_gets_a_token_that_nobody_else_has(self, tmp_path):
-        one, two = {"HOME": str(tmp_path)}, {"HOME": str(tmp_path)}
-        prepare(None, one)
-        prepare(None, two)
+        one, two = (variables(None, {"HOME": str(tmp_path)}) for _ in range(2))
         assert one["RAY_AUTH_MODE"] == "token"
         assert len(one["RAY_AUTH_TOKEN"]) >= 32
         assert one["RAY_AUTH_TOKEN"] != two["RAY_AUTH_TOKEN"]
@@ -301,21 +296,15 @@ class TestRayEnvironment:
         assert one["RAY_USAGE_STATS_ENABLED"] == "0"
 
     def test_the_user_s_own_token_stays(self, tmp_path):
-        own = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "mine"}
-        prepare(None, own)
-        assert own["RAY_AUTH_TOKEN"] == "mine"
+        assert "RAY_AUTH_TOKEN" not in variables(None, {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "mine"})
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text("kept")
-        kept = {"HOME": str(tmp_path)}
-        prepare(None, kept)
-        assert "RAY_AUTH_TOKEN" not in kept
+        assert "RAY_AUTH_TOKEN" not in variables(None, {"HOME": str(tmp_path)})
 
     def test_to_join_a_cluster_a_token_is_used_where_there_is_one(self, tmp_path):
-        without, with_one = {"HOME": str(tmp_path)}, {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "shared"}
-        prepare("head:6379", without)
-        prepare("head:6379", with_one)
-        assert "RAY_AUTH_MODE" not in without
-        assert (with_one["RAY_AUTH_MODE"], with_one["RAY_AUTH_TOKEN"]) == ("token", "shared")
+        assert "RAY_AUTH_MODE" not in variables("head:6379", {"HOME": str(tmp_path)})
+        shared = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "shared"}
+        assert variables("head:6379", shared)["RAY_AUTH_MODE"] == "token"
 
     @pytest.mark.parametrize("address", ["", "head", "head:", ":6379", "head:port", "ray://head:10001", "head:70000"])
     def test_what_is_no_address(self, address):
