@@ -30,7 +30,7 @@ from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.errors import GrokscapeError, redact
-from trainables.engine.terminal import prepare_streams, shown
+from trainables.engine.terminal import prepare_streams
 
 if TYPE_CHECKING:
     from analysis.report import Figures

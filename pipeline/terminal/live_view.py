@@ -34,7 +34,7 @@ def view_of(tally: Tally, title: str, *, silent: bool) -> "SilentView":
 
 
 def print_line(text: str, stream: TextIO) -> None:
-    """Print a line at once, whoever wrote it; a closed pipe (``| head``) or terminal ends the printing, not the sweep."""
+    """Print a line at once, whoever wrote it; a closed pipe (``| head``) or terminal ends the printing alone."""
     try:
         print(shown(text), file=stream, flush=True)
     except OSError:
