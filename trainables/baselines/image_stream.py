@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,13 +19,10 @@ from torch import Tensor
 
 from trainables.baselines.augmentation import ImageAugmentation, Normalisation
 from trainables.baselines.batches import Batch, BatchOrder
-from trainables.data.sets import DataMissingError, ImageFiles
-from trainables.engine.errors import one_line
+from trainables.data.decoding import decode
+from trainables.data.sets import ImageFiles
 from trainables.engine.randomness import BATCH_ORDER_STREAM, MEASURED_STREAM, SPLIT_STREAM, random_bits
 from trainables.engine.trial import Seeds
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 WINDOW_ROWS = 1024
 """Rows per window, rounded up to whole groups: the readers of ImageNet's files keep two windows in memory."""
@@ -175,7 +170,7 @@ class _Decoding:
         def fill(low: int) -> None:
             task = [int(row) for row in rows[low : low + TASK_ROWS]]
             for index, (row, encoded) in enumerate(zip(task, files.read(task), strict=True), start=low):
-                image = _decode(files, row, encoded)
+                image = decode(encoded, files.place(row))
                 cropped = augmentation.evaluate(image) if words is None else augmentation.train(image, words[index])
                 pixels[index] = np.asarray(cropped)
 
@@ -194,19 +189,3 @@ class _Decoding:
         """Cancel the tasks that have not started."""
         for task in self._tasks:
             task.cancel()
-
-
-def _decode(files: ImageFiles, row: int, encoded: bytes) -> "Image":
-    """Decode a row as RGB.
-
-    :raises DataMissingError: when it cannot be decoded.
-    """
-    from PIL import Image
-
-    try:
-        return Image.open(BytesIO(encoded)).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = one_line(error).partition(" <_io")[0]
-        raise DataMissingError(
-            f"streamed images: row {row} of {len(files.labels)} is not an image that can be decoded ({reason})"
-        ) from None

@@ -8,8 +8,10 @@ addresses of the hub's files are taken from its pages and were never tried.
 import os
 import shutil
 import socket
+import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,7 +51,7 @@ def download_once(name: str, target: Path, download: Callable[[Path], Path]) -> 
                     os.replace(download(partial), target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-    except (OSError, RuntimeError, ValueError, HTTPException, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataMissingError(f"{name}: cannot download to {str(target.parent)!r} ({one_line(error)})") from None
 
 
@@ -59,7 +61,11 @@ def download_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
     def download(partial: Path) -> Path:
         from trainables.data.torchvision_guard import torchvision  # with torch, which nothing else here needs
 
-        getattr(torchvision().datasets, kind)(str(partial), download=True)
+        source = getattr(torchvision().datasets, kind)
+        dataset = object.__new__(source)  # Its constructor would go on to unpickle what it has downloaded.
+        dataset.root = str(partial)
+        with _archives_stay_inside():
+            dataset.download()
         for archive in (partial / folder).glob("**/*.gz"):
             archive.unlink()
         return partial / folder
@@ -112,6 +118,20 @@ def _download(url: str, path: Path) -> None:
         raise OSError(f"{redact(url)}: {one_line(error, address=url)}") from None
     if length is not None and path.stat().st_size != int(length):
         raise OSError(f"{redact(url)}: ended after {path.stat().st_size} of {length} bytes")
+
+
+@contextmanager
+def _archives_stay_inside() -> Iterator[None]:
+    """Refuse what an archive has outside its folder: absolute paths, ``..``, links out of it, devices.
+
+    torchvision extracts with the default of this Python, which below 3.14 believes the archive.
+    """
+    before = tarfile.TarFile.extraction_filter
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
 
 
 @contextmanager

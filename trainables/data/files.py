@@ -5,6 +5,7 @@ They are a folder with a folder for each class, or Parquet in the layout of the 
 
 import hashlib
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 HELD_OUT = ("val", "validation", "test")
 KEPT_BYTES = 256 << 20
 """The memory of a half of a Parquet set for the row groups read last: enough to shuffle the rows of several."""
+MOST_BYTES = 1 << 28
+"""Of the file of an image."""
 _AT_ONCE = 8
 
 
@@ -60,6 +63,9 @@ class ImageFiles(Protocol):
 
         :raises DataMissingError: when a file can no longer be read.
         """
+
+    def place(self, row: int) -> str:
+        """Where a row is, for messages: its file's path, and its row in a file of many."""
 
 
 def image_folder(name: str) -> tuple[ImageFiles, ImageFiles]:
@@ -117,14 +123,14 @@ class _FolderImages:
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
         self.classes = len(classes)
         self._root = root
-        content = hashlib.sha256("\0".join(classes).encode())
+        content = hashlib.sha256(os.fsencode("\0".join(classes)))
         self._paths: list[str] = []
         counts = []
         for name in classes:
-            images = sorted(_images_below(str(root), name)) if (root / name).is_dir() else []
+            images = sorted(_images_below(root, name)) if (root / name).is_dir() else []
             counts.append(len(images))
             for path, size in images:
-                content.update(f"\0{path}\0{size}".encode())
+                content.update(os.fsencode(f"\0{path}\0{size}"))
                 self._paths.append(path)
         if not self._paths:
             raise DataMissingError(f"image folder {str(root)!r}: contains no images ({', '.join(SUFFIXES)})")
@@ -136,6 +142,10 @@ class _FolderImages:
     def read(self, rows: Sequence[int]) -> list[bytes]:
         """See :class:`ImageFiles`."""
         return [self._read(self._paths[row]) for row in rows]
+
+    def place(self, row: int) -> str:
+        """See :class:`ImageFiles`."""
+        return os.path.join(self._root, self._paths[row])
 
     def _read(self, path: str) -> bytes:
         try:
@@ -151,6 +161,8 @@ class _ParquetImages:
         self._files = files
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             read = list(pool.map(self._survey, files.paths))
+        self._first = np.cumsum([0, *(len(labels) for _, _, labels in read)])
+        """The row of this half that each file begins with."""
         self._metadata = [metadata for metadata, _, _ in read]
         self._column = [column for _, column, _ in read]
         self.labels = np.concatenate([labels for _, _, labels in read])
@@ -179,6 +191,11 @@ class _ParquetImages:
                 images[at] = group[rows[at] - start]
         return images
 
+    def place(self, row: int) -> str:
+        """See :class:`ImageFiles`."""
+        file, _ = self._places[int(self.groups[row])]
+        return f"{self._files.paths[file]}, row {row - int(self._first[file])}"
+
     def _read_group(self, number: int) -> list[bytes]:
         file, group = self._places[number]
         column = self._column[file]
@@ -187,7 +204,7 @@ class _ParquetImages:
             return opened.read_row_group(group, columns=[column])
 
         table = self._opened(self._files.paths[file], read, self._metadata[file])
-        return encoded_images(self._files, table.column(column))
+        return encoded_images(self._files, self._files.paths[file], table.column(column))
 
     def _survey(self, path: str) -> "tuple[parquet.FileMetaData, str, np.ndarray]":
         """Read the footer, the name of the column of images, and the labels of one file."""
@@ -195,7 +212,7 @@ class _ParquetImages:
         def read(opened: "parquet.ParquetFile") -> tuple:
             names = opened.schema_arrow.names
             image, label = choose_columns(self._files, path, names, [IMAGE_COLUMNS, LABEL_COLUMNS])
-            labels = integer_labels(self._files, opened.read(columns=[label]).column(label))
+            labels = integer_labels(self._files, path, opened.read(columns=[label]).column(label))
             return opened.metadata, image, labels
 
         return self._opened(path, read)
@@ -210,7 +227,7 @@ class _ParquetImages:
                 parquet.ParquetFile(source, metadata=metadata) as opened,
             ):
                 return use(opened)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise unreadable(self._files, path, error) from None
 
 
@@ -244,15 +261,43 @@ class _GroupCache:
 
 
 def _classes(root: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(name for name, is_folder in _entries(root) if is_folder and not name.startswith("."))
 
 
-def _images_below(root: str, below: str) -> Iterator[tuple[str, int]]:
+def _images_below(root: Path, top: str) -> Iterator[tuple[str, int]]:
     """List the images in a folder and its subfolders, as paths from the root and sizes in bytes."""
-    with os.scandir(os.path.join(root, below)) as entries:
-        for entry in entries:
-            path = f"{below}/{entry.name}"
-            if entry.is_dir():
-                yield from _images_below(root, path)
-            elif entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
-                yield path, entry.stat().st_size
+    left = [(top, frozenset[str]())]
+    while left:
+        below, above = left.pop()
+        real = os.path.realpath(root / below)
+        if real in above:
+            raise DataMissingError(f"image folder {str(root / below)!r}: is a link to a folder above it; remove it")
+        for name, is_folder in _entries(root / below):
+            path = f"{below}/{name}"
+            if is_folder:
+                left.append((path, above | {real}))
+            elif name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield path, _size(root / path)
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """What is in a folder, and whether it is a folder, or a link to one."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError as error:
+        raise DataMissingError(f"image folder {str(folder)!r}: cannot be read ({error.strerror})") from None
+
+
+def _size(path: Path) -> int:
+    """The size of an image's file.
+
+    :raises DataMissingError: for what is no file, such as a pipe, or larger than any image.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataMissingError(f"{path}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+        raise DataMissingError(f"{path}: must be a file of at most {MOST_BYTES:,} bytes; replace it")
+    return status.st_size

@@ -7,6 +7,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ from filelock import FileLock
 from trainables.engine.config import ConfigError
 
 FOLDER_VARIABLE, DOWNLOAD_VARIABLE, CACHE_VARIABLE = "GROKSCAPE_DATA", "GROKSCAPE_DOWNLOAD", "GROKSCAPE_CACHE"
+DIGEST_BYTES = 32
+"""Of SHA-256, at the end of a cached file."""
 
 
 class DataMissingError(ConfigError):
@@ -44,18 +47,23 @@ def cache_folder() -> Path:
     return Path(named).absolute() if named else Path.home() / ".cache" / "grokscape"
 
 
-def cached_array(kind: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+def cached_array(
+    kind: str, key: str, make: Callable[[], np.ndarray], *, fits: Callable[[np.ndarray], bool]
+) -> np.ndarray:
     """Return ``make()``, called once for all processes of this file system; later calls map the cached file.
+
+    A file that is damaged, or does not fit, is made again; none is ever unpickled.
 
     :param kind: the folder in the cache.
     :param key: a digest of everything that the array depends on.
+    :param fits: whether an array can be what ``make`` returns: its dtype, its shape, its values.
     :returns: an array that may be written to, without changing the file.
     """
     path = cache_folder() / kind / f"{key}.npy"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if (cached := _mapped(path)) is not None:
+            if (cached := _mapped(path, fits)) is not None:
                 return cached
             array = make()
             with suppress(OSError):
@@ -63,24 +71,31 @@ def cached_array(kind: str, key: str, make: Callable[[], np.ndarray]) -> np.ndar
             return array
     except OSError:
         # A cache that cannot be written to costs only time.
-        cached = _mapped(path)
+        cached = _mapped(path, fits)
         return make() if cached is None else cached
 
 
-def _mapped(path: Path) -> np.ndarray | None:
-    """Map the array in a file, or return None when there is none that can be read."""
+def _mapped(path: Path, fits: Callable[[np.ndarray], bool]) -> np.ndarray | None:
+    """Map the array in a file; None when there is none, or it is not what was saved."""
     try:
-        return np.asarray(np.load(path, mmap_mode="c"))
+        content = np.memmap(path, np.uint8, mode="r")
+        if sha256(content[:-DIGEST_BYTES].data).digest() != content[-DIGEST_BYTES:].tobytes():
+            return None
+        array = np.asarray(np.load(path, mmap_mode="c"))
+        return array if fits(array) else None
     except (OSError, ValueError, EOFError):
         return None
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    """Write a file that appears whole."""
+    """Write a file that appears whole: the array as numpy saves it, and a digest of that."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with partial.open("xb") as file:
             np.save(file, array)
+        digest = sha256(np.memmap(partial, np.uint8, mode="r").data).digest()
+        with partial.open("ab") as file:
+            file.write(digest)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

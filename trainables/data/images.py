@@ -1,15 +1,15 @@
-"""Images that fit in memory: read from torchvision's files or from Parquet, decoded once and cached."""
+"""Images that fit in memory: read from Parquet, decoded once and cached."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from trainables.data.decoding import decode, open_image
 from trainables.data.folder import DataMissingError, cached_array
 from trainables.data.parquet import (
     IMAGE_COLUMNS,
@@ -20,7 +20,9 @@ from trainables.data.parquet import (
     integer_labels,
     read_columns,
 )
-from trainables.engine.errors import one_line
+
+SMALL_BYTES, MOST_EXPANSION = 1 << 30, 200
+"""Sets that are larger than this in memory, and so many times larger than their files, are refused."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +48,6 @@ def images_of(pixels: np.ndarray, labels: np.ndarray) -> Images:
     return Images(pixels, labels, content.hexdigest()[:20])
 
 
-def images_from_torchvision(name: str, kind: str, root: Path, folder: str) -> tuple[Images, Images]:
-    """Read a set with ``torchvision.datasets``, (train, test); torchvision checks the checksums, where it has any.
-
-    :param kind: torchvision's class.
-    :param root: the folder that contains torchvision's ``folder``.
-    :raises DataMissingError: when it cannot be read.
-    """
-    from trainables.data.torchvision_guard import torchvision  # with torch, which nothing else here needs
-
-    read = getattr(torchvision().datasets, kind)
-    try:
-        train, test = (read(str(root), train=train) for train in (True, False))
-        return _arrays(train), _arrays(test)
-    except (AssertionError, EOFError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise DataMissingError(
-            f"{name}: cannot be read from {str(root / folder)!r} ({error}); replace that folder"
-        ) from None
-
-
 def images_from_parquet(train: str, test: str) -> tuple[Images, Images]:
     """Read images of one size from Parquet files into memory, (train, test).
 
@@ -83,13 +66,27 @@ def read_parquet(name: str, train: str, test: str) -> tuple[Images, Images]:
 
 def _half(name: str, address: str) -> Images:
     files = find_files(name, address)
-    images, labels = read_columns(files, [IMAGE_COLUMNS, LABEL_COLUMNS])
-    return images_of(decoded(encoded_images(files, images), f"{name}: {files.shown}"), integer_labels(files, labels))
+    images: list[bytes] = []
+    labels, places = [], []
+    for path, columns in read_columns(files, [IMAGE_COLUMNS, LABEL_COLUMNS]):
+        encoded = encoded_images(files, path, columns[0])
+        images += encoded
+        labels.append(integer_labels(files, path, columns[1]))
+        places += [(path, row) for row in range(len(encoded))]
+
+    def place(index: int) -> str:
+        path, row = places[index]
+        return f"{name}: {path}, row {row}"
+
+    if not images:
+        raise DataMissingError(f"{name}: {files.shown}: has no rows")
+    return images_of(decoded(images, f"{name}: {files.shown}", place), np.concatenate(labels))
 
 
-def decoded(encoded: Sequence[bytes], where: str) -> np.ndarray:
+def decoded(encoded: Sequence[bytes], where: str, place: Callable[[int], str]) -> np.ndarray:
     """Decode images of one size, through the cache: grey if all are grey, else (rows, height, width, 3).
 
+    :param where, place: what messages call all of them, and one.
     :raises DataMissingError: when one cannot be decoded, or has another size.
     """
     from PIL import __version__, features
@@ -99,52 +96,37 @@ def decoded(encoded: Sequence[bytes], where: str) -> np.ndarray:
     for image in encoded:
         content.update(len(image).to_bytes(8, "little"))
         content.update(image)
-    return cached_array("images", content.hexdigest()[:32], lambda: _decode(encoded, where))
+    return cached_array(
+        "images",
+        content.hexdigest()[:32],
+        lambda: _decode(encoded, where, place),
+        fits=lambda pixels: pixels.dtype == np.uint8 and pixels.ndim in (3, 4) and len(pixels) == len(encoded),
+    )
 
 
-def _decode(encoded: Sequence[bytes], where: str) -> np.ndarray:
-    if not encoded:
-        raise DataMissingError(f"{where}: has no rows")
-    headers = [(image.size, image.mode) for image in (_open(*each, where) for each in enumerate(encoded))]
-    sizes = {size for size, _ in headers}
+def _decode(encoded: Sequence[bytes], where: str, place: Callable[[int], str]) -> np.ndarray:
+    headers = [(image.size, image.mode) for image in (open_image(each, place(row)) for row, each in enumerate(encoded))]
+    sizes, grey = {size for size, _ in headers}, all(mode == "L" for _, mode in headers)
     if len(sizes) > 1:
         (one, other), number = sorted(sizes)[:2], len(sizes)
         raise DataMissingError(
             f"{where}: has images of {number} sizes ({one[0]}×{one[1]}, {other[0]}×{other[1]}, ...); must have one: "
             "use image_parquet for others"
         )
-    grey = all(mode == "L" for _, mode in headers)
     width, height = sizes.pop()
-    pixels = np.empty((len(encoded), height, width) if grey else (len(encoded), height, width, 3), np.uint8)
+    shape = (len(encoded), height, width) if grey else (len(encoded), height, width, 3)
+    needed, given = math.prod(shape), sum(map(len, encoded))
+    if needed > max(SMALL_BYTES, MOST_EXPANSION * given):
+        raise DataMissingError(
+            f"{where}: {len(encoded)} images of {width}×{height} pixels need {needed / 2**30:.0f} GiB of memory, "
+            f"{needed // given} times their files; use image_parquet, which streams them"
+        )
+    pixels = np.empty(shape, np.uint8)
 
     def fill(rows: range) -> None:
         for row in rows:
-            try:
-                pixels[row] = np.asarray(_open(row, encoded[row], where).convert("L" if grey else "RGB"))
-            except (OSError, SyntaxError, ValueError) as error:
-                raise _undecodable(where, row, error) from None
+            pixels[row] = np.asarray(decode(encoded[row], place(row), "L" if grey else "RGB"))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(fill, (range(low, min(low + 1000, len(encoded))) for low in range(0, len(encoded), 1000))))
     return pixels
-
-
-def _open(row: int, image: bytes, where: str) -> Any:
-    from io import BytesIO
-
-    from PIL import Image
-
-    try:
-        return Image.open(BytesIO(image))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _undecodable(where, row, error) from None
-
-
-def _undecodable(where: str, row: int, error: Exception) -> DataMissingError:
-    reason = one_line(error).partition(" <_io")[0]
-    return DataMissingError(f"{where}: row {row} cannot be decoded as an image ({reason}); replace that file")
-
-
-def _arrays(half: Any) -> Images:
-    """Make one half from what torchvision read."""
-    return images_of(np.asarray(half.data), np.asarray(half.targets, dtype=np.int64))

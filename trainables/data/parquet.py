@@ -5,7 +5,7 @@ absolute path, or in any store that ``pyarrow.fs`` knows (``s3://bucket/cifar10/
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -91,8 +91,8 @@ def _find_split(root: Path, split: str) -> str | None:
     return next((str(root / pattern) for pattern in patterns if any(root.glob(pattern))), None)
 
 
-def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> list["pa.ChunkedArray"]:
-    """Read whole columns of all files, in order.
+def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> Iterator[tuple[str, list["pa.ChunkedArray"]]]:
+    """Read whole columns of one file after the other; yields each path with its columns.
 
     :param columns: for each column, the names that it may have.
     :raises DataMissingError: when a file cannot be read, or has no such column.
@@ -100,16 +100,16 @@ def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> list["pa.Chu
     import pyarrow as pa
     from pyarrow import parquet
 
-    tables = []
     for path in files.paths:
         try:
             with files.filesystem.open_input_file(path) as source, parquet.ParquetFile(source) as file:
                 names = choose_columns(files, path, file.schema_arrow.names, columns)
-                tables.append(file.read(columns=names).select(names).rename_columns([each[0] for each in columns]))
-        except (OSError, pa.ArrowException) as error:
+                table = file.read(columns=names)
+                # A name that appears twice selects nothing.
+                found = [table.column(name) for name in names]
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise unreadable(files, path, error) from None
-    joined = pa.concat_tables(tables, promote_options="permissive")
-    return [joined.column(each[0]) for each in columns]
+        yield path, found
 
 
 def choose_columns(files: Files, path: str, present: Sequence[str], columns: Sequence[Sequence[str]]) -> list[str]:
@@ -125,8 +125,8 @@ def choose_columns(files: Files, path: str, present: Sequence[str], columns: Seq
     return chosen
 
 
-def encoded_images(files: Files, column: "pa.ChunkedArray") -> list[bytes]:
-    """Return the encoded images of a column of bytes, or of structs with a field ``bytes``.
+def encoded_images(files: Files, path: str, column: "pa.ChunkedArray") -> list[bytes]:
+    """Return the encoded images of a file's column of bytes, or of structs with a field ``bytes``.
 
     :raises DataMissingError: when a row has none (for example only a path).
     """
@@ -136,26 +136,24 @@ def encoded_images(files: Files, column: "pa.ChunkedArray") -> list[bytes]:
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-        raise DataMissingError(f"{files.name}: {files.shown}: images are of type {column.type}; must be encoded bytes")
+        raise DataMissingError(f"{files.name}: {path}: images are of type {column.type}; must be encoded bytes")
     if column.null_count:
-        raise DataMissingError(f"{files.name}: {files.shown}: {column.null_count} rows have no image")
+        raise DataMissingError(f"{files.name}: {path}: {column.null_count} rows have no image")
     return column.to_pylist()
 
 
-def integer_labels(files: Files, column: "pa.ChunkedArray") -> np.ndarray:
-    """Return the labels of a column, int64 (rows,).
+def integer_labels(files: Files, path: str, column: "pa.ChunkedArray") -> np.ndarray:
+    """Return the labels of a file's column, int64 (rows,).
 
     :raises DataMissingError: when they are not integers from 0.
     """
     import pyarrow as pa
 
     if not pa.types.is_integer(column.type) or column.null_count:
-        raise DataMissingError(f"{files.name}: {files.shown}: labels are of type {column.type}; must be integers")
+        raise DataMissingError(f"{files.name}: {path}: labels are of type {column.type}; must be integers")
     labels = column.to_numpy().astype(np.int64)
     if labels.size and labels.min() < 0:
-        raise DataMissingError(
-            f"{files.name}: {files.shown}: has rows without a label ({labels.min()}); every row needs one"
-        )
+        raise DataMissingError(f"{files.name}: {path}: has rows without a label ({labels.min()}); every row needs one")
     return labels
 
 

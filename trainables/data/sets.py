@@ -11,9 +11,10 @@ from pathlib import Path
 from trainables.data.download import download_torchvision, download_wikitext, may_download, missing
 from trainables.data.files import ImageFiles, image_folder, image_parquet, parquet_halves
 from trainables.data.folder import FOLDER_VARIABLE, DataMissingError, cache_folder, data_folder
-from trainables.data.images import Images, images_from_parquet, images_from_torchvision, read_parquet
+from trainables.data.images import Images, images_from_parquet, read_parquet
 from trainables.data.parquet import find_splits
 from trainables.data.text import Text, read_text, text_from
+from trainables.data.torchvision_files import read_cifar, read_mnist
 
 __all__ = [
     "DataMissingError",
@@ -194,7 +195,7 @@ def _images(source: _TorchvisionSet, folder: Path) -> tuple[Images, Images]:
             raise missing(source.name, folder, places)
         download_torchvision(source.name, source.kind, source.folder, folder)
         root = folder
-    return images_from_torchvision(source.name, source.kind, root, source.folder)
+    return read_mnist(source.name, root) if source is MNIST else read_cifar(source.name, source.kind, root)
 
 
 def _text(source: _WikiText, folder: Path) -> tuple[Text, Text]:

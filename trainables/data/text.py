@@ -42,13 +42,17 @@ def read_text(name: str, address: str) -> Text:
 def _rows(files: Files) -> str:
     import pyarrow as pa
 
-    (column,) = read_columns(files, [TEXT_COLUMNS])
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) or column.null_count:
-        raise DataMissingError(
-            f"{files.name}: {files.shown}: column text is {column.type}; must be a string in every row"
-        )
-    # Some sets have the newline in the row, some do not, and some do not where a line is empty.
-    return "".join(row if row.endswith("\n") else f"{row}\n" for row in column.to_pylist())
+    parts = []
+    for path, (column,) in read_columns(files, [TEXT_COLUMNS]):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) or column.null_count:
+            raise DataMissingError(f"{files.name}: {path}: column text is {column.type}; must be a string in every row")
+        try:
+            rows = column.to_pylist()
+        except UnicodeDecodeError as error:
+            raise unreadable(files, path, error) from None
+        # Some sets have the newline in the row, some do not, and some do not where a line is empty.
+        parts += [row if row.endswith("\n") else f"{row}\n" for row in rows]
+    return "".join(parts)
 
 
 def _plain(files: Files, path: str) -> str:

@@ -98,7 +98,11 @@ class BytePairs(Tokenizer):
 
     def tokens(self, text: Text, training: Text) -> np.ndarray:
         key = digest([self.to_json(), self.fingerprint(), self._trained_on(training), text.digest])
-        return cached_array("tokens", key, lambda: self.codec(training).encode(text.text))
+        return cached_array("tokens", key, lambda: self.codec(training).encode(text.text), fits=self._holds)
+
+    def _holds(self, tokens: np.ndarray) -> bool:
+        """Whether these can be tokens of its vocabulary."""
+        return tokens.ndim == 1 and tokens.dtype == _dtype(self.vocabulary) and tokens.max(initial=0) < self.vocabulary
 
     @abstractmethod
     def _trained_on(self, training: Text) -> str:
@@ -121,8 +125,10 @@ class TrainedBPE(BytePairs):
             return np.frombuffer(written.encode(), dtype=np.uint8)
 
         key = digest([self.to_json(), self.fingerprint(), training.digest])
-        written = cached_array("tokenizers", key, make).tobytes().decode()
-        return _BytePairCodec(_library().Tokenizer.from_str(written), self.vocabulary)
+        written = cached_array("tokenizers", key, make, fits=lambda array: _read(array, self.vocabulary) is not None)
+        tokenizer = _read(written, self.vocabulary)
+        assert tokenizer is not None
+        return _BytePairCodec(tokenizer, self.vocabulary)
 
     def fingerprint(self) -> str:
         return _library_version()
@@ -158,8 +164,7 @@ class GPT2BPE(BytePairs):
         return _BytePairCodec(tokenizer, GPT2_VOCABULARY)
 
     def fingerprint(self) -> str:
-        contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._files()]
-        return digest([_library_version(), *contents])
+        return digest([_library_version(), *map(_digest_of, self._files())])
 
     def _trained_on(self, training: Text) -> str:
         return ""
@@ -177,10 +182,17 @@ class GPT2BPE(BytePairs):
         return files
 
 
+def _digest_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataMissingError(f"GPT2BPE: {path}: cannot be read ({error.strerror}); replace it") from None
+
+
 class _BytePairCodec:
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self._tokenizer = tokenizer
-        self._dtype = np.uint16 if vocabulary <= 2**16 else np.uint32
+        self._dtype = _dtype(vocabulary)
 
     def encode(self, text: str) -> np.ndarray:
         pieces = list(split_between_words(text))
@@ -192,6 +204,22 @@ class _BytePairCodec:
 
     def decode(self, tokens: np.ndarray) -> str:
         return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
+
+
+def _dtype(vocabulary: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest that holds every token."""
+    return np.uint16 if vocabulary <= 2**16 else np.uint32
+
+
+def _read(written: np.ndarray, vocabulary: int) -> Any:
+    """The trained tokenizer in a cached array of bytes; None where there is none of at most this vocabulary."""
+    if written.dtype != np.uint8 or written.ndim != 1:
+        return None
+    try:
+        tokenizer = _library().Tokenizer.from_str(written.tobytes().decode())
+    except Exception:  # the library raises nothing narrower
+        return None
+    return tokenizer if tokenizer.get_vocab_size() <= vocabulary else None
 
 
 def split_between_words(text: str, characters: int = PIECE_CHARACTERS) -> Iterator[str]:

@@ -60,7 +60,8 @@ def test_fingerprint(folder):
     assert len(found) == 4
     assert task.fingerprint(Seeds(init=7)) == task.fingerprint(Seeds())
     raw = folder / "MNIST" / "raw" / "train-labels-idx1-ubyte"
-    raw.write_bytes(raw.read_bytes()[:-1] + b"\x0a")
+    content = raw.read_bytes()
+    raw.write_bytes(content[:-1] + bytes([(content[-1] + 1) % 10]))
     datasets._images.cache_clear()
     assert task.fingerprint(Seeds()) not in found
 
@@ -100,7 +101,7 @@ def test_broken_files(folder, damage):
         broken.write_bytes(content[: len(content) // 2] if damage == "short" else b"\x00\x00\x0d\x02" + content[4:])
     with pytest.raises(DataMissingError, match="cannot be read") as error:
         mnist()
-    assert str(folder / "MNIST") in one_line(error)
+    assert str(broken) in one_line(error)
 
 
 def test_the_task_does_not_import_torchvision():
