@@ -2,7 +2,9 @@
 
 Retries rest on the ledger: the rest of a cohort is planned again from the rows and checkpoints that it committed.  By
 kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is retried up to three
-times, any other error splits a cohort into solo trials, and a solo trial that fails is recorded as failed.
+times, and so, up to ten times, is a cohort whose checkpoints were moved by another driver; an error of the ledger ends
+the sweep, for it says nothing about the trials; any other error splits a cohort into solo trials, and a solo trial that
+fails is recorded as failed.
 """
 
 import time
@@ -16,6 +18,7 @@ from pipeline.execution.provenance import collect, device_kind, source_hash
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from trainables.engine.config import canonical_json
+from trainables.engine.errors import GrokscapeError
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
 from trainables.runtime.job import CHECKPOINT_EVERY_S, CohortJob
@@ -24,7 +27,12 @@ from trainables.runtime.rows import ErrorKind, TrialRow, TrialState
 if TYPE_CHECKING:
     from pipeline.execution.suggestions import Suggestions
 
-LOST_WORKER_RETRIES = 3
+RETRIES = {ErrorKind.LOST_WORKER: 3, ErrorKind.STALE: 10}
+"""How often a trial is tried again after an error that is not the training's."""
+
+
+class SweepEndedError(GrokscapeError):
+    """The ledger cannot be read or written, so that the sweep cannot go on."""
 
 
 class Watcher(Protocol):
@@ -87,7 +95,8 @@ class Dispatcher:
         self._deadline = deadline
         self._checkpoint_every_s = checkpoint_every_s
         self._running = 0
-        self._lost: Counter[str] = Counter()
+        self._tries: dict[str, Counter[str]] = {}
+        """How often each trial was tried again, by kind of error."""
         self._largest: dict[str, int] = {}
         """How many trials fit in memory, by cohort key."""
         self._ended: set[str] = set()
@@ -131,8 +140,17 @@ class Dispatcher:
         self._notify_ended({status.trial_id: status.state for status in statuses if status.state != TrialState.RUNNING})
 
     def settle(self, job: CohortJob, error: CohortError | None = None) -> None:
-        """Finish a cohort that is done or has failed; plan again what a failure left."""
+        """Finish a cohort that is done or has failed; plan again what a failure left.
+
+        :raises SweepEndedError: when the failure is the ledger's.
+        """
         if error is not None:
+            if error.kind == ErrorKind.STORAGE:
+                raise SweepEndedError(
+                    f"{error.message}; the sweep ends, its trials stay open: run the same command again to resume"
+                )
+            if error.kind == ErrorKind.STALE:
+                self._note(job, error.message)
             for trials, size in self._retries(job, error):
                 # First in the queue: another failure should show early.
                 self._queue.extendleft(reversed(self._again(trials, size)))
@@ -146,9 +164,10 @@ class Dispatcher:
         self._notify_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
             return
-        if error.kind == ErrorKind.LOST_WORKER:
-            self._lost.update(trial.trial_id for trial in left)
-            if max(self._lost[trial.trial_id] for trial in left) <= LOST_WORKER_RETRIES:
+        if error.kind in RETRIES:
+            tries = self._tries.setdefault(error.kind, Counter())
+            tries.update(trial.trial_id for trial in left)
+            if max(tries[trial.trial_id] for trial in left) <= RETRIES[ErrorKind(error.kind)]:
                 yield left, size
                 return
         if size == 1:
@@ -159,6 +178,13 @@ class Dispatcher:
             yield left, half
         else:
             yield left, 1
+
+    def _note(self, job: CohortJob, text: str) -> None:
+        """Tell the watchers what happened to a cohort."""
+        first = job.trials[0].trial_id
+        status = MemberStatus(first, job.start_step, TrialState.RUNNING, None, "", notes=(text,))
+        for watcher in self._watchers:
+            watcher.reported(job, [status])
 
     def _late(self) -> bool:
         return self._deadline is not None and time.time() >= self._deadline

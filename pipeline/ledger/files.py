@@ -206,9 +206,9 @@ class LocalFiles(Files):
         return sorted(entries, key=lambda entry: entry.path)
 
     def put(self, path: str, data: pa.Buffer | bytes) -> None:
-        target = Path(self._full(path))
-        temporary = target.with_name(f"{TEMPORARY}{uuid4().hex}")
         with self._doing("write", path):
+            target = Path(self._full(path))
+            temporary = target.with_name(f"{TEMPORARY}{uuid4().hex}")
             if not os.path.isdir(self._root):
                 raise OSError("the ledger's folder is gone")
             _make_folder(target.parent)

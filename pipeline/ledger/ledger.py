@@ -265,6 +265,10 @@ class Ledger:
 
         return self._catalogue.retry(read)
 
+    def discard(self, checkpoint: Checkpoint) -> None:
+        """Delete a checkpoint that cannot be used."""
+        self._catalogue.files.delete(trial_path(CHECKPOINTS, checkpoint.trial_id, checkpoint.step))
+
     def checkpoint_steps(self, trial_ids: Collection[str] | None = None) -> dict[str, int]:
         """Return the step of the newest checkpoint of each trial that has one."""
         return self._newest(trial_ids, self._catalogue.files.entries(CHECKPOINTS, recursive=True))

@@ -1,6 +1,6 @@
 """Verification: read a whole ledger and report what is missing, damaged, contradictory or stray."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.ledger.catalogue import Catalogue, DamagedFileError, Listing
 from pipeline.ledger.files import Entry, FileGoneError, LedgerError
-from pipeline.ledger.layout import FOLDERS, SEGMENTS, SNAPSHOTS, trial_and_step
+from pipeline.ledger.layout import CHECKPOINTS, FOLDERS, SEGMENTS, SNAPSHOTS, is_ours, trial_and_step
 from pipeline.ledger.rows import PlacedRow, merge_conflicts, segment_key, trial_slices
 from pipeline.ledger.soundness import Conflict
 from pipeline.ledger.strays import foreign, strays
@@ -18,6 +18,7 @@ from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import ConfigError, from_json, parse_json
 from trainables.engine.terminal import shown
 from trainables.engine.trial import Measuring
+from trainables.runtime.archives import check_archive, weights_of
 from trainables.runtime.rows import TrialRow, TrialState
 
 
@@ -91,6 +92,7 @@ class _Checks:
         self._check_conflicts(readable, merged.conflicts)
         self._check_steps(latest, merged.table)
         self._check_sweeps(sweeps, latest)
+        self._check_archives(latest)
         self._check_strays(listing, latest)
         return self._problems
 
@@ -185,6 +187,19 @@ class _Checks:
                 some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
                 what = f"{len(missing)} of its {len(sweep.trial_ids)} trials have no row: {some}"
                 self._report(ProblemKind.MISSING, f"sweep {sweep.name}", what)
+
+    def _check_archives(self, latest: Collection[str]) -> None:
+        """Check the sums of checkpoints and snapshots; nothing in a checkpoint is unpickled."""
+        for folder, check in ((CHECKPOINTS, check_archive), (SNAPSHOTS, weights_of)):
+            for entry in self._catalogue.files.entries(folder, recursive=True):
+                if not is_ours(entry.path) or trial_and_step(entry)[0] not in latest:
+                    continue
+                try:
+                    check(self._catalogue.files.read(entry.path).to_pybytes())
+                except FileGoneError:
+                    continue  # a newer one has replaced it
+                except ValueError as error:
+                    self._report(ProblemKind.DAMAGED, entry.path, f"{error}; delete it")
 
     def _check_strays(self, listing: Listing, latest: dict[str, PlacedRow]) -> None:
         for entry in listing.leftover:

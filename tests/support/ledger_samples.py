@@ -1,5 +1,7 @@
 """Made-up trials for the ledger's tests: rows whose every value is a function of the trial and the step."""
 
+import io
+
 import numpy as np
 
 from pipeline.ledger import SweepRow
@@ -37,6 +39,13 @@ def trajectory(trial_id, steps, columns=COLUMNS):
     steps = np.asarray(list(steps), dtype=np.int64)
     rows = {"trial_id": [trial_id] * len(steps), "step": steps}
     return rows | {column: value(trial_id, column, steps) for column in columns}
+
+
+def archive(name):
+    """The data of a checkpoint or a snapshot: an archive whose only array differs by name."""
+    buffer = io.BytesIO()
+    np.savez(buffer, weights=np.frombuffer(name.encode(), np.uint8))
+    return buffer.getvalue()
 
 
 def commit_steps(ledger, trial_id, steps, state=TrialState.RUNNING, **more):

@@ -10,7 +10,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
-from tests.support.ledger_samples import trajectory, trial_row
+from tests.support.ledger_samples import archive, trajectory, trial_row
 
 # A server that has imported everything (pyarrow asks for pandas at its first array) and forks quickly, without the
 # threads of the test's own process.
@@ -26,7 +26,7 @@ def commit_on(uri, trial_id, steps_at_once, reports):
     start = row.last_step + 1 if row else 0
     while True:
         last = start + steps_at_once - 1
-        checkpoint = Checkpoint(trial_id=trial_id, step=last, data=os.urandom(20_000))
+        checkpoint = Checkpoint(trial_id=trial_id, step=last, data=archive(os.urandom(10_000).hex()))
         ledger.commit([trial_row(trial_id, last)], trajectory(trial_id, range(start, last + 1)), [checkpoint])
         reports.send(last)
         start = last + 1
@@ -84,7 +84,7 @@ def fail_on_a_full_disk(uri, limit_bytes, action, messages):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
     try:
         if action == "commit":
-            checkpoint = Checkpoint(trial_id="new", step=499, data=b"small")
+            checkpoint = Checkpoint(trial_id="new", step=499, data=archive("small"))
             ledger.commit([trial_row("new", 499)], trajectory("new", range(500)), [checkpoint])
         elif action == "checkpoint":
             checkpoint = Checkpoint(trial_id="new", step=1, data=os.urandom(2 * limit_bytes))

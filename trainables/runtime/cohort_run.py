@@ -8,12 +8,13 @@ were to be committed with it: a run that continues from it commits them, whether
 """
 
 import io
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from trainables.engine.config import canonical_json
 from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
 from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
+from trainables.runtime.archives import check_archive
 from trainables.runtime.job import CohortJob
-from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, TrialRow, TrialState, TrialStore
+from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, StoreError, TrialRow, TrialState, TrialStore
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
@@ -33,7 +35,7 @@ CHECKPOINT_AT_LEAST_EVERY_S = 60.0
 
 
 class StaleCheckpointError(RuntimeError):
-    """The checkpoints have moved since the plan was made."""
+    """The checkpoints are not what the plan was made for; plan again."""
 
 
 class CohortError(Exception):
@@ -49,7 +51,11 @@ class CohortError(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> "CohortError":
-        """The kind and the line of an exception of the training."""
+        """The kind and the line of an exception of the training, or of the store."""
+        if isinstance(error, StoreError):
+            return cls(ErrorKind.STORAGE, str(error))
+        if isinstance(error, StaleCheckpointError):
+            return cls(ErrorKind.STALE, str(error))
         name, text = type(error).__name__, one_line(error, 1000)
         message = name if text == name else f"{name}: {text}"
         if isinstance(error, LostProcessError):
@@ -314,6 +320,7 @@ class CohortRun:
         buffer = io.BytesIO()
         torch.save(
             {
+                "trial_id": member.trial.trial_id,
                 "cohort": self._cohort.state_dict(slot),
                 "steps": member.steps,
                 "history": member.history,
@@ -334,24 +341,52 @@ class CohortRun:
 
         A checkpoint that is beyond the horizon, or whose past lacks a measurement of ``schedule``, is of no use: then
         the cohort stays at step 0.
+
+        :raises StaleCheckpointError: when the checkpoints are at different steps, or one cannot be used and is gone.
         """
-        checkpoints = [self._store.checkpoint(member.trial.trial_id) for member in self._members]
-        steps = {None if checkpoint is None else checkpoint.step for checkpoint in checkpoints}
-        if len(steps) != 1 or None in steps:
+        held = [self._store.checkpoint(member.trial.trial_id) for member in self._members]
+        checkpoints = [checkpoint for checkpoint in held if checkpoint is not None]
+        steps = {None if checkpoint is None else checkpoint.step for checkpoint in held}
+        if len(steps) != 1 or not checkpoints:
             raise StaleCheckpointError(
                 f"checkpoints at steps {', '.join(sorted(map(str, steps)))}: a cohort continues from one step"
             )
-        step = max(checkpoint.step for checkpoint in checkpoints if checkpoint)
-        saved = [
-            torch.load(io.BytesIO(each.data), map_location="cpu", weights_only=True) for each in checkpoints if each
-        ]
+        step = checkpoints[0].step
+        saved = [self._read(checkpoint) for checkpoint in checkpoints]
         wanted = {measured for measured in schedule if measured < step}
         if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
             return
         for member, past in zip(self._members, saved, strict=True):
             member.steps, member.pending, member.train_s = past["steps"], past["pending"], past["train_s"]
             member.history = self._history(member, past["history"])
-        self._cohort.load_state_dict([past["cohort"] for past in saved])
+        try:
+            self._cohort.load_state_dict([past["cohort"] for past in saved])
+            if self._cohort.step != step:
+                raise ValueError(f"is of step {self._cohort.step}")
+        except Exception as error:
+            if len(checkpoints) > 1 or is_out_of_memory(error):
+                raise  # Alone, each member shows whether it is the one.
+            self._discard(checkpoints[0], one_line(error))
+
+    def _read(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Read what a checkpoint holds; it may be somebody else's.
+
+        :raises StaleCheckpointError: when it is no checkpoint of this trial; then it is gone.
+        """
+        try:
+            check_archive(checkpoint.data)
+            past = torch.load(io.BytesIO(checkpoint.data), map_location="cpu", weights_only=True)
+            _check_past(past, checkpoint)
+        except Exception as error:  # A foreign file can make torch raise anything; but it runs none of its code.
+            if is_out_of_memory(error):
+                raise
+            self._discard(checkpoint, one_line(error))
+        return past
+
+    def _discard(self, checkpoint: Checkpoint, reason: str) -> NoReturn:
+        self._store.discard(checkpoint)
+        where = f"the checkpoint of trial {checkpoint.trial_id} at step {checkpoint.step}"
+        raise StaleCheckpointError(f"{where} cannot be used and was deleted: {reason}") from None
 
     def _history(self, member: _Member, kept: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """The columns of the member's events at its steps; those that its checkpoint lacks are the store's.
@@ -366,3 +401,24 @@ class CohortRun:
             values |= {row["step"]: row[column] for row in member.pending if column in row}
             history[column] = [values.get(step, math.nan) for step in member.steps]
         return history
+
+
+def _check_past(past: Any, checkpoint: Checkpoint) -> None:
+    """Make sure that what was read is what :meth:`CohortRun._checkpoint` writes of this trial.
+
+    :raises ValueError, KeyError, TypeError, AttributeError: when it is not.
+    """
+    if past.get("trial_id", checkpoint.trial_id) != checkpoint.trial_id:  # Older ones do not say.
+        raise ValueError(f"is of trial {past['trial_id']}")
+    steps, history, pending = past["steps"], past["history"], past["pending"]
+    if not all(type(step) is int and 0 <= step <= checkpoint.step for step in steps):
+        raise ValueError("has steps beyond its own")
+    if any(late <= early for early, late in itertools.pairwise(steps)):
+        raise ValueError("has steps out of order")
+    if any(len(values) != len(steps) for values in history.values()):
+        raise ValueError("has columns without a value for each step")
+    numbers = [past["train_s"], *itertools.chain(*history.values(), *(row.values() for row in pending))]
+    if not all(type(number) in (int, float) for number in numbers):
+        raise ValueError("has values that are no numbers")
+    if not {row["step"] for row in pending} <= set(steps):
+        raise ValueError("has rows of other steps")

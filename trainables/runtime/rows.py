@@ -30,9 +30,9 @@ class ErrorKind(StrEnum):
     LOST_WORKER = "lost_worker"
     ERROR = "error"
     STALE = "stale"
-    """The checkpoints are not where the plan saw them, because another process trains the trials too.  Never stored."""
+    """The checkpoints are not what the plan saw: another process trains the trials too, or one was of no use."""
     STORAGE = "storage"
-    """The store failed, not the training: no outcome of a trial, and never stored."""
+    """The store failed, not the training: no outcome of a trial, so that no row has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,9 @@ class TrialStore(Protocol):
 
     def checkpoint(self, trial_id: str) -> Checkpoint | None:
         """The newest checkpoint of a trial, or None."""
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        """Delete a checkpoint that cannot be used."""
 
     def history(self, trial_id: str, columns: Sequence[str]) -> dict[str, np.ndarray]:
         """What a trial has measured so far: ``step`` (int64, ascending) and these probes as float64.

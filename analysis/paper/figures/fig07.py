@@ -1,6 +1,5 @@
 """Fig. 7: trajectories of SGD, SGD with weight decay and ⊥SGD on the loss landscapes of a plane."""
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,9 +14,10 @@ from analysis.drawing.bands import COLOURS, draw_band
 from analysis.drawing.panels import legend, not_run, step_panel, tidy
 from analysis.drawing.style import FAINT
 from analysis.paper.claims import reached
-from analysis.paper.figure import FigureSpec, Snapshots
+from analysis.paper.figure import FigureError, FigureSpec, Snapshots
 from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
 from analysis.paper.words import finals, last_steps, percent, spread
+from pipeline.ledger import weights_of
 
 ARMS = SGD, DECAY, ORTHOGONAL = "SGD", "SGD + decay", "⊥SGD"
 ARM_COLOURS = dict(zip(ARMS, (COLOURS[0], COLOURS[5], COLOURS[2]), strict=True))
@@ -154,8 +154,12 @@ def loaded(stored: Mapping[int, bytes], until: int) -> dict[int, dict[str, np.nd
     snapshots = {}
     for step, data in stored.items():
         if step <= until:
-            with np.load(io.BytesIO(data)) as arrays:
-                snapshots[step] = {name: arrays[name] for name in arrays.files}
+            try:
+                snapshots[step] = weights_of(data)
+            except ValueError as error:
+                raise FigureError(
+                    f"fig07: a snapshot at step {step} {error}; python -m pipeline.ledger verify"
+                ) from None
     return snapshots
 
 

@@ -10,7 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError, LedgerMissingError, Snapshot, SweepRow
-from tests.support.ledger_samples import COLUMNS, assert_exactly_once, commit_steps, trajectory, trial_row, value
+from tests.support.ledger_samples import (
+    COLUMNS,
+    archive,
+    assert_exactly_once,
+    commit_steps,
+    trajectory,
+    trial_row,
+    value,
+)
 
 
 @pytest.fixture
@@ -337,7 +345,7 @@ class TestRows:
 
 
 class TestCheckpoints:
-    def commit(self, ledger, last_step, state="running", step=None, data=b"weights", stop_reason=None):
+    def commit(self, ledger, last_step, state="running", step=None, data=archive("weights"), stop_reason=None):
         step = last_step if step is None else step
         checkpoints = [Checkpoint(trial_id="abc", step=step, data=data)] if data else []
         rows = trajectory("abc", range(last_step + 1))
@@ -348,36 +356,36 @@ class TestCheckpoints:
 
     def test_a_newer_one_replaces_the_older(self, ledger):
         assert ledger.checkpoint("abc") is None
-        self.commit(ledger, 5, data=b"five")
-        self.commit(ledger, 9, data=b"nine")
-        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=9, data=b"nine")
+        self.commit(ledger, 5, data=archive("five"))
+        self.commit(ledger, 9, data=archive("nine"))
+        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=9, data=archive("nine"))
         assert ledger.checkpoint_steps() == {"abc": 9}
         assert ledger.checkpoint_steps(["other"]) == {}
         assert self.stored(ledger) == ["abc.9.ckpt"]
 
     def test_a_zombie_does_not_replace_a_newer_one(self, ledger):
-        self.commit(ledger, 9, data=b"nine")
-        self.commit(ledger, 5, data=b"five")
+        self.commit(ledger, 9, data=archive("nine"))
+        self.commit(ledger, 5, data=archive("five"))
         assert ledger.checkpoint("abc").step == 9
         self.commit(ledger, 6, "failed", data=None)
-        assert ledger.checkpoint("abc").data == b"nine"
+        assert ledger.checkpoint("abc").data == archive("nine")
         self.commit(ledger, 12)
         assert self.stored(ledger) == ["abc.12.ckpt"]
 
     def test_one_ahead_of_the_rows(self, ledger):
         # Between two measurements, or by a worker that died between its checkpoint and its rows.
-        self.commit(ledger, 5, step=7, data=b"seven")
-        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=7, data=b"seven")
-        self.commit(ledger, 5, step=9, data=b"nine")
+        self.commit(ledger, 5, step=7, data=archive("seven"))
+        assert ledger.checkpoint("abc") == Checkpoint(trial_id="abc", step=7, data=archive("seven"))
+        self.commit(ledger, 5, step=9, data=archive("nine"))
         assert ledger.checkpoint_steps() == {"abc": 9}
         assert self.stored(ledger) == ["abc.9.ckpt"]
         assert ledger.files() == 1  # the same rows again
         assert ledger.verify() == []
 
     def test_replaces_one_of_the_same_step(self, ledger):
-        self.commit(ledger, 5, data=b"fewer probes")
-        self.commit(ledger, 5, data=b"more probes")
-        assert ledger.checkpoint("abc").data == b"more probes"
+        self.commit(ledger, 5, data=archive("fewer probes"))
+        self.commit(ledger, 5, data=archive("more probes"))
+        assert ledger.checkpoint("abc").data == archive("more probes")
 
     def test_failure_deletes_even_one_ahead(self, ledger):
         self.commit(ledger, 5, step=9)
@@ -398,7 +406,7 @@ class TestCheckpoints:
     )
     def test_kept_while_the_trial_may_be_continued(self, ledger, state, reason, kept):
         self.commit(ledger, 5)
-        self.commit(ledger, 7, state, data=b"seven" if kept else None, stop_reason=reason)
+        self.commit(ledger, 7, state, data=archive("seven") if kept else None, stop_reason=reason)
         assert self.stored(ledger) == (["abc.7.ckpt"] if kept else [])
         assert ledger.checkpoint_steps() == ({"abc": 7} if kept else {})
         assert ledger.verify() == []
@@ -409,7 +417,7 @@ class TestCheckpoints:
         assert ledger.checkpoint_steps() == {"abc": 5}
 
     def test_needs_a_trial_row(self, ledger):
-        six = Checkpoint(trial_id="abc", step=6, data=b"six")
+        six = Checkpoint(trial_id="abc", step=6, data=archive("six"))
         with pytest.raises(LedgerError, match="checkpoint of trial abc at step 6 has no trial row in its commit"):
             ledger.commit([trial_row("abd", 0)], trajectory("abd", range(1)), [six])
         assert (self.stored(ledger), ledger.trials()) == ([], {})
@@ -424,16 +432,21 @@ class TestSnapshots:
 
     def test_never_change(self, ledger):
         assert ledger.snapshots("abc") == {}
-        self.commit(ledger, "abc", range(11), {0: b"zero", 10: b"ten"})
-        self.commit(ledger, "abc", range(12), {10: b"another", 2: b"two"}, "stopped")
-        assert list(ledger.snapshots("abc").items()) == [(0, b"zero"), (2, b"two"), (10, b"ten")]
+        self.commit(ledger, "abc", range(11), {0: archive("zero"), 10: archive("ten")})
+        self.commit(ledger, "abc", range(12), {10: archive("another"), 2: archive("two")}, "stopped")
+        kept = {step: archive(name) for step, name in ((0, "zero"), (2, "two"), (10, "ten"))}
+        assert list(ledger.snapshots("abc").items()) == list(kept.items())
+            (0, archive("zero")),
+            (2, archive("two")),
+            (10, archive("ten")),
+        ]
         assert ledger.snapshot_steps("abc") == [0, 2, 10]
         assert sorted(path.name for path in Path(ledger.uri, "snapshots", "ab").iterdir()) == [
             "abc.0.npz",
             "abc.10.npz",
             "abc.2.npz",
         ]
-        assert ledger.sizes()["abc"].snapshot_bytes == len(b"zerotwoten")
+        assert ledger.sizes()["abc"].snapshot_bytes == sum(len(archive(name)) for name in ("zero", "two", "ten"))
         ledger.compact()
         assert ledger.snapshot_steps("abc") == [0, 2, 10]
         assert ledger.verify() == []
@@ -444,23 +457,23 @@ class TestSnapshots:
         assert (ledger.snapshots("abd"), ledger.trials()) == ({}, {})
 
     def test_dropped_and_merged_with_their_trial(self, ledger, tmp_path):
-        self.commit(ledger, "abc", range(3), {0: b"zero", 2: b"two"})
-        self.commit(ledger, "abd", range(3), {1: b"one"})
+        self.commit(ledger, "abc", range(3), {0: archive("zero"), 2: archive("two")})
+        self.commit(ledger, "abd", range(3), {1: archive("one")})
         ledger.record_sweep(sweep_row("first", ("abc",)))
         other = Ledger.open(str(tmp_path / "other"), create=True)
-        self.commit(other, "abc", range(3), {2: b"own"})
+        self.commit(other, "abc", range(3), {2: archive("own")})
         other.merge(ledger)
         other.merge(ledger)
-        assert other.snapshots("abc") == {0: b"zero", 2: b"own"}
-        assert other.snapshots("abd") == {1: b"one"}
+        assert other.snapshots("abc") == {0: archive("zero"), 2: archive("own")}
+        assert other.snapshots("abd") == {1: archive("one")}
         ledger.drop("first")
         assert ledger.snapshots("abc") == {}
-        assert ledger.snapshots("abd") == {1: b"one"}
+        assert ledger.snapshots("abd") == {1: archive("one")}
         assert ledger.verify() == []
 
     def test_missing_and_stray_ones(self, ledger):
-        self.commit(ledger, "abc", range(8), {0: b"", 3: b"", 6: b"", 7: b""}, "finished", every=3)
-        self.commit(ledger, "abd", range(8), {0: b"", 3: b"", 6: b""}, every=3)
+        self.commit(ledger, "abc", range(8), dict.fromkeys((0, 3, 6, 7), archive("w")), "finished", every=3)
+        self.commit(ledger, "abd", range(8), dict.fromkeys((0, 3, 6), archive("w")), every=3)
         assert ledger.verify() == []
         for step in (3, 7):
             Path(ledger.uri, "snapshots", "ab", f"abc.{step}.npz").unlink()

@@ -13,6 +13,7 @@ from pipeline.ledger import Checkpoint, Ledger, LedgerError, compaction, strays
 from pipeline.ledger.files import LocalFiles
 from tests.support.ledger_samples import (
     COLUMNS,
+    archive,
     assert_exactly_once,
     commit_steps,
     record,
@@ -215,7 +216,7 @@ class TestCompact:
 class TestDrop:
     def test_keeps_trials_of_other_sweeps(self, ledger):
         for trial_id in ("a1", "b1", "c1"):
-            checkpoint = Checkpoint(trial_id=trial_id, step=3, data=b"x")
+            checkpoint = Checkpoint(trial_id=trial_id, step=3, data=archive("x"))
             ledger.commit([trial_row(trial_id, 3, "finished")], trajectory(trial_id, range(4)), [checkpoint])
         record(ledger, "one", ["a1", "b1", "never_run"])
         record(ledger, "two", ["b1", "c1"])
@@ -268,7 +269,7 @@ class TestMerge:
         commit_steps(ledger, "a", range(5))
         commit_steps(ledger, "both", range(8))
         for trial_id, end in {"both": 5, "b1": 3, "b2": 4, "b3": 2}.items():
-            checkpoint = Checkpoint(trial_id=trial_id, step=end, data=trial_id.encode())
+            checkpoint = Checkpoint(trial_id=trial_id, step=end, data=archive(trial_id))
             other.commit([trial_row(trial_id, end)], trajectory(trial_id, range(end + 1)), [checkpoint])
         other.compact()
         record(other, "theirs", ["b1", "b2", "b3"])
@@ -277,7 +278,7 @@ class TestMerge:
         assert (report.sweeps, report.replaced_sweeps) == (("theirs",), ())
         ends = {"a": 4, "both": 7, "b1": 3, "b2": 4, "b3": 2}
         assert_exactly_once(ledger, ends)
-        assert ledger.checkpoint("b3").data == b"b3"
+        assert ledger.checkpoint("b3").data == archive("b3")
         files = ledger.files()
         report = ledger.merge(other)
         assert (report.new_trials, report.sweeps) == (0, ())
@@ -305,13 +306,13 @@ def test_sizes_add_up(ledger):
     commit_steps(ledger, "a", range(10))
     commit_steps(ledger, "a", range(5, 20))
     ledger.commit(
-        [trial_row("b1", 9)], trajectory("b1", range(10)), [Checkpoint(trial_id="b1", step=9, data=b"x" * 77)]
+        [trial_row("b1", 9)], trajectory("b1", range(10)), [Checkpoint(trial_id="b1", step=9, data=archive("x"))]
     )
     sizes = ledger.sizes()
     assert {trial_id: size.rows for trial_id, size in sizes.items()} == {"a": 20, "b1": 10}
     files = sum(path.stat().st_size for path in stored(ledger, "segments"))
     assert abs(sum(size.bytes for size in sizes.values()) - files) <= 2
-    assert (sizes["a"].checkpoint_bytes, sizes["b1"].checkpoint_bytes) == (0, 77)
+    assert (sizes["a"].checkpoint_bytes, sizes["b1"].checkpoint_bytes) == (0, len(archive("x")))
 
 
 def test_values_are_equal_bit_for_bit_after_compaction_and_merge(ledger, tmp_path):

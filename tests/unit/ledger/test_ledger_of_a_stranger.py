@@ -1,18 +1,20 @@
 """A ledger that somebody else made: nothing is deleted or written outside, and whatever is odd in it is one line."""
 
+import io
 import json
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ledger import Ledger, LedgerError
+from pipeline.ledger import Checkpoint, Ledger, LedgerError, Snapshot, weights_of
 from pipeline.ledger.__main__ import main
 from pipeline.ledger.layout import FOLDERS
-from tests.support.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
+from tests.support.ledger_samples import archive, assert_exactly_once, commit_steps, record, trajectory, trial_row
 
 VERBS = (["list"], ["compact"], ["verify"], ["drop", "some"])
 DEEP = '{"a":' * 5000 + "1" + "}" * 5000
@@ -353,3 +355,36 @@ def test_any_character_in_the_path(tmp_path, capsys, name):
             assert code == 0
             assert lines[-1].startswith(f"{folder}: ")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def damaged(data):
+    """The archive with one flipped bit in its array, cut short, of objects, compressed, and not an archive at all."""
+    objects, compressed = io.BytesIO(), io.BytesIO()
+    np.savez(objects, weights=np.array([{"a": 1}], dtype=object))
+    np.savez_compressed(compressed, weights=np.zeros(10**6))
+    place = data.index(b"some weights")
+    flipped = data[:place] + b"S" + data[place + 1 :]
+    return {"flipped": flipped, "cut": data[:-9], "objects": objects, "compressed": compressed, "foreign": b"weights"}
+
+
+def test_checkpoints_and_snapshots(ledger, capsys):
+    """Of a snapshot of objects nothing is unpickled; the rows are not affected."""
+    data = archive("some weights")
+    kept = Checkpoint(trial_id="a1", step=3, data=data), Snapshot(trial_id="a1", step=3, data=data)
+    ledger.commit([trial_row("a1", 3, "finished")], {}, [kept[0]], [kept[1]])
+    assert weights_of(ledger.snapshots("a1")[3])["weights"].tobytes() == b"some weights"
+    assert run(["verify"], ledger, capsys)[0] == 0
+    for folder, name in (("checkpoints", "a1.3.ckpt"), ("snapshots", "a1.3.npz")):
+        path = Path(ledger.uri, folder, "a1", name)
+        for what, bad in damaged(data).items():
+            path.write_bytes(bad if isinstance(bad, bytes) else bad.getvalue())
+            code, lines = run(["verify"], ledger, capsys)
+            if (folder, what) == ("checkpoints", "objects"):
+                assert code == 0  # a checkpoint is torch's, which unpickles numbers only
+                continue
+            assert (code, len(lines)) == (1, 2)
+            assert lines[0].startswith(f"damaged: {folder}/a1/{name}: ")
+            if folder == "snapshots":
+                with pytest.raises(ValueError, match=r"is damaged|holds something else than arrays"):
+                    weights_of(ledger.snapshots("a1")[3])
+        path.write_bytes(data)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.ledger import Ledger, LedgerError
 from pipeline.spec.space_file import load_space
-from tests.support.ledger_samples import commit_steps, record, trajectory, trial_row
+from tests.support.ledger_samples import archive, commit_steps, record, trajectory, trial_row
 from tests.support.sweep_runs import ROOT, run_sweep, write_space
 from trainables.engine.config import canonical_json
 from trainables.engine.trial import Measuring
@@ -151,13 +151,13 @@ def test_stray_checkpoints(ledger, row, kept):
     # Written by a zombie, after the row.
     path = Path(ledger.uri, "checkpoints", "ab", "abc.3.ckpt")
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"weights")
+    path.write_bytes(archive("weights"))
     if kept:
         assert ledger.verify() == []
     else:
         assert only(ledger).what.startswith("the checkpoint of a trial that has ")
         assert only(ledger).harmless
-    path.with_name("abc.2.ckpt").write_bytes(b"weights")
+    path.with_name("abc.2.ckpt").write_bytes(archive("weights"))
     assert len(ledger.verify()) == (1 if kept else 2)
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.execution.dispatch import Dispatcher, RowOrigin
+from pipeline.execution.dispatch import Dispatcher, RowOrigin, SweepEndedError
 from pipeline.execution.local_runner import run_local
+from pipeline.ledger.files import StorageError
 from pipeline.plan import CohortPlan
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
@@ -20,6 +21,8 @@ TRIALS = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4))
 MEMORY = CohortError("out_of_memory", "no memory left")
 LOST = CohortError("lost_worker", "the worker is gone")
 BUG = CohortError("error", "ValueError: a bug")
+FULL = CohortError("storage", "ledger: cannot write /x: No space left on device")
+MOVED = CohortError("stale", "checkpoints at steps 3, 9")
 
 
 class Store:
@@ -109,6 +112,36 @@ def test_out_of_memory_halves_cohorts_of_this_kind(store, watcher):
     assert sizes == [4, 2, 2, 2, 2]
     assert set(watcher.states.values()) == {"finished"}
     assert len(watcher.states) == 8
+
+
+def test_an_error_of_the_ledger_is_no_outcome(store, watcher):
+    """Neither a worker's nor the driver's own."""
+    queue = dispatcher(store, watcher, TRIALS)
+    with pytest.raises(SweepEndedError, match=r"^ledger: cannot write /x: No space .*; the sweep ends, its"):
+        drain(queue, store, lambda cohort: FULL)
+    assert (store.rows, watcher.states) == ({}, {})
+
+    def full(*_):
+        raise StorageError(FULL.message)
+
+    store.commit = full
+    with pytest.raises(StorageError):
+        drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: BUG)
+    assert (store.rows, watcher.states) == ({}, {})
+
+
+def test_checkpoints_that_another_driver_moved(store, watcher):
+    """They are planned again as they are now, and said; but not for ever."""
+    notes = []
+    watcher.reported = lambda job, statuses: notes.extend(note for status in statuses for note in status.notes)
+    fates = iter([MOVED] * 4)
+    assert drain(dispatcher(store, watcher, TRIALS[:2]), store, lambda cohort: next(fates, None)) == [2] * 5
+    assert notes == [MOVED.message] * 4
+    assert set(watcher.states.values()) == {"finished"}
+    store.rows.clear()
+    watcher.states.clear()
+    assert len(drain(dispatcher(store, watcher, TRIALS[:1]), store, lambda cohort: MOVED)) == 11
+    assert set(watcher.states.values()) == {"failed"}
 
 
 def test_out_of_memory_alone_is_a_failure(store, watcher):

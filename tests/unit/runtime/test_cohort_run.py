@@ -4,11 +4,15 @@ import io
 import math
 import pickle
 import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.ledger.files import StorageError
 from trainables.engine.events import PhaseRule, falls_to, rises_to
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
@@ -19,6 +23,7 @@ from trainables.grokking import GrokkingTrial
 from trainables.runtime import cohort_run as lockstep
 from trainables.runtime.cohort_run import CohortError, CohortRun, Origin, StaleCheckpointError
 from trainables.runtime.job import CohortJob
+from trainables.runtime.rows import Checkpoint
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),
@@ -65,6 +70,9 @@ class Memory:
 
     def checkpoint(self, trial_id):
         return self.checkpoints.get(trial_id)
+
+    def discard(self, checkpoint):
+        del self.checkpoints[checkpoint.trial_id]
 
     def history(self, trial_id, columns):
         rows = [
@@ -434,9 +442,94 @@ def test_checkpoints_that_moved_are_refused():
         start(trials, writer, start_step=40)
 
 
+class Payload:
+    """What a malicious checkpoint unpickles to: a file of the attacker's."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def saved(value, **options):
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **options)
+    return buffer.getvalue()
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :]
+
+
+def bad_checkpoints(tmp_path, good, other):
+    """A checkpoint's data, as nobody should continue from, by what is wrong with it."""
+    content = torch.load(io.BytesIO(good), weights_only=True)
+    weights = next(iter(content["cohort"]["parameters"].values())).numpy().tobytes()
+    compressed = io.BytesIO()
+    with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"0" * 10**6)
+    return {
+        "empty": b"",
+        "foreign": b"weights",
+        "truncated": good[:-30],
+        "without its middle": good[:900] + good[1800:],
+        "a flipped bit of a weight": flipped(good, good.index(weights) + 5),
+        "a pickle": pickle.dumps(Payload(tmp_path / "ran")),
+        "a pickle in an archive": saved(Payload(tmp_path / "ran")),
+        "a pickle in its place": saved({**content, "steps": Payload(tmp_path / "ran")}),
+        "torch's old format": saved(content, _use_new_zipfile_serialization=False),
+        "a bomb": compressed.getvalue(),
+        "of another trial": other,
+        "of another trial that does not say": saved({**content, "cohort": {**content["cohort"], "parameters": {}}}),
+        "a list": saved([1, 2]),
+        "no steps": saved({name: value for name, value in content.items() if name != "steps"}),
+        "steps out of order": saved({**content, "steps": content["steps"][::-1]}),
+        "steps of text": saved({**content, "steps": list(map(str, content["steps"]))}),
+        "a short history": saved({**content, "history": {name: [] for name in content["history"]}}),
+        "rows of text": saved({**content, "pending": [{"step": 0, "train_loss": "a"}]}),
+        "rows of other steps": saved({**content, "pending": [{"step": 10**9, "train_loss": 1.0}]}),
+        "another step": saved({**content, "cohort": {**content["cohort"], "step": 3}}),
+    }
+
+
+def test_a_checkpoint_that_cannot_be_used(tmp_path):
+    """It runs no code, and it is deleted and said, so that the next plan begins without it."""
+    reference, kept, other = Memory(), Memory(), Memory()
+    finish([BASE], reference, checkpoint_every_s=0.0)
+    finish([BASE.replace(horizon_steps=20)], kept)
+    finish(seeded(BASE.replace(horizon_steps=20), 2)[1:], other)
+    good = kept.checkpoint(BASE.trial_id)
+    cases = bad_checkpoints(tmp_path, good.data, next(iter(other.checkpoints.values())).data)
+    for name, data in cases.items():
+        store = Memory()
+        store.checkpoints[BASE.trial_id] = Checkpoint(trial_id=BASE.trial_id, step=20, data=data)
+        with pytest.raises(StaleCheckpointError, match=r"at step 20 cannot be used and was deleted: .+") as raised:
+            start([BASE], store, start_step=20)
+        assert (store.checkpoints, CohortError.of(raised.value).kind) == ({}, "stale"), name
+    assert not (tmp_path / "ran").exists()
+    store = Memory()
+    store.checkpoints[BASE.trial_id] = good
+    finish([BASE], store, start_step=20)  # the good one does
+    assert store.commits[-1][0][0].last_step == reference.commits[-1][0][0].last_step
+
+
+def test_one_bad_checkpoint_of_a_cohort():
+    """The others keep theirs."""
+    writer, trials = Memory(), seeded(BASE.replace(horizon_steps=20), 3)
+    finish(trials, writer)
+    bad = trials[1].trial_id
+    writer.checkpoints[bad] = replace(writer.checkpoints[bad], data=b"weights")
+    with pytest.raises(StaleCheckpointError, match=f"the checkpoint of trial {bad} at step 20"):
+        start(seeded(BASE, 3), writer, start_step=20)
+    assert writer.checkpoints.keys() == {trials[0].trial_id, trials[2].trial_id}
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "line"),
     [
+        (StorageError("ledger: cannot write /x: No space left on device"), "storage", "ledger: cannot write /x: No"),
+        (OSError(28, "No space left on device"), "error", "OSError: [Errno 28]"),  # of the training, say a data set
         (MemoryError(), "out_of_memory", "MemoryError"),
         (torch.OutOfMemoryError("CUDA out\n of memory"), "out_of_memory", "OutOfMemoryError: CUDA out of memory"),
         (
