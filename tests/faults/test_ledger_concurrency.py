@@ -3,6 +3,7 @@
 from pipeline.ledger import Ledger
 from tests.support.ledger_samples import assert_exactly_once
 from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
+from tests.support.sweep_runs import contents, run_sweep, started_sweep, write_space
 
 TRIALS = {"a": 150, "b": 120}
 WORKERS_A_TRIAL = 3
@@ -50,3 +51,20 @@ def test_copies_of_a_worker(tmp_path):
     commit_overlapping(alone.uri, "a", 200, 7)
     assert ledger.files() == alone.files()
     assert ledger.verify() == []
+
+
+def test_two_drivers_of_one_sweep(tmp_path):
+    """Committing as often as they can: nothing is lost, doubled or failed."""
+    write_space(tmp_path, "base=BASE.replace(stopping=Stopping(on_success=False)), seeds=range(4)", horizon=1500)
+    flags = ("tiny.py", "--local", "--mlflow-uri", "none", "--checkpoint-every-s", "0.1", "--cohort-size", "2")
+    with started_sweep(tmp_path, *flags) as first, started_sweep(tmp_path, *flags) as second:
+        for driver in (first, second):
+            output, errors = driver.communicate(timeout=240)
+            assert (driver.returncode, errors) == (0, "")
+            assert "4 of 4 done" in output
+            assert " 0 failed" in output
+    ledger = Ledger.open(str(tmp_path / "results/ledger"))
+    assert [problem for problem in ledger.verify() if not problem.harmless] == []
+    alone = run_sweep(tmp_path, *flags, "--ledger", "alone")
+    assert alone.returncode == 0
+    assert contents(ledger.uri) == contents(tmp_path / "alone")

@@ -120,6 +120,8 @@ def _secrets_of(address: str) -> Iterator[str]:
 
 def _secrets_of_the_environment() -> Iterator[str]:
     for name, value in os.environ.items():
+        if name in ("PWD", "OLDPWD"):  # the shell's folders
+            continue
         if len(value) >= _LEAST_CHARACTERS and re.fullmatch(rf"{_NAME}|.*_KEY", name, re.IGNORECASE):
             yield value
 
