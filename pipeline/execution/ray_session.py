@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import tempfile
 import time
@@ -15,6 +16,8 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 LONGEST_FOLDER = 42
 """Bytes: Ray appends ``/session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store``, and a socket's path has at
 most 107 bytes (103 on macOS)."""
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
+"""Ray reads a socket's path as a part of an address."""
 KILL_TIMEOUT_S = 10.0
 
 
@@ -30,13 +33,13 @@ def make_private_folder() -> Path:
     for parent in dict.fromkeys([tempfile.gettempdir(), *SHORT_FOLDERS]):
         with contextlib.suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="grokscape-", dir=parent))
-            if len(os.fsencode(ray_folder(folder))) <= LONGEST_FOLDER:
+            if len(os.fsencode(ray_folder(folder))) <= LONGEST_FOLDER and PLAIN.fullmatch(str(folder)):
                 return folder
             folder.rmdir()
     places = ", ".join(dict.fromkeys([tempfile.gettempdir(), *SHORT_FOLDERS]))
     raise RayStartError(
-        f"no temporary folder for Ray: none of {places} is writable with a path of at most {LONGEST_FOLDER - 20} "
-        "characters; set TMPDIR to such a folder, or pass --local"
+        f"no temporary folder for Ray: none of {places} is writable and has a path of at most {LONGEST_FOLDER - 24} "
+        "plain characters; set TMPDIR to such a folder, or pass --local"
     )
 
 

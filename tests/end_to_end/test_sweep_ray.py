@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipeline.ledger import Ledger
-from tests.support.sweep_runs import contents, run_sweep, write_space
+from tests.support.sweep_runs import contents, run_sweep, started_sweep, wait_until, write_space
 
 GRID = 'base=BASE, axes={"optimizer.weight_decay": [0, 1], "task.train_fraction": [0.5, 0.7]}, seeds=range(2)'
 
@@ -102,6 +102,16 @@ def test_failed_trials(tmp_path):
     printed = json.loads(again.stdout)
     assert (printed["cached"], printed["finished"], printed["failed"]) == (2, 0, 2)
     assert json.loads(run_sweep(tmp_path, "tiny.py", *flags, "--rerun-failed").stdout)["failed"] == 2
+
+
+def test_sigterm_in_process(tmp_path):
+    write_space(tmp_path, "base=BASE.replace(stopping=Stopping(on_success=False)), seeds=range(2)", horizon=1_000_000)
+    with started_sweep(tmp_path, "tiny.py", "--mlflow-uri", "none", "--local") as process:
+        wait_until(lambda: re.search("[12] running", process.stdout.readline()), timeout_s=120, what="the trials run")
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, "")
+    assert "interrupted (SIGTERM): 0 of 2 done" in output
 
 
 def test_max_hours(tmp_path):

@@ -121,6 +121,11 @@ def test_there_is_no_short_folder(monkeypatch, tmp_path):
     folder = make_private_folder()
     assert len(os.fsencode(ray_folder(folder))) <= LONGEST_FOLDER
     folder.rmdir()
+    odd = tmp_path.parent / "50% #1"
+    odd.mkdir(exist_ok=True)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(odd))
+    make_private_folder().rmdir()
+    assert list(odd.iterdir()) == []
     monkeypatch.setattr("pipeline.execution.ray_session.SHORT_FOLDERS", (str(tmp_path / "none"),))
     with pytest.raises(RayStartError, match="set TMPDIR to such a folder, or pass --local"):
         make_private_folder()
