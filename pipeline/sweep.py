@@ -121,6 +121,8 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
             say(f"mlflow   {report}; the data is safe in the ledger, sync it with: {command}")
         else:
             say(f"mlflow   {report.browse}")
+            if report.note:
+                say(f"note: MLflow is {report.note}")
     say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
     if figures:
         say(f"open     {figures.open_command}")

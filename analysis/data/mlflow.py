@@ -4,23 +4,23 @@ MLflow holds the interval of each declared event at each of its thresholds as me
 imported on first use.
 """
 
-import json
 import re
-import tempfile
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from analysis.data.sweep import ARM, MISSING, STEP, Curves, Sweep, SweepError, Trial, protocols
-from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite, runs_of
-from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG
-from trainables.engine.errors import redact
-from trainables.engine.events import EventRule, Outcome, outcome_from_metrics
+from analysis.data.sweep import ARM, STEP, Curves, Sweep, SweepError, Trial, protocols
+from pipeline.ledger.soundness import MOST_STEPS
+from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite, runs_of, sqlite_path
+from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG, fitted_key, fitted_name, read_sheet
+from trainables.engine.config import parse_json
+from trainables.engine.errors import GrokscapeError, one_line, redact
+from trainables.engine.events import KINDS, EventRule, Outcome, StopReason, outcome_from_metrics
+from trainables.runtime.rows import TrialState
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 CURVE_READERS = 8
 """How many curves are asked of MLflow at once: each is a request."""
-NOT_CURVES = re.compile(r"last_step$|.*_(kind|low_steps|high_steps|first_crossing_steps|relapse_steps)$")
+OUTCOME_PARTS = ("kind", "low_steps", "high_steps", "first_crossing_steps", "relapse_steps")
+NOT_CURVES = re.compile(rf"last_step$|.*_({'|'.join(OUTCOME_PARTS)})$")
 """Metrics that are outcomes, not probes."""
 
 
 def read_mlflow(uri: str, name: str) -> Sweep:
-    """The sweep of that name.
+    """The sweep of that name, from its tags and metrics alone: a run's files may be gone, or somebody else's.
 
-    :raises SweepError: when MLflow does not answer, or has no such sweep.
+    :raises SweepError: when MLflow does not answer, has no such sweep, or has one that is not ours.
     """
-    if is_sqlite(uri) and not Path(urlsplit(uri).path.removeprefix("/")).is_file():
+    if is_sqlite(uri) and not sqlite_path(uri).is_file():
         raise SweepError(f"--from {uri}: no such file")
     try:
         check(uri)
@@ -47,87 +48,122 @@ def read_mlflow(uri: str, name: str) -> Sweep:
 
 
 def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
-    sheet, runs = _read_experiment(client, uri, name)
-    asked = protocols(sheet["axes"], sheet["horizon_steps"])
+    runs = _runs(client, uri, name)
+    again = f"{shlex.join(['python', '-m', 'pipeline.tracking', name, '--mlflow-uri', redact(uri)])} writes it again"
+
+    def unsound(what: str, error: Exception) -> SweepError:
+        reason = one_line(error) if isinstance(error, ValueError | GrokscapeError) else repr(error)
+        return SweepError(f"{name} in MLflow at {redact(uri)}: {what}: {reason[:200]}; {again} from the ledger")
+
+    own = [run for run in runs if run.data.tags.get(KIND_TAG) == "sweep"]
+    if not own:
+        raise SweepError(f"{name} in MLflow at {redact(uri)}: the sweep's own run is missing; {again} from the ledger")
+    # Tags and metrics of somebody else can be anything, and so can what is raised for them.
+    try:
+        row = read_sheet(own[0].data.tags, name)
+        design = parse_json(row.axes_json)
+        asked = protocols(design, row.horizon_steps)
+    except Exception as error:
+        raise unsound("the sweep's own run", error) from None
+    begun = {
+        run.data.tags[TRIAL_ID_TAG]: run
+        for run in runs
+        # A run without the tag is still being written: leave it out.
+        if run.data.tags.get(KIND_TAG) == "trial" and {TRIAL_ID_TAG, SYNCED_TAG} <= run.data.tags.keys()
+    }
     trials = []
-    for entry in sheet["trials"]:
-        known = asked.get(entry["coordinates"].get(ARM), asked[None])
-        if entry["trial_id"] in runs:
-            data = runs[entry["trial_id"]].data
-            known = known | {
-                "config": _config(data.tags),
-                "state": data.tags.get("grokscape.state", MISSING),
-                "stop_reason": data.tags.get("grokscape.stop_reason"),
-                "last_step": int(data.metrics.get("last_step", 0)),
-                "read_outcome": _outcome(data.metrics, known["events"]),
-            }
-        trials.append(Trial(space=sheet["name"], **entry, **known))
+    for trial_id, coordinates in zip(row.trial_ids, parse_json(row.coordinates_json), strict=True):
+        known = asked.get(coordinates.get(ARM), asked[None])
+        if trial_id in begun:
+            run = begun[trial_id]
+            try:
+                known = known | _trial(run.data.tags, run.data.metrics, known["events"])
+            except Exception as error:
+                raise unsound(f"run {run.info.run_id}", error) from None
+        trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known))
     return Sweep(
-        name=sheet["name"],
+        name=name,
         trials=tuple(trials),
-        doc=sheet["doc"],
-        horizon_steps=sheet["horizon_steps"],
-        design=sheet["axes"],
+        doc=row.doc,
+        horizon_steps=row.horizon_steps,
+        design=design,
         source=redact(uri),
-        reader=lambda trial_ids, columns: _curves(client, uri, {id_: runs[id_] for id_ in trial_ids}, columns),
+        reader=lambda trial_ids, columns: _curves(client, uri, {id_: begun[id_] for id_ in trial_ids}, columns),
     )
+
+
+def _runs(client: "MlflowClient", uri: str, sweep: str) -> "list[Run]":
+    """Every run of the sweep's experiment."""
+    experiment = call(uri, client.get_experiment_by_name, fitted_name(sweep))
+    if experiment is None or experiment.lifecycle_stage == "deleted":
+        names = sorted(each.name for each in call(uri, client.search_experiments) if each.name != "Default")
+        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {', '.join(names) or 'none'}")
+    return runs_of(client, uri, experiment.experiment_id)
+
+
+def _trial(tags: Mapping[str, str], metrics: Mapping[str, float], rules: Sequence[EventRule]) -> dict[str, Any]:
+    """What a run says of its trial: fields of :class:`Trial`.
+
+    :raises ValueError: for what no run of ours says.
+    """
+    reason = tags.get("grokscape.stop_reason")
+    return {
+        "config": _config(tags.get("grokscape.config", "")),
+        "state": TrialState(tags.get("grokscape.state", "")),
+        "stop_reason": reason and StopReason(reason),
+        "last_step": _step(metrics.get("last_step", 0)),
+        "read_outcome": _outcome(metrics, rules),
+    }
 
 
 def _outcome(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome | None:
     """The events that a run holds, of these; None where nothing was measured."""
     if not metrics.keys() - {"last_step"}:
         return None
-    held = [rule for rule in rules if all(f"{rule.key(each)}_kind" in metrics for each in rule.thresholds)]
-    return outcome_from_metrics(metrics, held)
+    keys = [
+        f"{rule.key(threshold)}_{part}" for rule in rules for threshold in rule.thresholds for part in OUTCOME_PARTS
+    ]
+    held = {key: metrics[fitted_key(key)] for key in keys if fitted_key(key) in metrics}
+    for key, value in held.items():
+        if key.endswith("_kind") and value not in range(len(KINDS)):
+            raise ValueError(f"{key} = {value}: must be an integer below {len(KINDS)}")
+        if key.endswith("_low_steps"):
+            _step(value)
+    return outcome_from_metrics(
+        held, [rule for rule in rules if all(f"{rule.key(each)}_kind" in held for each in rule.thresholds)]
+    )
 
 
-def _config(tags: Mapping[str, str]) -> dict[str, Any]:
-    """A trial's config; empty where it was too long for a tag and is cut."""
+def _step(value: float) -> int:
+    if not (0 <= value < MOST_STEPS and value == int(value)):
+        raise ValueError(f"{value} is no step: must be an integer in [0, 2^40)")
+    return int(value)
+
+
+def _config(text: str) -> dict[str, Any]:
+    """A trial's config; empty where it was too long for a tag and is cut, or is no config."""
     try:
-        return json.loads(tags.get("grokscape.config", ""))
+        config = parse_json(text)
     except ValueError:
         return {}
-
-
-def _read_experiment(client: "MlflowClient", uri: str, sweep: str) -> tuple[dict[str, Any], dict[str, "Run"]]:
-    """What the sweep's own run says of it, and the trials' runs by trial id."""
-    experiment = call(uri, client.get_experiment_by_name, sweep)
-    if experiment is None or experiment.lifecycle_stage == "deleted":
-        names = sorted(each.name for each in call(uri, client.search_experiments) if each.name != "Default")
-        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {', '.join(names) or 'none'}")
-    runs = runs_of(client, uri, experiment.experiment_id)
-    parents = [run for run in runs if run.data.tags.get(KIND_TAG) == "sweep"]
-    again = f"python -m pipeline.tracking {sweep} writes it again from the ledger"
-    if not parents:
-        raise SweepError(f"{sweep} in MLflow at {redact(uri)}: the sweep's own run is missing; {again}")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = call(uri, client.download_artifacts, parents[0].info.run_id, "sweep.json", folder)
-            sheet = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (TrackingError, OSError, ValueError) as error:
-            raise SweepError(f"{sweep} in MLflow at {redact(uri)}: sweep.json: {error}; {again}") from None
-    return sheet, {
-        run.data.tags[TRIAL_ID_TAG]: run
-        for run in runs
-        # A run without the tag is still being written: leave it out.
-        if run.data.tags.get(KIND_TAG) == "trial" and SYNCED_TAG in run.data.tags
-    }
+    return config if isinstance(config, dict) else {}
 
 
 def _curves(
     client: "MlflowClient", uri: str, runs: Mapping[str, "Run"], columns: Sequence[str] | None
 ) -> Iterator[tuple[str, Curves]]:
     """The down-sampled curves that MLflow holds, trial by trial."""
+    names = None if columns is None else {fitted_key(name): name for name in columns}
     wanted = [
-        (trial_id, run.info.run_id, name)
+        (trial_id, run.info.run_id, key, key if names is None else names[key])
         for trial_id, run in runs.items()
-        for name in run.data.metrics
-        if (columns is None or name in columns) and not NOT_CURVES.match(name)
+        for key in run.data.metrics
+        if (names is None or key in names) and not NOT_CURVES.match(key)
     ]
 
-    def read(item: tuple[str, str, str]) -> tuple[str, str, dict[int, float]]:
-        trial_id, run_id, name = item
-        history = call(uri, client.get_metric_history, run_id, name)
+    def read(item: tuple[str, str, str, str]) -> tuple[str, str, dict[int, float]]:
+        trial_id, run_id, key, name = item
+        history = call(uri, client.get_metric_history, run_id, key)
         return trial_id, name, {point.step: point.value for point in history}
 
     with ThreadPoolExecutor(CURVE_READERS) as pool:

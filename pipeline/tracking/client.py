@@ -7,6 +7,7 @@ server after about ten seconds instead of four minutes, and sends no telemetry.
 import logging
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import threading
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 RUNS_PER_PAGE = 1000
 ARTIFACTS_FOLDER = "mlartifacts"
+LOCATION_CHARACTERS = 200 - len("/") - 32 - len("/artifacts")
+"""A database keeps 200 characters of the address of a run's files."""
 
 ENVIRONMENT = {
     # Waits of 0, 2 and 4 s between the attempts: enough for a server that restarts.
@@ -58,7 +61,7 @@ def connect(uri: str) -> "MlflowClient":
         # MLflow logs, with a traceback, what it then raises; we report the exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if is_sqlite(uri):
-        call(uri, _make_sqlite, _sqlite_path(uri))
+        call(uri, _make_sqlite, sqlite_path(uri))
     return call(uri, MlflowClient, tracking_uri=uri)
 
 
@@ -68,6 +71,7 @@ def check(uri: str, timeout_s: float = 15) -> None:
     :raises TrackingError: within ``timeout_s`` when it cannot be used.
     """
     _check_form(uri)
+    artifact_location(uri)
     if is_sqlite(uri):
         _check_sqlite(uri)
         return
@@ -96,20 +100,19 @@ def check(uri: str, timeout_s: float = 15) -> None:
 
 def call(uri: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call ``function`` and raise every failure of MLflow, the network or the database as a TrackingError."""
-    # Slow only where mlflow is not imported yet, and every caller is about to use it.
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         return function(*args, **kwargs)
-    except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+    except TrackingError:
+        raise
+    except Exception as error:  # A database or a server of somebody else brings MLflow to raise anything.
         text = one_line(error, 400, address=uri.rstrip("/"))
         refused = re.search(r"Connection refused|Connection reset|Connection aborted|Name or service not known", text)
         if refused:
             text = f"cannot be reached ({refused[0].lower()})"
         elif isinstance(error, ImportError) and is_database(uri):
             text = f"needs a driver that is not installed ({text}); for PostgreSQL: pip install 'psycopg[binary]'"
+        elif type(error).__module__ == "builtins" and not isinstance(error, OSError):
+            text = f"{type(error).__name__}: {text}"
         raise TrackingError(f"MLflow at {redact(uri)}: {text}") from None
 
 
@@ -129,19 +132,26 @@ def artifact_location(uri: str) -> str | None:
     """Return where the files of a new experiment go: beside a SQLite file, under ``results`` for another database.
 
     A server chooses itself: None.
+
+    :raises TrackingError: for a folder whose name a database cannot keep.
     """
-    if is_sqlite(uri):
-        return (_sqlite_path(uri).resolve().parent / ARTIFACTS_FOLDER).as_uri()
-    if is_database(uri):
-        return (Path("results").resolve() / ARTIFACTS_FOLDER).as_uri()
-    return None
+    if not is_database(uri):
+        return None
+    folder = sqlite_path(uri).resolve().parent if is_sqlite(uri) else Path("results").resolve()
+    location = (folder / ARTIFACTS_FOLDER).as_uri()
+    if len(location) > LOCATION_CHARACTERS and not is_sqlite(uri):
+        raise TrackingError(
+            f"MLflow at {redact(uri)}: the folder of the figures, {location}, has {len(location)} characters; must be "
+            f"at most {LOCATION_CHARACTERS}: run in a folder with a shorter name"
+        )
+    return location
 
 
 def browse_hint(uri: str, experiment_id: str) -> str:
     """Say how to see an experiment: the web address at a server, else the command that starts a server."""
     page = f"/#/experiments/{experiment_id}/runs"
     if is_database(uri):
-        return f"mlflow server --backend-store-uri {redact(uri)}  # http://127.0.0.1:5000{page}"
+        return f"mlflow server --backend-store-uri {shlex.quote(redact(uri))}  # http://127.0.0.1:5000{page}"
     return redact(uri).rstrip("/") + page
 
 
@@ -161,11 +171,11 @@ def _check_form(uri: str) -> None:
             f"MLflow at {redact(uri)!r}: MLflow no longer keeps runs in plain files; allowed: http(s)://HOST:PORT, "
             "sqlite:///PATH.db, postgresql://..."
         )
-    if is_sqlite(uri) and not _sqlite_path(uri).name:
+    if is_sqlite(uri) and not sqlite_path(uri).name:
         raise TrackingError(f"MLflow at {redact(uri)!r}: names no file; allowed: sqlite:///PATH.db")
 
 
-def _sqlite_path(uri: str) -> Path:
+def sqlite_path(uri: str) -> Path:
     """Parse an address: ``sqlite:///results/mlflow.db`` is a relative path, ``sqlite:////data/mlflow.db`` absolute."""
     return Path(re.sub(r"^sqlite(\+\w+)?:(///)?", "", uri).partition("?")[0])
 
@@ -182,7 +192,7 @@ def _make_sqlite(path: Path) -> None:
 
 
 def _check_sqlite(uri: str) -> None:
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     if path.exists():
         if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
             raise TrackingError(f"MLflow at {redact(uri)}: {path} is not a file that can be read and written")

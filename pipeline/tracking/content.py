@@ -10,6 +10,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import posixpath
+import re
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,13 +22,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ledger import SweepRow
 from pipeline.ledger.rows import float_values
-from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, digest, from_json
+from pipeline.ledger.soundness import SCHEMA_VERSION, sweep_row
+from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, digest, from_json, parse_json
 from trainables.engine.events import EventRule, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
 PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
+NAME_CHARACTERS = 250
+"""Of a run and of an experiment, which databases keep in columns."""
 METRICS_PER_CALL, PARAMS_PER_CALL, TAGS_PER_CALL, ENTITIES_PER_CALL = 1000, 100, 100, 1000
 BYTES_PER_CALL = 900_000
 """The tracking server's limits (1 MB a call, with room for the request's frame)."""
@@ -35,9 +41,11 @@ TRIAL_ID_TAG = "grokscape.trial_id"
 KIND_TAG = "grokscape.kind"
 SYNCED_TAG = "grokscape.synced"
 """Written last: what the run holds, so that the next sync knows what is missing."""
+SHEET_TAG = "grokscape.sheet"
+"""The sweep's row: in tags, which move with the database, as the files of a run do not."""
 COORDINATE_PREFIX = "coordinate."
 
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 """Part of every digest: raise it when this file shows a trial differently, and the next sync updates every run."""
 
 DENSE_UNTIL_STEPS = 20
@@ -77,9 +85,11 @@ class Synced:
     def from_tag(cls, text: str | None) -> "Synced | None":
         """The tag's content; None for a missing or foreign one, which makes the next sync write everything."""
         try:
-            return cls(**json.loads(text or ""))
+            synced = cls(**parse_json(text or ""))
         except (ValueError, TypeError):
             return None
+        types = {spec.name: int if spec.name == "step" else str for spec in dataclasses.fields(cls)}
+        return synced if all(type(getattr(synced, name)) is kind for name, kind in types.items()) else None
 
     def to_tag(self) -> str:
         return canonical_json(dataclasses.asdict(self))
@@ -144,8 +154,8 @@ def trial_content(
         ).to_tag(),
     }
     return RunContent(
-        name=", ".join(f"{axis}={_text(value)}" for axis, value in coordinates.items()) or row.trial_id,
-        params={_fit(key, KEY_CHARACTERS): _fit(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
+        name=fitted_name(", ".join(f"{axis}={_text(value)}" for axis, value in coordinates.items()) or row.trial_id),
+        params={fitted_key(key): _fit(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
         tags=fitted_tags(tags),
         points=(*_outcome_points(row, trajectory), *_curve_points(row, trajectory)),
         status={TrialState.RUNNING: "RUNNING", TrialState.FAILED: "FAILED"}.get(row.state, "FINISHED"),
@@ -184,8 +194,46 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def fitted_tags(tags: Mapping[str, str | None]) -> dict[str, str]:
-    """The tags that have a value, cut to the server's limits."""
-    return {_fit(key, KEY_CHARACTERS): _fit(text, TAG_CHARACTERS) for key, text in tags.items() if text is not None}
+    """The tags that have a value, fitted to the server's limits."""
+    return {fitted_key(key): _fit(text, TAG_CHARACTERS) for key, text in tags.items() if text is not None}
+
+
+def fitted_name(name: str) -> str:
+    """The name of a run or an experiment, fitted to the columns of a database."""
+    return _fit(name, NAME_CHARACTERS)
+
+
+def fitted_key(key: str) -> str:
+    """The key of a param, a tag or a metric, fitted to what MLflow takes: letters, digits, ``_-. /``, and no path that
+    leads elsewhere.  A digest of the whole key keeps two that are changed apart."""
+    leads_on = key.startswith(("/", "..")) or posixpath.normpath(key) != key or key == "."
+    if re.fullmatch(r"[\w. /-]+", key) and len(key) <= KEY_CHARACTERS and not leads_on:
+        return key
+    mark = digest(ascii(key))
+    return re.sub(r"[^\w.-]", "_", key.lstrip("."))[: KEY_CHARACTERS - len(mark) - 1] + f"_{mark}"
+
+
+def sheet_tags(sweep: SweepRow) -> dict[str, str]:
+    """A sweep's row as tags: the number of pieces with a digest of the whole, and the pieces."""
+    # In ASCII, which every database keeps as it is.
+    text = json.dumps(dataclasses.asdict(sweep), sort_keys=True, separators=(",", ":"))
+    pieces = [text[start : start + TAG_CHARACTERS] for start in range(0, len(text), TAG_CHARACTERS)]
+    numbered = {f"{SHEET_TAG}.{number}": piece for number, piece in enumerate(pieces)}
+    return {SHEET_TAG: f"{len(pieces)} {digest(text)}"} | numbered
+
+
+def read_sheet(tags: Mapping[str, str], name: str) -> SweepRow:
+    """The row of the sweep of that name, from the tags that :func:`sheet_tags` made.
+
+    :raises ValueError: when they are not all there, or are somebody else's.
+    :raises pipeline.ledger.LedgerError: when the row is not sound.
+    """
+    count, _, expected = tags.get(SHEET_TAG, "").partition(" ")
+    text = "".join(tags.get(f"{SHEET_TAG}.{number}", "") for number in range(min(int(count or 0), len(tags))))
+    if digest(text) != expected:
+        raise ValueError(f"its tags {SHEET_TAG} are not complete")
+    row = parse_json(text, for_terminal=False)
+    return sweep_row(row | {"schema_version": SCHEMA_VERSION} if isinstance(row, dict) else row, name)
 
 
 def curve_mask(steps: np.ndarray) -> np.ndarray:
@@ -268,7 +316,7 @@ def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
         reason = row.stop_reason if row.state == TrialState.STOPPED else None
         values |= outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason).to_metrics()
     timestamp = 1000 * row.last_step + row.ended
-    return [Point(key, value, timestamp, row.last_step) for key, value in values.items()]
+    return [Point(fitted_key(key), value, timestamp, row.last_step) for key, value in values.items()]
 
 
 def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
@@ -290,7 +338,7 @@ def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
         values, measured = float_values(column), np.flatnonzero(column.is_valid().to_numpy())
         for index in measured[-1:] if "." in name else measured[shown[measured]]:
             value, step = float(values[index]), int(steps[index])
-            points.append(Point(name, value if math.isfinite(value) else math.nan, 1000 * step, step))
+            points.append(Point(fitted_key(name), value if math.isfinite(value) else math.nan, 1000 * step, step))
     return points
 
 
@@ -323,5 +371,6 @@ def _text(value: Any) -> str:
 
 
 def _fit(text: str, limit: int) -> str:
-    """Cut a string that is too long, and mark it with a digest so that two of them stay different."""
-    return text if len(text) <= limit else f"{text[: limit - 25]}... #{digest(text)}"
+    """Cut a text that is too long and replace what no database takes; a digest keeps two that are changed apart."""
+    plain = re.sub("[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+    return text if plain == text and len(text) <= limit else f"{plain[: limit - 25]}... #{digest(ascii(text))}"

@@ -8,9 +8,10 @@ that a second sync writes nothing and the next one completes an interrupted one.
 import hashlib
 import json
 import os
+import re
 import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.ledger import Ledger, SweepRow
-from pipeline.tracking.client import artifact_location, browse_hint, call, check, connect, runs_of
+from pipeline.tracking.artifacts import artifact_location, follow_move, may_write
+from pipeline.tracking.client import browse_hint, call, check, connect, runs_of
 from pipeline.tracking.content import (
     COORDINATE_PREFIX,
     KIND_TAG,
+    SHEET_TAG,
     SYNCED_TAG,
     TRIAL_ID_TAG,
     Point,
@@ -29,17 +32,22 @@ from pipeline.tracking.content import (
     Synced,
     batches,
     can_extend,
+    fitted_name,
     fitted_tags,
     milliseconds,
     row_digest,
+    sheet_tags,
     trial_content,
 )
-from trainables.engine.config import canonical_json, digest
+from trainables.engine.config import canonical_json, digest, parse_json
 from trainables.engine.errors import redact
 from trainables.runtime.rows import TrialRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+
+TRIAL_ID = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class SyncReport:
     removed: int = 0
     """Runs of trials that the sweep or the ledger no longer has, duplicates, and runs that had to be replaced."""
     wall_s: float = 0.0
+    note: str = ""
+    """What was left out, in one line."""
 
     @property
     def browse(self) -> str:
@@ -64,7 +74,7 @@ class SyncReport:
     def __str__(self) -> str:
         return (
             f"{self.created} runs created, {self.updated} updated, {self.unchanged} unchanged, {self.removed} removed"
-            f" in {self.wall_s:.1f} s"
+            f" in {self.wall_s:.1f} s{'; ' if self.note else ''}{self.note}"
         )
 
 
@@ -116,11 +126,14 @@ class _Run:
     tags: dict[str, str]
     params: dict[str, str]
     metric_keys: frozenset[str]
+    artifact_uri: str
 
     @classmethod
     def of(cls, run: "Run") -> "_Run":
         info, data = run.info, run.data
-        return cls(info.run_id, info.run_name, info.status, data.tags, data.params, frozenset(data.metrics))
+        return cls(
+            info.run_id, info.run_name, info.status, data.tags, data.params, frozenset(data.metrics), info.artifact_uri
+        )
 
     @property
     def synced(self) -> Synced | None:
@@ -162,19 +175,14 @@ class Mirror:
         """Update the sweep's own run: its description, whether it is done, and its files."""
         rows = self._ledger.trials(self._sweep.trial_ids)
         done = len(rows) == len(self._sweep.trial_ids) and all(row.ended for row in rows.values())
-        sheet = canonical_json(
-            {
-                "name": self._sweep.name,
-                "doc": self._sweep.doc,
-                "axes": json.loads(self._sweep.axes_json),
-                "trials": [{"trial_id": id_, "coordinates": each} for id_, each in self._coordinates.items()],
-                "horizon_steps": self._sweep.horizon_steps,
-                "revision": self._sweep.revision,
-            }
-        )
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in figures}
-        tags = self._parent.tags
-        attached = json.loads(tags.get("grokscape.figures", "{}"))
+        held = self._parent.tags
+        attached = _attached(held)
+        place = self._parent.artifact_uri
+        if files and not may_write(self._uri, place, files):
+            note = f"without figures: MLflow has them at {redact(place)}, which is not a folder of this sync's own"
+            self.report = replace(self.report, note=note)
+            figures, files = (), {}
         described = {
             "mlflow.note.content": self._sweep.doc,
             "grokscape.sweep": self._sweep.name,
@@ -185,11 +193,11 @@ class Mirror:
             "grokscape.recorded_at": self._sweep.recorded_at,
             "grokscape.figures": canonical_json({**attached, **files}),
         }
-        described[SYNCED_TAG] = digest([sheet, described, done])
-        if tags.get(SYNCED_TAG) == described[SYNCED_TAG]:
+        tags = fitted_tags(described) | sheet_tags(self._sweep)
+        tags[SYNCED_TAG] = digest([tags, done])
+        if held.get(SYNCED_TAG) == tags[SYNCED_TAG]:
             return
         run_id = self._parent.run_id
-        self._call(self._client.log_text, run_id, sheet, "sweep.json")
         for path in figures:
             if attached.get(path.name) != files[path.name]:
                 self._call(self._client.log_artifact, run_id, str(path))
@@ -198,7 +206,11 @@ class Mirror:
             self._call(self._client.set_terminated, run_id, "FINISHED", end_ms)
         else:
             self._call(self._client.update_run, run_id, status="RUNNING")
-        self._log_batch(run_id, [], {}, fitted_tags(described))
+        for points, params, some in batches(RunContent("", {}, tags, (), "", 0, None), None):
+            self._log_batch(run_id, points, params, some)
+        for name in held.keys() - tags.keys():
+            if name.startswith(SHEET_TAG):
+                self._call(self._client.delete_tag, run_id, name)
 
     def _write_trial(self, row: TrialRow, trajectory: pa.Table) -> None:
         content = trial_content(row, trajectory, self._coordinates[row.trial_id], self._parent.run_id)
@@ -229,13 +241,15 @@ class Mirror:
             content.tags,
             content.params,
             frozenset(point.key for point in content.points),
+            run.artifact_uri,
         )
 
     def _find_experiment(self) -> str:
-        name = self._sweep.name
+        name = fitted_name(self._sweep.name)
         experiment = self._call(self._client.get_experiment_by_name, name)
         if experiment is None:
             return self._call(self._client.create_experiment, name, artifact_location(self._uri))
+        self._call(follow_move, self._uri)
         if experiment.lifecycle_stage == "deleted":
             self._call(self._client.restore_experiment, experiment.experiment_id)
         return experiment.experiment_id
@@ -248,16 +262,16 @@ class Mirror:
         for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
             tags = run.data.tags
             kept = {"sweep": parents, "trial": trials}.get(tags.get(KIND_TAG, ""))
-            if kept is None:
-                continue  # a user's own run in the experiment
             trial_id = tags.get(TRIAL_ID_TAG, "")
+            if kept is None or (kept is trials) != bool(TRIAL_ID.fullmatch(trial_id)):
+                continue  # somebody's own run in the experiment
             if trial_id in kept:  # two syncs at once, or a retried request
                 self._remove(_Run.of(run))
             else:
                 kept[trial_id] = _Run.of(run)
         if not parents:
             tags = {KIND_TAG: "sweep"}
-            parents[""] = self._create_run(self._sweep.name, milliseconds(self._sweep.recorded_at), tags)
+            parents[""] = self._create_run(fitted_name(self._sweep.name), milliseconds(self._sweep.recorded_at), tags)
         return parents[""], trials
 
     def _create_run(self, name: str, start_ms: int, tags: dict[str, str]) -> _Run:
@@ -285,6 +299,15 @@ class Mirror:
 
     def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return call(self._uri, function, *args, **kwargs)
+
+
+def _attached(tags: Mapping[str, str]) -> dict[str, str]:
+    """The digests of the figures that the sweep's run has; none where somebody else wrote the tag."""
+    try:
+        attached = parse_json(tags.get("grokscape.figures", "{}"))
+    except ValueError:
+        return {}
+    return attached if isinstance(attached, dict) else {}
 
 
 def _can_take(run: _Run, row: TrialRow, trajectory: pa.Table, content: RunContent) -> bool:

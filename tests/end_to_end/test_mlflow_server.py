@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
+from analysis.data.source import open_sweep
 from pipeline.ledger import Ledger
 from pipeline.tracking import TrackingError, check, sync, sync_command
 from pipeline.tracking.__main__ import main
@@ -52,7 +53,7 @@ def test_a_server_equals_a_file(server: MlflowServer, sample: SampleSweep, tmp_p
     by_server, by_file = snapshot(server.uri, sample.name), snapshot(file_uri, sample.name)
     assert by_server == by_file
     assert set(by_server) == {"", *sample.trial_ids}
-    assert by_server[""]["files"] == ["diagram.png", "sweep.json"]
+    assert by_server[""]["files"] == ["diagram.png"]
     assert ("0", "nan") in {
         (str(step), value) for step, _, value in by_server[sample.trial_ids[0]]["metrics"]["alignment_update"]
     }
@@ -167,12 +168,22 @@ def postgresql_uri() -> Iterator[str]:
 
 
 def test_postgresql(postgresql_uri: str, sample: SampleSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and values that are longer than its columns, and characters that MLflow refuses, are fitted."""
     monkeypatch.chdir(tmp_path)
-    sample.commit_all()
+    odd = {"a" * 300 + "|": "v" * 9000, "a=b": "⊥" * 300, "../c": 0.1}
+    sample.coordinates = [{**odd, "seed": seed} for seed in range(4)]
+    sample.record()
+    for index in range(3):
+        sample.commit(index)
+    row = sample.row(3, 0, TrialState.FAILED, error="e" * 20_000, error_kind="error")
+    probes = {f"norm.{'w' * 250}{end}": [1.0] for end in "ab"}
+    sample.ledger.commit([row], {"trial_id": [row.trial_id], "step": [0], **probes})
     check(postgresql_uri)
     report = sync(sample.ledger, sample.name, postgresql_uri)
     assert report.created == 4
     by_database = snapshot(postgresql_uri, sample.name)
+    assert len([key for key in by_database[row.trial_id]["metrics"] if key.startswith("norm.")]) == 2
+    assert [trial.coordinates for trial in open_sweep(sample.name, postgresql_uri).trials] == sample.coordinates
     file_uri = f"sqlite:///{tmp_path}/mlflow.db"
     sync(sample.ledger, sample.name, file_uri)
     assert by_database == snapshot(file_uri, sample.name)

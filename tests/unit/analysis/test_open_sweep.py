@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,9 @@ from analysis.diagram.cells import build
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from pipeline.ledger import Ledger, LedgerError
 from pipeline.tracking import mirror as tracking
+from tests.support.mlflow_runs import copied
 from tests.support.synthetic import PROTOCOL, MadeTrial, fill_ledger, make_sweep, make_trial, wd_vs_orthograd
+from trainables.engine.config import digest
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, falls_to, rises_to
 
 # MLflow's own use of SQLAlchemy 2.1.
@@ -145,8 +150,45 @@ def test_a_missing_sheet(sources, tmp_path):
     with pytest.raises(SweepError, match=r"own run is missing; python -m pipeline\.tracking bare"):
         open_sweep("bare", sources[1])
     client.create_run(experiment.experiment_id, tags={"grokscape.kind": "sweep"})
-    with pytest.raises(SweepError, match=r"sweep\.json: .*python -m pipeline.tracking bare"):
+    with pytest.raises(
+        SweepError, match=r"own run: its tags .* not complete; python -m pipeline.tracking bare --mlflow"
+    ):
         open_sweep("bare", sources[1])
+
+
+SHEET = "UPDATE tags SET value = ? WHERE key = 'grokscape.sheet'"
+PIECES = "UPDATE tags SET value = ? WHERE key LIKE 'grokscape.sheet.%'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "value", "message"),
+    [
+        ("UPDATE tags SET value = ? WHERE key = 'grokscape.sheet.0'", "{}", "own run: its tags .* are not complete"),
+        (SHEET, "x" * 30, "own run: invalid literal"),
+        (PIECES, json.dumps({"name": "../x"}), "own run: .* has no "),
+        (PIECES, "[" * 5000, "own run: nested too deep"),
+        ("UPDATE tags SET value = ? WHERE key = 'grokscape.state'", "done\x1b[31m", "run .* is not a valid TrialState"),
+        ("UPDATE latest_metrics SET value = ? WHERE key = 't_gen_95_kind'", 99.0, "t_gen_95_kind = 99.0: must be"),
+        ("UPDATE latest_metrics SET value = ? WHERE key = 't_gen_95_kind'", -1.0, "t_gen_95_kind = -1.0: must be"),
+        ("UPDATE latest_metrics SET value = ? WHERE key = 'last_step'", 1e300, "is no step"),
+        ("DELETE FROM latest_metrics WHERE key = 't_gen_95_low_steps' OR key = ?", "", "KeyError"),
+        ("DROP TABLE latest_metrics", None, "no such table"),
+        # Not needed for an answer.
+        ("UPDATE tags SET value = ? WHERE key = 'grokscape.config'", "5", None),
+        ("UPDATE runs SET artifact_uri = ?", "file:///etc", None),
+    ],
+)
+def test_somebody_elses_mlflow_is_one_line(sources, tmp_path, capsys, statement, value, message):
+    uri = copied(Path(sources[1].removeprefix("sqlite:///")), tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        assert database.execute(statement, () if value is None else (value,)).rowcount
+        if statement == PIECES:
+            assert database.execute(SHEET, (f"1 {digest(value)}",)).rowcount
+    code = phase_diagram.main([SWEEP, "--from", uri, "--out", str(tmp_path / "figures")])
+    errors = capsys.readouterr().err
+    assert (code, len(errors.splitlines())) == ((0, 0) if message is None else (2, 1)), errors
+    assert re.search(message or "", errors), errors
+    assert "\x1b" not in errors
 
 
 def test_the_command_reads_mlflow(sources, tmp_path, capsys):

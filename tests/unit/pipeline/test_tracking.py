@@ -1,13 +1,8 @@
-"""The projection of a ledger into MLflow: what a run shows, what a sync writes, and what it refuses."""
+"""The projection of a ledger into MLflow: what a run shows, what a sync writes, and the limits that it keeps."""
 
 import dataclasses
 import json
 import math
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,14 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
-from pipeline.ledger import Ledger, LedgerError
-from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync, sync_command
-from pipeline.tracking import client as tracking_server
+from pipeline.ledger import Ledger
 from pipeline.tracking import content as tracking_content
-from pipeline.tracking import mirror as tracking
-from pipeline.tracking.__main__ import main as tracking_main
+from pipeline.tracking import sync
+from tests.support.mlflow_runs import all_runs, copied, curve, trial_runs, whole
 from tests.support.sample_sweep import COLUMNS, SampleSweep
 from trainables.engine.events import ACCURACY_EVENTS, outcome, outcome_from_metrics
 from trainables.engine.trial import Measuring
@@ -33,62 +26,6 @@ TRIAL_KINDS = (GrokkingTrial,)
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with MLflow's tables, which take seconds to make."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    tracking_server.connect(f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
-
-
-@pytest.fixture
-def uri(empty_database: Path, tmp_path: Path) -> str:
-    return copied(empty_database, tmp_path / "mlflow.db")
-
-
-def copied(database: Path, to: Path) -> str:
-    """The address of a copy; copying the bytes would leave out what the write-ahead log holds."""
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
-        source.backup(target)
-    return f"sqlite:///{to}"
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> SampleSweep:
-    return SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
-
-
-def trial_runs(uri: str, sweep: str = "sample") -> dict[str, Run]:
-    """The trials' runs by trial id."""
-    return {
-        run.data.tags["grokscape.trial_id"]: run
-        for run in all_runs(uri, sweep)
-        if run.data.tags.get("grokscape.kind") == "trial"
-    }
-
-
-def all_runs(uri: str, sweep: str = "sample", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(sweep)
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], run_view_type=view))
-
-
-def curve(uri: str, run: Run, key: str) -> dict[int, float]:
-    history = MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, key)
-    assert len({metric.step for metric in history}) == len(history), "a step is there twice"
-    return {metric.step: metric.value for metric in history}
-
-
-def whole(uri: str, run: Run) -> dict[str, list[tuple[int, int, str]]]:
-    """Every value of every metric that a run holds."""
-    client = MlflowClient(tracking_uri=uri)
-    return {
-        key: sorted((m.step, m.timestamp, repr(m.value)) for m in client.get_metric_history(run.info.run_id, key))
-        for key in run.data.metrics
-    }
 
 
 class TestWhatARunShows:
@@ -211,9 +148,7 @@ class TestWhatARunShows:
         files = Path(urlsplit(parent.info.artifact_uri).path)
         assert files.is_relative_to(tmp_path / "mlartifacts")
         assert (files / "diagram.png").read_bytes() == b"a picture"
-        sheet = json.loads((files / "sweep.json").read_text())
-        assert [trial["trial_id"] for trial in sheet["trials"]] == sample.trial_ids
-        assert [trial["coordinates"] for trial in sheet["trials"]] == sample.coordinates
+        assert tracking_content.read_sheet(parent.data.tags, "sample") == sample.ledger.sweep("sample")
         assert (report.created, report.updated, report.unchanged) == (4, 0, 0)
 
 
@@ -394,11 +329,57 @@ class TestLimits:
         assert {key: text for _, _, tags in calls for key, text in tags.items()} == content.tags
         assert list(calls[-1][2])[-1] == "grokscape.synced"
 
+    def test_keys_fit_and_stay_different(self) -> None:
+        good = ["optimizer.weight_decay", "coordinate.a b/c-d", "λ_1", "k" * 250]
+        assert [tracking_content.fitted_key(key) for key in good] == good
+        bad = [
+            "k" * 251,
+            "k" * 250 + "l",
+            "a|b",
+            "a=b",
+            "a b\n",
+            "",
+            ".",
+            "..",
+            "../a",
+            "/a",
+            "//a",
+            "a//b",
+            "a/",
+            "a/./b",
+        ]
+        bad += ["a:b", "x\0y", "x\ud800y", "x\ud801y", "t_⊥"]
+        fitted = [tracking_content.fitted_key(key) for key in bad]
+        assert len({*fitted, *bad}) == 2 * len(bad)
+        for key in fitted:
+            _validate_param_name(key)
+            _validate_tag_name(key)
+            _validate_metric_name(key)
+            assert len(key) <= 250
+            assert tracking_content.fitted_key(key) == key
+
     def test_long_texts_stay_different(self) -> None:
-        one, two = (tracking_content.fitted_tags({"k" * 300: "x" * 9000 + end}) for end in "ab")
-        assert one != two
-        for key, text in one.items():
-            assert (len(key), len(text)) <= (250, 8000)
+        ends = ["x" * 9000 + "a", "x" * 9000 + "b", "x\0", "x\ud800", "x\ud801"]
+        texts = [tracking_content.fitted_tags({"tag": text})["tag"] for text in ends]
+        names = [tracking_content.fitted_name(text) for text in ends]
+        for fitted, limit in ((texts, 8000), (names, 250)):
+            assert len({*fitted}) == len(ends)
+            assert all(len(text) <= limit and "\0" not in text and text.encode() for text in fitted)
+
+    def test_a_sweep_larger_than_a_call(self, tmp_path: Path, uri: str) -> None:
+        """Its row takes more tags than one, and fewer once it is smaller; another label of a stranger is no piece."""
+        sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True), arms=100, seeds=20)
+        sync(sample.ledger, "sample", uri)
+        sample.trial_ids, sample.coordinates = sample.trial_ids[:3], sample.coordinates[:3]
+        pieces = []
+        for _ in range(2):
+            sync(sample.ledger, "sample", uri)
+            [parent] = all_runs(uri)
+            pieces.append(len([name for name in parent.data.tags if name.startswith("grokscape.sheet.")]))
+            assert tracking_content.read_sheet(parent.data.tags, "sample") == sample.ledger.sweep("sample")
+            sample.record()
+        assert pieces[0] > 10
+        assert pieces[1] == 1
 
     def test_a_long_error(self, tmp_path: Path, uri: str) -> None:
         sample = SampleSweep(Ledger.open(str(tmp_path / "ledger"), create=True))
@@ -434,180 +415,3 @@ def test_a_new_probe_changes_no_digest() -> None:
     assert tracking_content.rows_digest(pa.table(rows | {"train_loss": [1.0, 2.0]}), 0) == (
         tracking_content.rows_digest(pa.table(rows), 0)
     )
-
-
-class TestBadInput:
-    @pytest.mark.parametrize("uri", ["file:///somewhere/mlruns", "results/mlruns", "./mlruns"])
-    def test_plain_files_are_refused(self, uri: str) -> None:
-        with pytest.raises(TrackingError, match=r"allowed: http\(s\)://HOST:PORT, sqlite:///PATH.db"):
-            check(uri)
-
-    def test_a_database_in_memory_is_refused(self) -> None:
-        with pytest.raises(TrackingError, match="names no file"):
-            check("sqlite://")
-
-    def test_a_file_instead_of_a_folder(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
-        with pytest.raises(TrackingError, match="file is not a writable folder"):
-            check(f"sqlite:///{tmp_path}/file/mlflow.db")
-
-    def test_the_check_creates_no_folder(self, tmp_path: Path) -> None:
-        check(f"sqlite:///{tmp_path}/new/mlflow.db")
-        assert not (tmp_path / "new").exists()
-
-    def test_only_a_new_file_gets_write_ahead_mode(self, empty_database: Path, uri: str, tmp_path: Path) -> None:
-        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as old:
-            old.execute("PRAGMA journal_mode=DELETE")
-        tracking_server.connect(uri).search_experiments(max_results=1)
-        for path, mode in ((empty_database, "wal"), (tmp_path / "mlflow.db", "delete")):
-            with closing(sqlite3.connect(path)) as database:
-                assert database.execute("PRAGMA journal_mode").fetchone() == (mode,)
-
-    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
-        (tmp_path / "mlflow.db").write_text("no database at all, but long enough to look at")
-        with pytest.raises(TrackingError, match="is not a SQLite database"):
-            check(f"sqlite:///{tmp_path}/mlflow.db")
-
-    def test_a_port_where_nobody_listens(self) -> None:
-        started = time.monotonic()
-        with pytest.raises(
-            TrackingError, match=r"MLflow at http://127.0.0.1:9: cannot be reached \(Connection refused"
-        ):
-            check("http://127.0.0.1:9")
-        assert time.monotonic() - started < 5
-
-    @pytest.mark.parametrize(
-        "uri",
-        [
-            "http://secret@127.0.0.1:9/runs",
-            "postgresql://user:se:cret@127.0.0.1:9/runs",
-            "postgresql://user:se/cret@127.0.0.1:9/runs",
-            "postgresql://user:se@cret@127.0.0.1:9/runs",
-            "postgresql://127.0.0.1:9/runs?password=secret",
-        ],
-    )
-    def test_messages_hide_credentials(self, sample: SampleSweep, uri: str) -> None:
-        with pytest.raises(TrackingError, match=r"MLflow at \w+://127.0.0.1:9/runs: ") as caught:
-            check(uri)
-        with pytest.raises(TrackingError) as failed:
-            tracking_server.call(uri, lambda: sqlite3.connect("/nowhere").execute(uri))
-        command = sync_command("sample", "s3://KEY:se/cret@bucket/ledger?secret_key=secret", uri)
-        for text in (str(caught.value), str(failed.value), command, tracking_server.browse_hint(uri, "1")):
-            assert "cret" not in text
-            assert "se/" not in text
-        assert "--ledger s3://bucket/ledger --mlflow-uri" in command
-
-    def test_an_mlflow_error_that_names_the_address(self) -> None:
-        def fail() -> None:
-            raise OSError("API request to http://secret@host:5000/api/2.0 failed")
-
-        with pytest.raises(TrackingError, match=r"^MLflow at http://host:5000/: API request to http://host:5000/api"):
-            tracking_server.call("http://secret@host:5000/", fail)
-
-    def test_an_unknown_sweep(self, sample: SampleSweep, uri: str) -> None:
-        with pytest.raises(LedgerError, match="sample"):
-            sync(sample.ledger, "smaple", uri)
-
-
-class TestCommandLine:
-    def test_syncs_without_noise(self, sample: SampleSweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        """A new SQLite file, so that its tables are made here: MLflow would have much to say about that."""
-        sample.commit_all()
-        uri = f"sqlite:///{tmp_path}/results/mlflow.db"
-        assert tracking_main(["sample", "--ledger", sample.ledger.uri, "--mlflow-uri", uri]) == 0
-        output = capfd.readouterr()
-        first, second = output.out.splitlines()
-        assert first.startswith("sample: 4 runs created, 0 updated")
-        assert second.startswith(f"mlflow server --backend-store-uri {uri}")
-        assert output.err == ""
-        assert set(trial_runs(uri)) == set(sample.trial_ids)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["sample", "--mlflow-uri", "http://127.0.0.1:9"], "cannot be reached"),
-            (["smaple", "--mlflow-uri", "sqlite:///mlflow.db"], "smaple"),
-            (["sample", "--mlflow-uri", "file:///mlruns"], "allowed"),
-        ],
-    )
-    def test_bad_input_is_one_line(
-        self,
-        sample: SampleSweep,
-        capfd: pytest.CaptureFixture[str],
-        arguments: list[str],
-        message: str,
-    ) -> None:
-        assert tracking_main([*arguments, "--ledger", sample.ledger.uri]) == 2
-        output = capfd.readouterr()
-        assert output.out == ""
-        assert len(output.err.splitlines()) == 1
-        assert message in output.err
-
-    def test_the_printed_command(self, sample: SampleSweep, uri: str) -> None:
-        command = sync_command("sample", sample.ledger.uri, uri).split()
-        assert command[:3] == ["python", "-m", "pipeline.tracking"]
-        sample.commit_all()
-        assert tracking_main(command[3:]) == 0
-        assert len(trial_runs(uri)) == 4
-
-
-class TestBackgroundSync:
-    @pytest.fixture(autouse=True)
-    def _no_thread_is_left(self) -> Iterator[None]:
-        yield
-        assert not [thread for thread in threading.enumerate() if thread.name == "mlflow-sync"]
-
-    def test_writes_while_the_sweep_runs(self, sample: SampleSweep, uri: str) -> None:
-        background = BackgroundSync(sample.ledger, "sample", uri)
-        sample.commit(0)
-        background.ended([sample.trial_ids[0]])
-        deadline = time.monotonic() + 60
-        while MlflowClient(uri).get_experiment_by_name("sample") is None or not trial_runs(uri):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        sample.commit_all()
-        report = background.close(60)
-        assert isinstance(report, SyncReport), report
-        assert set(trial_runs(uri)) == set(sample.trial_ids)
-
-    def test_a_dead_server(self, sample: SampleSweep) -> None:
-        background = BackgroundSync(sample.ledger, "sample", "http://127.0.0.1:9")
-        sample.commit_all()
-        started = time.monotonic()
-        for _ in range(1000):
-            background.ended(sample.trial_ids)
-        assert time.monotonic() - started < 0.5
-        error = background.close(60)
-        assert isinstance(error, TrackingError)
-        assert "cannot be reached" in str(error)
-
-    def test_pauses_grow_after_failures(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pipeline.tracking.background.FIRST_PAUSE_S", 0.2)
-        tried: list[float] = []
-
-        def fail(*args: object) -> None:
-            tried.append(time.monotonic())
-            raise TrackingError("down")
-
-        with monkeypatch.context() as down:
-            down.setattr(tracking.Mirror, "write", fail)
-            background = BackgroundSync(sample.ledger, "sample", uri)
-            sample.commit_all()
-            background.ended(sample.trial_ids)
-            while len(tried) < 4:
-                time.sleep(0.01)
-        pauses = np.diff(tried)
-        assert (pauses >= [0.2, 0.4, 0.8]).all()
-        report = background.close(60)
-        assert isinstance(report, SyncReport), report
-        assert report.created + report.unchanged == 4
-
-    def test_the_last_sync_times_out(self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        release = threading.Event()
-        monkeypatch.setattr(tracking.Mirror, "finish", lambda *args: release.wait(60))
-        background = BackgroundSync(sample.ledger, "sample", uri)
-        result = background.close(0.2)
-        assert isinstance(result, TrackingError)
-        assert "did not end within 0.2 s" in str(result)
-        release.set()
-        background._thread.join(60)
