@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(flags: argparse.Namespace) -> int:
     space = load_space(flags.space, flags.size, flags.components)
-    space = replace(space, spec=space.spec.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds))
+    space = space.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds)
     settings = override(space.spec.settings, flags)
     if flags.dry_run:
         _dry_run(space, settings, as_json=flags.json)
@@ -84,7 +84,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         if not silent:
             print_line(line, sys.stdout)
 
-    for note in filter(None, [*plan.notes, sweep.shrunk()]):
+    for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.shrunk()]):
         say(f"note: {note}")
     sweep.record()
     say(announcement(space.name, plan, sweep.suggestions_left))
@@ -143,7 +143,8 @@ def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> Non
     plan = Planner(ledger, settings, resources).plan(space.spec.trials() if study is None else study.trials())
     with without_downloads():
         missing = [] if settings.address else list(dict.fromkeys(missing_data(plan)))
-    plan = replace(plan, notes=(*plan.notes, *(f"data missing: {line}" for line in missing)))
+    notes = (*space.notes(), *settings.notes(), *plan.notes, *(f"data missing: {line}" for line in missing))
+    plan = replace(plan, notes=notes)
     if as_json:
         summary = dry_run.summary(plan, space, resources.device_kind) | {"data_missing": missing}
         shown = redact(settings.ledger) if ledger is None else ledger.shown

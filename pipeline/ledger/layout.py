@@ -12,8 +12,8 @@ SEGMENTS, COMPACTED, MANIFESTS = "segments", "compacted", "manifests"
 SWEEPS, CHECKPOINTS, SNAPSHOTS = "sweeps", "checkpoints", "snapshots"
 FOLDERS = (SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS)
 
-NAME = r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,198}[A-Za-z0-9_-])?"
-"""Of a sweep or a trial: what a space's file may be called, and the digests of trials."""
+NAME = r"[A-Za-z0-9_-](?:[A-Za-z0-9_.@-]{0,198}[A-Za-z0-9_-])?"
+"""Of a sweep or a trial: what a space's file may be called, with ``@`` before what flags change, and digests."""
 _SUFFIXES = {CHECKPOINTS: "ckpt", SNAPSHOTS: "npz"}
 _STEP = "0|[1-9][0-9]{0,12}"
 _OURS = {
@@ -32,12 +32,14 @@ def is_ours(path: str) -> bool:
 
 
 def check_name(what: str, name: object) -> None:
-    """Allow only what may be part of a file name: letters, digits, ``_``, ``-`` and inner dots.
+    """Allow only what may be part of a file name: letters, digits, ``_``, ``-``, inner dots and inner ``@``.
 
     :raises LedgerError: when ``name`` is anything else.
     """
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise LedgerError(f"ledger: {what} = {name!r}: must be at most 200 letters, digits, '_', '-' and inner dots")
+        raise LedgerError(
+            f"ledger: {what} = {name!r}: must be at most 200 letters, digits, '_', '-', inner '.' and '@'"
+        )
 
 
 def segment_of(entry: Entry) -> str:

@@ -136,7 +136,7 @@ def _checked_name(what: str, value: Any) -> None:
     try:
         check_name(what, value)
     except LedgerError:
-        allowed = "must be at most 200 letters, digits, '_', '-' and inner dots"
+        allowed = "must be at most 200 letters, digits, '_', '-', inner dots and '@'"
         raise UnsoundError(f"{what} = {_shown(value)}: {allowed}") from None
 
 

@@ -3,17 +3,21 @@
 :mod:`pipeline.execution.resources` turns them into the devices and workers of a machine or a cluster.
 """
 
+import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.engine.config import Config, ConfigError, option
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, redact
 from trainables.runtime.job import CHECKPOINT_EVERY_S
 
 DEFAULT_LEDGER = "results/ledger"
 DEFAULT_FIGURES = "results/figures"
 DEFAULT_MLFLOW_URI = "sqlite:///results/mlflow.db"
+TRACKING_VARIABLE, RAY_VARIABLE = "MLFLOW_TRACKING_URI", "RAY_ADDRESS"
 HOW, WHERE = "how to run it", "where things are"
 
 
@@ -21,14 +25,32 @@ class SettingsError(GrokscapeError):
     """Settings that contradict each other, or that this machine cannot satisfy: one line."""
 
 
-def setting(default: Any, help: str, *, group: str, metavar: str = "N", none: str = "", **bounds: float) -> Any:
+def default_mlflow_uri() -> str:
+    """Where MLflow is if no flag and no setting says: where its own variable says, or a file beside the ledger."""
+    return os.environ.get(TRACKING_VARIABLE) or DEFAULT_MLFLOW_URI
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    metavar: str = "N",
+    none: str = "",
+    factory: Callable[[], Any] | None = None,
+    **bounds: float,
+) -> Any:
     """A field of :class:`RunSettings`: its default and bounds, and what its flag needs.
 
     :param help: one phrase, without the default where that is a value.
     :param none: the word that means None on the command line.
+    :param factory: makes the default, where the environment may say another than ``default``.
     """
     words = {"help": help, "group": group, "metavar": metavar, "none": none}
-    return field(default=default, metadata={**option(default, **bounds).metadata, **words})  # type: ignore[arg-type]
+    metadata = {**option(default, **bounds).metadata, **words}  # type: ignore[arg-type]
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +97,12 @@ class RunSettings(Config):
 
     ledger: str = setting(DEFAULT_LEDGER, "a folder, or s3://bucket/prefix", group=WHERE, metavar="URI")
     mlflow_uri: str | None = setting(
-        DEFAULT_MLFLOW_URI, "MLflow's tracking address, or none", group=WHERE, metavar="URI", none="none"
+        DEFAULT_MLFLOW_URI,
+        f"MLflow's tracking address, or none; default: ${TRACKING_VARIABLE}, or {DEFAULT_MLFLOW_URI}",
+        group=WHERE,
+        metavar="URI",
+        none="none",
+        factory=default_mlflow_uri,
     )
     data: str | None = setting(
         None,
@@ -89,6 +116,8 @@ class RunSettings(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("ledger", "mlflow_uri", "data", "out"):
+            object.__setattr__(self, name, _with_home(name, getattr(self, name)))
         if self.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"RunSettings.device = {self.device!r}: must be cpu, cuda or cuda:N")
         gpus = self.gpus_per_cohort
@@ -96,3 +125,34 @@ class RunSettings(Config):
             raise ConfigError(
                 f"RunSettings.gpus_per_cohort = {gpus!r}: must be a share of one GPU, such as .25, or an integer"
             )
+
+    def notes(self) -> list[str]:
+        """What the environment says and these settings do, or do not, follow; a line each."""
+        lines = []
+        with suppress(ConfigError):
+            if self.mlflow_uri is not None and self.mlflow_uri == _with_home("", os.environ.get(TRACKING_VARIABLE)):
+                lines.append(f"MLflow is at {redact(self.mlflow_uri)}, as {TRACKING_VARIABLE} says")
+        cluster = os.environ.get(RAY_VARIABLE)
+        if cluster and self.address is None and not self.local:
+            lines.append(
+                f"{RAY_VARIABLE} = {redact(cluster)} is not followed: Ray starts on this machine; to join a cluster, "
+                "whose workers must reach the ledger, pass --address HOST:PORT"
+            )
+        return lines
+
+
+def _with_home(name: str, place: str | None) -> str | None:
+    """A path or a SQLite address with the home folder in the place of ``~``.
+
+    :raises ConfigError: for the home of a user whom this machine does not know.
+    """
+    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///|file://|)(~.*)", place or "", re.DOTALL)
+    if place is None or match is None:
+        return place
+    path = os.path.expanduser(match[2])
+    if path.startswith("~"):
+        raise ConfigError(
+            f"RunSettings.{name} = {place!r}: there is no such home folder; write it out, or ./{match[2]} for a "
+            "folder of that name"
+        )
+    return match[1] + path

@@ -14,18 +14,21 @@ import sys
 import traceback
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.spec import SpecError, SweepSpec
+from pipeline.spec.rounding import rounding_notes
 from trainables.engine.config import ConfigError
 from trainables.engine.errors import one_line
 from trainables.engine.names import forget
+from trainables.engine.terminal import shown
 from trainables.runtime.own_modules import INSTALLED, import_modules
 
 __all__ = ["DEFAULT_SIZE", "SIZES", "LoadedSpace", "load_space"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?")
+"""Of a file; a ledger's names are longer, for :meth:`LoadedSpace.with_overrides`."""
 SIZES = ("full", "laptop")
 DEFAULT_SIZE = "laptop"
 KEYWORD_ERROR = re.compile(r"([\w.]+)\.__init__\(\) (got an unexpected keyword argument|missing \d+ required)")
@@ -36,7 +39,8 @@ class LoadedSpace:
     """A search space and its file."""
 
     name: str
-    """Of the sweep in the ledger and in MLflow: the file's without ``.py``, with ``_<size>`` where there are sizes."""
+    """Of the sweep in the ledger and in MLflow: the file's without ``.py``, with ``_<size>`` where there are sizes, and
+    ``@steps<N>-seeds<N>`` where flags change its extent."""
     doc: str
     """The docstring at the top of the file, dedented; empty where there is none."""
     revision: str
@@ -45,6 +49,24 @@ class LoadedSpace:
     path: Path
     size: str | None = None
     """One of :data:`SIZES`; None for a file without sizes."""
+
+    def with_overrides(self, *, max_steps: int | None = None, seeds: int | None = None) -> "LoadedSpace":
+        """The space as flags change it; another extent is a sweep of its own name, beside the whole one."""
+        spec = self.spec.with_overrides(max_steps=max_steps, seeds=seeds)
+        horizons = {trial.config.horizon_steps for trial in self.spec.trials()} or {self.spec.base.horizon_steps}
+        changes = []
+        if max_steps is not None and max_steps < max(horizons):
+            changes.append(f"steps{max_steps}")
+        if seeds is not None and spec.seeds != self.spec.seeds:
+            changes.append(f"seeds{seeds}")
+        return replace(self, name=f"{self.name}@{'-'.join(changes)}", spec=spec) if changes else self
+
+    def notes(self) -> list[str]:
+        """What the user should know of it before it runs, a line each."""
+        axes = [self.spec.grid_axes(), *(arm.axes for arm in self.spec.arms)]
+        whole, _, changes = self.name.partition("@")
+        other = [f"another extent than the file's: the sweep {self.name}, beside {whole}; they share their trials"]
+        return [*(other if changes else []), *rounding_notes(axes)]
 
 
 def load_space(path: str | Path, size: str | None = None, components: Iterable[str] = ()) -> LoadedSpace:
@@ -65,23 +87,25 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
         raise SpecError(f"{path}: cannot be read ({error.strerror}); must be a search-space file") from None
     if file.suffix != ".py" or not NAME.fullmatch(file.stem):
         raise SpecError(
-            f"{path}: the file's name becomes the sweep's; must end in .py and have only letters, digits, '_', '-', '.'"
+            f"{path}: the file's name becomes the sweep's; must end in .py and have at most 100 letters, digits, '_', "
+            "'-' and inner dots"
         )
     try:
         with contextlib.redirect_stdout(sys.stderr):
             import_modules(components, folders=[str(file.parent.resolve())])
     except ImportError as error:
         raise SpecError(str(error)) from None
-    module = types.ModuleType(f"search_space:{file.stem}")
+    module = types.ModuleType(f"search_space_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
     module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # The dataclass decorator looks for it there.
+    # Dataclasses, type hints and pickle look for it there, now and later.
+    sys.modules[module.__name__] = module
     try:
         with contextlib.redirect_stdout(sys.stderr):
             exec(compile(source, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # A file can raise anything; all of it is bad input.
+        del sys.modules[module.__name__]
         raise SpecError(_message(file, error, vars(module))) from None
     finally:
-        del sys.modules[module.__name__]
         own = forget(module.__name__)
     if own:
         raise SpecError(
@@ -93,7 +117,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     spec, size = _sized(file, vars(module)["SWEEP"], size)
     return LoadedSpace(
         name=file.stem if size is None else f"{file.stem}_{size}",
-        doc=inspect.cleandoc(module.__doc__ or ""),
+        doc="\n".join(map(shown, inspect.cleandoc(module.__doc__ or "").split("\n"))),
         revision=hashlib.sha256(source).hexdigest(),
         spec=spec,
         path=file,

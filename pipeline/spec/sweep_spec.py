@@ -76,7 +76,7 @@ class SweepSpec:
     objective: Objective | None = None
     """With an objective, Optuna suggests the values of the sampled axes instead of ``samples`` draws."""
 
-    settings: RunSettings = RunSettings()
+    settings: RunSettings = field(default_factory=RunSettings)
     """How to run it; flags override the space."""
 
     _trials: tuple[PlannedTrial, ...] = field(init=False, repr=False)

@@ -74,7 +74,7 @@ def describe(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> list[s
             lines.append(
                 f"  cohorts  {values['cohorts']}, the largest of {count_of(values['largest_cohort'], 'trial')}"
             )
-    if values["predicted_s"]:
+    if values["new"] or values["continued"]:
         cost, wall = duration(values["predicted_s"]), duration(values["predicted_wall_s"])
         lines.append(
             f"  cost     {cost} of training, {wall} on {count_of(values['workers'], 'worker')}, if no trial stops early"

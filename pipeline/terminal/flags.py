@@ -2,7 +2,7 @@
 
 import argparse
 from contextlib import suppress
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from functools import partial
 from typing import Any, NoReturn, get_args
 
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     }
     for spec in fields(RunSettings):
         names = [f"--{spec.name.replace('_', '-')}", *ALIASES.get(spec.name, ())]
-        default = "" if spec.default in (None, False) else f"; default: {spec.default}".removesuffix(".0")
+        default = "" if spec.default in (None, False, MISSING) else f"; default: {spec.default}".removesuffix(".0")
         options: dict[str, Any] = {"dest": spec.name, "default": argparse.SUPPRESS}
         if spec.type is bool:
             options["action"] = argparse.BooleanOptionalAction

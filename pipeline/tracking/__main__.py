@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.ledger import Ledger, LedgerError
-from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI
+from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI, TRACKING_VARIABLE, default_mlflow_uri
 from pipeline.tracking.client import TrackingError
 from pipeline.tracking.mirror import sync
 from trainables.engine.terminal import prepare_streams, shown
@@ -19,7 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     parser.add_argument("--ledger", metavar="URI", default=DEFAULT_LEDGER, help="default: %(default)s")
-    parser.add_argument("--mlflow-uri", metavar="URI", default=DEFAULT_MLFLOW_URI, help="default: %(default)s")
+    parser.add_argument(
+        "--mlflow-uri",
+        metavar="URI",
+        default=default_mlflow_uri(),
+        help=f"default: ${TRACKING_VARIABLE}, or {DEFAULT_MLFLOW_URI}",
+    )
     options = parser.parse_args(arguments)
     try:
         report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri)

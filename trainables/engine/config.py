@@ -362,8 +362,8 @@ def _normalised(name: str, value: Any, annotation: Any) -> Any:
             return int(value)
     elif annotation is str:
         if isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-                raise _RangeError(f"{name} = {brief(value)}: must be text that UTF-8 can hold")
+            if shown(value) != value:
+                raise _RangeError(f"{name} = {brief(value)}: must be of printable characters")
             return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value

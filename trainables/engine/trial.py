@@ -141,7 +141,7 @@ class TrialConfig(Config):
     """Whether a cohort of the kind can be spread over more than one GPU."""
 
     seeds: Seeds = option(Seeds())
-    horizon_steps: int = option(protocol=True, at_least=1, example=10)
+    horizon_steps: int = option(protocol=True, at_least=1, at_most=2**40 - 1, example=10)
     measuring: MeasuringTimes = option(Measuring(), protocol=True)
     stopping: Stopping = option(Stopping(), protocol=True)
     snapshots_every: int = option(0, at_least=0, protocol=True)

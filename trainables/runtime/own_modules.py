@@ -51,7 +51,9 @@ def files_to_ship() -> tuple[str, ...]:
     """
     folders = {Path(folder) for folder in folders_of(cls.__module__ for cls in outside())}
     folders = {folder for folder in folders if folder.name not in INSTALLED}
-    imported = {name for name in list(sys.modules) if "." not in name} - OURS - {"__main__"}
+    # What has no specification (a search space, a script) is nothing that a worker could import.
+    modules = [name for name, module in list(sys.modules.items()) if getattr(module, "__spec__", None)]
+    imported = {name for name in modules if "." not in name} - OURS - {"__main__"}
     places = {place for name in imported if (place := _place(name)) and place.parent in folders}
     return tuple(sorted(str(place) for place in places if place.is_dir() or place.suffix == ".py"))
 

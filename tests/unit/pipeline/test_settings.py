@@ -75,6 +75,31 @@ def test_a_flag_overrides_what_contradicts_it_in_the_space():
             resolve(overridden(RunSettings(device="cpu"), "--local", *flags), GROKS)
 
 
+def test_the_home_folder_wherever_a_setting_is_a_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = RunSettings(ledger="~/l", mlflow_uri="sqlite:///~/m.db", data="~", out="~/o/~")
+    assert [settings.ledger, settings.data, settings.out] == [f"{tmp_path}/l", f"{tmp_path}", f"{tmp_path}/o/~"]
+    assert settings.mlflow_uri == f"sqlite:///{tmp_path}/m.db"
+    assert overridden(RunSettings(), "--mlflow-uri", "sqlite+pysqlite:///~/m.db").mlflow_uri == (
+        f"sqlite+pysqlite:///{tmp_path}/m.db"
+    )
+    assert RunSettings(ledger="./~/l", mlflow_uri="http://host/~team").mlflow_uri == "http://host/~team"
+    with pytest.raises(ConfigError, match=r"^RunSettings.out = '~nobody-of-that-name/x': there is no such home folder"):
+        RunSettings(out="~nobody-of-that-name/x")
+
+
+def test_the_tracking_address_is_the_flag_s_the_space_s_or_the_environment_s(monkeypatch, tmp_path):
+    space = write_space(
+        tmp_path, "base=BASE, settings=RunSettings(mlflow_uri='sqlite:///results/mlflow.db')", name="own"
+    )
+    plain = write_space(tmp_path, "base=BASE", name="plain")
+    assert load_space(plain).spec.settings.mlflow_uri == "sqlite:///results/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
+    assert load_space(plain).spec.settings.mlflow_uri == "http://team:5000"
+    assert overridden(load_space(plain).spec.settings, "--mlflow-uri", "none").mlflow_uri is None
+    assert load_space(space).spec.settings.mlflow_uri == "sqlite:///results/mlflow.db"
+
+
 @pytest.fixture
 def gpus(monkeypatch):
     """A machine with four GPUs and 64 cores."""

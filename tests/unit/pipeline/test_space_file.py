@@ -1,7 +1,9 @@
 """Loading a search-space file: what is taken from it, and one clear line for everything that can be wrong with it."""
 
 import hashlib
+import pickle
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,61 @@ def test_two_loads_give_the_same_trials(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     first, again = (load_space(path).spec.trials() for _ in "12")
     assert [trial.config.trial_id for trial in first] == [trial.config.trial_id for trial in again]
+
+
+HELPERS = """from __future__ import annotations
+
+import enum
+import pickle
+import typing
+from dataclasses import dataclass, field
+
+
+class Side(enum.StrEnum):
+    LEFT = "float32"
+
+
+class Pair(typing.NamedTuple):
+    low: float
+    side: Side = Side.LEFT
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    pair: Pair
+    many: list[Point] = field(default_factory=list)
+
+
+POINT = pickle.loads(pickle.dumps(Point(Pair(0.5))))
+assert typing.get_type_hints(Point)["pair"] is Pair
+"""
+
+
+def test_a_file_may_define_helpers_of_every_kind(tmp_path: Path) -> None:
+    """Also with postponed annotations, which are looked up in the file's module: while it runs, and later."""
+    text = GOOD[GOOD.index("from pipeline") :].replace("[0, 1]", '[POINT.pair.low], "loss.dtype": [Side.LEFT]')
+    space = load_space(write(tmp_path, HELPERS + text, "helpers-1.2.py"))
+    assert space.spec.trials()[0].coordinates["loss.dtype"] == "float32"
+    point = vars(sys.modules["search_space_helpers_1_2"])["POINT"]
+    assert pickle.loads(pickle.dumps(point)) == point
+    assert set(typing.get_type_hints(type(point))) == {"pair", "many"}
+    with pytest.raises(SpecError, match=r"space\.py:1: ZeroDivisionError"):
+        load_space(write(tmp_path, "1 / 0\n"))
+    assert "search_space_space" not in sys.modules
+
+
+def test_the_extent_is_in_the_name_where_flags_change_it(tmp_path: Path) -> None:
+    space = load_space(write(tmp_path, GOOD))
+    assert space.with_overrides() is space
+    assert space.with_overrides(max_steps=10, seeds=2) is space
+    names = [
+        space.with_overrides(**flags).name for flags in ({"max_steps": 9}, {"seeds": 1}, {"max_steps": 9, "seeds": 3})
+    ]
+    assert names == ["space@steps9", "space@seeds1", "space@steps9-seeds3"]
+    assert space.with_overrides(max_steps=9).spec.horizon_steps == 9
+    arms = GOOD.replace("seeds=", 'arms=[Arm(name="a", patch={"horizon_steps": 50})], seeds=')
+    longer = load_space(write(tmp_path, arms.replace("import SweepSpec", "import Arm, SweepSpec"), "longer.py"))
+    assert [longer.with_overrides(max_steps=steps).name for steps in (50, 49)] == ["longer", "longer@steps49"]
 
 
 def test_a_file_without_a_docstring_has_no_text(tmp_path: Path) -> None:
@@ -163,9 +220,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         load_space(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["space.txt", "my space.py", ".hidden.py"])
+@pytest.mark.parametrize("name", ["space.txt", "my space.py", ".hidden.py", "dot..py", f"{'x' * 101}.py"])
 def test_a_name_that_cannot_name_a_sweep(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SpecError, match=r"must end in \.py and have only letters"):
+    with pytest.raises(SpecError, match=r"must end in \.py and have at most 100 letters"):
         load_space(write(tmp_path, GOOD, name))
 
 
@@ -197,6 +254,7 @@ class TestModulesBesideTheSpace:
         loss = space.spec.base.to_json()["loss"]
         assert loss["class"] == "my_losses:MyLoss"
         assert from_json(loss) == space.spec.base.loss
+        # Not the space itself, which is a module too.
         assert [Path(place).name for place in files_to_ship() if str(tmp_path) in place] == ["my_losses.py"]
 
     def test_the_folder_shadows_nothing(self, tmp_path: Path) -> None:
@@ -227,4 +285,4 @@ class TestModulesBesideTheSpace:
         with pytest.raises(SpecError, match="defines MyLoss itself; move it to a module beside this file"):
             load_space(write(tmp_path, "from __future__ import annotations\n" + text))
         with pytest.raises(ConfigError, match="no such component"):
-            from_json({"class": "search_space:space:MyLoss"})
+            from_json({"class": "search_space_space:MyLoss"})

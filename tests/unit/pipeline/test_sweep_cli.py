@@ -316,17 +316,56 @@ class TestRayEnvironment:
             check_address(f"127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_a_smaller_run(tmp_path):
+def test_a_smaller_run_is_a_sweep_of_its_own(capsys, tmp_path):
     write_space(tmp_path, "base=BASE, seeds=range(2)")
     flags = ("tiny.py", "--local", "--mlflow-uri", "none")
-    assert "is now" not in run_sweep(tmp_path, *flags).stdout
-    smaller = run_sweep(tmp_path, *flags, "--seeds", "1", "--max-steps", "5")
-    assert smaller.returncode == 0
-    assert "note: the sweep 'tiny' was 2 trials to step 40 and is now 1 to step 5; no row is lost" in smaller.stdout
-    assert "2 of 2 trials" not in smaller.stdout
-    back = run_sweep(tmp_path, *flags)
-    assert "nothing to run, the ledger has all 2 trials" in back.stdout
-    assert "is now" not in back.stdout
+    assert run(capsys, *flags)[0] == 0
+    kept = Ledger.open("results/ledger").sweep("tiny")
+    code, output, errors = run(capsys, *flags, "--seeds", "1", "--max-steps", "5")
+    assert (code, errors) == (0, "")
+    assert "note: another extent than the file's: the sweep tiny@steps5-seeds1, beside tiny; they share" in output
+    assert (tmp_path / "results/figures/tiny@steps5-seeds1/phase_diagram.png").is_file()
+    # More is another extent too; what equals the file is not.
+    code, output, errors = run(capsys, *flags, "--json", "--seeds", "3")
+    assert {key: json.loads(output)[key] for key in ("sweep", "cached", "finished")} == {
+        "sweep": "tiny@seeds3",
+        "cached": 2,
+        "finished": 1,
+    }
+    code, output, errors = run(capsys, *flags, "--seeds", "2", "--max-steps", "99")
+    assert "nothing to run, the ledger has all 2 trials" in output
+    assert "note" not in output
+    ledger = Ledger.open("results/ledger")
+    assert ledger.sweep("tiny") == kept
+    assert {row.name: (len(row.trial_ids), row.horizon_steps) for row in ledger.sweeps()} == {
+        "tiny": (2, 40),
+        "tiny@steps5-seeds1": (1, 5),
+        "tiny@seeds3": (3, 40),
+    }
+    assert ledger.verify() == []
+
+
+def test_an_edit_that_makes_a_sweep_smaller_is_said(capsys, tmp_path):
+    flags = ("tiny.py", "--local", "--mlflow-uri", "none")
+    write_space(tmp_path, "base=BASE, seeds=range(2)")
+    assert "is now" not in run(capsys, *flags)[1]
+    write_space(tmp_path, "base=BASE, seeds=range(1)")
+    output = run(capsys, *flags)[1]
+    assert "note: the sweep 'tiny' was 2 trials to step 40 and is now 1 to step 40; no row is lost" in output
+    assert "2 of 2 trials" not in output
+
+
+def test_the_environment_is_followed_or_said_not_to_be(capsys, tmp_path, monkeypatch):
+    write_space(tmp_path, "base=BASE, seeds=range(1)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///~/team/mlflow.db")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    code, output, errors = run(capsys, "tiny.py", "--dry-run")
+    assert (code, errors) == (0, "")
+    assert f"  note     MLflow is at sqlite:///{tmp_path}/team/mlflow.db, as MLFLOW_TRACKING_URI says\n" in output
+    assert "  note     RAY_ADDRESS = head:6379 is not followed: Ray starts on this machine; to join" in output
+    assert "  cost     under 1 s of training" in output
+    assert "note" not in run(capsys, "tiny.py", "--dry-run", "--mlflow-uri", "none", "--local")[1]
 
 
 def test_an_unwritable_folder_for_figures(tmp_path):
