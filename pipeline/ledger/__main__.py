@@ -1,4 +1,4 @@
-"""The command line of the ledger: ``python -m pipeline.ledger list | verify | compact | drop | merge``."""
+"""The command line of the ledger: ``python -m pipeline.ledger list | verify | compact | drop | merge | export``."""
 
 import argparse
 import sys
@@ -11,12 +11,14 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.ledger import Ledger, LedgerError, TrialSize
+from pipeline.ledger.export import export
 from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import redact, redact_text
 from trainables.engine.terminal import prepare_streams, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
 NUMBERS = ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints", "snapshots")
+TABLES = "results/tables"
 _PIPE_WIDTH = 200
 
 
@@ -109,6 +111,17 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(uri: str, options: argparse.Namespace) -> int:
+    ledger = Ledger.open(uri)
+    report = export(ledger, options.out, options.sweeps)
+    print(
+        f"{ledger.shown}: wrote {_many(report.sweeps, 'sweep')}, {_many(report.trials, 'trial')} and "
+        f"{_many(report.measurements, 'measurement')} as Parquet tables into {options.out}"
+    )
+    _note_left_out(ledger)
+    return 0
+
+
 def _note_left_out(ledger: Ledger) -> None:
     """Say that the ledger has rows that were left out."""
     if paths := ledger.left_out():
@@ -145,24 +158,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         allow_abbrev=False,
         prog="python -m pipeline.ledger",
-        description="List, verify, compact, drop from or merge ledgers: the Parquet stores of every trial's rows.",
+        description="List, verify, compact, merge or export ledgers, the Parquet stores of every trial's rows.",
         epilog=f"URI is a folder or an address such as s3://bucket/prefix; default: {DEFAULT_LEDGER}.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: object, help_text: str, argument: tuple[str, str] | None = None) -> None:
+    def add(name: str, command: object, help_text: str, argument: tuple[str, str] | None = None) -> _Parser:
         added = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
         added.set_defaults(command=command)
         if argument is not None:
             added.add_argument(argument[0], metavar=argument[0].upper(), help=argument[1])
-        added.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
+        if command is not _export:
+            added.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
         added.add_argument("--ledger", metavar="URI", help="the ledger, as in the other commands of the pipeline")
+        return added
 
     add("list", _list, "list the sweeps, the states of their trials, and their sizes")
     add("verify", _verify, "read every row; report what is missing, damaged or contradictory (exit code 1)")
     add("compact", _compact, "rewrite many files into few; safe while sweeps run")
     add("drop", _drop, "delete a sweep and the trials that no other sweep has", ("sweep", "the sweep's name"))
     add("merge", _merge, "copy everything from another ledger", ("other", "the other ledger's URI; it is only read"))
+    tables = add("export", _export, "write plain Parquet tables for other tools: sweeps, trials, measurements")
+    tables.add_argument("sweeps", metavar="SWEEP", nargs="*", help="the sweeps to write; default: all")
+    tables.add_argument("--out", metavar="DIR", default=TABLES, help=f"the folder of the tables; default: {TABLES}")
+    tables.set_defaults(uri=None)
     return parser
 
 

@@ -32,6 +32,7 @@ from pipeline.ledger.rows import (
     latest_by_protocol,
     latest_rows,
     merge_rows,
+    probe_columns,
     read_trajectory,
     read_trial_rows,
 )
@@ -314,6 +315,15 @@ class Catalogue:
             return read_trajectory(source, key, columns, trial_ids, strict=strict)
 
         return self._reading(entry, read)
+
+    def probes(self, listing: Listing) -> set[str]:
+        """Collect the columns of measurements that the files have."""
+
+        def names(entry: Entry) -> list[str]:
+            schema = self._reading(entry, lambda: pq.read_schema(self.files.open(entry.path)))
+            return probe_columns(schema.names)
+
+        return {name for found in self.files.map(names, listing.data) for name in found}
 
     def counts(self, listing: Listing) -> dict[str, Counter[str]]:
         """Count the trajectory rows of each trial in each file, by path."""

@@ -234,6 +234,10 @@ class Ledger:
                 rows = slices.get(trial_id, slice(0, 0))
                 yield trial_id, table.slice(rows.start, rows.stop - rows.start)
 
+    def probes(self) -> list[str]:
+        """Return every column of measurements that any trial has, sorted."""
+        return sorted(self._catalogue.retry_on_rewrite(self._catalogue.probes))
+
     def curves(
         self, trial_ids: Iterable[str], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
