@@ -2,7 +2,10 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.execution.provenance import device_kind
 from pipeline.spec.settings import RunSettings, SettingsError
@@ -64,8 +67,41 @@ def default_device() -> str:
 
 def slots_here(cpus_per_cohort: float, gpus_per_cohort: float) -> int:
     """How many cohorts this machine can train at a time."""
+    return slots(cpus_here(), _gpus_here() if gpus_per_cohort else 0, cpus_per_cohort, gpus_per_cohort)
+
+
+def cpus_here() -> int:
+    """How many CPUs this process may use: its affinity, and the quota of its control groups, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return slots(cores, _gpus_here() if gpus_per_cohort else 0, cpus_per_cohort, gpus_per_cohort)
+    return max(1, min([cores, *map(math.ceil, cpu_quotas())]))
+
+
+def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
+    """The CPUs that each control group of this process allows, from its own to the outermost; v1 and v2.
+
+    A container sees its own group where the outermost one would be.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = ("cpu", "cpu,cpuacct") if controllers else ("", "unified")
+        for base in {(root / "sys/fs/cgroup" / mount).resolve() for mount in mounts}:
+            parts = [part for part in path.split("/") if part not in ("", "..")]
+            for depth in range(len(parts), -1, -1):
+                folder = base.joinpath(*parts[:depth])
+                with suppress(OSError, ValueError):  # There is no such group here, or its quota is "max".
+                    if controllers:
+                        quota = int((folder / "cpu.cfs_quota_us").read_text())
+                        period = int((folder / "cpu.cfs_period_us").read_text())
+                    else:
+                        quota, period = map(int, (folder / "cpu.max").read_text().split())
+                    if quota > 0 and period > 0:
+                        yield quota / period
 
 
 def slots(cpus: float, gpus: float, cpus_per_cohort: float, gpus_per_cohort: float) -> int:

@@ -107,6 +107,7 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(resources, "device_kind", lambda device: "cuda:pretended")
     monkeypatch.setattr(resources.os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    monkeypatch.setattr(resources, "cpu_quotas", lambda: iter(()))
 
 
 @pytest.mark.parametrize(
@@ -156,3 +157,33 @@ def test_a_share_is_of_one_gpu():
     """Two shares of 0.4 fit on one GPU, and the rests of two make no third."""
     counts = [slots(99, gpus, 1.0, share) for gpus, share in ((2, 0.4), (1, 0.1), (3, 0.25), (8, 2), (7, 2), (0, 0.5))]
     assert counts == [4, 10, 12, 4, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quotas", "cpus"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, [1.5], 2),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, [], 64),
+        ("0::/a.slice/b\n", {"a.slice/b/cpu.max": "max 100000", "a.slice/cpu.max": "300000 100000"}, [3.0], 3),
+        ("0::/docker/away\n", {"cpu.max": "50000 100000"}, [0.5], 1),
+        ("0::/../up\n", {"cpu.max": "400000 100000"}, [4.0], 4),
+        (
+            "5:cpu,cpuacct:/job\n4:cpuset:/\n0::/\n",
+            {"cpu,cpuacct/job/cpu.cfs_quota_us": "-1", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"}
+            | {"cpu,cpuacct/cpu.cfs_quota_us": "500000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            [5.0],
+            5,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "9900000", "cpu/cpu.cfs_period_us": "100000"}, [99.0], 64),
+        ("1:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us": "odd", "cpu.max": "", "unified/cpu.max": "0 0"}, [], 64),
+    ],
+)
+def test_a_quota_of_cpus_counts_beside_the_affinity(tmp_path, monkeypatch, groups, files, quotas, cpus):
+    written = {"proc/self/cgroup": groups} | {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in written.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(resources.cpu_quotas(tmp_path)) == quotas
+    monkeypatch.setattr(resources.os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    monkeypatch.setattr(resources, "cpu_quotas", lambda: iter(quotas))
+    assert resources.cpus_here() == cpus
