@@ -18,6 +18,7 @@ from analysis.diagram.cells import Diagram, build
 from analysis.diagram.page import write_page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
+from analysis.drawing.fonts import boxes_note
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,17 @@ def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
     picture, page, cells, outcomes = paths = tuple(folder / name for name in names)
     write_csv(cells_table(diagram), cells)
     write_csv(trials_table(diagram), outcomes)
-    draw_png(diagram, picture)
+    boxes = boxes_note(draw_png(diagram, picture))
     write_page(diagram, page)
-    return Figures(paths, tuple(summary_lines(diagram)))
+    return Figures(paths, (*summary_lines(diagram), *boxes))
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
     picture, cells, outcomes = paths = tuple(folder / name for name in ("curves.png", "cells.csv", "finals.csv"))
     write_csv(finals.cells_table(results), cells)
     write_csv(finals.trials_table(results), outcomes)
-    draw_curves(results, picture)
-    return Figures(paths, tuple(finals.summary_lines(results)))
+    boxes = boxes_note(draw_curves(results, picture))
+    return Figures(paths, (*finals.summary_lines(results), *boxes))
 
 
 def _check_no_diagram_asked(sweep: Sweep, options: Mapping[str, str | None]) -> None:

@@ -32,9 +32,9 @@ WIDE = 15
 """Values other than shares whose extremes differ by this factor are drawn on a logarithmic scale."""
 
 
-def draw_curves(results: Finals, path: Path) -> None:
-    """Write the picture as a PNG file."""
-    style.to_png(lambda figure: _draw(figure, results), path)
+def draw_curves(results: Finals, path: Path) -> str:
+    """Write the picture as a PNG file; return the characters that are boxes in it."""
+    return style.to_png(lambda figure: _draw(figure, results), path)
 
 
 def _draw(figure: Figure, results: Finals) -> None:
@@ -61,7 +61,11 @@ def _draw(figure: Figure, results: Finals) -> None:
         if quantity.share:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
         axes.tick_params(labelbottom=last)
-        tidy(axes, ylabel=quantity.words, xlabel="" if not last else "epochs" if results.in_epochs else "steps")
+        tidy(
+            axes,
+            ylabel=style.safe(quantity.words),
+            xlabel="" if not last else "epochs" if results.in_epochs else "steps",
+        )
     _draw_labels(panels[0], results, colours)
     style.draw_notes(figure, notes, left)
 

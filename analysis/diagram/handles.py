@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.diagram.marks import NUMBERED, Segment, Symbol
-from analysis.drawing.style import ink_on
+from analysis.drawing.style import ink_on, safe
 
 MARKERS: dict[str, dict[str, Any]] = {
     "triangle": {"marker": "^", "ms": 6.5, "mew": 1.3},
@@ -53,7 +53,7 @@ def legend_handles(entries: Iterable[tuple[str, Symbol]]) -> list[Patch | Line2D
     """The entries of a legend."""
     handles: list[Patch | Line2D] = []
     for label, symbol in entries:
-        label = textwrap.fill(label, LABEL_WIDTH)
+        label = "\n".join(map(safe, textwrap.wrap(label, LABEL_WIDTH)))
         if symbol.shape == "swatch":
             handles.append(Patch(fc=symbol.fill, ec=symbol.stroke, hatch=symbol.hatch, label=label))
         else:

@@ -32,10 +32,13 @@ NOTE = (
 )
 
 
-def draw_png(diagram: Diagram, path: Path) -> None:
-    """Write the picture of a diagram as a PNG file: a row of cells over time, or a grid of cells."""
+def draw_png(diagram: Diagram, path: Path) -> str:
+    """Write the picture of a diagram as a PNG file: a row of cells over time, or a grid of cells.
+
+    :returns: the characters that are boxes in it, as :func:`analysis.drawing.style.to_png` does.
+    """
     draw = draw_row if diagram.y is None else draw_grid
-    style.to_png(lambda figure: draw(figure, diagram), path)
+    return style.to_png(lambda figure: draw(figure, diagram), path)
 
 
 def draw_grid(figure: Figure, diagram: Diagram) -> None:

@@ -23,16 +23,24 @@ def drawing() -> Iterator[None]:
 
     :raises DrawingError: for anything that goes wrong, but for what is an error of the house already.
     """
-    log = logging.getLogger("matplotlib")
-    level = log.level
-    log.setLevel(logging.ERROR)  # It warns about the user's files, and while it looks for fonts.
     try:
-        _import_matplotlib()
-        yield
+        with quiet():
+            _import_matplotlib()
+            yield
     except (GrokscapeError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # A panic in vl-convert's Rust is not an Exception.
         raise DrawingError(f"cannot be drawn ({type(error).__name__}: {one_line(error)})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Have matplotlib log errors only: it warns about the user's files, and while it looks for fonts."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
         log.setLevel(level)
 

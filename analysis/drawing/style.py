@@ -17,7 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+
+from analysis.drawing.fonts import families
+from analysis.drawing.guard import quiet
+from trainables.engine.terminal import shown
 
 MEM_COLOUR, GEN_COLOUR, MEAN_COLOUR, DIVERGED_COLOUR = "#e69f00", "#0072b2", "#111111", "#d55e00"
 INK, FAINT, GRID, STEM = "#222222", "#6b6b6b", "#e6e6e6", "#c4c4c4"
@@ -31,15 +36,27 @@ _DEFAULTS: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsD
 """A figure is drawn by its own canvas; asking for the backend would choose one."""
 
 
-def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int = DPI) -> None:
-    """Draw a figure and write it as PNG, by matplotlib's own settings: the user's do not matter."""
-    with matplotlib.rc_context(_DEFAULTS), warnings.catch_warnings():
-        figure = Figure(dpi=dpi, facecolor="white")
-        FigureCanvasAgg(figure)
-        # A character that the font lacks is drawn as a box; that is no reason to stop.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        draw(figure)
+def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int = DPI) -> str:
+    """Draw a figure and write it as PNG, by matplotlib's own settings: the user's do not matter.
+
+    :returns: the characters that no font of this machine has, which are drawn as boxes.
+    """
+    with matplotlib.rc_context(_DEFAULTS), quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # They are returned.
+        figure = _drawn(draw, dpi)
+        fonts, missing = families({each for text in figure.findobj(Text) for each in text.get_text()})
+        if len(fonts) > 1:
+            matplotlib.rcParams["font.family"] = fonts
+            figure = _drawn(draw, dpi)
         figure.savefig(target, format="png", metadata={"Software": None})
+    return missing
+
+
+def _drawn(draw: Callable[[Figure], None], dpi: int) -> Figure:
+    figure = Figure(dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    draw(figure)
+    return figure
 
 
 def ink_on(colour: str | Sequence[float]) -> str:
@@ -111,5 +128,5 @@ def short(tick: str) -> str:
 
 
 def safe(text: str) -> str:
-    """Text without what matplotlib would read as mathematics."""
-    return text.replace("$", r"\$")
+    """Text without what matplotlib would read as mathematics, and without control characters."""
+    return shown(text).replace("$", r"\$")

@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.font_manager import fontManager
 
 from analysis import figures, phase_diagram, report
 from analysis.diagram.cells import build
 from analysis.diagram.picture import draw_png
+from analysis.drawing.fonts import boxes_note, families
 from analysis.drawing.guard import DrawingError, drawing
 from pipeline.ledger import Ledger
-from tests.support.synthetic import fill_ledger, grid_sweep, make_sweep
+from tests.support.synthetic import fill_ledger, grid_sweep, make_sweep, make_trial
 
 ROOT = Path(__file__).parents[3]
 STRANGE = """
@@ -89,6 +91,31 @@ def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr("analysis.paper.command.png", fail)
     assert figures.main(["fig02", "--out", out]) == 2
     assert capsys.readouterr() == ("", line.replace("OUT", out))
+
+
+def test_characters_that_matplotlib_lacks(tmp_path, monkeypatch, caplog):
+    """A font of the machine draws them, or a line says which are boxes; what looks like markup is text."""
+    shipped = [font for font in fontManager.ttflist if "mpl-data" in font.fname]
+    monkeypatch.setattr(fontManager, "ttflist", shipped)
+    points = [
+        {"arm": arm, "学习率": value, "seed": 0} for arm in ("$\\frac$", "عربي", "⌚") for value in ("\x1b[2J", "$x")
+    ]
+    trials = [make_trial(f"t{index}", point, t_gen=300) for index, point in enumerate(points)]
+    missing = draw_png(build(make_sweep(trials, doc="A $question?")), tmp_path / "picture.png")
+    assert missing == "习学率"
+    assert boxes_note(missing) == [
+        "the picture has boxes for 习 学 率 (cjk): no font on this machine has them; install one that does"
+    ]
+    assert families("aé⌚学") == (["DejaVu Sans", "STIXGeneral"], "学")
+    assert families("a τ ≥ \n") == (["DejaVu Sans"], "")
+    assert boxes_note("") == []
+    assert not caplog.records
+
+
+def test_a_note_of_boxes_is_in_the_summary(ledger, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report, "draw_png", lambda diagram, path: "学")
+    assert phase_diagram.main(["grid", "--from", ledger, "--out", str(tmp_path / "out")]) == 0
+    assert "\nthe picture has boxes for 学 (cjk): " in capsys.readouterr().out
 
 
 def test_the_end_of_a_process_is_no_failure_of_a_drawing():
