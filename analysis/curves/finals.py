@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.curves.comparison import Comparison, compare
 from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial, is_replicate, is_share, thousands
-from analysis.diagram.cells import seeds_a_cell
+from analysis.diagram.cells import seeds_per_cell
 from analysis.diagram.layout import setting_words
 from analysis.drawing.bands import EPOCH, over_epochs
 from analysis.stats.paired import mean_words
@@ -190,7 +190,7 @@ class Finals:
         if self.in_epochs:
             epochs = longest.horizon_steps * longest.final(EPOCH) / longest.last_step
             words[1] += f" ({epochs:.3g} epochs)"
-        words.append(seeds_a_cell([sum(trial.begun for trial in cell.trials) for cell in self.cells]))
+        words.append(seeds_per_cell([sum(trial.begun for trial in cell.trials) for cell in self.cells]))
         return "  ·  ".join(word for word in words if word)
 
     def over(self, trials: Sequence[Trial]) -> list[Trial]:

@@ -120,15 +120,15 @@ class Diagram:
     @property
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
-        words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_a_cell([cell.measured for cell in self.cells])]
+        words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_per_cell([cell.measured for cell in self.cells])]
         words += [f"pooled over {axis}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
 
 
-def seeds_a_cell(counts: Sequence[int]) -> str:
-    """``3 seeds a cell``, or ``2 to 3 seeds a cell``, from the number in each."""
+def seeds_per_cell(counts: Sequence[int]) -> str:
+    """``3 seeds per cell``, or ``2 to 3 seeds per cell``, from the number in each."""
     many = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-    return f"{many} {'seed' if many == '1' else 'seeds'} a cell"
+    return f"{many} {'seed' if many == '1' else 'seeds'} per cell"
 
 
 def build(
@@ -214,7 +214,7 @@ def asked_event(sweep: Sweep, asked: str | None) -> EventRule:
         return sweep.events[-1]
     name, sign, number = re.fullmatch(r"(.*?)(?:(:|>=|<=)(.*))?", asked, re.DOTALL).groups()  # type: ignore[union-attr]
     rules = {rule.name: rule for rule in sweep.events}
-    identifier = re.sub(r"\W", "_", name)
+    identifier = name_of_column(name)
     if sign in (">=", "<=") and identifier.isidentifier():
         make = rises_to if sign == ">=" else falls_to
         return make(name, _threshold(asked, name, number), name=identifier)
@@ -230,6 +230,11 @@ def asked_event(sweep: Sweep, asked: str | None) -> EventRule:
     if threshold not in rule.thresholds:
         rule = rule.replace(thresholds=(*rule.thresholds, threshold))
     return rule.replace(headline=threshold)
+
+
+def name_of_column(column: str) -> str:
+    """The name of an event that is asked for by its column."""
+    return re.sub(r"\W", "_", column)
 
 
 def _threshold(asked: str, column: str, number: str) -> float:

@@ -14,7 +14,7 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
 from analysis.diagram.curve_charts import CURVES, PLACES, curves_data, draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
-from analysis.diagram.words import event_text, median_text, with_interval
+from analysis.diagram.words import by_words, event_name, event_text, median_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
 
 CELL = "cell"
@@ -122,17 +122,17 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
 
 
 def _cell_tooltip(diagram: Diagram) -> list[alt.Tooltip]:
-    tau, name = diagram.tau_steps, diagram.main.name
+    tau, name = diagram.tau_steps, event_name(diagram.main)
     titles = {
         "label:N": "cell",
         "n:Q": "seeds",
         "phases:N": f"phases by {tau}",
-        "by_tau_text:N": f"P({name} ≤ {tau})",
+        "by_tau_text:N": by_words(diagram.main, str(tau)),
         "mean_text:N": f"RMST({tau}) of {name}",
         "median_text:N": f"median {name}",
     }
     if diagram.earlier is not None:
-        titles["earlier_text:N"] = f"RMST({tau}) of {diagram.earlier.name}"
+        titles["earlier_text:N"] = f"RMST({tau}) of {event_name(diagram.earlier)}"
     return [alt.Tooltip(field, title=title) for field, title in titles.items()]
 
 
@@ -239,7 +239,7 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     titles = {
         "trial": "trial",
         "phase": "phase",
-        **{f"event_{rule.name}": rule.name for rule in diagram.drawn},
+        **{f"event_{rule.name}": event_name(rule) for rule in diagram.drawn},
         "id": "trial id",
     }
     seed_tooltip = [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
@@ -393,7 +393,7 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     key = base.mark_point(size=0, opacity=0).encode(
         color=alt.Color(
             "mean:Q",
-            title=f"RMST(τ) of {diagram.main.name}, steps",
+            title=f"RMST(τ) of {event_name(diagram.main)}, steps",
             scale=alt.Scale(
                 type="log" if scale.logarithmic else "linear",
                 domain=[scale.low, scale.high],

@@ -79,7 +79,7 @@ def draw_curves(diagram: Diagram, chosen: alt.Parameter, columns: Sequence[str])
         .properties(
             width=680,
             height=260,
-            title=alt.Title(alt.expr("quantity + ' of the chosen cell, a line a seed'"), anchor="start"),
+            title=alt.Title(alt.expr("quantity + ' of the chosen cell, one line per seed'"), anchor="start"),
         )
     )
 

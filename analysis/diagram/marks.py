@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 
 from analysis.data.sweep import MISSING
 from analysis.diagram.cells import OTHER, UNFINISHED, Cell, Diagram, PlacedTrial
-from analysis.diagram.words import event_words, trial_name
+from analysis.diagram.words import by_words, event_name, event_words, trial_name
 from analysis.drawing import style
 from analysis.stats.survival import FOLLOW_UP
 from trainables.engine.events import EventKind
@@ -133,7 +133,7 @@ def phase_legend(diagram: Diagram, *, probability: bool = False) -> list[tuple[s
         for ending, hatch in ENDINGS.items()
         if ending in endings
     ]
-    return [*entries, (f"P({diagram.main.name} ≤ τ), 95 %", SHARE_SYMBOL)] if probability else entries
+    return [*entries, (f"{by_words(diagram.main, 'τ')}, 95 %", SHARE_SYMBOL)] if probability else entries
 
 
 # --- a row of cells over time -------------------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def time_legend(diagram: Diagram, drawn: Iterable[Stem]) -> list[tuple[str, Symb
     entries = [(event_words(main), Symbol("bar", MAIN_COLOUR, MAIN_COLOUR))]
     if earlier is not None:
         entries.append((event_words(earlier), Symbol("bar", EARLIER_COLOUR, EARLIER_COLOUR)))
-        entries.append((f"from {earlier.name} to {main.name}", Symbol("line", style.STEM, style.STEM)))
+        entries.append((f"from {event_name(earlier)} to {event_name(main)}", Symbol("line", style.STEM, style.STEM)))
     words = {
-        EventKind.CENSORED: f"{main.name} not by τ",
+        EventKind.CENSORED: f"{event_name(main)} not by τ",
         NEITHER: "neither by τ",
         EventKind.FROZEN: "frozen",
         EventKind.DIVERGED: "diverged",
@@ -252,7 +252,7 @@ def time_legend(diagram: Diagram, drawn: Iterable[Stem]) -> list[tuple[str, Symb
     }
     ends = {stem.end for stem in drawn}
     entries += [(words[end], symbol) for end, symbol in ENDS.items() if end in ends]
-    return [*entries, (f"RMST(τ) of {main.name}, 95 %", MEAN_SYMBOL)]
+    return [*entries, (f"RMST(τ) of {event_name(main)}, 95 %", MEAN_SYMBOL)]
 
 
 # --- a grid of cells ----------------------------------------------------------------------------------------------

@@ -52,17 +52,17 @@ def page(diagram: Diagram) -> str:
 
 def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
     """What the page says of the chosen cell: its numbers, and a line for each of its trials."""
-    tau, name = diagram.tau_steps, diagram.main.name
+    tau, name = diagram.tau_steps, words.event_name(diagram.main)
     known = not math.isnan(cell.main.by_tau.value)
     facts = {
-        f"P({name} ≤ {tau})": words.with_interval(cell.main.by_tau, ".2f"),
+        words.by_words(diagram.main, str(tau)): words.with_interval(cell.main.by_tau, ".2f"),
         f"RMST({tau}) of {name}": words.with_interval(cell.main.restricted_mean_steps, ".0f"),
         f"median {name}": words.median_text(cell.main.median_steps, known=known),
     }
     facts |= {
         f"RMST({tau}) of {other}": words.with_interval(summary.restricted_mean_steps, ".0f")
         for other, summary in cell.events.items()
-        if other != name
+        if other != diagram.main.name
     }
     colours = marks.phase_colours(diagram)
     trials = [
@@ -76,14 +76,15 @@ def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
         }
         for number, placed in enumerate(cell.trials)
     ]
-    titles = ["", *(rule.name for rule in diagram.events), "phase by τ"]
+    titles = ["", *map(words.event_name, diagram.events), "phase by τ"]
     return {"label": cell.label, "facts": facts, "titles": titles, "trials": trials}
 
 
 def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
     tau = diagram.tau_steps
     titles = ["cell", "n", "phases by τ"]
-    titles += [f"{what} {rule.name}" for rule in diagram.events for what in (f"P(≤ {tau})", f"RMST({tau})", "median")]
+    names = map(words.event_name, diagram.events)
+    titles += [f"{what} {name}" for name in names for what in (f"P(≤ {tau})", f"RMST({tau})", "median")]
     rows = []
     for cell in diagram.cells:
         texts = [cell.label, str(cell.measured), marks.phases_text(diagram, cell)]

@@ -19,7 +19,7 @@ from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.handles import draw_number, legend_handles
 from analysis.diagram.marks import MeanScale
 from analysis.diagram.row import draw_row
-from analysis.diagram.words import event_words, notes, with_interval
+from analysis.diagram.words import by_words, event_name, event_words, notes, with_interval
 from analysis.drawing import style
 from analysis.drawing.style import INK
 
@@ -28,7 +28,7 @@ DETAILED_TILES = 150
 SIDE_ROOM_IN = 2.5
 NOTE = (
     "{event}.  A tile: RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ; "
-    "P({name} ≤ τ) with its 95 % interval; the bar counts the seeds in each phase."
+    "{by} with its 95 % interval; the bar counts the seeds in each phase."
 )
 
 
@@ -50,7 +50,7 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     margin = 0.62 + 0.082 * max(len(tick) for tick in diagram.y.ticks)
     body = max(tall * rows, 3.1)
     width = max(8.6, margin + side * columns + SIDE_ROOM_IN)
-    note = NOTE.format(event=event_words(diagram.main), name=diagram.main.name)
+    note = NOTE.format(event=event_words(diagram.main), name=event_name(diagram.main), by=by_words(diagram.main, "τ"))
     lines = style.wrapped(notes(diagram, note), width)
     footing = 0.85 + style.NOTE_LINE_IN * len(lines)
     height = 1.0 + body + footing
@@ -85,7 +85,7 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     bar_axes = figure.add_axes((1 - 2.33 / width, top - 3.05 / height, 0.16 / width, 1.25 / height))
     norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)
     bar = figure.colorbar(ScalarMappable(norm, f"{marks.MEAN_COLOURS}_r"), cax=bar_axes)
-    bar.set_label(f"RMST(τ) of {diagram.main.name}, steps", fontsize=8.5, color=INK)
+    bar.set_label(style.safe(f"RMST(τ) of {event_name(diagram.main)}, steps"), fontsize=8.5, color=INK)
     bar.outline.set_visible(False)
     bar.set_ticks(scale.ticks, labels=[f"{tick:.0f}" for tick in scale.ticks], fontsize=8.5)
     bar.ax.minorticks_off()

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.diagram.cells import UNFINISHED, Diagram
-from analysis.diagram.words import contrast_texts, median_text, stopped_sentence, with_interval
+from analysis.diagram.words import by_words, contrast_texts, median_text, stopped_sentence, with_interval
 from analysis.stats.intervals import Estimate
 from trainables.engine.events import EventKind, Outcome
 from trainables.runtime.rows import TrialState
@@ -113,7 +113,7 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
 def summary_lines(diagram: Diagram) -> list[str]:
     """A line a cell, and what the arms' comparison says."""
     tau = diagram.tau_steps
-    rows = [("cell", "n", f"P({diagram.main.name} <= {tau})", f"RMST({tau})", "median")]
+    rows = [("cell", "n", by_words(diagram.main, str(tau), "<="), f"RMST({tau})", "median")]
     for cell in diagram.cells:
         share, mean = cell.main.by_tau, cell.main.restricted_mean_steps
         known = not math.isnan(share.value)

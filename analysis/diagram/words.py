@@ -2,7 +2,7 @@
 
 import math
 
-from analysis.diagram.cells import ArmContrast, Cell, Diagram
+from analysis.diagram.cells import ArmContrast, Cell, Diagram, name_of_column
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.intervals import LEVEL, Estimate
 from trainables.engine.events import Event, EventKind, EventRule
@@ -54,9 +54,24 @@ def contrast_texts(diagram: Diagram, *, declared: bool) -> list[str]:
     return [contrast_text(each, diagram.tau_steps) for each in diagram.contrasts if each.declared == declared]
 
 
+def event_name(rule: EventRule) -> str:
+    """``t_gen``; of one that was asked for by its column, what it is: ``train loss ≤ 0.1``."""
+    return rule.words() if _is_asked(rule) else rule.name
+
+
 def event_words(rule: EventRule) -> str:
     """``t_gen: test accuracy ≥ 0.95``."""
-    return f"{rule.name}: {rule.words()}"
+    return rule.words() if _is_asked(rule) else f"{rule.name}: {rule.words()}"
+
+
+def by_words(rule: EventRule, tau: str, sign: str = "≤") -> str:
+    """``P(t_gen ≤ 1500)``, or ``P(train loss ≤ 0.1 by 1500)``."""
+    return f"P({rule.words()} by {tau})" if _is_asked(rule) else f"P({rule.name} {sign} {tau})"
+
+
+def _is_asked(rule: EventRule) -> bool:
+    """Whether an event has no name but its column's."""
+    return rule.name == name_of_column(rule.column)
 
 
 def phases_definition(diagram: Diagram) -> str:
@@ -74,9 +89,10 @@ def stopped_sentence(diagram: Diagram) -> str:
     if not stopped:
         return ""
     trials = f"{stopped} trial{'s' if stopped > 1 else ''}"
+    main = diagram.main.words() if _is_asked(diagram.main) else f"{diagram.main.name} ({diagram.main.words()})"
     return (
-        f"{trials} stopped on the success of other events before {diagram.main.name} ({diagram.main.words()}), which "
-        "was not declared for them: the stop counts as a competing event."
+        f"{trials} stopped on the success of other events before {main}, which was not declared for them: the stop "
+        "counts as a competing event."
     )
 
 

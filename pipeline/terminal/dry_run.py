@@ -97,6 +97,11 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def about(seconds: float) -> str:
+    """``about 12 min``, or ``under 1 s``."""
+    return duration(seconds) if seconds < 1 else f"about {duration(seconds)}"
+
+
 def count_of(number: int, what: str) -> str:
     """``1 trial``, ``2 trials``."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.plan import Plan
-from pipeline.terminal.dry_run import count_of, duration
+from pipeline.terminal.dry_run import about, count_of
 from pipeline.terminal.signals import Interrupted
 from pipeline.terminal.tally import Tally
 from trainables.runtime.rows import TrialRow, TrialState
@@ -76,7 +76,7 @@ def announcement(sweep: str, plan: Plan, suggestions: int) -> str:
     continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
     resumed = f" ({continued} of them from their checkpoints)" if continued else ""
     where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
-    cost = f"about {duration(plan.predicted_wall_s)} of training if no trial stops early"
+    cost = f"{about(plan.predicted_wall_s)} of training if no trial stops early"
     return f"{sweep}: {cached}{failed}{left} to run{resumed} {where}, {cost}"
 
 

@@ -15,7 +15,7 @@ from pipeline.execution.outcomes import outcomes_of
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.spec import PlannedTrial
-from pipeline.terminal.dry_run import duration
+from pipeline.terminal.dry_run import about
 from trainables.runtime.cohort_run import MemberStatus
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
@@ -123,9 +123,9 @@ class Tally:
         return expected_steps_left(ended, running, now, horizon_steps=horizon_steps)
 
     def headline(self) -> str:
-        """``12 of 40 done, 2 running, 5 cached, 0 failed``."""
+        """``12 of 40 done, 2 running, 5 cached, 1 failed``: those that failed are not among those done."""
         return (
-            f"{self.done} of {len(self.trials)} done, "
+            f"{self.done - self.failed} of {len(self.trials)} done, "
             f"{self.running} running, {len(self.cached)} cached, {self.failed} failed"
         )
 
@@ -137,9 +137,7 @@ class Tally:
         speed = f"{rate:,.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s"
         if not left:
             return speed
-        return (
-            f"{speed}, about {duration(left)} left (until {time.strftime('%H:%M', time.localtime(time.time() + left))})"
-        )
+        return f"{speed}, {about(left)} left (until {time.strftime('%H:%M', time.localtime(time.time() + left))})"
 
 
 def tally_of(plan: Plan, ledger: Ledger) -> Tally:

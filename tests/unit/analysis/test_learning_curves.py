@@ -64,7 +64,7 @@ def test_values_and_paired_differences(methods):
     estimate = second.to_first.difference.estimate
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2, judge.low, judge.high))
     assert methods.in_epochs
-    assert methods.subtitle == "CIFAR10, ResNet18  ·  400 steps (4 epochs)  ·  3 seeds a cell"
+    assert methods.subtitle == "CIFAR10, ResNet18  ·  400 steps (4 epochs)  ·  3 seeds per cell"
 
 
 def test_diverged_and_unfinished(methods):
@@ -153,7 +153,7 @@ def test_picture(methods):
 def test_without_epochs(tmp_path):
     found = results_of(tmp_path, [make_baseline({"seed": 0}, accuracy=0.5, epochs=False)])
     assert not found.in_epochs
-    assert found.subtitle == "CIFAR10, ResNet18  ·  400 steps  ·  1 seed a cell"
+    assert found.subtitle == "CIFAR10, ResNet18  ·  400 steps  ·  1 seed per cell"
     texts, figure = texts_of(found)
     assert figure.axes[0].get_xlabel() == "steps"
     assert figure.axes[1].get_xlim()[1] == HORIZON

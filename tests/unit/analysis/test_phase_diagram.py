@@ -13,7 +13,8 @@ from analysis.data.sweep import MISSING, SweepError
 from analysis.diagram import tables, words
 from analysis.diagram.cells import UNFINISHED, Cell, Diagram, build
 from analysis.diagram.layout import AxisError, lay_out
-from analysis.diagram.marks import phase_colours, segments, stems, time_axis, time_legend
+from analysis.diagram.marks import phase_colours, phase_legend, segments, stems, time_axis, time_legend
+from analysis.diagram.page import page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.words import contrast_text
 from analysis.stats.intervals import wilson
@@ -223,6 +224,13 @@ def test_an_event_that_was_not_declared():
     assert asked.title == "When is sc true fraction ≥ 0.5, by weight decay?"
     falls = build(make_sweep(wd_vs_orthograd()), event="train_loss<=0.1")
     assert falls.main.words() == "train loss ≤ 0.1"
+    # A column is no event: every label says what is asked of it.
+    assert "P(train loss ≤ 0.1 by 1500)" in tables.summary_lines(falls)[0]
+    legend = [label for label, _ in time_legend(falls, list(stems(falls, time_axis(falls))))]
+    legend += [label for label, _ in phase_legend(falls, probability=True)]
+    assert not [label for label in legend if "train_loss" in label]
+    assert {"train loss ≤ 0.1", "RMST(τ) of train loss ≤ 0.1, 95 %", "P(train loss ≤ 0.1 by τ), 95 %"} <= {*legend}
+    assert "train_loss ≤" not in page(falls)
 
 
 def test_a_stop_on_the_success_of_other_events_competes():

@@ -82,18 +82,19 @@ class TestTally:
         tally = Tally(planned(ARMS), clock=clock)
         tally.add_cached("a00", "finished", "memorization", 1000)
         tally.add_cached("a01", "failed", "", 0)
-        assert tally.headline() == "2 of 8 done, 0 running, 1 cached, 1 failed"
+        assert tally.headline() == "1 of 8 done, 0 running, 1 cached, 1 failed"
         assert (tally.left_s(), tally.pace()) == (None, "starting")
         clock.now = 20.0  # Ray's start is no training
         tally.reported(COHORT, [status("a20", 100), status("a21", 100)])
         clock.now = 30.0
         tally.reported(COHORT, [status("a20", 600), status("a21", 600)])
         assert tally.steps_per_s() == pytest.approx(100.0)
-        assert tally.headline() == "2 of 8 done, 2 running, 1 cached, 1 failed"
+        assert tally.headline() == "1 of 8 done, 2 running, 1 cached, 1 failed"
         # One over at the horizon, two censored at 600: all go to the horizon.
         assert tally.left_s() == pytest.approx((2 * 400 + 4 * 1000) / 100)
+        assert tally.pace().startswith("100 steps/s, about 48 s left (until ")
         tally.ended({"a20": "stopped", "a21": "failed"})
-        assert tally.headline() == "4 of 8 done, 0 running, 1 cached, 2 failed"
+        assert tally.headline() == "2 of 8 done, 0 running, 1 cached, 2 failed"
         assert tally.states["a20"] == ("stopped", "confusion")
 
     def test_the_last_trial_takes_its_own_time(self):
@@ -104,6 +105,9 @@ class TestTally:
         tally.reported(COHORT, [status("a00", 900), status("a01", 100)])
         # 100 steps/s for both together: the second alone needs 900 at its half of that.
         assert tally.left_s() == pytest.approx(900 / 50)
+        clock.now = 20.0
+        tally.reported(COHORT, [status("a00", 999), status("a01", 999)])
+        assert ", under 1 s left (" in tally.pace()
         tally.ended({"a00": "finished", "a01": "finished"})
         assert tally.left_s() == 0.0
 
