@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.data.sweep import ARM, STEP, Curves, Sweep, SweepError, Trial, protocols
 from pipeline.ledger.soundness import MOST_STEPS
-from pipeline.tracking.client import TrackingError, call, check, connect, is_sqlite, runs_of, sqlite_path
+from pipeline.tracking.client import TrackingError, at_home, call, check, connect, is_sqlite, runs_of, sqlite_path
 from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG, fitted_key, fitted_name, read_sheet
 from trainables.engine.config import parse_json
 from trainables.engine.errors import GrokscapeError, one_line, redact
@@ -38,6 +38,7 @@ def read_mlflow(uri: str, name: str) -> Sweep:
 
     :raises SweepError: when MLflow does not answer, has no such sweep, or has one that is not ours.
     """
+    uri = at_home(uri)
     if is_sqlite(uri) and not sqlite_path(uri).is_file():
         raise SweepError(f"--from {uri}: no such file")
     try:
@@ -49,22 +50,22 @@ def read_mlflow(uri: str, name: str) -> Sweep:
 
 def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
     runs = _runs(client, uri, name)
-    again = f"{shlex.join(['python', '-m', 'pipeline.tracking', name, '--mlflow-uri', redact(uri)])} writes it again"
 
-    def unsound(what: str, error: Exception) -> SweepError:
-        reason = one_line(error) if isinstance(error, ValueError | GrokscapeError) else repr(error)
-        return SweepError(f"{name} in MLflow at {redact(uri)}: {what}: {reason[:200]}; {again} from the ledger")
+    def unsound(what: str, reason: str, *options: str) -> SweepError:
+        again = shlex.join(["python", "-m", "pipeline.tracking", name, "--mlflow-uri", redact(uri), *options])
+        return SweepError(f"{name} in MLflow at {redact(uri)}: {what}: {reason}; {again} writes it from the ledger")
 
     own = [run for run in runs if run.data.tags.get(KIND_TAG) == "sweep"]
     if not own:
-        raise SweepError(f"{name} in MLflow at {redact(uri)}: the sweep's own run is missing; {again} from the ledger")
+        raise unsound("the sweep's own run", "is missing")
+    first = min(own, key=lambda run: (run.info.start_time, run.info.run_id))
     # Tags and metrics of somebody else can be anything, and so can what is raised for them.
     try:
-        row = read_sheet(own[0].data.tags, name)
+        row = read_sheet(first.data.tags, name)
         design = parse_json(row.axes_json)
         asked = protocols(design, row.horizon_steps)
     except Exception as error:
-        raise unsound("the sweep's own run", error) from None
+        raise unsound("the sweep's own run", _reason(error)) from None
     begun = {
         run.data.tags[TRIAL_ID_TAG]: run
         for run in runs
@@ -79,7 +80,7 @@ def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
             try:
                 known = known | _trial(run.data.tags, run.data.metrics, known["events"])
             except Exception as error:
-                raise unsound(f"run {run.info.run_id}", error) from None
+                raise unsound(f"run {run.info.run_id}", _reason(error), "--anew") from None
         trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known))
     return Sweep(
         name=name,
@@ -90,6 +91,11 @@ def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
         source=redact(uri),
         reader=lambda trial_ids, columns: _curves(client, uri, {id_: begun[id_] for id_ in trial_ids}, columns),
     )
+
+
+def _reason(error: Exception) -> str:
+    plain = isinstance(error, ValueError | GrokscapeError)
+    return one_line(error, 200) if plain else f"{type(error).__name__}: {one_line(error, 200)}"
 
 
 def _runs(client: "MlflowClient", uri: str, sweep: str) -> "list[Run]":

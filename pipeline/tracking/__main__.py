@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=default_mlflow_uri(),
         help=f"default: ${TRACKING_VARIABLE}, or {DEFAULT_MLFLOW_URI}",
     )
+    parser.add_argument("--anew", action="store_true", help="remove every run and write it again")
     options = parser.parse_args(arguments)
     try:
-        report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri)
+        report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri, anew=options.anew)
     except (TrackingError, LedgerError) as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         return 2

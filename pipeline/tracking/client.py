@@ -47,6 +47,11 @@ class TrackingError(GrokscapeError):
     """MLflow cannot be used or refused a request, in one line."""
 
 
+def at_home(uri: str) -> str:
+    """A SQLite address with the home folder in the place of ``~``, which MLflow takes for the name of a folder."""
+    return re.sub(r"^(sqlite(?:\+\w+)?:///)(~.*)", lambda match: match[1] + os.path.expanduser(match[2]), uri)
+
+
 def connect(uri: str) -> "MlflowClient":
     """Make a client of the tracking server or database at ``uri``; it sends nothing yet.
 
@@ -149,10 +154,11 @@ def artifact_location(uri: str) -> str | None:
 
 def browse_hint(uri: str, experiment_id: str) -> str:
     """Say how to see an experiment: the web address at a server, else the command that starts a server."""
-    page = f"/#/experiments/{experiment_id}/runs"
-    if is_database(uri):
-        return f"mlflow server --backend-store-uri {shlex.quote(redact(uri))}  # http://127.0.0.1:5000{page}"
-    return redact(uri).rstrip("/") + page
+    page, shown = f"/#/experiments/{experiment_id}/runs", redact(uri)
+    if not is_database(uri):
+        return shown.rstrip("/") + page
+    left_out = "" if shown == uri else ", with the user, password and query of the address"
+    return f"mlflow server --backend-store-uri {shlex.quote(shown)}  # http://127.0.0.1:5000{page}{left_out}"
 
 
 def is_sqlite(uri: str) -> bool:

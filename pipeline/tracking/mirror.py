@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.tracking.artifacts import artifact_location, follow_move, may_write
-from pipeline.tracking.client import browse_hint, call, check, connect, runs_of
+from pipeline.tracking.client import at_home, browse_hint, call, check, connect, runs_of
 from pipeline.tracking.content import (
     COORDINATE_PREFIX,
     KIND_TAG,
@@ -54,9 +54,8 @@ TRIAL_ID = re.compile(r"[\w-]+")
 class SyncReport:
     """What one sync did to the experiment."""
 
-    uri: str
-    """Without credentials."""
-    experiment_id: str
+    browse: str
+    """How to see the experiment; without credentials."""
     created: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -65,11 +64,6 @@ class SyncReport:
     wall_s: float = 0.0
     note: str = ""
     """What was left out, in one line."""
-
-    @property
-    def browse(self) -> str:
-        """How to see the experiment."""
-        return browse_hint(self.uri, self.experiment_id)
 
     def __str__(self) -> str:
         return (
@@ -85,18 +79,22 @@ def sync(
     *,
     trial_ids: Collection[str] | None = None,
     figures: Sequence[Path] = (),
+    anew: bool = False,
 ) -> SyncReport:
     """Sync a sweep from the ledger to its experiment.
 
     :param trial_ids: only these trials; default: all, and the removal of runs that the ledger no longer has.
     :param figures: files to attach to the sweep's own run.
+    :param anew: remove every run and write it again, for one that somebody changed.
     :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync resumes.
     :raises LedgerError: when the ledger has no such sweep or cannot be read.
     """
     started = time.monotonic()
-    sweep = ledger.sweep(sweep_name)
+    sweep, uri = ledger.sweep(sweep_name), at_home(uri)
     check(uri)
     mirror = Mirror(ledger, sweep, uri)
+    if anew:
+        mirror.clear()
     mirror.write(trial_ids)
     mirror.finish(figures)
     return replace(mirror.report, wall_s=time.monotonic() - started)
@@ -148,7 +146,7 @@ class Mirror:
         self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
         self._client = connect(uri)
         self._experiment_id = self._find_experiment()
-        self.report = SyncReport(redact(uri), self._experiment_id)
+        self.report = SyncReport(browse_hint(uri, self._experiment_id))
         self._parent, self._runs = self._find_runs()
 
     def write(self, trial_ids: Collection[str] | None) -> None:
@@ -170,6 +168,12 @@ class Mirror:
         if trial_ids is None:
             for trial_id in [id_ for id_ in self._runs if id_ not in rows]:
                 self._remove(self._runs.pop(trial_id))
+
+    def clear(self) -> None:
+        """Remove every run, and begin with a new one of the sweep."""
+        for run in (*self._runs.values(), self._parent):
+            self._remove(run)
+        self._parent, self._runs = self._find_runs()
 
     def finish(self, figures: Sequence[Path]) -> None:
         """Update the sweep's own run: its description, whether it is done, and its files."""
@@ -195,7 +199,7 @@ class Mirror:
         }
         tags = fitted_tags(described) | sheet_tags(self._sweep)
         tags[SYNCED_TAG] = digest([tags, done])
-        if held.get(SYNCED_TAG) == tags[SYNCED_TAG]:
+        if tags.items() <= held.items():
             return
         run_id = self._parent.run_id
         for path in figures:

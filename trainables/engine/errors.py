@@ -69,7 +69,7 @@ def redact(address: str) -> str:
     user, _, place = rest.rpartition("@")
     if "@" not in authority and _HOSTS.fullmatch(authority):
         # An @ of the path, unless host:5000/a@host is user:pass/word@host.
-        unclear = user and (not authority or ":" in authority or "?" in user)
+        unclear = user and (not authority or ":" in user or "?" in user)
         place = rest
     else:
         # A slash in the password hides its end; after another @, or a question mark, it may be one of the path.
@@ -109,9 +109,10 @@ def _without_assignments(text: str) -> str:
 def _secrets_of(address: str) -> Iterator[str]:
     """The password of an address, or the token that stands for a user, and the secrets of its query."""
     scheme, _, rest = address.partition("://")
-    user, _, _ = rest.rpartition("@")
-    name, _, password = user.partition(":")
-    values = [password or (name if scheme.startswith("http") else "")]
+    values = []
+    for at in re.finditer("@", rest):  # Any may be the end of the password.
+        name, _, password = rest[: at.start()].partition(":")
+        values.append(password or (name if scheme.startswith("http") else ""))
     values += [value for name, value in parse_qsl(rest.partition("?")[2]) if re.fullmatch(_NAME, name, re.IGNORECASE)]
     for value in values:
         if len(value) >= _LEAST_CHARACTERS:

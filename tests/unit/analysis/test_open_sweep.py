@@ -147,7 +147,7 @@ def test_a_missing_sheet(sources, tmp_path):
     client = MlflowClient(tracking_uri=sources[1])
     client.create_experiment("bare", artifact_location=(tmp_path / "files").as_uri())
     experiment = client.get_experiment_by_name("bare")
-    with pytest.raises(SweepError, match=r"own run is missing; python -m pipeline\.tracking bare"):
+    with pytest.raises(SweepError, match=r"own run: is missing; python -m pipeline\.tracking bare"):
         open_sweep("bare", sources[1])
     client.create_run(experiment.experiment_id, tags={"grokscape.kind": "sweep"})
     with pytest.raises(

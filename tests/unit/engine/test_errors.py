@@ -1,6 +1,10 @@
 """Errors in one line, and addresses and texts without their secrets."""
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from trainables.engine.errors import GrokscapeError, holds_secret, one_line, redact, redact_text
 
@@ -45,6 +49,23 @@ def test_redact(address, shown):
     assert redact(address) == shown
     if "://" in address:
         assert redact_text(f"MLflow at {address}: not there") == f"MLflow at {shown}: not there"
+
+
+@given(
+    st.sampled_from(["http", "s3", "postgresql", "postgresql+psycopg", "gs", "abfss", "ftp"]),
+    st.text("abcXYZ019._-", min_size=1, max_size=8),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=6, max_size=20),
+    st.sampled_from(["bucket", "host:5000", "[::1]:9", "a.b.c"]),
+    st.sampled_from(["", "/", "/a/b", "/a@b", "/a?region=eu", "/a?x=y@z", "/a#b"]),
+)
+def test_no_part_of_a_password_is_ever_shown(scheme, user, password, host, path):
+    """Neither raw, with whatever an address may not contain, nor encoded; parts of five characters count."""
+    for secret in (password, quote(password, safe="")):
+        address = f"{scheme}://{user}:{secret}@{host}{path}"
+        parts = {secret[n : n + 5] for n in range(len(secret) - 4)}
+        assume(not any(part in f"{scheme}://{user}@{host}{path}..." for part in parts))
+        assert not [part for part in parts if part in redact(address)]
+        assert secret not in redact_text(f"no {address} with {secret}", address)
 
 
 def test_texts_hide_what_a_name_calls_secret(monkeypatch):

@@ -1,6 +1,8 @@
 """Syncs with bad input, with databases that moved or are somebody else's, and beside a sweep that runs."""
 
 import contextlib
+import re
+import shlex
 import sqlite3
 import threading
 import time
@@ -14,6 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis.data.source import open_sweep
+from analysis.data.sweep import SweepError
 from pipeline.ledger import LedgerError
 from pipeline.tracking import BackgroundSync, SyncReport, TrackingError, check, sync, sync_command
 from pipeline.tracking import client as tracking_server
@@ -175,6 +178,23 @@ class TestStrangers:
         assert (report.updated + report.created, report.note) == (4, "")
         assert [run.info.run_name for run in all_runs(synced)].count("theirs") == 2
         assert len(open_sweep("sample", synced).where()) == 4
+
+    def test_the_commands_that_the_analysis_names_repair(
+        self, sample: SampleSweep, synced: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        address = "sqlite:///~/mlflow.db"
+        self.change(synced, "DELETE FROM tags WHERE key = 'grokscape.sheet.0' OR key = ?", "")
+        for damage in ("UPDATE tags SET value = ? WHERE key = 'grokscape.state'", None):
+            with pytest.raises(SweepError, match="writes it from the ledger") as caught:
+                open_sweep("sample", address)
+            command = shlex.split(re.search(r"-m pipeline.tracking (.*) writes it", str(caught.value))[1])
+            assert tracking_main([*command, "--ledger", sample.ledger.uri]) == 0
+            if damage:
+                assert len(open_sweep("sample", address).where()) == 4
+                self.change(synced, damage, "done")
+        assert len(open_sweep("sample", address).where()) == 4
+        assert sync(sample.ledger, "sample", address).unchanged == 4
 
     def test_a_server_names_no_folder_of_this_machine(self) -> None:
         for place, allowed in (("mlflow-artifacts:/1/a", True), ("s3://bucket/a", True), ("file:///tmp/a", False)):
