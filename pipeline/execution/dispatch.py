@@ -2,9 +2,9 @@
 
 Retries rest on the ledger: the rest of a cohort is planned again from the rows and checkpoints that it committed.  By
 kind of error: out of memory halves the cohort (and every later one of its kind), a lost worker is retried up to three
-times, and so, up to ten times, is a cohort whose checkpoints were moved by another driver; an error of the ledger ends
-the sweep, for it says nothing about the trials; any other error splits a cohort into solo trials, and a solo trial that
-fails is recorded as failed.
+times, and so, up to ten times, is a cohort whose checkpoints were moved by another driver; what a node lacks is tried
+on other nodes while there are any; an error of the ledger ends the sweep, for it says nothing about the trials; any
+other error splits a cohort into solo trials, and a solo trial that fails is recorded as failed.
 """
 
 import time
@@ -163,6 +163,9 @@ class Dispatcher:
         done = {trial.trial_id for trial in job.trials} - {trial.trial_id for trial in left}
         self._notify_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
         if not left:
+            return
+        if error.kind == ErrorKind.LACKING:
+            yield left, size  # The runner knows whether another node is left.
             return
         if error.kind in RETRIES:
             tries = self._tries.setdefault(error.kind, Counter())

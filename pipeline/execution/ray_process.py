@@ -70,6 +70,7 @@ class Run:
     """To the process: run cohorts."""
 
     resources: Resources
+    grows: bool
     store: TrialStore
     provenance: Provenance
     folder: str
@@ -77,7 +78,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Next:
-    """From the process: a cohort, please.  The answer is its number and text, None for the moment, or FINISHED."""
+    """From the process: a cohort, please.
+
+    The answer is its number, text and cohort key, None for the moment, or FINISHED.
+    """
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,19 @@ class Settled:
 
 
 @dataclass(frozen=True)
+class Nowhere:
+    """From the process: no node has what the trials of a cohort need."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Done:
     """From the process: nothing is left."""
+
+
+class NodesLackError(GrokscapeError):
+    """No node of the cluster has the data sets or modules that some trials need."""
 
 
 class RayProcess:
@@ -129,6 +144,8 @@ class RayProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._running: dict[int, CohortJob] = {}
         self._handed_out = 0
+        self._lacking: dict[str, str] = {}
+        """What nodes lack, by node; empty once the user was told."""
         try:
             self._open()
         except BaseException:
@@ -145,14 +162,25 @@ class RayProcess:
         """How many cohorts the cluster can train at a time, as large as it was when we joined."""
         return slots(self._size.cpus, self._size.gpus, resources.cpus_per_cohort, resources.gpus_per_cohort)
 
-    def run(self, dispatcher: Dispatcher, resources: Resources, *, store: TrialStore, provenance: Provenance) -> None:
+    def run(
+        self,
+        dispatcher: Dispatcher,
+        resources: Resources,
+        *,
+        grows: bool = False,
+        store: TrialStore,
+        provenance: Provenance,
+    ) -> None:
         """Run until the dispatcher has nothing left, as many cohorts at a time as the resources allow.
+
+        :param grows: run more at a time when nodes join the cluster.
 
         A Ray of this machine that ends is started again, at most twice, and what it ran is planned again.
 
         :raises RayLostError: when Ray ended once more, or the connection to a cluster.
+        :raises NodesLackError: when no node has what some trials need.
         """
-        run = Run(resources, store, provenance, str(self._folder / "tune"))
+        run = Run(resources, grows, store, provenance, str(self._folder / "tune"))
         while True:
             try:
                 self._tell(run)
@@ -227,15 +255,27 @@ class RayProcess:
                     if job is not None:
                         self._handed_out += 1
                         self._running[self._handed_out] = job
-                        self._tell((self._handed_out, job.to_text()))
+                        self._tell((self._handed_out, job.to_text(), job.trials[0].cohort_key))
                     else:
                         self._tell(None if dispatcher.open else FINISHED)
                 case Reported(number, statuses):
+                    self._warn_of_nodes()  # Some node has all: it is no longer an error of all of them.
                     dispatcher.reported(self._running[number], statuses)
                 case Settled(number, error):
+                    if error is not None and error.kind == ErrorKind.LACKING:
+                        self._lacking.setdefault(error.node, error.message)
                     dispatcher.settle(self._running.pop(number), error)
+                case Nowhere(reason):
+                    raise NodesLackError(f"no node has what the trials need: {reason}")
                 case Done():
                     return
+
+    def _warn_of_nodes(self) -> None:
+        """Say once of each node what it lacks."""
+        for node, reason in self._lacking.items():
+            if reason:
+                print(f"warning: {reason}; its trials run on other nodes", file=sys.stderr)
+                self._lacking[node] = ""
 
     def _tell(self, message: Any) -> None:
         try:

@@ -13,6 +13,9 @@ import pickle
 import queue
 import sys
 import threading
+import time
+from collections.abc import Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,28 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from pipeline.execution.ray_process import FINISHED, Done, Failed, Joined, Next, Reported, Run, Settled, Start
+from pipeline.execution.ray_process import (
+    FINISHED,
+    Done,
+    Failed,
+    Joined,
+    Next,
+    Nowhere,
+    Reported,
+    Run,
+    Settled,
+    Start,
+)
 from pipeline.execution.ray_session import end_session
+from pipeline.execution.resources import Resources, slots
 from trainables.engine.errors import one_line
 from trainables.runtime.cohort_run import CohortError
 from trainables.runtime.rows import ErrorKind
 from trainables.runtime.trainable import JOB, STATUSES, CohortTrainable
+
+LOOK_EVERY_S = 5.0
+KEY, NOT_ON = "key", "not_on"
+"""In a Tune config, beside the job: its cohort key, and the nodes where it cannot run."""
 
 
 def main(descriptor: int) -> None:
@@ -91,15 +110,17 @@ def _join(start: Start) -> None:
 
 def _tune(driver: _Driver, run: Run) -> None:
     """Run until the driver has nothing left, as many cohorts at a time as the resources allow."""
-    searcher = _Searcher(driver)
+    nodes = _Nodes(run.resources)
+    searcher = _Searcher(driver, nodes)
+    limiter = tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * (run.resources.workers or 1))
     trainable = tune.with_resources(
         tune.with_parameters(CohortTrainable, store=run.store, provenance=run.provenance),
-        {"cpu": run.resources.cpus_per_cohort, "gpu": run.resources.gpus_per_cohort},
+        partial(_request, run.resources),
     )
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * (run.resources.workers or 1)),
+            search_alg=limiter,
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_short_name,
@@ -109,7 +130,7 @@ def _tune(driver: _Driver, run: Run) -> None:
             name="cohorts",
             storage_path=run.folder,
             verbose=0,
-            callbacks=[_Callback(driver, searcher)],
+            callbacks=[_Callback(driver, searcher, nodes), *([_Growth(limiter, run.resources)] if run.grows else [])],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -123,12 +144,45 @@ class _OfThisProcess:
         return object, ()
 
 
+class _Nodes:
+    """Which nodes lack what the cohorts of a key need."""
+
+    def __init__(self, resources: Resources) -> None:
+        wanted = {"CPU": resources.cpus_per_cohort, "GPU": resources.gpus_per_cohort}
+        self._wanted = {name: amount for name, amount in wanted.items() if amount}
+        self._lacking: dict[str, set[str]] = {}
+
+    def lacking(self, key: str) -> list[str]:
+        """The nodes on which cohorts of a key cannot run."""
+        return sorted(self._lacking.get(key, ()))
+
+    def drop(self, node: str, key: str) -> bool:
+        """Run no more cohorts of a key on a node; return whether another one is left for them."""
+        self._lacking.setdefault(key, set()).add(node)
+        return any(
+            other["Alive"]
+            and other["NodeID"] not in self._lacking[key]
+            and all(other["Resources"].get(name, 0.0) >= amount for name, amount in self._wanted.items())
+            for other in ray.nodes()
+        )
+
+
+def _request(resources: Resources, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune asks Ray for before it starts a cohort."""
+    bundle = {"CPU": resources.cpus_per_cohort, "GPU": resources.gpus_per_cohort}
+    if not config[NOT_ON]:
+        return tune.PlacementGroupFactory([bundle])
+    elsewhere = {"ray.io/node-id": f"!in({','.join(config[NOT_ON])})"}
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
+
+
 class _Searcher(_OfThisProcess, Searcher):
     """Hands out the driver's cohorts, as Tune asks for them."""
 
-    def __init__(self, driver: _Driver) -> None:
+    def __init__(self, driver: _Driver, nodes: _Nodes) -> None:
         super().__init__()
         self._driver = driver
+        self._nodes = nodes
         self.running: dict[str, int] = {}
         """The numbers of the cohorts that are running, by Tune's trial id."""
 
@@ -140,8 +194,8 @@ class _Searcher(_OfThisProcess, Searcher):
             return None
         if answer == FINISHED:
             return Searcher.FINISHED
-        self.running[trial_id], job = answer
-        return {JOB: job}
+        self.running[trial_id], job, key = answer
+        return {JOB: job, KEY: key, NOT_ON: self._nodes.lacking(key)}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Do nothing: the callback, which has the error, returns the cohort."""
@@ -153,8 +207,9 @@ class _Searcher(_OfThisProcess, Searcher):
 class _Callback(_OfThisProcess, tune.Callback):
     """Passes results on to the driver, and returns cohorts to it when they are done or have failed."""
 
-    def __init__(self, driver: _Driver, searcher: _Searcher) -> None:
+    def __init__(self, driver: _Driver, searcher: _Searcher, nodes: _Nodes) -> None:
         self._driver = driver
+        self._nodes = nodes
         self._running = searcher.running
 
     def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
@@ -167,7 +222,28 @@ class _Callback(_OfThisProcess, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Return a cohort that has failed."""
-        self._driver.tell(Settled(self._running.pop(trial.trial_id), _error_of(trial)))
+        error = _error_of(trial)
+        if error.kind == ErrorKind.LACKING and not self._nodes.drop(error.node, trial.config[KEY]):
+            self._driver.tell(Nowhere(error.message))
+        else:
+            self._driver.tell(Settled(self._running.pop(trial.trial_id), error))
+
+
+class _Growth(_OfThisProcess, tune.Callback):
+    """Has Tune ask for more cohorts at a time when nodes have joined the cluster."""
+
+    def __init__(self, limiter: tune.search.ConcurrencyLimiter, resources: Resources) -> None:
+        self._limiter = limiter
+        self._resources = resources
+        self._next = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look at the cluster's size every few seconds."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LOOK_EVERY_S
+            size, wanted = ray.cluster_resources(), self._resources
+            here = slots(size.get("CPU", 1.0), size.get("GPU", 0.0), wanted.cpus_per_cohort, wanted.gpus_per_cohort)
+            self._limiter.max_concurrent = 2 * here
 
 
 def _error_of(trial: Trial) -> CohortError:

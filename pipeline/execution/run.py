@@ -131,11 +131,13 @@ class SweepRun:
         environment = {FOLDER_VARIABLE: self._settings.data} if self._settings.data else None
         cpus = max(1, math.ceil((resources.workers or 1) * resources.cpus_per_cohort))
         with RayProcess(self._settings.address, cpus=cpus, environment=environment) as ray:
-            if resources.workers is None:
+            grows = resources.workers is None
+            if grows:
                 resources = replace(resources, workers=ray.slots(resources))
                 self._planner = replace(self._planner, resources=resources)
                 plan = self.plan()
-            ray.run(self._dispatcher(plan, watchers, grown), resources, store=self._ledger, provenance=provenance)
+            dispatcher = self._dispatcher(plan, watchers, grown)
+            ray.run(dispatcher, resources, grows=grows, store=self._ledger, provenance=provenance)
 
     def _held(self) -> SweepRow | None:
         return next((row for row in self._ledger.sweeps() if row.name == self._space.name), None)

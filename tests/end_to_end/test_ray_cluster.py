@@ -21,6 +21,7 @@ import yaml
 
 from pipeline.execution import ray_environment
 from pipeline.execution.ray_environment import RayAddressError, check_cluster
+from pipeline.ledger import Ledger
 from tests.support.fake_mnist import write_mnist
 from tests.support.sweep_runs import (
     ROOT,
@@ -57,7 +58,7 @@ WAIT = """
 import time
 
 until = time.monotonic() + 200
-while NODE and "third " not in open(LOG).read() and time.monotonic() < until:
+while NODE and not all(name in open(LOG).read() for name in ("second ", "third ")) and time.monotonic() < until:
     time.sleep(0.2)
 """
 FLAGS = ("--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
@@ -119,6 +120,7 @@ class Cluster:
 
     def wait(self, count):
         """Wait until so many nodes have joined."""
+        wait_until(lambda: answers(self.address), timeout_s=60, what="the head listens")
         program = (
             f"import ray, logging; ray.init(address={self.address!r}, log_to_driver=False, "
             "logging_level=logging.CRITICAL);"
@@ -150,13 +152,12 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, sets):
+def cluster(tmp_path_factory):
+    """A cluster of one node, until tests start more."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         cluster.start("first")
-        wait_until(lambda: answers(cluster.address), timeout_s=60, what="the head listens")
-        cluster.start("second", hide=sets if CAN_HIDE else None)
-        cluster.wait(2)
+        cluster.wait(1)
         yield cluster
     finally:
         cluster.end()
@@ -169,8 +170,8 @@ def answers(address):
     return False
 
 
-def test_the_user_s_component_on_nodes_that_lack_it_and_on_one_that_joins_late(cluster, tmp_path):
-    """Each trial of the first nodes waits for the late one, which so gets work; the ledger is the local one."""
+def test_the_user_s_component_on_nodes_that_lack_it_two_of_which_join_late(cluster, sets, tmp_path):
+    """Each trial waits until all have work; the ledger is the local one."""
     mine, there, here, log = tmp_path / "mine", tmp_path / "there", tmp_path / "here", tmp_path / "imported.txt"
     for folder in (mine, there, here):
         folder.mkdir()
@@ -181,7 +182,10 @@ def test_the_user_s_component_on_nodes_that_lack_it_and_on_one_that_joins_late(c
     space.write_text("from mylosses import Scaled\n" + space.read_text())
     flags = (space, *FLAGS, "--json")
     with started_sweep(there, *flags, "--address", cluster.address, RAY_AUTH_TOKEN=cluster.token) as process:
-        wait_until(lambda: log.exists() and {"first", "second"} <= nodes(log), timeout_s=120, what="two nodes work")
+        wait_until(lambda: log.exists() and "first" in nodes(log), timeout_s=120, what="the first node works")
+        cluster.start("second", hide=sets if CAN_HIDE else None)
+        # Nodes of one machine that start together take the same sockets.
+        wait_until(lambda: "second" in nodes(log), timeout_s=120, what="the second node works")
         cluster.start("third")
         output, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, ""), output
@@ -198,6 +202,45 @@ def test_the_user_s_component_on_nodes_that_lack_it_and_on_one_that_joins_late(c
 
 def nodes(log):
     return {line.partition(" ")[0] for line in log.read_text().splitlines()}
+
+
+@pytest.fixture
+def two_nodes(cluster, sets):
+    """The second one lacks the data sets."""
+    if "second" not in cluster.nodes:
+        cluster.start("second", hide=sets)
+        cluster.wait(2)
+    return cluster
+
+
+def write_mnist_space(folder):
+    base = "BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))"
+    path = write_space(folder, f"base={base}, seeds=range(4)")
+    path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
+
+
+@pytest.mark.skipif(not CAN_HIDE, reason="needs the right to mount a folder apart")
+def test_a_data_set_that_one_node_lacks(two_nodes, sets, tmp_path):
+    write_mnist_space(tmp_path)
+    place = os.path.relpath(sets, tmp_path)
+    done = two_nodes.run(tmp_path, "tiny.py", *FLAGS, "--data", place, "--json", GROKSCAPE_DATA="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (json.loads(done.stdout)["finished"], json.loads(done.stdout)["failed"]) == (4, 0)
+    one_line = (
+        rf"warning: node second \([0-9.]+\): MNIST: is not in [^\n]*{sets}[^\n]*; its trials run on other nodes\n"
+    )
+    assert re.fullmatch(one_line, done.stderr), done.stderr
+    assert Ledger.open(str(tmp_path / "results/ledger")).verify() == []
+
+
+def test_a_data_set_that_no_node_has(cluster, tmp_path):
+    write_mnist_space(tmp_path)
+    done = cluster.run(tmp_path, "tiny.py", *FLAGS, "--data", "nothing", "--json", GROKSCAPE_DATA="")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    folder = re.escape(str(tmp_path / "nothing"))
+    one_line = rf"error: no node has what the trials need: node \S+ \([0-9.]+\): GROKSCAPE_DATA = '{folder}': [^\n]*\n"
+    assert re.fullmatch(one_line, done.stderr), done.stderr
+    assert Ledger.open(str(tmp_path / "results/ledger")).trials() == {}  # nothing has failed, all is still to be run
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "another token"])

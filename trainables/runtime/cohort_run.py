@@ -45,6 +45,8 @@ class CohortError(Exception):
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
+        self.node = ""
+        """Ray's id of the node that lacks something."""
 
     def __str__(self) -> str:
         return self.message

@@ -33,6 +33,8 @@ class ErrorKind(StrEnum):
     """The checkpoints are not what the plan saw: another process trains the trials too, or one was of no use."""
     STORAGE = "storage"
     """The store failed, not the training: no outcome of a trial, so that no row has it."""
+    LACKING = "lacking"
+    """The node lacks a data set or a module that the trials need: no outcome of a trial, so that no row has it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,16 @@
 """The one trainable that Ray Tune knows: a cohort at a time, in an actor that takes the next one when it is done."""
 
+import platform
 from typing import Any
 
+import ray
 from ray import tune
 
+from trainables.data.folder import DataMissingError
+from trainables.engine.errors import one_line
 from trainables.runtime.cohort_run import CohortError, CohortRun, Provenance
 from trainables.runtime.job import CohortJob
-from trainables.runtime.rows import TrialStore
+from trainables.runtime.rows import ErrorKind, TrialStore
 
 REPORT_EVERY_S = 2.0
 JOB, STATUSES, STEPS_DONE = "job", "statuses", "steps_done"
@@ -44,9 +48,21 @@ class CohortTrainable(tune.Trainable):
         """
         try:
             if self._run is None:
-                job = CohortJob.from_text(self.config[JOB])
-                self._run = CohortRun(job, store=self._store, provenance=self._provenance)
+                self._run = self._started()
             statuses = self._run.run(REPORT_EVERY_S)
+        except CohortError:
+            raise
         except Exception as error:
             raise CohortError.of(error) from error
         return {STATUSES: statuses, STEPS_DONE: self._run.steps_done, "done": self._run.done}
+
+    def _started(self) -> CohortRun:
+        """The run of the job; an error that another node need not have says which node this is."""
+        try:
+            job = CohortJob.from_text(self.config[JOB])
+            return CohortRun(job, store=self._store, provenance=self._provenance)
+        except (DataMissingError, ImportError) as error:
+            place = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
+            lacking = CohortError(ErrorKind.LACKING, f"{place}: {one_line(error, 1000)}")
+            lacking.node = ray.get_runtime_context().get_node_id()
+            raise lacking from error

@@ -172,6 +172,13 @@ def test_a_worker_that_is_lost_every_time_is_a_failure(store, watcher):
     assert store.rows[TRIALS[0].trial_id].error_kind == "lost_worker"
 
 
+def test_a_node_that_lacks_the_data_is_no_failure(store, watcher):
+    """The runner never tries a node twice, and ends the sweep when none is left."""
+    errors = iter([CohortError("lacking", "node first: no data")] * 9)
+    assert drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: next(errors, None)) == [4] * 10
+    assert set(watcher.states.values()) == {"finished"}
+
+
 def test_a_member_that_kills_its_worker(store, watcher):
     guilty = TRIALS[1]
     sizes = drain(dispatcher(store, watcher, TRIALS), store, lambda cohort: LOST if guilty in cohort.trials else None)
