@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from analysis.data.sweep import SIZES
 from analysis.drawing.guard import drawing
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import CommandLine, GrokscapeError
 from trainables.engine.terminal import prepare_streams, shown
 
 DEFAULT_OUT = "results/figures"
@@ -18,7 +18,7 @@ DEFAULT_OUT = "results/figures"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    flags = argparse.ArgumentParser(
+    flags = CommandLine(
         prog="python -m analysis.figures",
         description="Draw a figure from its runs, and judge its statement.",
         epilog="Verdicts: met, not met, undecided (too few seeds or too short), reported (no threshold is claimed), "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.drawing.guard import drawing
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import CommandLine, GrokscapeError
 from trainables.engine.terminal import prepare_streams, shown
 
 DEFAULT_SOURCE = "results/ledger"
@@ -20,7 +20,7 @@ DEFAULT_FIGURES = "results/figures"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    command_line = argparse.ArgumentParser(
+    command_line = CommandLine(
         prog="python -m analysis.phase_diagram",
         description="Draw when the trials of a sweep reach an event, and which phase they end in: a picture, an "
         "interactive page, tables.",

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -13,7 +12,7 @@ from rich.table import Table
 from pipeline.ledger import Ledger, LedgerError, TrialSize
 from pipeline.ledger.export import export
 from pipeline.spec.settings import DEFAULT_LEDGER
-from trainables.engine.errors import redact, redact_text
+from trainables.engine.errors import CommandLine, redact
 from trainables.engine.terminal import prepare_streams, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
@@ -147,23 +146,15 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {redact_text(message)} (see --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        allow_abbrev=False,
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="python -m pipeline.ledger",
         description="List, verify, compact, merge or export ledgers, the Parquet stores of every trial's rows.",
         epilog=f"URI is a folder or an address such as s3://bucket/prefix; default: {DEFAULT_LEDGER}.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: object, help_text: str, argument: tuple[str, str] | None = None) -> _Parser:
+    def add(name: str, command: object, help_text: str, argument: tuple[str, str] | None = None) -> CommandLine:
         added = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
         added.set_defaults(command=command)
         if argument is not None:

@@ -4,29 +4,22 @@ import argparse
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from functools import partial
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from pipeline.execution.resources import default_device
 from pipeline.spec.settings import HOW, WHERE, RunSettings, SettingsError
 from pipeline.spec.space_file import DEFAULT_SIZE, SIZES
 from trainables.engine.config import ConfigError
-from trainables.engine.errors import redact_text
+from trainables.engine.errors import CommandLine
 
 BAD_INPUT = 2
 ALIASES = {"gpus_per_cohort": ("--gpus-per-trial",)}
 """Mini-batch trials do not share a cohort."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        self.exit(BAD_INPUT, f"error: {redact_text(message.removeprefix('argument '))} (see --help)\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line; flags of settings that are not given are not in its namespace."""
-    command = _Parser(
-        allow_abbrev=False,
+    command = CommandLine(
         prog="python -m pipeline.sweep",
         description="Run a search space, file every row in the ledger, and draw its phase diagram. Trials that the "
         "ledger already covers are not run again: the same command resumes an interrupted sweep, runs what was added "

@@ -1,6 +1,5 @@
 """The command line: ``python -m pipeline.tracking SWEEP`` syncs a sweep from the ledger to MLflow."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -8,15 +7,14 @@ from pipeline.ledger import Ledger, LedgerError
 from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI, TRACKING_VARIABLE, default_mlflow_uri
 from pipeline.tracking.client import TrackingError
 from pipeline.tracking.mirror import sync
+from trainables.engine.errors import CommandLine
 from trainables.engine.terminal import prepare_streams, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 2 for bad input or a failure of MLflow."""
     prepare_streams()
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow."
-    )
+    parser = CommandLine(prog="python -m pipeline.tracking", description="Sync one sweep from the ledger to MLflow.")
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     parser.add_argument("--ledger", metavar="URI", default=DEFAULT_LEDGER, help="default: %(default)s")
     parser.add_argument(

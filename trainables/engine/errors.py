@@ -1,8 +1,10 @@
 """Errors: their base, one as a line, what of a text is secret, and what the training tells apart."""
 
+import argparse
 import os
 import re
 from collections.abc import Iterator
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, quote, unquote
 
 from trainables.engine.terminal import shown
@@ -31,12 +33,14 @@ _WORD = (
 _NAME = rf"[\w.-]*(?:{_WORD}|token|credential|signature|authorization|connection_string)|(?:[\w.-]*[_-])?sig"
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;&'")\]}]+"""
 _ASSIGNMENTS = (
-    re.compile(rf"(?i)((?<![\w.-])(?:{_NAME})\s*=\s*)({_VALUE})"),
+    re.compile(rf"(?i)((?<![\w.-])(?:{_NAME})(?:\s*=\s*|%3D))({_VALUE})"),
     re.compile(rf"(?i)((?<![\w.-])[\w.-]*(?:{_WORD}):\s+)({_VALUE})"),
     re.compile(rf"(?i)((['\"])(?:{_NAME})\2\s*:\s*)({_VALUE})"),
     re.compile(r"(?i)(\b(?:basic|bearer)\s+)[\w.~+/=-]{8,}"),
 )
 """``password=secret``, ``password: secret``, ``"token": "secret"``, ``Authorization: Bearer secret``."""
+_USER = re.compile(r"(?<![^\s/'\"(=,])[^\s/:@'\"(=,]*:[^\s/:@]+(?:@|%40)")
+"""``user:password@`` without a scheme, at the beginning of a word or a part of a path."""
 _LEAST_CHARACTERS = 6
 """A shorter value would hide common words."""
 
@@ -103,7 +107,7 @@ def redact_text(text: str, address: str = "") -> str:
 def _without_assignments(text: str) -> str:
     for pattern in _ASSIGNMENTS:
         text = pattern.sub(rf"\1{_HIDDEN}", text)
-    return text
+    return _USER.sub("...@", text)
 
 
 def _secrets_of(address: str) -> Iterator[str]:
@@ -125,6 +129,16 @@ def _secrets_of_the_environment() -> Iterator[str]:
             continue
         if len(value) >= _LEAST_CHARACTERS and re.fullmatch(rf"{_NAME}|.*_KEY", name, re.IGNORECASE):
             yield value
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A command line that takes no abbreviation, and whose errors are one line without secrets and exit code 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {shown(redact_text(message.removeprefix('argument ')))} (see --help)\n")
 
 
 class LostProcessError(RuntimeError):

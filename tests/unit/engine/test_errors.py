@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainables.engine.errors import GrokscapeError, holds_secret, one_line, redact, redact_text
+from trainables.engine.errors import CommandLine, GrokscapeError, holds_secret, one_line, redact, redact_text
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ from trainables.engine.errors import GrokscapeError, holds_secret, one_line, red
         ("http://user:secret%40host/path", "http://..."),
         # Without a scheme.
         ("user:secret@host:5000/path", "...@host:5000/path"),
+        ("/made/absolute/user:secret@host/path", "/made/absolute/...@host/path"),
         ("postgresql:/user:secret@host/runs", "...@host/runs"),
         ("host=db user=me password='se cret' dbname=runs", "host=db user=me password=*** dbname=runs"),
         # No secret.
@@ -42,7 +43,7 @@ from trainables.engine.errors import GrokscapeError, holds_secret, one_line, red
         ("sqlite:///results/mlflow.db?key=secret", "sqlite:///results/mlflow.db"),
         ("sqlite:///a#b/user@host/mlflow.db", "sqlite:///a#b/user@host/mlflow.db"),
         ("file:///data/user@host/a?b/ledger", "file:///data/user@host/a?b/ledger"),
-        ("/data/user@host/a:b@c/ledger", "/data/user@host/a:b@c/ledger"),
+        ("/data/user@host/a:b/ledger", "/data/user@host/a:b/ledger"),
     ],
 )
 def test_redact(address, shown):
@@ -96,6 +97,15 @@ def test_which_addresses_hold_a_secret():
     held = ["s3://KEY:secret@bucket/a", "http://token@host", "s3://bucket/a?secret_key=b", "s3://KEY:se?cret@bucket"]
     plain = ["s3://bucket/a@b", "s3://bucket/a?region=eu&scheme=http", "a/b.parquet", "/data/user:x@host", "a#b?c"]
     assert [holds_secret(address) for address in (*held, *plain)] == [True] * len(held) + [False] * len(plain)
+
+
+def test_a_bad_command_line_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        CommandLine(prog="prog").parse_args(["--ledgr=http://user:secret@host/a", "u:secret@host", "PWD%3Dsecret"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: unrecognized arguments: --ledgr=http://host/a ...@host PWD%3D*** (see --help)\n"
+    )
 
 
 def test_one_line():
