@@ -286,7 +286,7 @@ class SweepSpec:
 
     def _check_path(self, what: str, path: str, *, protocol: bool = False) -> None:
         """Refuse what trials cannot differ in; the expansion checks that the path exists."""
-        if not isinstance(path, str):
+        if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
             raise SpecError(f"{what} {brief(path)}: must be a dotted path such as 'optimizer.weight_decay'")
         head = path.partition(".")[0]
         in_protocol = any(spec.name == head and spec.metadata.get("protocol") for spec in fields(self.base))
