@@ -93,7 +93,7 @@ class Study:
         :raises SpecError: when the sampler fails.
         """
         assert self._study is not None
-        space = {path: _distribution(suggested(domain, path)) for path, domain in self._spec.sampled_axes().items()}
+        space = {path: distribution(suggested(domain, path)) for path, domain in self._spec.sampled_axes().items()}
         try:
             return self._study.ask(fixed_distributions=space)
         except Exception as error:  # A sampler's own code can raise anything.
@@ -293,7 +293,8 @@ class Suggestions:
         self._study.tell(suggestion.asked, value)
 
 
-def _distribution(values: Suggested) -> BaseDistribution:
+def distribution(values: Suggested) -> BaseDistribution:
+    """What Optuna calls a range, or a choice."""
     if not isinstance(values, Range):
         return CategoricalDistribution(values)
     if isinstance(values.low, int) and isinstance(values.high, int):

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpys
 from ray import tune
 
+from pipeline.execution.suggestions import distribution
 from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
-from pipeline.spec.domains import describe_domain, suggested
+from pipeline.spec.domains import Range, describe_domain, suggested
 from trainables.engine.config import Config, ConfigError, canonical_json, digest, from_json, parse_json
 from trainables.engine.errors import GrokscapeError
 from trainables.engine.losses import StableMaxCrossEntropy
@@ -29,9 +31,10 @@ from trainables.engine.terminal import shown
 from trainables.grokking import GrokkingTrial
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # long texts of strategies
+ABSTRACT = "__isabstractmethod__"
 EXAMPLES = int(os.environ.get("GROKSCAPE_EXAMPLES", "0"))
 examples = settings(
-    max_examples=EXAMPLES or 150,
+    max_examples=EXAMPLES or 100,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,
@@ -76,7 +79,7 @@ COMPONENTS = st.sampled_from(
     [SGD(), AdamW(weight_decay=0.5), MLP(hidden=(4,)), StableMaxCrossEntropy(), ModularAddition(p=7)]
 )
 DTYPES = st.sampled_from([np.int8, np.uint64, np.float32, np.bool_, "U3", "datetime64[s]"])
-VALUES = st.recursive(
+NESTED = st.recursive(
     ATOMS | COMPONENTS | DOMAINS,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
@@ -89,6 +92,13 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+VALUES = st.one_of(ATOMS, COMPONENTS, DOMAINS, NESTED)
+
+
+def mostly(good: st.SearchStrategy[Any], odd: st.SearchStrategy[Any] = VALUES) -> st.SearchStrategy[Any]:
+    return st.integers(0, 5).flatmap(lambda number: good if number else odd)
 
 
 def one_clear_line(error: GrokscapeError) -> None:
@@ -108,7 +118,8 @@ def means_the_same_elsewhere(config: Config) -> None:
 
 def classes() -> list[type[Config]]:
     kinds = [cls for cls in import_house().values() if issubclass(cls, Config) and dataclasses.fields(cls)]
-    return sorted((cls for cls in kinds if not getattr(cls, "__abstractmethods__", ())), key=lambda cls: cls.__name__)
+    concrete = [cls for cls in kinds if not any(getattr(getattr(cls, name), ABSTRACT, False) for name in dir(cls))]
+    return sorted(concrete, key=lambda cls: cls.__name__)
 
 
 @examples
@@ -117,11 +128,44 @@ def test_a_field_of_a_component(data: st.DataObject) -> None:
     cls = data.draw(st.sampled_from(classes()))
     field = data.draw(st.sampled_from([spec.name for spec in dataclasses.fields(cls)]))
     try:
-        config = cls.example().replace(**{field: data.draw(VALUES)})
+        config = cls.example().replace(**{field: data.draw(mostly(ATOMS))})
     except ConfigError as error:
         one_clear_line(error)
         return
     means_the_same_elsewhere(config)
+
+
+def disguised(value: Any) -> st.SearchStrategy[Any]:
+    """The same value as numpy or torch hold it."""
+    if isinstance(value, bool):
+        return st.sampled_from([value, np.bool_(value), np.array(value), torch.tensor(value)])
+    if isinstance(value, int) and abs(value) < 2**63:
+        return st.sampled_from([value, np.int64(value), np.array(value), torch.tensor(value)])
+    if isinstance(value, float):
+        return st.sampled_from([value, np.float64(value), np.array(value), torch.tensor(value, dtype=torch.float64)])
+    if isinstance(value, str):
+        return st.sampled_from([value, np.str_(value), np.array(value)])
+    if isinstance(value, tuple | list):
+        items = st.tuples(*map(disguised, value))
+        arrays = st.just(np.array(value)) if value and not isinstance(value[0], Config) else st.nothing()
+        return items | items.map(list) | arrays
+    return st.just(value)
+
+
+@examples
+@given(data=st.data())
+def test_a_value_in_disguise_is_itself(data: st.DataObject) -> None:
+    settings = RunSettings(workers=3, cohort_size=2, max_hours=1.5, gpus_per_cohort=0.25, device="cpu", data="here")
+    config = data.draw(st.sampled_from([settings, BASE, *(cls.example() for cls in classes())]))
+    fields = {spec.name: data.draw(disguised(getattr(config, spec.name))) for spec in dataclasses.fields(config)}
+    same = type(config)(**fields)
+    assert same == config
+    assert canonical_json(same.to_json()) == canonical_json(config.to_json())
+    if config is not settings:
+        means_the_same_elsewhere(same)
+
+
+BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(4,)), horizon_steps=10)
 
 
 @examples
@@ -129,12 +173,9 @@ def test_a_field_of_a_component(data: st.DataObject) -> None:
 def test_a_setting(data: st.DataObject) -> None:
     field = data.draw(st.sampled_from([spec.name for spec in dataclasses.fields(RunSettings)]))
     try:
-        RunSettings(**{field: data.draw(VALUES)})
+        RunSettings(**{field: data.draw(mostly(ATOMS))})
     except ConfigError as error:
         one_clear_line(error)
-
-
-BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(4,)), horizon_steps=10)
 
 
 def hashable(value: Any) -> bool:
@@ -147,20 +188,20 @@ def hashable(value: Any) -> bool:
 OPTIMIZER = ("optimizer", "optimizer.weight_decay", "optimizer.learning_rate", "optimizer.betas")
 OTHERS = ("model", "model.hidden", "model.bias", "task.p", "task.train_fraction", "loss", "loss.dtype", "alpha")
 PATHS = st.sampled_from((*OPTIMIZER, *OTHERS, "seeds.init", "horizon_steps", "probes"))
-SIMPLE = st.lists(st.integers(0, 9) | st.floats(0, 1), max_size=3)
-LISTS = st.one_of(st.lists(VALUES, max_size=3), VALUES, DOMAINS, SIMPLE)
-AXES = st.dictionaries(PATHS | st.text(max_size=4) | VALUES.filter(hashable), LISTS, max_size=3)
-PATCHES = st.dictionaries(PATHS, VALUES, max_size=2)
-ARMS = st.lists(st.builds(Arm, name=st.text(max_size=3), patch=PATCHES | VALUES, axes=AXES | VALUES), max_size=2)
+KEYS = mostly(PATHS, st.text(max_size=4) | VALUES.filter(hashable))
+LISTS = mostly(st.lists(st.integers(0, 9) | st.floats(0, 1), max_size=3), st.lists(VALUES, max_size=3) | VALUES)
+AXES = mostly(st.dictionaries(KEYS, LISTS, max_size=3))
+PATCHES = mostly(st.dictionaries(KEYS, VALUES, max_size=2))
+ARMS = st.lists(st.builds(Arm, name=mostly(st.sampled_from("abcdefgh")), patch=PATCHES, axes=AXES), max_size=2)
 SPACES = st.fixed_dictionaries(
     {},
     optional={
-        "axes": AXES | VALUES,
-        "arms": ARMS | VALUES,
-        "seeds": st.one_of(st.none(), st.lists(st.integers(0, 9), unique=True), st.lists(ATOMS, max_size=3), VALUES),
-        "samples": st.integers(0, 3) | ATOMS,
-        "sampling_seed": ATOMS,
-        "settings": VALUES,
+        "axes": AXES,
+        "arms": mostly(ARMS),
+        "seeds": mostly(st.none() | st.lists(st.integers(0, 9), unique=True, min_size=1)),
+        "samples": mostly(st.integers(0, 3)),
+        "sampling_seed": VALUES,
+        "settings": mostly(st.just(RunSettings())),
     },
 )
 
@@ -183,15 +224,52 @@ def test_a_space(values: dict[str, Any]) -> None:
     assert (again.trials(), again.axes_json()) == (trials, space.axes_json())
 
 
+GOOD = {
+    "optimizer.weight_decay": st.floats(0, 1e6),
+    "optimizer.learning_rate": st.floats(1e-6, 10) | st.integers(1, 3),
+    "optimizer.betas": st.tuples(st.floats(0, 0.9), st.floats(0, 0.9)),
+    "model.hidden": st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple),
+    "model.bias": st.booleans(),
+    "loss.dtype": st.sampled_from(["float32", "float64"]),
+    "task.p": st.integers(5, 9),
+}
+
+
 @examples
-@given(axes=st.dictionaries(PATHS, DOMAINS, min_size=1, max_size=2), data=st.data())
-def test_a_space_that_optuna_searches(axes: dict[str, Any], data: st.DataObject) -> None:
+@given(data=st.data())
+def test_a_space_in_disguise_is_itself(data: st.DataObject) -> None:
+    paths = data.draw(st.lists(st.sampled_from(list(GOOD)), max_size=3, unique=True))
+    axes = {path: data.draw(st.lists(GOOD[path], min_size=1, max_size=3, unique=True)) for path in paths}
+    seeds = data.draw(st.none() | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True))
+    plain = SweepSpec(base=BASE, axes=axes, seeds=seeds)
+    hidden = {path: data.draw(st.tuples(*map(disguised, values))) for path, values in axes.items()}
+    same = SweepSpec(base=BASE, axes=hidden, seeds=None if seeds is None else data.draw(disguised(seeds)))
+    assert (same.trials(), same.axes_json()) == (plain.trials(), plain.axes_json())
+    for trial in same.trials():
+        means_the_same_elsewhere(trial.config)
+        assert parse_json(canonical_json(trial.coordinates)) == trial.coordinates
+
+
+@examples
+@given(data=st.data())
+def test_what_optuna_suggests_is_in_the_domain(data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(["optimizer.weight_decay", "alpha", "task.p", "loss.dtype"]))
+    axes = {path: data.draw(DOMAINS | st.lists(st.floats(0, 9) | st.integers(5, 9), min_size=1).map(tune.choice))}
     try:
-        space = SweepSpec(base=BASE, axes=axes, objective=Objective(budget=data.draw(st.integers(-1, 5) | ATOMS)))
+        space = SweepSpec(base=BASE, axes=axes, objective=Objective(budget=data.draw(st.integers(1, 5) | ATOMS)))
     except SpecError as error:
         one_clear_line(error)
         return
+    values = suggested(axes[path], path)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(3):
+        asked = study.ask(fixed_distributions={path: distribution(values)}).params
+        if isinstance(values, Range):
+            assert values.low <= asked[path] <= values.high * (1 + 1e-12)
+            assert axes[path].is_valid(asked[path]) or asked[path] == pytest.approx(axes[path].upper)
+        else:
+            assert asked[path] in values
+        (trial,) = space.suggestion(asked)
+        means_the_same_elsewhere(trial.config)
+    assert " at 0x" not in describe_domain(axes[path])
     parse_json(space.axes_json())
-    for path, domain in space.sampled_axes().items():
-        assert " at 0x" not in describe_domain(domain)
-        assert suggested(domain, path) == suggested(domain, path)
