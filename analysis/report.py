@@ -19,6 +19,7 @@ from analysis.diagram.page import write_page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from analysis.drawing.fonts import boxes_note
+from analysis.drawing.guard import whole_files
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,9 @@ def draw(
     try:
         if opened.events:
             diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps)
-            folder.mkdir(parents=True, exist_ok=True)
             return _draw_diagram(diagram, folder)
         _check_no_diagram_asked(opened, {"--x": x, "--y": y, "--event": event})
         results = finals.finals(opened, tau_steps=tau_steps)
-        folder.mkdir(parents=True, exist_ok=True)
         return _draw_curves(results, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
@@ -84,20 +83,23 @@ def draw(
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
     names = ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv")
-    picture, page, cells, outcomes = paths = tuple(folder / name for name in names)
-    write_csv(cells_table(diagram), cells)
-    write_csv(trials_table(diagram), outcomes)
-    boxes = boxes_note(draw_png(diagram, picture))
-    write_page(diagram, page)
-    return Figures(paths, (*summary_lines(diagram), *boxes))
+    with whole_files(folder) as partial:
+        picture, page, cells, outcomes = (partial / name for name in names)
+        write_csv(cells_table(diagram), cells)
+        write_csv(trials_table(diagram), outcomes)
+        boxes = boxes_note(draw_png(diagram, picture))
+        write_page(diagram, page)
+    return Figures(tuple(folder / name for name in names), (*summary_lines(diagram), *boxes))
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
-    picture, cells, outcomes = paths = tuple(folder / name for name in ("curves.png", "cells.csv", "finals.csv"))
-    write_csv(finals.cells_table(results), cells)
-    write_csv(finals.trials_table(results), outcomes)
-    boxes = boxes_note(draw_curves(results, picture))
-    return Figures(paths, (*finals.summary_lines(results), *boxes))
+    names = ("curves.png", "cells.csv", "finals.csv")
+    with whole_files(folder) as partial:
+        picture, cells, outcomes = (partial / name for name in names)
+        write_csv(finals.cells_table(results), cells)
+        write_csv(finals.trials_table(results), outcomes)
+        boxes = boxes_note(draw_curves(results, picture))
+    return Figures(tuple(folder / name for name in names), (*finals.summary_lines(results), *boxes))
 
 
 def _check_no_diagram_asked(sweep: Sweep, options: Mapping[str, str | None]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from trainables.engine.errors import GrokscapeError, one_line
 
@@ -31,6 +32,16 @@ def drawing() -> Iterator[None]:
         raise
     except BaseException as error:  # A panic in vl-convert's Rust is not an Exception.
         raise DrawingError(f"cannot be drawn ({type(error).__name__}: {one_line(error)})") from error
+
+
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """Write into the folder that this yields: its files go to ``folder`` when all are written, else none does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=folder) as partial:
+        yield Path(partial)
+        for path in Path(partial).iterdir():
+            os.replace(path, folder / path.name)
 
 
 @contextmanager

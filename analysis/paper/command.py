@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis.data.sweep import FULL, LAPTOP, SIZES
+from analysis.drawing.guard import whole_files
 from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
 from analysis.paper.page import write_page
 from analysis.paper.picture import png
@@ -61,15 +62,16 @@ def _chosen(name: str | None, size: str | None) -> list[FigureSpec]:
 def _write(console: Console, results: Sequence[FigureResult], folder: Path, *, page: bool) -> None:
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in results:
-            if each.sizes:
-                written.append(folder / f"{each.figure.name}.png")
-                written[-1].write_bytes(png(each, each.sizes[0]))
-            written.append(folder / f"{each.figure.name}.json")
-            written[-1].write_text(json.dumps(each.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
-        if page:
-            write_page(results, folder / "figures.html")
+        with whole_files(folder) as partial:
+            for each in results:
+                if each.sizes:
+                    written.append(folder / f"{each.figure.name}.png")
+                    (partial / written[-1].name).write_bytes(png(each, each.sizes[0]))
+                written.append(folder / f"{each.figure.name}.json")
+                text = json.dumps(each.to_json(), indent=1, ensure_ascii=False)
+                (partial / written[-1].name).write_text(text, encoding="utf-8")
+            if page:
+                write_page(results, partial / "figures.html")
     except OSError as error:
         raise FigureError(f"--out {folder}: cannot be written ({error.strerror})") from None
     if page:

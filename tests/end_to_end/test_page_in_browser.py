@@ -194,7 +194,7 @@ def test_what_others_wrote_is_text(browser, tmp_path):
         make_trial(f"t{index}", {"arm": arm, f"optimizer.{HOSTILE[2]}": value, "seed": seed}, t_mem=40, t_gen=300)
         for index, (arm, value, seed) in enumerate(points)
     ]
-    config = CONFIG | {"task": {"class": HOSTILE[1], HOSTILE[0]: HOSTILE[2]}}
+    config = CONFIG | {"task": {"class": "ModularAddition", "p": HOSTILE[1], HOSTILE[0]: HOSTILE[2]}}
     fill_ledger(ledger, "hostile", trials, doc=" ".join(HOSTILE) + "?", config=config)
     for event, out, title in ((None, "declared", HOSTILE[1]), ("parameter_norm<=1e9", "asked", "≤ 1e+09")):
         draw(ledger.uri, "hostile", tmp_path / out, event=event)

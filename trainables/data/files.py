@@ -22,6 +22,7 @@ from trainables.data.parquet import (
     LABEL_COLUMNS,
     Files,
     absolute,
+    check_rows,
     choose_columns,
     encoded_images,
     find_files,
@@ -127,7 +128,7 @@ class _FolderImages:
         self._paths: list[str] = []
         counts = []
         for name in classes:
-            images = sorted(_images_below(root, name)) if (root / name).is_dir() else []
+            images = sorted(_images_below(str(root), name)) if (root / name).is_dir() else []
             counts.append(len(images))
             for path, size in images:
                 content.update(os.fsencode(f"\0{path}\0{size}"))
@@ -212,13 +213,13 @@ class _ParquetImages:
         def read(opened: "parquet.ParquetFile") -> tuple:
             names = opened.schema_arrow.names
             image, label = choose_columns(self._files, path, names, [IMAGE_COLUMNS, LABEL_COLUMNS])
+            check_rows(self._files, path, opened.metadata)
             labels = integer_labels(self._files, path, opened.read(columns=[label]).column(label))
             return opened.metadata, image, labels
 
         return self._opened(path, read)
 
     def _opened(self, path: str, use: Callable[[Any], Any], metadata: "parquet.FileMetaData | None" = None) -> Any:
-        import pyarrow as pa
         from pyarrow import parquet
 
         try:
@@ -227,7 +228,9 @@ class _ParquetImages:
                 parquet.ParquetFile(source, metadata=metadata) as opened,
             ):
                 return use(opened)
-        except (OSError, KeyError, pa.ArrowException) as error:
+        except DataMissingError:
+            raise
+        except Exception as error:  # of a damaged file, whatever its parsing meets
             raise unreadable(self._files, path, error) from None
 
 
@@ -261,43 +264,44 @@ class _GroupCache:
 
 
 def _classes(root: Path) -> list[str]:
-    return sorted(name for name, is_folder in _entries(root) if is_folder and not name.startswith("."))
+    return sorted(entry.name for entry, is_folder in _entries(str(root)) if is_folder and entry.name[0] != ".")
 
 
-def _images_below(root: Path, top: str) -> Iterator[tuple[str, int]]:
+def _images_below(root: str, top: str) -> Iterator[tuple[str, int]]:
     """List the images in a folder and its subfolders, as paths from the root and sizes in bytes."""
     left = [(top, frozenset[str]())]
     while left:
         below, above = left.pop()
-        real = os.path.realpath(root / below)
+        folder = os.path.join(root, below)
+        real = os.path.realpath(folder)
         if real in above:
-            raise DataMissingError(f"image folder {str(root / below)!r}: is a link to a folder above it; remove it")
-        for name, is_folder in _entries(root / below):
-            path = f"{below}/{name}"
+            raise DataMissingError(f"image folder {folder!r}: is a link to a folder above it; remove it")
+        for entry, is_folder in _entries(folder):
+            path = f"{below}/{entry.name}"
             if is_folder:
                 left.append((path, above | {real}))
-            elif name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield path, _size(root / path)
+            elif entry.name.lower().endswith(SUFFIXES) and entry.name[0] != ".":
+                yield path, _size(entry)
 
 
-def _entries(folder: Path) -> list[tuple[str, bool]]:
+def _entries(folder: str) -> "list[tuple[os.DirEntry[str], bool]]":
     """What is in a folder, and whether it is a folder, or a link to one."""
     try:
         with os.scandir(folder) as entries:
-            return [(entry.name, entry.is_dir()) for entry in entries]
+            return [(entry, entry.is_dir()) for entry in entries]
     except OSError as error:
-        raise DataMissingError(f"image folder {str(folder)!r}: cannot be read ({error.strerror})") from None
+        raise DataMissingError(f"image folder {folder!r}: cannot be read ({error.strerror})") from None
 
 
-def _size(path: Path) -> int:
+def _size(entry: "os.DirEntry[str]") -> int:
     """The size of an image's file.
 
     :raises DataMissingError: for what is no file, such as a pipe, or larger than any image.
     """
     try:
-        status = path.stat()
+        status = entry.stat()
     except OSError as error:
-        raise DataMissingError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataMissingError(f"{entry.path}: cannot be read ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-        raise DataMissingError(f"{path}: must be a file of at most {MOST_BYTES:,} bytes; replace it")
+        raise DataMissingError(f"{entry.path}: must be a file of at most {MOST_BYTES:,} bytes; replace it")
     return status.st_size

@@ -14,15 +14,14 @@ from trainables.data.folder import DataMissingError, cached_array
 from trainables.data.parquet import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
+    MOST_EXPANSION,
+    SMALL_BYTES,
     absolute,
     encoded_images,
     find_files,
     integer_labels,
     read_columns,
 )
-
-SMALL_BYTES, MOST_EXPANSION = 1 << 30, 200
-"""Sets that are larger than this in memory, and so many times larger than their files, are refused."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ from trainables.engine.errors import one_line, redact
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import fs as pafs
+    from pyarrow import parquet
 
+SMALL_ROWS, SMALL_BYTES, MOST_EXPANSION = 1_000_000, 1 << 30, 200
+"""What is larger than this in memory, and so many times larger than its file, is refused."""
 IMAGE_COLUMNS, LABEL_COLUMNS = ("img", "image"), ("label", "fine_label")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.[a-z]+$")
 
@@ -97,17 +100,19 @@ def read_columns(files: Files, columns: Sequence[Sequence[str]]) -> Iterator[tup
     :param columns: for each column, the names that it may have.
     :raises DataMissingError: when a file cannot be read, or has no such column.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
     for path in files.paths:
         try:
             with files.filesystem.open_input_file(path) as source, parquet.ParquetFile(source) as file:
                 names = choose_columns(files, path, file.schema_arrow.names, columns)
+                check_rows(files, path, file.metadata)
                 table = file.read(columns=names)
                 # A name that appears twice selects nothing.
                 found = [table.column(name) for name in names]
-        except (OSError, KeyError, pa.ArrowException) as error:
+        except DataMissingError:
+            raise
+        except Exception as error:  # of a damaged file, whatever its parsing meets
             raise unreadable(files, path, error) from None
         yield path, found
 
@@ -123,6 +128,18 @@ def choose_columns(files: Files, path: str, present: Sequence[str], columns: Seq
             )
         chosen.append(name)
     return chosen
+
+
+def check_rows(files: Files, path: str, metadata: "parquet.FileMetaData") -> None:
+    """Check that a file is not much more in memory than on disk: a few bytes can stand for billions of equal rows.
+
+    :raises DataMissingError: when it is.
+    """
+    size = files.filesystem.get_file_info(path).size or 0
+    memory = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if metadata.num_rows > max(SMALL_ROWS, size) or memory > max(SMALL_BYTES, MOST_EXPANSION * size):
+        reason = f"{metadata.num_rows:,} rows, {memory:,} bytes in memory, in a file of {size:,} bytes"
+        raise DataMissingError(f"{files.name}: {path}: is too large ({reason}); replace that file")
 
 
 def encoded_images(files: Files, path: str, column: "pa.ChunkedArray") -> list[bytes]:
@@ -170,6 +187,8 @@ def _check_shards(name: str, shown: str, paths: Sequence[str]) -> None:
     """
     shards = [(int(match[1]), int(match[2])) for path in paths if (match := _SHARD.search(path))]
     for total in {total for _, total in shards}:
-        missing = sorted(set(range(total)) - {number for number, each in shards if each == total})
-        if missing:
-            raise DataMissingError(f"{name}: {shown}: {len(missing)} of {total} shards are missing, first {missing[0]}")
+        present = {number for number, each in shards if each == total and number < total}
+        if len(present) < total:
+            first = next(number for number in range(total) if number not in present)
+            missing = total - len(present)
+            raise DataMissingError(f"{name}: {shown}: {missing} of {total} shards are missing, first {first}")

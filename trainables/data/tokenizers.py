@@ -154,7 +154,9 @@ class GPT2BPE(BytePairs):
             pairs = _library().models.BPE.from_file(*(str(path) for path in files))
         except Exception as error:  # the library raises nothing narrower
             reason = one_line(error)
-            raise DataMissingError(f"GPT2BPE: {str(files[0].parent)!r} cannot be read ({reason}); replace it") from None
+            raise DataMissingError(
+                f"GPT2BPE: {str(files[0])!r} or {files[1].name!r} beside it cannot be read ({reason}); replace it"
+            ) from None
         tokenizer = _byte_level(pairs)
         if tokenizer.get_vocab_size() != GPT2_VOCABULARY:
             raise DataMissingError(

@@ -84,13 +84,16 @@ def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, 
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(report, "write_page", fail)
     out = str(tmp_path / "out")
+    report.draw(ledger, "grid", out, tau_steps=500)
+    before = {path.name: path.read_bytes() for path in Path(out).iterdir()}
+    monkeypatch.setattr(report, "write_page", fail)
     assert phase_diagram.main(["grid", "--from", ledger, "--out", out]) == 2
     assert capsys.readouterr() == ("", line.replace("OUT", out))
     monkeypatch.setattr("analysis.paper.command.png", fail)
     assert figures.main(["fig02", "--out", out]) == 2
     assert capsys.readouterr() == ("", line.replace("OUT", out))
+    assert {path.name: path.read_bytes() for path in Path(out).iterdir()} == before
 
 
 def test_characters_that_matplotlib_lacks(tmp_path, monkeypatch, caplog):

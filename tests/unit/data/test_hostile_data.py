@@ -270,8 +270,19 @@ def test_text_that_is_no_text(folder):
     parquet.write_table(pa.table({"text": rows}), folder / "bad.parquet")
     parquet.write_table(pa.Table.from_arrays([["a"], ["b"]], ["text", "text"]), folder / "twice.parquet")
     (folder / "bad.txt").write_bytes(b"\xff\xfe")
-    for name in ("bad.parquet", "twice.parquet", "bad.txt"):
+    whole = (folder / "twice.parquet").read_bytes()
+    (folder / "name.parquet").write_bytes(whole.replace(b"text", b"\xff\xffxt"))
+    for name in ("bad.parquet", "twice.parquet", "bad.txt", "name.parquet"):
         refused(lambda: text_from(name, name), folder / name, "cannot be read (")  # noqa: B023
+
+
+def test_files_that_grow(folder):
+    """A few bytes that stand for very much: equal rows, and shards by their number."""
+    many = pa.table({"text": pa.array([""]).take(pa.array(np.zeros(2_000_000, np.int64)))})
+    parquet.write_table(many, folder / "rows.parquet")
+    refused(lambda: text_from("rows.parquet", "rows.parquet"), folder / "rows.parquet", "is too large (2,000,000 rows")
+    (folder / "train-0-of-99999999999999.parquet").write_bytes(b"")
+    refused(lambda: text_from("train-*.parquet", "rows.parquet"), "99999999999998 of 99999999999999 shards are missing")
 
 
 TRAINING = Text(" walk walks walked walking" * 50, "a digest")

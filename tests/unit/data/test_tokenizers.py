@@ -166,7 +166,9 @@ def test_missing_and_damaged_files_of_gpt2_are_one_clear_line(tmp_path, monkeypa
     before = GPT2BPE().fingerprint()
     (gpt2_files / "merges.txt").write_text("#version: 0.2\nonly-one-part\n")
     assert GPT2BPE().fingerprint() != before
-    with pytest.raises(DataMissingError, match=r"^GPT2BPE: '.*gpt2' cannot be read \([^\n]*\); replace it$"):
+    with pytest.raises(
+        DataMissingError, match=r"^GPT2BPE: '.*vocab\.json' or 'merges\.txt' beside it cannot be read \([^\n]*\); "
+    ):
         GPT2BPE().codec(TRAINING)
     (gpt2_files / "merges.txt").write_text("#version: 0.2\n")
     (gpt2_files / "vocab.json").write_text('{"a": 0}')
