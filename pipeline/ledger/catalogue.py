@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -57,6 +57,8 @@ class Manifest:
     files: tuple[str, ...]
     supersedes: tuple[str, ...]
     conflicts: tuple[Conflict, ...]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each of ``files``, by path; older manifests have none."""
 
     def to_json(self) -> bytes:
         return json.dumps({"schema_version": SCHEMA_VERSION} | asdict(self), indent=1).encode()
@@ -73,7 +75,8 @@ class Manifest:
         for path in [*value["files"], *value["supersedes"]]:
             if not is_ours(path) or path.partition("/")[0] not in REWRITTEN:
                 raise ValueError(f"names {path!r}, which is no file of rows")
-        return cls(tuple(value["files"]), tuple(value["supersedes"]), tuple(map(conflict, value["conflicts"])))
+        conflicts = tuple(map(conflict, value["conflicts"]))
+        return cls(tuple(value["files"]), tuple(value["supersedes"]), conflicts, dict(value.get("digests", {})))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A rewrite writes new files, then a manifest that supersedes the old ones, then d
 between any two of these steps, and other processes may commit, read or rewrite meanwhile (see the catalogue).
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -49,7 +50,8 @@ class _Rewrite:
     def __init__(self, catalogue: Catalogue, drop: frozenset[str]) -> None:
         self._catalogue = catalogue
         self._drop = drop
-        self._written: list[str] = []
+        self._written: dict[str, str] = {}
+        """Digests, by path."""
 
     def run(self) -> CompactReport:
         """Rewrite, delete what is superseded, and report.
@@ -118,10 +120,13 @@ class _Rewrite:
         except BaseException:
             self._undo()
             raise
+        digests = dict(item for manifest in listing.manifests.values() for item in manifest.digests.items())
+        digests |= self._written
         manifest = Manifest(
             files=tuple(sorted(files)),
             supersedes=tuple(sorted(superseded)),
             conflicts=tuple(merge_conflicts(conflict for conflict in conflicts if conflict.trial_id not in self._drop)),
+            digests={path: digest for path, digest in digests.items() if path in files},
         )
         # From here on nothing may be undone: a store may have the manifest although it reports a failure.
         self._catalogue.files.put(f"{MANIFESTS}/{uuid4().hex}.json", manifest.to_json())
@@ -130,8 +135,9 @@ class _Rewrite:
     def _write(self, kind: str, table: pa.Table) -> None:
         # A name that was never used, because what a manifest supersedes stays superseded.
         path = f"{COMPACTED}/{kind}-{uuid4().hex}.parquet"
-        self._catalogue.files.put(path, to_parquet(table))
-        self._written.append(path)
+        content = to_parquet(table)
+        self._catalogue.files.put(path, content)
+        self._written[path] = hashlib.sha256(content).hexdigest()
 
     def _undo(self) -> None:
         """Delete the files of a failed attempt; they hold only copies."""

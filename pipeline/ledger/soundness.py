@@ -191,6 +191,9 @@ def _no_object(text: str) -> str:
         return one_line(error)
     if not isinstance(value, dict):
         return "must be an object"
+    for name in ("events", "phases"):
+        if not isinstance(value.get(name, []), list) or not all(isinstance(rule, dict) for rule in value.get(name, [])):
+            return f"{name}: must be a list of objects"
     parts: list[Any] = [value]
     while parts:
         part = parts.pop()

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import sweep
 from pipeline.ledger import Ledger
-from tests.support.sweep_runs import contents, write_space
+from pipeline.spec.space_file import load_space
+from tests.support.sweep_runs import contents, run_sweep, write_space
 
 OTHERS = (errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
 
@@ -50,3 +51,24 @@ def test_the_trials_stay_open(tmp_path, monkeypatch, capsys, folder, numbers):
     for ledger in ("ENOSPC", "undisturbed"):
         assert run(ledger) == (0, [])
     assert contents("ENOSPC") == contents("undisturbed")
+
+
+def test_on_ray(tmp_path):
+    """A worker cannot store a checkpoint, because a file is in the way of its folder."""
+    space = write_space(tmp_path, "base=BASE, seeds=range(4)", p=5, horizon=12)
+    blocked = load_space(space).spec.trials()[2].config.trial_id
+    ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
+    in_the_way = tmp_path / "ledger" / "checkpoints" / blocked[:2]
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("")
+    flags = (space, "--workers", "1", "--cohort-size", "1", "--ledger", "ledger", "--mlflow-uri", "none")
+    done = run_sweep(tmp_path, *flags)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: ledger: cannot write {ledger.uri}/checkpoints/{blocked[:2]}/{blocked}.")
+    assert "the sweep ends, its trials stay open" in done.stderr
+    assert "failed" not in {row.state for row in ledger.trials().values()}
+    in_the_way.unlink()
+    assert run_sweep(tmp_path, *flags, "--local").returncode == 0
+    assert {row.state for row in ledger.trials().values()} == {"finished"}
+    assert len(ledger.trials()) == 4

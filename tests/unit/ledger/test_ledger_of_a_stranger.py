@@ -224,6 +224,8 @@ BAD_ROWS = {
     "class null": {"config_json": '{"class": null}'},
     "class a list": {"config_json": '{"class": ["a:b"]}'},
     "class of escapes": {"config_json": '{"model": [{"class": "a\\u001b:b"}]}'},
+    "events null": {"config_json": '{"events": null}'},
+    "phases numbers": {"config_json": '{"phases": [5]}'},
     "config deep": {"config_json": DEEP},
     "config a list": {"config_json": "[]"},
     "config torn": {"config_json": "{"},

@@ -64,6 +64,17 @@ def test_a_segment_whose_content_does_not_match_its_name(ledger):
     assert "its content does not match its name" in ledger.verify()[0].what
 
 
+def test_a_compacted_file_that_is_not_what_its_manifest_names(ledger):
+    """Such as one whose footer names another column, which no checksum of Parquet covers."""
+    commit_steps(ledger, "a", range(3))
+    ledger.compact()
+    path = next(Path(ledger.uri, "compacted").glob("trajectories-*"))
+    path.write_bytes(path.read_bytes().replace(b"train_accuracy", b"trend_accuracy"))
+    assert Ledger.open(ledger.uri).trajectories()["trend_accuracy"].null_count < 3
+    (problem,) = ledger.verify()
+    assert str(problem).startswith(f"damaged: compacted/{path.name}: its content is not what its manifest names")
+
+
 def test_a_missing_compacted_file(ledger):
     commit_steps(ledger, "a", range(3))
     ledger.compact()
