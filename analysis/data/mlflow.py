@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CURVE_READERS = 8
 """How many curves are asked of MLflow at once: each is a request."""
+MOST_NAMES = 20
+"""How many of MLflow's experiments a message lists."""
 OUTCOME_PARTS = ("kind", "low_steps", "high_steps", "first_crossing_steps", "relapse_steps")
 NOT_CURVES = re.compile(rf"last_step$|.*_({'|'.join(OUTCOME_PARTS)})$")
 """Metrics that are outcomes, not probes."""
@@ -103,7 +105,8 @@ def _runs(client: "MlflowClient", uri: str, sweep: str) -> "list[Run]":
     experiment = call(uri, client.get_experiment_by_name, fitted_name(sweep))
     if experiment is None or experiment.lifecycle_stage == "deleted":
         names = sorted(each.name for each in call(uri, client.search_experiments) if each.name != "Default")
-        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {', '.join(names) or 'none'}")
+        held = ", ".join([*names[:MOST_NAMES], *(["..."] if len(names) > MOST_NAMES else [])]) or "none"
+        raise SweepError(f"{sweep}: no such sweep in MLflow at {redact(uri)}; it has: {held}")
     return runs_of(client, uri, experiment.experiment_id)
 
 
