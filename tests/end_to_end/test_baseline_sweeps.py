@@ -18,20 +18,23 @@ ARMS = """base=BASE, arms=[
     Arm(name="softmax CE"),
     Arm(name="StableMax CE, ⊥", patch={"loss": StableMaxCrossEntropy(), "gradient": OrthogonalGradient()}),
 ]"""
-KINDS = {"language": (write_language_space, "test_perplexity"), "vision": (write_vision_space, "test_accuracy")}
+KINDS = {
+    "language": (write_language_space, "test_perplexity", ()),
+    "vision": (write_vision_space, "test_accuracy", ("--local",)),
+}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def on_ray(request, tmp_path_factory):
-    """A sweep of two arms through Ray, with everything by default."""
-    write, column = KINDS[request.param]
+def swept(request, tmp_path_factory):
+    """A sweep of two arms, of language through Ray with everything by default."""
+    write, column, flags = KINDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     write(folder, ARMS, horizon=8, every=4, data=folder)
-    return folder, write, column, run_sweep(folder, "tiny.py")
+    return folder, write, column, run_sweep(folder, "tiny.py", *flags)
 
 
-def test_one_command_gives_everything(on_ray):
-    folder, _, column, done = on_ray
+def test_one_command_gives_everything(swept):
+    folder, _, column, done = swept
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 of 2 done, 0 running, 0 cached, 0 failed" in done.stdout
     ledger = Ledger.open(str(folder / "results/ledger"))
@@ -63,8 +66,8 @@ def test_one_command_gives_everything(on_ray):
     assert all(arm in told for arm in ("softmax CE", "StableMax CE, ⊥"))
 
 
-def test_again_runs_nothing_and_a_longer_horizon_would_go_on(on_ray):
-    folder, write, *_ = on_ray
+def test_again_runs_nothing_and_a_longer_horizon_would_go_on(swept):
+    folder, write, *_ = swept
     before = contents(folder / "results/ledger")
     again = json.loads(run_sweep(folder, "tiny.py", "--json", "--mlflow-uri", "none").stdout)
     assert {name: again[name] for name in ("cached", "finished", "failed")} == {"cached": 2, "finished": 0, "failed": 0}
@@ -73,9 +76,9 @@ def test_again_runs_nothing_and_a_longer_horizon_would_go_on(on_ray):
     assert contents(folder / "results/ledger") == before
 
 
-@pytest.mark.parametrize("on_ray", ["language"], indirect=True)  # of vision, the tests of faults see to it
-def test_a_longer_horizon_continues_as_if_it_had_never_stopped(on_ray, tmp_path):
-    folder, write, *_ = on_ray
+@pytest.mark.parametrize("swept", ["language"], indirect=True)  # of vision, the tests of faults see to it
+def test_a_longer_horizon_continues_as_if_it_had_never_stopped(swept, tmp_path):
+    folder, write, *_ = swept
     write(folder, ARMS, horizon=12, every=4, data=folder)
     longer = run_sweep(folder, "tiny.py", "--mlflow-uri", "none")
     assert (longer.returncode, longer.stderr) == (0, "")

@@ -79,7 +79,7 @@ def test_the_readme_s_example_runs_and_resumes(tmp_path):
     (tmp_path / "sweep_loss.py").write_text(SPACE)
     module, *arguments = shlex.split(COMMAND)
     assert module == "pipeline.sweep"
-    arguments += ["--max-steps", "30", "--mlflow-uri", "none", "--json"]
+    arguments += ["--max-steps", "30", "--mlflow-uri", "none", "--json", "--local"]
     first, second = (run_sweep(tmp_path, *arguments) for _ in range(2))
     assert (first.returncode, first.stderr) == (0, "")
     assert [json.loads(first.stdout)[key] for key in ("finished", "failed")] == [12, 0]

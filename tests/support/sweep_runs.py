@@ -50,7 +50,11 @@ def write_space(
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """The environment of a user who has nothing configured."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RAY_", "TUNE_", "MLFLOW_", "PYTEST_"))
+    }
     return kept | {"PYTHONPATH": str(ROOT), "HOME": str(folder)} | more
 
 
