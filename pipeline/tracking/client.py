@@ -205,8 +205,10 @@ def _check_sqlite(uri: str) -> None:
         try:
             with closing(sqlite3.connect(path, timeout=10)) as database:
                 names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.Error as error:
-            raise TrackingError(f"MLflow at {redact(uri)}: {path} is not a SQLite database ({error})") from None
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise TrackingError(
+                f"MLflow at {redact(uri)}: {path} is not a SQLite database ({one_line(error)})"
+            ) from None
         if names and "experiments" not in names:
             raise TrackingError(f"MLflow at {redact(uri)}: {path} is a database, but not MLflow's")
     folder = next(folder for folder in path.absolute().parents if folder.exists())

@@ -58,9 +58,15 @@ class TestBadInput:
                 assert database.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
     def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "damaged.db")) as database:
+            database.execute("CREATE TABLE experiments (name)")
+        (tmp_path / "damaged.db").write_bytes(
+            (tmp_path / "damaged.db").read_bytes().replace(b"exper", b"\xff\xfe\xff\xfe\xff")
+        )
         (tmp_path / "mlflow.db").write_text("no database at all, but long enough to look at")
-        with pytest.raises(TrackingError, match="is not a SQLite database"):
-            check(f"sqlite:///{tmp_path}/mlflow.db")
+        for name in ("mlflow.db", "damaged.db"):
+            with pytest.raises(TrackingError, match="is not a SQLite database"):
+                check(f"sqlite:///{tmp_path}/{name}")
 
     def test_a_port_where_nobody_listens(self) -> None:
         started = time.monotonic()
