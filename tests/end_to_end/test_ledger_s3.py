@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger.files import Files
-from tests.support.ledger_samples import assert_exactly_once, commit_steps, record, trajectory, trial_row
+from tests.support.ledger_samples import archive, assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 from tests.support.s3_server import S3Server
 
@@ -43,13 +43,13 @@ def test_the_whole_life_of_a_ledger(server, uri, tmp_path):
     for trial_id, end in ends.items():
         for start in range(0, end, 2):
             last = min(start + 3, end)
-            checkpoint = Checkpoint(trial_id=trial_id, step=last, data=b"x" * 10_000)
+            checkpoint = Checkpoint(trial_id=trial_id, step=last, data=archive("x" * 10_000))
             ledger.commit([trial_row(trial_id, last)], trajectory(trial_id, range(start, last + 1)), [checkpoint])
     record(ledger, "one", ["a1", "b1"])
     record(ledger, "two", ["b1", "c1"])
     assert_exactly_once(Ledger.open(uri), ends)
     assert ledger.checkpoint_steps() == ends
-    assert ledger.checkpoint("b1") == Checkpoint(trial_id="b1", step=5, data=b"x" * 10_000)
+    assert ledger.checkpoint("b1") == Checkpoint(trial_id="b1", step=5, data=archive("x" * 10_000))
     assert ledger.verify() == []
     assert ledger.compact().files_after == ledger.files() == 3
     commit_steps(ledger, "c1", range(9), "stopped", stop_reason="frozen")
