@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from pipeline.terminal.flags import BAD_INPUT, override, parser
 from pipeline.terminal.live_view import print_line, view_of
 from pipeline.terminal.results import DONE, RunResult, announcement, failures
 from pipeline.terminal.signals import Interrupted, raised_once
-from pipeline.terminal.tally import tally_of
+from pipeline.terminal.tally import grow, tally_of
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
@@ -99,7 +100,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         if plan.cohorts or sweep.suggestions_left:
             try:
                 with view_of(tally, space.name, silent=silent) as view:
-                    sweep.train(plan, [view, *([sync] if sync else [])], tally.set_trials)
+                    sweep.train(plan, [view, *([sync] if sync else [])], partial(grow, tally, ledger))
             except Interrupted as interruption:
                 say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=interruption)

@@ -5,10 +5,10 @@ Nothing here prints or draws: :mod:`pipeline.sweep` puts a run, a view and the f
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
 from pipeline.execution.provenance import collect, source_hash
@@ -25,6 +25,9 @@ from trainables.runtime.cohort_run import Origin
 
 if TYPE_CHECKING:
     from pipeline.execution.suggestions import Study, Suggestions
+
+
+Grown: TypeAlias = Callable[[Sequence[PlannedTrial], Set[str]], None]
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,11 @@ class SweepRun:
         if held is None or replace(held, recorded_at=row.recorded_at) != row:
             self._ledger.record_sweep(row)
 
-    def train(
-        self, plan: Plan, watchers: Sequence[Watcher], grown: Callable[[Sequence[PlannedTrial]], None] | None = None
-    ) -> None:
+    def train(self, plan: Plan, watchers: Sequence[Watcher], grown: Grown | None = None) -> None:
         """Run every cohort; return when nothing is left or ``max_hours`` have passed.
 
-        :param grown: receives the sweep's trials whenever suggestions have added some.
+        :param grown: receives the sweep's trials whenever suggestions have added some, and the ids of those that the
+            ledger settles already.
         """
         provenance = RowOrigin.of_this_process()
         if self._settings.local:
@@ -146,7 +148,7 @@ class SweepRun:
         self,
         plan: Plan,
         watchers: Sequence[Watcher],
-        grown: Callable[[Sequence[PlannedTrial]], None] | None,
+        grown: Grown | None,
     ) -> Dispatcher:
         kind, max_hours = self._planner.resources.device_kind, self._settings.max_hours
         return Dispatcher(
@@ -161,7 +163,7 @@ class SweepRun:
             checkpoint_every_s=self._settings.checkpoint_every_s,
         )
 
-    def _suggestions(self, grown: Callable[[Sequence[PlannedTrial]], None] | None) -> "Suggestions | None":
+    def _suggestions(self, grown: Grown | None) -> "Suggestions | None":
         """The suggestions of an objective, or None."""
         spec = self._space.spec
         if self._study is None or spec.objective is None:
@@ -170,11 +172,11 @@ class SweepRun:
 
         self._study.reopen()
 
-        def record(trials: Sequence[PlannedTrial]) -> None:
+        def record(trials: Sequence[PlannedTrial], settled: Set[str]) -> None:
             self.trials = list(trials)
             self.record()
             if grown is not None:
-                grown(self.trials)
+                grown(self.trials, settled)
 
         return Suggestions(
             self._space,

@@ -7,7 +7,8 @@ that its trials continue from their checkpoints.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,8 @@ class Suggestions:
     """Cohorts from suggestions, which a :class:`pipeline.execution.dispatch.Dispatcher` asks for during the run.
 
     :param plan: makes cohorts of the trials that still have to run.
-    :param record: receives all trials of the sweep whenever a suggestion adds some.
+    :param record: receives all trials of the sweep whenever a suggestion adds some, and the ids of those that it does
+        not run.
     :param at_once: how many suggestions are open at a time.
     """
 
@@ -223,7 +225,7 @@ class Suggestions:
         *,
         ledger: Ledger,
         plan: Callable[[Sequence[PlannedTrial]], Sequence[CohortPlan]],
-        record: Callable[[Sequence[PlannedTrial]], None],
+        record: Callable[[Sequence[PlannedTrial], Set[str]], None],
         at_once: int,
     ) -> None:
         assert space.spec.objective is not None
@@ -255,13 +257,13 @@ class Suggestions:
             except SpecError:
                 self._study.tell(asked, None)
                 continue
-            self._record(self._study.trials())
             ids = {trial.config.trial_id for trial in trials}
             # Optuna may suggest what is running: such a suggestion waits for it.
             running = ids & {trial_id for each in self._open for trial_id in each.waiting}
             new = [trial for trial in trials if trial.config.trial_id not in running | self._ended]
             cohorts = self._plan(new) if new else ()
             waiting = running | {trial.trial_id for cohort in cohorts for trial in cohort.trials}
+            self._record(self._study.trials(), ids - waiting)
             suggestion = _Open(asked, trials, waiting)
             if not waiting:
                 self._complete(suggestion)
@@ -299,4 +301,7 @@ def distribution(values: Suggested) -> BaseDistribution:
         return CategoricalDistribution(values)
     if isinstance(values.low, int) and isinstance(values.high, int):
         return IntDistribution(values.low, values.high, log=values.log, step=int(values.step or 1))
-    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+    with warnings.catch_warnings():
+        # Ray has made sure that the steps fit, but for rounding.
+        warnings.filterwarnings("ignore", message=".*not divisible by `step`", category=UserWarning)
+        return FloatDistribution(values.low, values.high, log=values.log, step=values.step)

@@ -7,7 +7,7 @@ not make it too short.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -143,13 +143,26 @@ class Tally:
 def tally_of(plan: Plan, ledger: Ledger) -> Tally:
     """The tally of a sweep before it runs: trials that are cached, and trials that failed before."""
     tally = Tally(plan.trials)
-    rows = ledger.trials(plan.cached | plan.failed)
-    outcomes = outcomes_of(ledger, rows, {trial_id: trial.config.events for trial_id, trial in tally.trials.items()})
+    _add_settled(tally, ledger, plan.cached | plan.failed)
+    return tally
+
+
+def grow(tally: Tally, ledger: Ledger, trials: Sequence[PlannedTrial], settled: Set[str]) -> None:
+    """Follow a sweep that has more trials now.
+
+    :param settled: ids of those that the ledger has already, as another sweep's.
+    """
+    tally.set_trials(trials)
+    _add_settled(tally, ledger, settled - tally.states.keys())
+
+
+def _add_settled(tally: Tally, ledger: Ledger, trial_ids: Set[str]) -> None:
+    rows = ledger.trials(trial_ids) if trial_ids else {}
+    outcomes = outcomes_of(ledger, rows, {trial_id: tally.trials[trial_id].config.events for trial_id in rows})
     for trial_id, row in rows.items():
         config = tally.trials[trial_id].config
         phase = outcomes[trial_id].by(config.horizon_steps).phase(config.phases) if trial_id in outcomes else ""
         tally.add_cached(trial_id, row.state, phase, row.last_step)
-    return tally
 
 
 def expected_steps_left(

@@ -26,13 +26,12 @@ def search(tmp_path):
     def suggestions(at_once=1):
         study = Study(space, database, create=True)
         study.reopen()
-        recorded = []
         return study, Suggestions(
             space,
             study,
             ledger=Ledger.open(str(tmp_path / "ledger"), create=True),
             plan=lambda trials: [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)],
-            record=recorded.append,
+            record=lambda *arguments: None,
             at_once=at_once,
         )
 
@@ -123,7 +122,7 @@ def test_an_equal_suggestion_waits_for_the_one_that_is_running(tmp_path):
         return [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)]
 
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
-    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda trials: None, at_once=2)
+    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda *arguments: None, at_once=2)
     (cohort,) = source.more()
     assert not source.more()
     assert (len(study.suggestions()), study.settled(), len(planned)) == (2, 0, 2)
@@ -215,7 +214,7 @@ def test_values_that_are_bad_together_are_a_suggestion_without_a_value(tmp_path)
     study._study.enqueue_trial({"task.p": 5, "task.train_fraction": 0.02})
     ledger = Ledger.open(str(tmp_path / "ledger"), create=True)
     plan = lambda trials: [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)]  # noqa: E731
-    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda trials: None, at_once=1)
+    source = Suggestions(space, study, ledger=ledger, plan=plan, record=lambda *arguments: None, at_once=1)
     (cohort,) = source.more()
     assert [trial.state for trial in study.suggestions()] == [TrialState.FAIL, TrialState.RUNNING]
     assert [trial.config for trial in study.trials()] == list(cohort.trials)

@@ -355,6 +355,29 @@ def test_an_edit_that_makes_a_sweep_smaller_is_said(capsys, tmp_path):
     assert "2 of 2 trials" not in output
 
 
+def test_a_suggestion_that_another_sweep_has_trained_is_cached(capsys, tmp_path):
+    flags = ("--local", "--mlflow-uri", "none", "--json")
+    write_space(tmp_path, "base=BASE, seeds=range(1)", name="one")
+    assert run(capsys, "one.py", *flags)[0] == 0
+    search = (
+        'base=BASE, axes={"optimizer.weight_decay": tune.choice([1.0])}, seeds=range(2), objective=Objective(budget=2)'
+    )
+    write_space(tmp_path, search, name="search")
+    code, output, errors = run(capsys, "search.py", *flags)
+    assert (code, errors) == (0, "")
+    assert {key: json.loads(output)[key] for key in ("planned", "cached", "finished", "failed")} == {
+        "planned": 2,
+        "cached": 1,
+        "finished": 1,
+        "failed": 0,
+    }
+    # A second run has nothing to do, and leaves the sweep as it is recorded.
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results/ledger/sweeps").iterdir()}
+    code, output, errors = run(capsys, "search.py", *flags)
+    assert (code, json.loads(output)["cached"]) == (0, 2)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results/ledger/sweeps").iterdir()} == written
+
+
 def test_the_environment_is_followed_or_said_not_to_be(capsys, tmp_path, monkeypatch):
     write_space(tmp_path, "base=BASE, seeds=range(1)")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///~/team/mlflow.db")
