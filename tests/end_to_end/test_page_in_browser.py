@@ -14,6 +14,9 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.diagram.page import write_page
+from analysis.paper import page as figures
+from analysis.paper.figure import named
+from analysis.paper.results import result
 from analysis.report import draw
 from pipeline.ledger import Ledger
 from tests.support.synthetic import CONFIG, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
@@ -219,6 +222,15 @@ def test_the_policy_runs_nothing_else(browser, row_page, tmp_path):
     said = complaints(browser)
     assert len(said) == 3
     assert all("Content Security Policy" in each for each in said)
+
+
+def test_the_page_of_the_figures(browser, tmp_path):
+    """It has no script, and its pictures are shown under its policy."""
+    figures.write_page([result(*named("fig02"))], tmp_path / "figures.html")
+    browser.get((tmp_path / "figures.html").as_uri())
+    picture = browser.find_element(By.TAG_NAME, "img")
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: int(picture.get_property("naturalWidth")) > 500)
+    assert not complaints(browser)
 
 
 def test_legends(browser, row_page):

@@ -10,6 +10,7 @@ events: whether this one would have come is not known, and the stop depended on 
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -151,6 +152,11 @@ class PhaseRule(Config):
     delay_ratio: float = option(2.0, above=1.0)
     colour: str = option("")
     """``#rrggbb``, in every picture; empty: one is chosen."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch("(#[0-9a-fA-F]{6})?", self.colour):
+            raise ConfigError(f"PhaseRule.colour = {self.colour!r}: must be '#rrggbb', or empty")
 
     @property
     def events(self) -> tuple[str, ...]:

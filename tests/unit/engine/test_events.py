@@ -182,6 +182,7 @@ def test_rules_are_data_and_refuse_what_cannot_be():
             "'comprehension' looks at event 't_mem'; must be one of: t_fit",
         ),
         (lambda: check_declared((), (PhaseRule(name="all"),) * 2), "the name 'all' appears twice"),
+        (lambda: PhaseRule(name="a", colour="red;background:url(x)"), "PhaseRule.colour = .*: must be '#rrggbb'"),
     ):
         with pytest.raises(ConfigError, match=message):
             make()
