@@ -261,6 +261,15 @@ class TestCommandLine:
         assert tracking_main(command[3:]) == 0
         assert len(trial_runs(uri)) == 4
 
+    def test_the_printed_command_names_a_variable_instead_of_a_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host")
+        command = sync_command("sample", "a b/ledger", "http://me:secret@host")
+        assert command.endswith("""sample --ledger 'a b/ledger' --mlflow-uri "$MLFLOW_TRACKING_URI\"""")
+        other = sync_command("sample", "ledger", "http://me:secret@other")
+        assert other.endswith(
+            "--mlflow-uri http://other  # add the user, password and query of MLflow's (http://other) address"
+        )
+
 
 class TestBackgroundSync:
     @pytest.fixture(autouse=True)
