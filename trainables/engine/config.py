@@ -192,10 +192,13 @@ def parse_json(text: str | bytes, *, for_terminal: bool = True) -> Any:
     :param for_terminal: its texts may be shown on a terminal, so that control characters are an error.
     :raises ValueError: for what is not JSON, and also for NaN, an infinity and deep nesting.
     """
+    text = text.decode() if isinstance(text, bytes) else text  # a UnicodeDecodeError is a ValueError
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError(f"nested too deep: must be at most {DEEPEST_JSON} levels") from None
+    if not for_terminal and "\\u" not in text and text.count("{") + text.count("[") <= DEEPEST_JSON:
+        return value  # A ledger has thousands of these: what follows finds nothing in them.
     layer: list[Any] = [value]
     for _ in range(DEEPEST_JSON):
         for item in layer:
@@ -203,8 +206,6 @@ def parse_json(text: str | bytes, *, for_terminal: bool = True) -> Any:
                 item.encode()  # a UnicodeEncodeError is a ValueError
                 if for_terminal and shown(item) != item:
                     raise ValueError(f"{item[:40]!a} has characters that cannot be shown")
-            if isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("has a number beyond the range of float64")
         layer = [part for item in layer for part in _parts(item)]
         if not layer:
             return value
@@ -213,6 +214,13 @@ def parse_json(text: str | bytes, *, for_terminal: bool = True) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond the range of float64")
+    return number
 
 
 def _parts(value: Any) -> Iterable[Any]:
