@@ -173,8 +173,15 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
         ray_environment.check_address(settings.address)
         if not dry:
             ray_environment.check_cluster(settings.address)
+    if space.spec.objective is not None:
+        from pipeline.execution.suggestions import check_objective
+
+        check_objective(space.spec, settings.ledger)
     if settings.mlflow_uri is not None:
-        check(settings.mlflow_uri)
+        try:
+            check(settings.mlflow_uri)
+        except TrackingError as error:
+            raise TrackingError(f"{error}{settings.origin_of_mlflow_uri()}") from None
     out = Path(settings.out or f"{DEFAULT_FIGURES}/{space.name}")
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):

@@ -194,7 +194,7 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
         return None
     from pipeline.execution.suggestions import Study, database_of
 
-    return Study(space, database_of(ledger), create=create)
+    return Study(space, database_of(ledger.uri), create=create)
 
 
 def missing_data(plan: Plan) -> Iterator[str]:

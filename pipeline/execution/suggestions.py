@@ -5,6 +5,7 @@ suggestions and their values; the ledger has the trials.  Optuna repeats a sugge
 that its trials continue from their checkpoints.
 """
 
+import copy
 import os
 import sqlite3
 import warnings
@@ -24,11 +25,11 @@ from optuna.trial import TrialState as SuggestionState
 from pipeline.execution.outcomes import outcomes_of
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
-from pipeline.spec import PlannedTrial, SpecError
+from pipeline.spec import PlannedTrial, SpecError, SweepSpec
 from pipeline.spec.domains import Range, Suggested, suggested
 from pipeline.spec.space_file import LoadedSpace
 from trainables.engine.config import canonical_json
-from trainables.engine.errors import one_line
+from trainables.engine.errors import one_line, redact
 from trainables.runtime.rows import TrialState
 
 DATABASE = "optuna.db"
@@ -46,14 +47,30 @@ class _Open:
     waiting: set[str]
 
 
-def database_of(ledger: Ledger) -> Path:
+def check_objective(spec: SweepSpec, ledger_uri: str) -> None:
+    """Make sure, without a study, that there can be one in the ledger and that the sampler suggests for this space.
+
+    :raises SpecError: otherwise.
+    """
+    database_of(ledger_uri)
+    assert spec.objective is not None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        sampler = copy.deepcopy(spec.objective.sampler)  # its random state stays
+    except Exception as error:  # An object of the user's own.
+        raise SpecError(f"objective.sampler: cannot be copied ({one_line(error)})") from None
+    _ask(optuna.create_study(sampler=sampler), spec)
+
+
+def database_of(ledger_uri: str) -> Path:
     """The file of the study.
 
     :raises SpecError: for a ledger that is not a local folder.
     """
-    if "://" in ledger.uri:
-        raise SpecError(f"objective: its study needs a ledger in a local folder; {ledger.shown} is not one")
-    return Path(ledger.uri) / DATABASE
+    path = ledger_uri.removeprefix("file://")
+    if "://" in path:
+        raise SpecError(f"objective: its study needs a ledger in a local folder; {redact(ledger_uri)} is not one")
+    return Path(path) / DATABASE
 
 
 def storage_address(database: Path) -> str:
@@ -94,23 +111,19 @@ class Study:
         :raises SpecError: when the sampler fails.
         """
         assert self._study is not None
-        space = {path: distribution(suggested(domain, path)) for path, domain in self._spec.sampled_axes().items()}
-        try:
-            return self._study.ask(fixed_distributions=space)
-        except Exception as error:  # A sampler's own code can raise anything.
-            name, reason = type(self._study.sampler).__name__, f"{type(error).__name__}: {one_line(error)}"
-            raise SpecError(f"objective.sampler: {name} cannot suggest ({reason})") from None
+        return _ask(self._study, self._spec)
 
     def tell(self, trial: optuna.Trial, value: float | None) -> None:
         """Record the value of a suggestion; None where its trials failed."""
         assert self._study is not None
         state = SuggestionState.FAIL if value is None else SuggestionState.COMPLETE
-        try:
-            self._study.tell(trial, value, state=state)
-        except RuntimeError as error:
-            # How a sampler of a grid says that it has suggested everything; the value is stored.
-            if "Study.stop" not in str(error):
-                raise
+        with self._reported():
+            try:
+                self._study.tell(trial, value, state=state)
+            except RuntimeError as error:
+                # How a sampler of a grid says that it has suggested everything; the value is stored.
+                if "Study.stop" not in str(error):
+                    raise
 
     def suggestions(self) -> list[FrozenTrial]:
         """Every suggestion that counts, in order; not one that a killed run had not drawn all values of."""
@@ -160,6 +173,8 @@ class Study:
             raise SpecError(f"objective: {self._file} is a symbolic link; must be a file in the ledger's folder")
         if not self._file.exists():
             return False
+        if not self._file.is_file():
+            raise SpecError(f"objective: {self._file} is not a file; move it elsewhere")
         address = f"file:{quote(os.path.abspath(self._file))}?mode=ro"
         with self._reported(), closing(sqlite3.connect(address, uri=True)) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -175,7 +190,7 @@ class Study:
         except Exception as error:  # SQLite's, SQLAlchemy's, alembic's, Optuna's: a damaged file can cause any.
             reason = one_line(getattr(error, "orig", None) or error)
             raise SpecError(
-                f"objective: {self._file} cannot be read as Optuna's study ({reason}); move it elsewhere to begin again"
+                f"objective: {self._file} cannot be used as Optuna's study ({reason}); move it elsewhere to begin again"
             ) from None
 
     def _check_question(self, space: LoadedSpace) -> None:
@@ -293,6 +308,15 @@ class Suggestions:
         outcomes = outcomes_of(self._ledger, rows, events)
         value = self._objective.value(outcomes.values(), float(self._spec.base.horizon_steps))
         self._study.tell(suggestion.asked, value)
+
+
+def _ask(study: optuna.Study, spec: SweepSpec) -> optuna.Trial:
+    space = {path: distribution(suggested(domain, path)) for path, domain in spec.sampled_axes().items()}
+    try:
+        return study.ask(fixed_distributions=space)
+    except Exception as error:  # A sampler's own code can raise anything.
+        name, reason = type(study.sampler).__name__, f"{type(error).__name__}: {one_line(error)}"
+        raise SpecError(f"objective.sampler: {name} cannot suggest ({reason})") from None
 
 
 def distribution(values: Suggested) -> BaseDistribution:

@@ -17,6 +17,7 @@ from trainables.runtime.job import CHECKPOINT_EVERY_S
 DEFAULT_LEDGER = "results/ledger"
 DEFAULT_FIGURES = "results/figures"
 DEFAULT_MLFLOW_URI = "sqlite:///results/mlflow.db"
+MOST_WORKERS = 100_000
 TRACKING_VARIABLE, RAY_VARIABLE = "MLFLOW_TRACKING_URI", "RAY_ADDRESS"
 HOW, WHERE = "how to run it", "where things are"
 
@@ -68,7 +69,11 @@ class RunSettings(Config):
         None, "cpu or cuda (cuda:N with --local); default: a GPU if there is one", group=HOW, metavar="DEVICE"
     )
     workers: int | None = setting(
-        None, "cohorts at a time; default: as many as the cores, or the GPUs, allow", group=HOW, at_least=1
+        None,
+        "cohorts at a time; default: as many as the cores, or the GPUs, allow",
+        group=HOW,
+        at_least=1,
+        at_most=MOST_WORKERS,
     )
     cohort_size: int | None = setting(
         None,
@@ -78,7 +83,11 @@ class RunSettings(Config):
         at_least=1,
     )
     cpus_per_cohort: float | None = setting(
-        None, "CPUs to reserve for a cohort; default: 1, or one for each of its GPUs", group=HOW, above=0
+        None,
+        "CPUs to reserve for a cohort; default: 1, or one for each of its GPUs",
+        group=HOW,
+        above=0,
+        at_most=MOST_WORKERS,
     )
     gpus_per_cohort: float | None = setting(
         None,
@@ -88,10 +97,15 @@ class RunSettings(Config):
         above=0,
     )
     max_hours: float | None = setting(
-        None, "stop after H hours; run the same command again to resume", group=HOW, metavar="H", above=0
+        None, "stop after H hours; run the same command again to resume", group=HOW, metavar="H", above=0, at_most=1e6
     )
     checkpoint_every_s: float = setting(
-        CHECKPOINT_EVERY_S, "seconds between the checkpoints of a cohort", group=HOW, metavar="S", at_least=0
+        CHECKPOINT_EVERY_S,
+        "seconds between the checkpoints of a cohort",
+        group=HOW,
+        metavar="S",
+        at_least=0,
+        at_most=1e9,
     )
     rerun_failed: bool = setting(False, "rerun failed trials", group=HOW)
 
@@ -117,7 +131,8 @@ class RunSettings(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("ledger", "mlflow_uri", "data", "out"):
-            object.__setattr__(self, name, _with_home(name, getattr(self, name)))
+            if (place := getattr(self, name)) is not None:
+                object.__setattr__(self, name, with_home(name, place))
         if self.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"RunSettings.device = {self.device!r}: must be cpu, cuda or cuda:N")
         gpus = self.gpus_per_cohort
@@ -126,12 +141,18 @@ class RunSettings(Config):
                 f"RunSettings.gpus_per_cohort = {gpus!r}: must be a share of one GPU, such as .25, or an integer"
             )
 
+    def origin_of_mlflow_uri(self) -> str:
+        """Words to add to an error about MLflow's address where the environment gave it."""
+        with suppress(ConfigError):
+            if self.mlflow_uri is not None and self.mlflow_uri == with_home("", os.environ.get(TRACKING_VARIABLE, "")):
+                return f" ({TRACKING_VARIABLE} says this address; --mlflow-uri overrides it)"
+        return ""
+
     def notes(self) -> list[str]:
         """What the environment says and these settings do, or do not, follow; a line each."""
         lines = []
-        with suppress(ConfigError):
-            if self.mlflow_uri is not None and self.mlflow_uri == _with_home("", os.environ.get(TRACKING_VARIABLE)):
-                lines.append(f"MLflow is at {redact(self.mlflow_uri)}, as {TRACKING_VARIABLE} says")
+        if self.mlflow_uri is not None and self.origin_of_mlflow_uri():
+            lines.append(f"MLflow is at {redact(self.mlflow_uri)}, as {TRACKING_VARIABLE} says")
         cluster = os.environ.get(RAY_VARIABLE)
         if cluster and self.address is None and not self.local:
             lines.append(
@@ -141,13 +162,13 @@ class RunSettings(Config):
         return lines
 
 
-def _with_home(name: str, place: str | None) -> str | None:
+def with_home(name: str, place: str) -> str:
     """A path or a SQLite address with the home folder in the place of ``~``.
 
     :raises ConfigError: for the home of a user whom this machine does not know.
     """
-    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///|file://|)(~.*)", place or "", re.DOTALL)
-    if place is None or match is None:
+    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///|file://|)(~.*)", place, re.DOTALL)
+    if match is None:
         return place
     path = os.path.expanduser(match[2])
     if path.startswith("~"):

@@ -22,7 +22,7 @@ def summary(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> dict[st
     planned, cost_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
     if spec.objective is not None:
         seeds = 1 if spec.seeds is None else len(spec.seeds)
-        planned = spec.objective.budget * seeds
+        planned = max(planned, spec.objective.budget * seeds)  # the budget may have been larger
         left = max(0, planned - len(plan.cached) - len(plan.failed))
         cost_s = left * predicted_s([spec.base], 0, device_kind, {})
         wall_s = cost_s / plan.workers

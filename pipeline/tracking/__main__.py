@@ -3,11 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from pipeline.ledger import Ledger, LedgerError
-from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI, TRACKING_VARIABLE, default_mlflow_uri
-from pipeline.tracking.client import TrackingError
+from pipeline.ledger import Ledger
+from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI, TRACKING_VARIABLE, default_mlflow_uri, with_home
 from pipeline.tracking.mirror import sync
-from trainables.engine.errors import CommandLine
+from trainables.engine.errors import CommandLine, GrokscapeError
 from trainables.engine.terminal import prepare_streams, shown
 
 
@@ -26,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anew", action="store_true", help="remove every run and write it again")
     options = parser.parse_args(arguments)
     try:
-        report = sync(Ledger.open(options.ledger), options.sweep, options.mlflow_uri, anew=options.anew)
-    except (TrackingError, LedgerError) as error:
+        report = sync(
+            Ledger.open(options.ledger), options.sweep, with_home("mlflow_uri", options.mlflow_uri), anew=options.anew
+        )
+    except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         return 2
     print(shown(f"{options.sweep}: {report}"))

@@ -1,12 +1,14 @@
 """Suggestions of Optuna as cohorts: what is open, what is equal, and whose study it is.  Nothing is trained."""
 
+import os
 import sqlite3
+from dataclasses import replace
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.execution.suggestions import AGAIN, Study, Suggestions, database_of, storage_address
+from pipeline.execution.suggestions import AGAIN, Study, Suggestions, check_objective, storage_address
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from pipeline.spec import SpecError
@@ -80,12 +82,18 @@ def test_a_study_of_another_question(search, tmp_path):
         Study(changed, database, create=True)
 
 
-def test_a_ledger_that_is_not_a_local_folder(tmp_path):
-    class Remote:
-        uri = shown = "s3://bucket/prefix"
-
+def test_what_could_not_suggest_is_refused_without_a_study(search, tmp_path):
+    spec = search[0].spec
+    check_objective(spec, "file:///tmp/ledger")
     with pytest.raises(SpecError, match="needs a ledger in a local folder; s3://bucket/prefix is not one"):
-        database_of(Remote())
+        check_objective(spec, "s3://key:secret@bucket/prefix")
+    for sampler, line in (
+        (optuna.samplers.GridSampler({"other": [1]}), "GridSampler cannot suggest"),
+        (Broken(), r"Broken cannot suggest \(ZeroDivisionError: no luck\)$"),
+    ):
+        asked = replace(spec, objective=replace(spec.objective, sampler=sampler))
+        with pytest.raises(SpecError, match=rf"^objective\.sampler: {line}"):
+            check_objective(asked, "ledger")
 
 
 def test_the_database_opens_in_other_tools(search, tmp_path):
@@ -138,13 +146,17 @@ def test_an_equal_suggestion_waits_for_the_one_that_is_running(tmp_path):
 
 def foreign(kind, database):
     """A file in the place of the study."""
-    storage = None if kind in ("text", "other", "link") else optuna.storages.RDBStorage(storage_address(database))
+    storage = (
+        None if kind in ("text", "other", "link", "pipe") else optuna.storages.RDBStorage(storage_address(database))
+    )
     if kind == "text":
         database.write_text("not SQLite at all, but long enough for its header to be read")
     elif kind == "other":
         with sqlite3.connect(database) as opened:
             opened.execute("CREATE TABLE experiments (name TEXT)")
         opened.close()
+    elif kind == "pipe":
+        os.mkfifo(database)
     elif kind == "link":
         database.symlink_to(database.parent / "elsewhere.db")
     elif kind == "damaged":
@@ -163,9 +175,10 @@ def foreign(kind, database):
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("text", r"optuna\.db cannot be read as Optuna's study \(file is not a database\)"),
-        ("damaged", r"optuna\.db cannot be read as Optuna's study \("),
+        ("text", r"optuna\.db cannot be used as Optuna's study \(file is not a database\)"),
+        ("damaged", r"optuna\.db cannot be used as Optuna's study \("),
         ("other", r"optuna\.db is a database, but not Optuna's"),
+        ("pipe", r"optuna\.db is not a file"),
         ("link", r"optuna\.db is a symbolic link"),
         ("maximised", "the study 'search' in optuna.db is somebody else's"),
         ("anothers", "the study 'search' in optuna.db is somebody else's"),

@@ -389,6 +389,10 @@ def test_the_environment_is_followed_or_said_not_to_be(capsys, tmp_path, monkeyp
     assert "  note     RAY_ADDRESS = head:6379 is not followed: Ray starts on this machine; to join" in output
     assert "  cost     under 1 s of training" in output
     assert "note" not in run(capsys, "tiny.py", "--dry-run", "--mlflow-uri", "none", "--local")[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    code, output, errors = run(capsys, "tiny.py", "--dry-run")
+    assert (code, output) == (2, "")
+    assert errors.endswith("(MLFLOW_TRACKING_URI says this address; --mlflow-uri overrides it)\n")
 
 
 def test_an_unwritable_folder_for_figures(tmp_path):
