@@ -17,6 +17,7 @@ from analysis.curves.comparison import Comparison, compare
 from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial, is_replicate, is_share, thousands
 from analysis.diagram.cells import seeds_per_cell
 from analysis.diagram.layout import setting_words
+from analysis.diagram.tables import aligned
 from analysis.drawing.bands import EPOCH, over_epochs
 from analysis.stats.paired import mean_words
 from trainables.engine.events import StopReason
@@ -301,5 +302,4 @@ def summary_lines(results: Finals) -> list[str]:
         rows.append([cell.label, str(len(cell.values(results.headline))), *values, difference, cell.remark()])
     if len(rows) == 2:
         rows = [[*row[:-2], row[-1]] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows)

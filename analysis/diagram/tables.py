@@ -1,9 +1,11 @@
 """The diagram's numbers as tables with documented columns, and as the few lines that a terminal shows."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len, set_cell_size
 
 from analysis.diagram.cells import UNFINISHED, Diagram
 from analysis.diagram.words import by_words, contrast_texts, median_text, stopped_sentence, with_interval
@@ -126,6 +128,10 @@ def summary_lines(diagram: Diagram) -> list[str]:
                 median_text(cell.main.median_steps, known=known),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, *contrast_texts(diagram, declared=True), *filter(None, [stopped_sentence(diagram)])]
+    return [*aligned(rows), *contrast_texts(diagram, declared=True), *filter(None, [stopped_sentence(diagram)])]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines whose columns are as wide as a terminal shows them."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(set_cell_size, row, widths)).rstrip() for row in rows]

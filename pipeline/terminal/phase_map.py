@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -62,10 +63,10 @@ class PhaseMap:
         :param states: (state, phase so far) by trial id, for the trials that have begun.
         """
         seeds = max(len(members) for members in self._cells.values())
-        label = min(max(5, *map(len, self.rows)), width // 3)
+        label = min(max(5, *map(cell_len, self.rows)), width // 3)
         fitting, used = 0, label + 2
         for column in self.columns:
-            used += max(seeds, len(column)) + 2
+            used += max(seeds, cell_len(column)) + 2
             if used > width - 6 and fitting:
                 break
             fitting += 1

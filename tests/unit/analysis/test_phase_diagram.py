@@ -337,6 +337,10 @@ def test_columns_are_documented():
     assert set(tables.trials_table(diagram)) == documented(tables.TRIAL_COLUMNS, frame.axes())
 
 
+def test_lines_of_a_table_are_aligned_as_a_terminal_shows_them():
+    assert tables.aligned([("cell", "n"), ("学习", "2"), ("a", "30")]) == ["cell  n", "学习  2", "a     30"]
+
+
 def test_intervals_and_delays():
     table = tables.trials_table(build(make_sweep(wd_vs_orthograd()))).set_index("trial_id")
     row = table.loc["adamw-4-0"]

@@ -172,6 +172,10 @@ class TestPhaseMap:
             "⊥AdamW              ·■",
         ]
 
+    def test_wide_characters_have_their_room(self):
+        trials = [("a", {"arm": "学习率", "x": "高", "seed": 0}), ("b", {"arm": "b", "x": "低", "seed": 0})]
+        assert self.rendered(trials, {}, width=24) == ["arm ↓  x →", "        高  低", "学习率  ·", "b           ·"]
+
     def test_two_axes(self):
         trials = [(f"{x}{y}", {"x.first": x, "y.second_one": y, "seed": 0}) for x in "abc" for y in (1, 0.5)]
         assert self.rendered(trials, {"b0.5": ("stopped", "grokking")}) == [
