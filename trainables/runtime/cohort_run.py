@@ -354,7 +354,14 @@ class CohortRun:
                 f"checkpoints at steps {', '.join(sorted(map(str, steps)))}: a cohort continues from one step"
             )
         step = checkpoints[0].step
-        saved = [self._read(checkpoint) for checkpoint in checkpoints]
+        saved, unusable = [], {}
+        for checkpoint in checkpoints:
+            try:
+                saved.append(_read(checkpoint))
+            except ValueError as error:
+                unusable[checkpoint.trial_id] = str(error)
+        if unusable:
+            self._discard(checkpoints, unusable)
         wanted = {measured for measured in schedule if measured < step}
         if step > self._horizon or not all(wanted <= set(past["steps"]) for past in saved):
             return
@@ -368,27 +375,22 @@ class CohortRun:
         except Exception as error:
             if len(checkpoints) > 1 or is_out_of_memory(error):
                 raise  # Alone, each member shows whether it is the one.
-            self._discard(checkpoints[0], one_line(error))
+            self._discard(checkpoints, {checkpoints[0].trial_id: one_line(error)})
 
-    def _read(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Read what a checkpoint holds; it may be somebody else's.
+    def _discard(self, checkpoints: Sequence[Checkpoint], reasons: Mapping[str, str]) -> NoReturn:
+        """Delete the checkpoints of these trials, which cannot be used.
 
-        :raises StaleCheckpointError: when it is no checkpoint of this trial; then it is gone.
+        :raises StaleCheckpointError: in any case, so that the trials are planned again.
         """
-        try:
-            check_archive(checkpoint.data)
-            past = torch.load(io.BytesIO(checkpoint.data), map_location="cpu", weights_only=True)
-            _check_past(past, checkpoint)
-        except Exception as error:  # A foreign file can make torch raise anything; but it runs none of its code.
-            if is_out_of_memory(error):
-                raise
-            self._discard(checkpoint, one_line(error))
-        return past
-
-    def _discard(self, checkpoint: Checkpoint, reason: str) -> NoReturn:
-        self._store.discard(checkpoint)
-        where = f"the checkpoint of trial {checkpoint.trial_id} at step {checkpoint.step}"
-        raise StaleCheckpointError(f"{where} cannot be used and was deleted: {reason}") from None
+        unusable = [checkpoint for checkpoint in checkpoints if checkpoint.trial_id in reasons]
+        for checkpoint in unusable:
+            self._store.discard(checkpoint)
+        first = unusable[0]
+        others = f" (and {len(unusable) - 1} more)" if len(unusable) > 1 else ""
+        raise StaleCheckpointError(
+            f"the checkpoint of trial {first.trial_id} at step {first.step}{others} cannot be used and was deleted: "
+            f"{reasons[first.trial_id]}"
+        ) from None
 
     def _history(self, member: _Member, kept: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """The columns of the member's events at its steps; those that its checkpoint lacks are the store's.
@@ -403,6 +405,22 @@ class CohortRun:
             values |= {row["step"]: row[column] for row in member.pending if column in row}
             history[column] = [values.get(step, math.nan) for step in member.steps]
         return history
+
+
+def _read(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Read what a checkpoint holds; it may be somebody else's, and none of its code runs.
+
+    :raises ValueError: when it is no checkpoint of this trial.
+    """
+    try:
+        check_archive(checkpoint.data)
+        past = torch.load(io.BytesIO(checkpoint.data), map_location="cpu", weights_only=True)
+        _check_past(past, checkpoint)
+    except Exception as error:  # A foreign file can make torch raise anything.
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(one_line(error)) from None
+    return past
 
 
 def _check_past(past: Any, checkpoint: Checkpoint) -> None:
