@@ -30,7 +30,7 @@ def swept(request, tmp_path_factory):
     write, column, flags = KINDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     write(folder, ARMS, horizon=8, every=4, data=folder)
-    return folder, write, column, run_sweep(folder, "tiny.py", *flags)
+    return folder, write, column, run_sweep(folder, "tiny.py", *flags, figures=True)
 
 
 def test_one_command_gives_everything(swept):

@@ -54,7 +54,7 @@ def test_a_regression_with_declared_events(folder):
     assert {row.stop_reason for row in stopped} == {"success"}
     assert 0 < len(stopped) < 9
     assert (planned["cached"], planned["continued"], planned["new"]) == (len(stopped), 9 - len(stopped), 0)
-    more = run_sweep(folder, "fits.py", "--local")
+    more = run_sweep(folder, "fits.py", "--local", figures=True)
     assert more.returncode == 0, more.stderr
     assert more.stderr == ""
     cells = pd.read_csv(folder / "results/figures/fits/cells.csv").set_index("learning_rate")
@@ -92,7 +92,7 @@ def test_its_time_is_an_objective(folder):
 
 def test_a_kind_without_events_has_final_values(folder):
     (folder / "decays.py").write_text(HEAD + DECAY)
-    done = run_sweep(folder, "decays.py", "--local")
+    done = run_sweep(folder, "decays.py", "--local", figures=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "energy" in done.stdout
     figures = folder / "results/figures/decays"

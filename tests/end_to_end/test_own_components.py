@@ -80,7 +80,7 @@ def test_the_readme_s_example_runs_and_resumes(tmp_path):
     module, *arguments = shlex.split(COMMAND)
     assert module == "pipeline.sweep"
     arguments += ["--max-steps", "30", "--mlflow-uri", "none", "--json", "--local"]
-    first, second = (run_sweep(tmp_path, *arguments) for _ in range(2))
+    first, second = (run_sweep(tmp_path, *arguments, figures=drawn) for drawn in (True, False))
     assert (first.returncode, first.stderr) == (0, "")
     assert [json.loads(first.stdout)[key] for key in ("finished", "failed")] == [12, 0]
     assert [json.loads(second.stdout)[key] for key in ("finished", "cached")] == [0, 12]

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 import venv
 from pathlib import Path
@@ -92,7 +91,8 @@ class Cluster:
             shutil.copytree(ROOT / package, home / "grokscape" / package, ignore=shutil.ignore_patterns("__pycache__"))
         venv.create(home / "venv", symlinks=True)
         (site_packages,) = (home / "venv/lib").glob("python*/site-packages")
-        (site_packages / "of_this_node.pth").write_text(f"{sysconfig.get_path('purelib')}\n{home / 'grokscape'}\n")
+        installed = [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
+        (site_packages / "of_this_node.pth").write_text("\n".join([*installed, str(home / "grokscape"), ""]))
         agent, runtime_env, metrics = free_ports(3)
         place = (f"--address={self.address}",)
         if not self.nodes:

@@ -52,7 +52,10 @@ def test_a_sweep_that_succeeds(tmp_path, surroundings, s3, tracking):
     password = quote(SECRETS["address of the ledger"], safe="")
     address = s3.uri("ledger").replace("key:secret@", f"KEY:{password}@")
     done = run_sweep(
-        tmp_path, space, *COMMAND, "--ledger", address, "--mlflow-uri", tracking.uri, "--json", **surroundings
+        tmp_path,
+        *(space, *COMMAND, "--ledger", address, "--mlflow-uri", tracking.uri, "--json"),
+        figures=True,
+        **surroundings,
     )
     assert done.returncode == 0, done.stderr
     assert leaks([tmp_path, fs.FileSystem.from_uri(address)], {"output": done.stdout, "errors": done.stderr}) == []
@@ -67,7 +70,7 @@ def test_a_sweep_that_fails(tmp_path, surroundings):
     (tmp_path / "faulty.py").write_text(FAULTY)
     space = write_space(tmp_path, f"{SPACE.replace('BASE', 'BASE.replace(loss=Faulty())')}")
     space.write_text(space.read_text().replace("from ray import tune\n", "from faulty import Faulty\n"))
-    done = run_sweep(tmp_path, space, *COMMAND, **surroundings)
+    done = run_sweep(tmp_path, space, *COMMAND, figures=True, **surroundings)
     assert done.returncode == 1, done.stderr
     assert "ValueError: no connection to postgresql://127.0.0.1:9/lab with" in done.stdout
     (tmp_path / "faulty.py").unlink()

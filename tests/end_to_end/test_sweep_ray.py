@@ -16,7 +16,7 @@ def on_ray(tmp_path_factory):
     """The sweep through Ray, with everything by default."""
     folder = tmp_path_factory.mktemp("ray")
     write_space(folder, GRID)
-    return folder, run_sweep(folder, "tiny.py", "--cohort-size", "1")
+    return folder, run_sweep(folder, "tiny.py", "--cohort-size", "1", figures=True)
 
 
 def test_one_command_gives_everything_and_nothing_else(on_ray):

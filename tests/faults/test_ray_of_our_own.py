@@ -5,6 +5,7 @@ import os
 import signal
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -90,7 +91,7 @@ class Queue:
         self.open = True
 
     def next(self):
-        return type("Job", (), {"to_text": lambda self: "{}"})()
+        return SimpleNamespace(to_text=lambda: "{}", trials=[SimpleNamespace(cohort_key="")])
 
     def settle(self, job, error=None):
         self.errors.append(error.kind)

@@ -17,6 +17,17 @@ ROOT = Path(__file__).parents[2]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what it starts in the background ignore Ctrl-C, and what that starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+MAIN = """
+import sys
+from pipeline.sweep import main
+sys.exit(main(sys.argv[1:]))
+"""
+WITHOUT_FIGURES = """
+from pipeline import sweep
+sweep._draw = lambda *_: (None, "not in this test")
+sweep._figures_on = lambda _: []
+"""
+"""Drawing, and loading what draws, take most of the time of a small sweep."""
 TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json")
 
 HEAD = '''"""{doc}"""
@@ -59,24 +70,33 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def run_sweep(
-    folder: Path, *arguments: str | Path, timeout_s: float = 240, program: str | None = None, **more: str
+    folder: Path,
+    *arguments: str | Path,
+    timeout_s: float = 240,
+    program: str | None = None,
+    figures: bool = False,
+    **more: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a sweep to its end, in ``folder``."""
-    with started_sweep(folder, *arguments, program=program, **more) as process:
+    with started_sweep(folder, *arguments, program=program, figures=figures, **more) as process:
         output, errors = process.communicate(timeout=timeout_s)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 @contextlib.contextmanager
 def started_sweep(
-    folder: Path, *arguments: str | Path, program: str | None = None, **more: str
+    folder: Path, *arguments: str | Path, program: str | None = None, figures: bool = False, **more: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A sweep that runs in ``folder``; whatever is left of it ends with the block.
 
     :param program: what runs instead of ``pipeline.sweep``, as a Python text.
+    :param figures: draw them, as a user's sweep does.
     """
+    command = ["-m", "pipeline.sweep"]
+    if program is not None or not figures:
+        command = ["-c", ("" if figures else WITHOUT_FIGURES) + (program or MAIN)]
     process = subprocess.Popen(
-        [sys.executable, *(("-m", "pipeline.sweep") if program is None else ("-c", program)), *map(str, arguments)],
+        [sys.executable, *command, *map(str, arguments)],
         cwd=folder,
         env=environment(folder, **more),
         stdout=subprocess.PIPE,

@@ -211,13 +211,13 @@ sys.exit(main(sys.argv[1:]))
 def test_a_drawing_that_fails_costs_nothing_else(tmp_path):
     write_space(tmp_path, "base=BASE", p=5, horizon=12)
     flags = ("tiny.py", "--local", "--mlflow-uri", "sqlite:///runs.db")
-    done = run_sweep(tmp_path, *flags, program=FAILING)
+    done = run_sweep(tmp_path, *flags, program=FAILING, figures=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\nmlflow   mlflow server " in done.stdout
     assert done.stdout.endswith("\nfigures  none: cannot be drawn (BaseException: a panic of a library)\n")
     with sqlite3.connect(tmp_path / "runs.db") as runs:
         assert runs.execute("SELECT status, COUNT(*) FROM runs GROUP BY status").fetchall() == [("FINISHED", 2)]
-    done = run_sweep(tmp_path, *flags[:2], "--mlflow-uri", "none", "--json", program=FAILING)
+    done = run_sweep(tmp_path, *flags[:2], "--mlflow-uri", "none", "--json", program=FAILING, figures=True)
     printed = json.loads(done.stdout)
     assert (done.returncode, printed["figures"]) == (0, None)
     assert printed["figures_error"] == "cannot be drawn (BaseException: a panic of a library)"
