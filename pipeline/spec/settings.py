@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.errors import GrokscapeError, redact
@@ -60,6 +60,8 @@ class RunSettings(Config):
 
     ``python -m pipeline.sweep --help`` describes the fields, as flags.
     """
+
+    published: ClassVar[bool] = False
 
     local: bool = setting(False, "run in this process, without Ray: one cohort at a time", group=HOW)
     address: str | None = setting(

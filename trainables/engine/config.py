@@ -25,11 +25,11 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from trainables.engine.errors import GrokscapeError, one_line
+from trainables.engine.errors import GrokscapeError, holds_secret, one_line, redact
 from trainables.engine.names import component_name, find, register
 from trainables.engine.terminal import shown
 
@@ -39,6 +39,7 @@ DEEPEST_JSON = 50
 LARGEST_INTEGER = 2**63 - 1
 """What generators of random numbers, tensors and Parquet hold without loss."""
 LONGEST_TUPLE = 1_000_000
+_PLAIN = {bool, int, float, str, type(None)}
 
 
 class ConfigError(GrokscapeError, ValueError):
@@ -80,6 +81,9 @@ def option(
 class Config:
     """Base of every configuration: checks and normalises its fields, and knows its JSON and its identity."""
 
+    published: ClassVar[bool] = True
+    """Whether ledgers show it, so that it must have no secrets."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         register(cls)
@@ -91,6 +95,8 @@ class Config:
             name = f"{type(self).__name__}.{spec.name}"
             value = _normalised(name, getattr(self, spec.name), annotation)
             _check_bounds(name, value, spec.metadata.get("bounds", {}))
+            if self.published:
+                _check_secrets(name, value)
             object.__setattr__(self, spec.name, value)
 
     @classmethod
@@ -148,6 +154,8 @@ def plain(value: Any) -> Any:
     Tensors of torch and columns of pandas are arrays too.  What has no such value (dates, complex numbers, masked
     entries) stays as it is, for the caller to refuse.
     """
+    if type(value) in _PLAIN or isinstance(value, Config):
+        return value
     if isinstance(value, list | tuple):
         items = [plain(item) for item in value]
         return value if all(map(operator.is_, items, value)) else tuple(items)
@@ -402,6 +410,15 @@ def _check_bounds(name: str, value: Any, bounds: dict[str, Any]) -> None:
         for bound, holds in _COMPARISONS.items():
             if bound in bounds and not holds(item, bounds[bound]):
                 raise ConfigError(f"{name} = {brief(value)}: must be {bound.replace('_', ' ')} {bounds[bound]}")
+
+
+def _check_secrets(name: str, value: Any) -> None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, str) and holds_secret(item):
+            raise ConfigError(
+                f"{name} = {redact(item)!r}: must be without user and password "
+                "(the ledger would show them); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or their like"
+            )
 
 
 def _to_json(value: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from trainables.engine.config import Config, ConfigError, digest, option
-from trainables.engine.errors import holds_secret, redact
 from trainables.engine.events import EventRule, PhaseRule, check_declared
 from trainables.engine.stopping import Stopping
 
@@ -154,14 +153,6 @@ class TrialConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_declared(self.events, self.phases)
-        for component in self.components():
-            for name, value in vars(component).items():
-                for item in value if isinstance(value, tuple) else (value,):
-                    if isinstance(item, str) and holds_secret(item):
-                        raise ConfigError(
-                            f"{type(component).__name__}.{name} = {redact(item)!r}: must be without user and password "
-                            "(the ledger would show them); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or their like"
-                        )
 
     def check_columns(self) -> None:
         """Make sure that no column is measured twice, and that every event's column is measured.
