@@ -56,7 +56,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(Config):
-    """How to run a space, for example ``SweepSpec(..., settings=RunSettings(workers=4, max_hours=8))``.
+    """How to run a space, for example ``SweepSpec(..., workers=4, max_hours=8)``.
 
     ``python -m pipeline.sweep --help`` describes the fields, as flags.
     """

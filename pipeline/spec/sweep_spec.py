@@ -56,9 +56,19 @@ class PlannedTrial:
     """``{"arm": name, "<axis path>": value, ..., "seed": k}``, without what the trial does not have."""
 
 
+class _TakesSettings(type):
+    """Makes a spec take the fields of its settings too."""
+
+    def __call__(cls, **values: Any) -> Any:
+        direct = {each.name: values.pop(each.name) for each in fields(RunSettings) if each.name in values}
+        if direct:
+            values["settings"] = values.get("settings", RunSettings()).replace(**direct)
+        return super().__call__(**values)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SweepSpec:
-    """A search space.
+class SweepSpec(metaclass=_TakesSettings):
+    """A search space.  ``SweepSpec(..., workers=4)`` is short for ``settings=RunSettings(workers=4)``.
 
     :raises SpecError: naming the axis, the value and what is allowed, for anything that could not be run.
     """

@@ -58,6 +58,8 @@ def test_flags_override_the_space(tmp_path):
     settings = ', settings=RunSettings(workers=3, cohort_size=7, max_hours=2.5, ledger="there", mlflow_uri=None)'
     carried = load_space(write_space(tmp_path, f"base=BASE{settings}")).spec.settings
     assert carried == RunSettings(workers=3, cohort_size=7, max_hours=2.5, ledger="there", mlflow_uri=None)
+    short = load_space(write_space(tmp_path, "base=BASE, workers=3, cohort_size=7, max_hours=2.5", name="short"))
+    assert short.spec.settings == RunSettings(workers=3, cohort_size=7, max_hours=2.5)
     assert overridden(carried) == carried
     flags = ["--workers", "1", "--cohort-size", "auto", "--ledger", "here", "--max-hours", "0.5", "--rerun-failed"]
     changed = RunSettings(workers=1, cohort_size=None, max_hours=0.5, ledger="here", mlflow_uri=None, rerun_failed=True)
