@@ -61,7 +61,10 @@ def main(descriptor: int) -> None:
         return
     size = ray.cluster_resources()
     driver.tell(Joined(size.get("CPU", 1.0), size.get("GPU", 0.0)))
-    _tune(driver, driver.hear())
+    run: Run = driver.hear()
+    # One more for each, so that no worker waits; but nothing else limits what runs on a larger cluster.
+    limited = start.address is not None and not run.grows
+    _tune(driver, run, at_once=(1 if limited else 2) * (run.resources.workers or 1))
     if start.address is not None:
         ray.shutdown()
     driver.tell(Done())
@@ -108,11 +111,14 @@ def _join(start: Start) -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 
-def _tune(driver: _Driver, run: Run) -> None:
-    """Run until the driver has nothing left, as many cohorts at a time as the resources allow."""
+def _tune(driver: _Driver, run: Run, *, at_once: int) -> None:
+    """Run until the driver has nothing left, as many cohorts at a time as the resources allow.
+
+    :param at_once: how many cohorts Tune has at most, those that wait for resources included.
+    """
     nodes = _Nodes(run.resources)
     searcher = _Searcher(driver, nodes)
-    limiter = tune.search.ConcurrencyLimiter(searcher, max_concurrent=2 * (run.resources.workers or 1))
+    limiter = tune.search.ConcurrencyLimiter(searcher, max_concurrent=at_once)
     trainable = tune.with_resources(
         tune.with_parameters(CohortTrainable, store=run.store, provenance=run.provenance),
         partial(_request, run.resources),
