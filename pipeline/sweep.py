@@ -7,6 +7,7 @@ up to date, and the figures are drawn.
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -128,7 +129,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     if figures:
         say(f"open     {figures.open_command}")
     for name in _figures_on(space.name):
-        say(f"verdict  python -m analysis.figures {name} --from {ledger.shown}")
+        say(f"verdict  python -m analysis.figures {name} --from {shlex.quote(ledger.shown)}")
     return result
 
 
