@@ -11,7 +11,7 @@ _FORMULA = re.compile(r"[=+\-@\t\n]")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as a CSV file; a text that would be a formula has an apostrophe before it."""
+    """Write a table as a CSV file; text that would be a formula gets an apostrophe before it."""
     table.rename(columns=_quoted).map(_quoted).to_csv(path, index=False)
 
 

@@ -145,7 +145,7 @@ class RayProcess:
         self._running: dict[int, CohortJob] = {}
         self._handed_out = 0
         self._lacking: dict[str, str] = {}
-        """What nodes lack, by node; empty once the user was told."""
+        """What nodes lack, by node, until it is printed."""
         try:
             self._open()
         except BaseException:

@@ -107,7 +107,7 @@ def sweep_row(record: Any, stem: str) -> SweepRow:
 
 
 def shown_lines(text: str) -> str:
-    """Return a text of several lines, each as a terminal may show it."""
+    """Escape each line of a string for a terminal."""
     return "\n".join(map(shown, text.expandtabs().split("\n")))
 
 
@@ -176,7 +176,7 @@ def _no_text() -> Any:
 
 
 def _object(where: str, name: str, text: Any) -> None:
-    """Make sure that a text is a JSON object in which every class is named by a string."""
+    """Check that a string is a JSON object whose classes are named by strings."""
     reason = _no_object(text) if isinstance(text, str) else "must be text"
     if reason:
         raise UnsoundError(f"{where}: {name}: {reason}")
@@ -184,7 +184,7 @@ def _object(where: str, name: str, text: Any) -> None:
 
 @functools.lru_cache(maxsize=1 << 14)  # a trial's rows have one text
 def _no_object(text: str) -> str:
-    """Return why a text is not such an object; empty where it is one."""
+    """Return why a string is not such an object, or an empty string."""
     try:
         value = parse_json(text, for_terminal=False)
     except ValueError as error:

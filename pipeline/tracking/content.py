@@ -371,6 +371,6 @@ def _text(value: Any) -> str:
 
 
 def _fit(text: str, limit: int) -> str:
-    """Cut a text that is too long and replace what no database takes; a digest keeps two that are changed apart."""
+    """Cut a long string and replace what no database takes; a digest keeps two changed ones apart."""
     plain = re.sub("[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
     return text if plain == text and len(text) <= limit else f"{plain[: limit - 25]}... #{digest(ascii(text))}"

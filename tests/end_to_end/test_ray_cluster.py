@@ -119,7 +119,7 @@ class Cluster:
             )
 
     def wait(self, count):
-        """Wait until so many nodes have joined."""
+        """Wait until this number of nodes have joined."""
         wait_until(lambda: answers(self.address), timeout_s=60, what="the head listens")
         program = (
             f"import ray, logging; ray.init(address={self.address!r}, log_to_driver=False, "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 SMALL_ROWS, SMALL_BYTES, MOST_EXPANSION = 1_000_000, 1 << 30, 200
-"""What is larger than this in memory, and so many times larger than its file, is refused."""
+"""A set that is larger than this in memory, and than its file by this factor, is refused."""
 IMAGE_COLUMNS, LABEL_COLUMNS = ("img", "image"), ("label", "fine_label")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.[a-z]+$")
 

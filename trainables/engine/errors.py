@@ -1,4 +1,4 @@
-"""Errors: their base, one as a line, what of a text is secret, and what the training tells apart."""
+"""Errors: their base, one as a line, the secrets in a message, and what the training tells apart."""
 
 import argparse
 import os
@@ -87,13 +87,13 @@ def redact(address: str) -> str:
 
 
 def holds_secret(address: str) -> bool:
-    """Whether a text is an address with a user, a password, or a secret in its query."""
+    """Whether a string is an address with a user, a password, or a secret in its query."""
     place = re.split("[?#]", address)[0]
     return "://" in address and (redact(place) != place or _without_assignments(address) != address)
 
 
 def redact_text(text: str, address: str = "") -> str:
-    """A text without the secrets of the addresses in it, of the environment, and after names such as ``password=``.
+    """Remove from a message the secrets of the addresses in it, of the environment, and after names such as ``password=``.
 
     :param address: one that was in use: its password is hidden wherever the text has it, decoded too.
     """

@@ -164,7 +164,7 @@ def test_mnist_files_that_lie(folder, file, content, reason):
 
 
 class Python2Array:
-    """Pickled as Python 2 pickled an array: its bytes are a text of latin-1."""
+    """Pickled as Python 2 pickled an array: its bytes as latin-1 characters."""
 
     def __init__(self, pixels):
         self.pixels = pixels

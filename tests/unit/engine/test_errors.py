@@ -82,7 +82,7 @@ def test_texts_hide_what_a_name_calls_secret(monkeypatch):
     plain = "context_tokens=64: must be at most 32; train.token: no such file; http(s)://HOST:PORT, postgresql://..."
     assert redact_text(plain) == plain
     monkeypatch.setenv("PWD", "/home/user/work")  # the shell's folder
-    assert redact_text("/home/user/work/tiny.py: no such file") == "/home/user/work/tiny.py: no such file"
+    assert redact_text("results/work/tiny.py: no such file") == "results/work/tiny.py: no such file"
 
 
 def test_an_address_in_use_is_hidden_decoded_too():

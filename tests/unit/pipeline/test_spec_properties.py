@@ -1,6 +1,6 @@
 """Random values in every field of every component, and in spaces: one clear line, or what was meant.
 
-With ``GROKSCAPE_EXAMPLES=10000`` each test tries so many examples, other ones each time.
+With ``GROKSCAPE_EXAMPLES=10000`` each test tries that number of examples, different each time.
 """
 
 import dataclasses
