@@ -93,7 +93,7 @@ def holds_secret(address: str) -> bool:
 
 
 def redact_text(text: str, address: str = "") -> str:
-    """Remove from a message the secrets of the addresses in it, of the environment, and after names such as ``password=``.
+    """Hide the secrets in a message: of its addresses, of the environment, and after names such as ``password=``.
 
     :param address: one that was in use: its password is hidden wherever the text has it, decoded too.
     """
