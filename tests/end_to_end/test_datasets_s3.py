@@ -3,17 +3,8 @@
 import pytest
 from pyarrow import fs
 
-from tests.support.s3_server import S3Server
 from tests.support.small_images import write_images
 from trainables.data.sets import DataMissingError, image_parquet, images_from_parquet, text_from
-
-
-@pytest.fixture(scope="module")
-def server():
-    found = S3Server()
-    found.start()
-    yield found
-    found.stop()
 
 
 @pytest.fixture

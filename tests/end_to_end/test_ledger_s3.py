@@ -12,17 +12,8 @@ from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger.files import Files
 from tests.support.ledger_samples import archive, assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
-from tests.support.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = S3Server()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

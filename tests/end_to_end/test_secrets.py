@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 from pyarrow import fs
 
 from tests.support.planted_secrets import ENVIRONMENT, FAULTY, SECRETS, QuotingServer, checkout, leaks
-from tests.support.s3_server import S3Server
 from tests.support.sweep_runs import run_sweep, write_space
 
 SPACE = 'base=BASE, axes={"optimizer.weight_decay": [0, 1]}, seeds=range(1)'
@@ -32,25 +31,17 @@ def surroundings(tmp_path, code):
 
 
 @pytest.fixture
-def s3():
-    server = S3Server()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def tracking():
     server = QuotingServer()
     yield server
     server.stop()
 
 
-def test_a_sweep_that_succeeds(tmp_path, surroundings, s3, tracking):
+def test_a_sweep_that_succeeds(tmp_path, surroundings, server, tracking):
     """The ledger and MLflow are servers, whose addresses have passwords; MLflow fails, and quotes its in the error."""
     space = write_space(tmp_path, SPACE)
     password = quote(SECRETS["address of the ledger"], safe="")
-    address = s3.uri("ledger").replace("key:secret@", f"KEY:{password}@")
+    address = server.uri("ledger").replace("key:secret@", f"KEY:{password}@")
     done = run_sweep(
         tmp_path,
         *(space, *COMMAND, "--ledger", address, "--mlflow-uri", tracking.uri, "--json"),
