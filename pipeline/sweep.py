@@ -1,43 +1,18 @@
 """``python -m pipeline.sweep SPACE``: from a search-space file to its phase diagram.
 
-Puts everything together: flags become settings, what the ledger lacks is run on Ray or in this process, MLflow is kept
-up to date, and the figures are drawn.
+Only the command line is here, which is read before anything heavy is loaded; :mod:`pipeline.command` does the rest.
 """
 
 import argparse
 import json
-import os
-import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.execution import ray_environment
-from pipeline.execution.background import Upkeep
-from pipeline.execution.resources import Resources, resolve
-from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
-from pipeline.ledger import Ledger, LedgerMissingError
-from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
-from pipeline.spec.space_file import LoadedSpace, load_space
-from pipeline.terminal import dry_run
-from pipeline.terminal.flags import BAD_INPUT, override, parser
-from pipeline.terminal.live_view import print_line, view_of
-from pipeline.terminal.results import DONE, RunResult, announcement, failures
+from pipeline.spec.space_file import load_space
+from pipeline.terminal.flags import BAD_INPUT, DONE, override, parser
 from pipeline.terminal.signals import Interrupted, raised_once
-from pipeline.terminal.tally import grow, tally_of
-from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
-from trainables.data.download import without_downloads
-from trainables.data.folder import FOLDER_VARIABLE
-from trainables.engine.errors import GrokscapeError, redact
-from trainables.engine.terminal import prepare_streams
-
-if TYPE_CHECKING:
-    from analysis.report import Figures
-
-SYNC_TIMEOUT_S = 600.0
+from trainables.engine.errors import GrokscapeError
+from trainables.engine.terminal import prepare_streams, print_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,162 +34,15 @@ def _main(flags: argparse.Namespace) -> int:
     space = load_space(flags.space, flags.size, flags.components)
     space = space.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds)
     settings = override(space.spec.settings, flags)
+    from pipeline.command import dry_run, run
+
     if flags.dry_run:
-        _dry_run(space, settings, as_json=flags.json)
+        dry_run(space, settings, as_json=flags.json)
         return DONE
     result = run(space, settings, silent=flags.json)
     if flags.json:
         print(json.dumps(result.to_json()))
     return result.exit_code
-
-
-def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
-    """Run what the ledger lacks of a space, keep MLflow up to date, draw the figures.
-
-    :param silent: print nothing.
-    :raises GrokscapeError: for anything that prevents the run, in one line, before it starts.
-    """
-    settings, resources, out = _checked(space, settings)
-    ledger = Ledger.open(settings.ledger, create=True)
-    sweep = SweepRun(space, settings, resources, ledger)
-    plan = sweep.plan()
-    if settings.address is None:  # A cluster's data are where its workers are.
-        for line in missing_data(plan):
-            raise SettingsError(line)
-
-    def say(line: str) -> None:
-        if not silent:
-            print_line(line, sys.stdout)
-
-    for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.shrunk()]):
-        say(f"note: {note}")
-    sweep.record()
-    say(announcement(space.name, plan, sweep.suggestions_left))
-    tally = tally_of(plan, ledger)
-    sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
-    places = {
-        "sweep": space.name,
-        "ledger": ledger.shown,
-        "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri),
-    }
-    with Upkeep(ledger):
-        if plan.cohorts or sweep.suggestions_left:
-            try:
-                with view_of(tally, space.name, silent=silent) as view:
-                    sweep.train(plan, [view, *([sync] if sync else [])], partial(grow, tally, ledger))
-            except Interrupted as interruption:
-                say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
-                return RunResult.of(tally, **places, figures=None, interrupted=interruption)
-    left = len(tally.trials) - tally.done
-    if left and settings.max_hours:
-        say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")
-    for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
-        say(line)
-    figures, why_none = _draw(ledger, space.name, out)
-    result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
-    for line in figures.summary if figures else ():
-        say(line)
-    say(f"ledger   {ledger.shown}")
-    if sync is not None and settings.mlflow_uri is not None:
-        report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
-        if isinstance(report, TrackingError):
-            command = sync_command(space.name, ledger.uri, settings.mlflow_uri)
-            result = replace(result, mlflow_error=str(report), mlflow_command=command)
-            say(f"mlflow   {report}; the data is safe in the ledger, sync it with: {command}")
-        else:
-            say(f"mlflow   {report.browse}")
-            if report.note:
-                say(f"note: MLflow is {report.note}")
-    say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
-    if figures:
-        say(f"open     {figures.open_command}")
-    for name in _figures_on(space.name):
-        say(f"verdict  python -m analysis.figures {name} --from {shlex.quote(ledger.shown)}")
-    return result
-
-
-def _dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:
-    """Print what a run would do; create nothing, and join no cluster."""
-    settings, resources, _ = _checked(space, settings, dry=True)
-    ledger, study = None, None
-    try:
-        ledger = Ledger.open(settings.ledger)
-        study = study_of(space, ledger, create=False)
-    except LedgerMissingError:
-        pass  # The first run creates it.
-    plan = Planner(ledger, settings, resources).plan(space.spec.trials() if study is None else study.trials())
-    with without_downloads():
-        missing = [] if settings.address else list(dict.fromkeys(missing_data(plan)))
-    notes = (*space.notes(), *settings.notes(), *plan.notes, *(f"data missing: {line}" for line in missing))
-    plan = replace(plan, notes=notes)
-    if as_json:
-        summary = dry_run.summary(plan, space, resources.device_kind) | {"data_missing": missing}
-        shown = redact(settings.ledger) if ledger is None else ledger.shown
-        places = {"ledger": shown, "mlflow": settings.mlflow_uri and redact(settings.mlflow_uri)}
-        print(json.dumps(summary | places | {"finished": 0, "figures": None}))
-    else:
-        for line in dry_run.describe(plan, space, resources.device_kind):
-            print_line(line, sys.stdout)
-
-
-def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) -> tuple[RunSettings, Resources, Path]:
-    """The settings with an absolute folder of data, the resources, and the folder of the figures.
-
-    :param dry: do not ask a cluster whether it accepts the connection, which takes seconds.
-    :raises GrokscapeError: for what would prevent a run.
-    """
-    if settings.data is not None:
-        data = os.path.abspath(settings.data)
-        if settings.address is None and not os.path.isdir(data):
-            raise SettingsError(f"--data {data}: not a folder; must be the one that holds the data sets")
-        settings = settings.replace(data=data)
-        os.environ[FOLDER_VARIABLE] = data
-    resources = resolve(settings, space.spec.base)
-    if settings.address is not None:
-        ray_environment.check_address(settings.address)
-        if not dry:
-            ray_environment.check_cluster(settings.address)
-    if space.spec.objective is not None:
-        from pipeline.execution.suggestions import check_objective
-
-        check_objective(space.spec, settings.ledger)
-    if settings.mlflow_uri is not None:
-        try:
-            check(settings.mlflow_uri)
-        except TrackingError as error:
-            raise TrackingError(f"{error}{settings.origin_of_mlflow_uri()}") from None
-    out = Path(settings.out or f"{DEFAULT_FIGURES}/{space.name}")
-    parent = next(folder for folder in (out, *out.parents) if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise SettingsError(f"--out {out}: {parent} is not a writable folder")
-    return settings, resources, out
-
-
-def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str | None]":
-    """The figures, or why there are none: nothing was measured, or something went wrong, which costs only them."""
-    from analysis.drawing.guard import drawing
-
-    try:
-        with drawing():
-            from analysis.report import draw
-
-            return draw(ledger.uri, sweep, out), None
-    except GrokscapeError as error:
-        return None, str(error)
-
-
-def _figures_on(sweep: str) -> list[str]:
-    """The names of the paper's figures that a sweep is evidence for; they are drawing code, too."""
-    from analysis.drawing.guard import drawing
-
-    try:
-        with drawing():
-            from analysis.paper.figure import find_figures
-
-            figures = find_figures().values()
-            return [each.name for each in figures if any(sweep in each.files(size) for size in each.sizes)]
-    except GrokscapeError:
-        return []
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from pipeline.plan import CohortPlan
 from trainables.engine.config import canonical_json
 from trainables.engine.errors import GrokscapeError
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
 from trainables.runtime.job import CHECKPOINT_EVERY_S, CohortJob
 from trainables.runtime.rows import ErrorKind, TrialRow, TrialState
+from trainables.runtime.status import CohortError, MemberStatus, Origin
 
 if TYPE_CHECKING:
     from pipeline.execution.suggestions import Suggestions

@@ -3,8 +3,9 @@
 from contextlib import closing
 
 from pipeline.execution.dispatch import Dispatcher
-from trainables.runtime.cohort_run import CohortError, CohortRun, Provenance
+from trainables.runtime.cohort_run import CohortRun
 from trainables.runtime.rows import TrialStore
+from trainables.runtime.status import CohortError, Provenance
 
 REPORT_EVERY_S = 1.0
 

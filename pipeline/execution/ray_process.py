@@ -20,10 +20,10 @@ from pipeline.execution.ray_environment import RayAddressError, variables
 from pipeline.execution.ray_session import RayStartError, end_session, make_private_folder, ray_folder
 from pipeline.execution.resources import Resources, slots
 from trainables.engine.errors import GrokscapeError
-from trainables.runtime.cohort_run import CohortError, MemberStatus, Provenance
 from trainables.runtime.job import CohortJob
 from trainables.runtime.own_modules import files_to_ship
 from trainables.runtime.rows import ErrorKind, TrialStore
+from trainables.runtime.status import CohortError, MemberStatus, Provenance
 
 PROGRAM = "pipeline.execution.ray_tune"
 RESTARTS = 2

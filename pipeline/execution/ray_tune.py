@@ -40,8 +40,8 @@ from pipeline.execution.ray_process import (
 from pipeline.execution.ray_session import end_session
 from pipeline.execution.resources import Resources, slots
 from trainables.engine.errors import one_line
-from trainables.runtime.cohort_run import CohortError
 from trainables.runtime.rows import ErrorKind
+from trainables.runtime.status import CohortError
 from trainables.runtime.trainable import JOB, STATUSES, CohortTrainable
 
 LOOK_EVERY_S = 5.0

@@ -1,6 +1,6 @@
 """One run of one space against a ledger: the plan, the sweep's row, and the training.
 
-Nothing here prints or draws: :mod:`pipeline.sweep` puts a run, a view and the figures together.
+Nothing here prints or draws: :mod:`pipeline.command` puts a run, a view and the figures together.
 """
 
 import math
@@ -21,7 +21,7 @@ from pipeline.spec.space_file import LoadedSpace
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
-from trainables.runtime.cohort_run import Origin
+from trainables.runtime.status import Origin
 
 if TYPE_CHECKING:
     from pipeline.execution.suggestions import Study, Suggestions

@@ -4,17 +4,19 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from pipeline.ledger import Ledger, LedgerError, TrialSize
-from pipeline.ledger.export import export
 from pipeline.spec.settings import DEFAULT_LEDGER
-from trainables.engine.errors import CommandLine, redact
+from trainables.engine.errors import CommandLine, GrokscapeError, redact
 from trainables.engine.terminal import prepare_streams, shown
 from trainables.runtime.rows import TrialRow, TrialState
+
+if TYPE_CHECKING:
+    from pipeline.ledger import Ledger, TrialSize
 
 NUMBERS = ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints", "snapshots")
 TABLES = "results/tables"
@@ -28,9 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     uri = options.ledger or options.uri or DEFAULT_LEDGER
     try:
         if options.ledger and options.uri:
-            raise LedgerError(f"ledger: got both {redact(options.uri)} and --ledger {redact(options.ledger)}; give one")
+            raise GrokscapeError(
+                f"ledger: got both {redact(options.uri)} and --ledger {redact(options.ledger)}; give one"
+            )
         return options.command(uri, options)
-    except LedgerError as error:
+    except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(uri: str, _: argparse.Namespace) -> int:
-    ledger = Ledger.open(uri)
+    ledger = _open(uri)
     sweeps, trials, sizes = ledger.sweeps(), ledger.trials(), ledger.sizes()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sweep", no_wrap=True)
@@ -66,7 +70,7 @@ def _list(uri: str, _: argparse.Namespace) -> int:
 
 
 def _verify(uri: str, _: argparse.Namespace) -> int:
-    ledger = Ledger.open(uri)
+    ledger = _open(uri)
     problems = ledger.verify()
     for problem in problems:
         print(problem)
@@ -78,7 +82,7 @@ def _verify(uri: str, _: argparse.Namespace) -> int:
 
 
 def _compact(uri: str, _: argparse.Namespace) -> int:
-    ledger = Ledger.open(uri)
+    ledger = _open(uri)
     report = ledger.compact()
     print(
         f"{ledger.shown}: {_many(report.files_before, 'file')} -> {report.files_after}, "
@@ -89,7 +93,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
 
 
 def _drop(uri: str, options: argparse.Namespace) -> int:
-    ledger = Ledger.open(uri)
+    ledger = _open(uri)
     report = ledger.drop(options.sweep)
     kept = f"; kept {report.kept} that other sweeps have" if report.kept else ""
     print(f"{ledger.shown}: dropped {options.sweep} and {_many(report.trials, 'trial')}{kept}")
@@ -97,8 +101,8 @@ def _drop(uri: str, options: argparse.Namespace) -> int:
 
 
 def _merge(uri: str, options: argparse.Namespace) -> int:
-    other = Ledger.open(options.other)
-    ledger = Ledger.open(uri, create=True)
+    other = _open(options.other)
+    ledger = _open(uri, create=True)
     report = ledger.merge(other)
     print(
         f"{ledger.shown}: copied {_many(report.trials, 'trial')} ({report.new_trials} new), "
@@ -111,7 +115,9 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
 
 
 def _export(uri: str, options: argparse.Namespace) -> int:
-    ledger = Ledger.open(uri)
+    ledger = _open(uri)
+    from pipeline.ledger.export import export
+
     report = export(ledger, options.out, options.sweeps)
     print(
         f"{ledger.shown}: wrote {_many(report.sweeps, 'sweep')}, {_many(report.trials, 'trial')} and "
@@ -121,14 +127,20 @@ def _export(uri: str, options: argparse.Namespace) -> int:
     return 0
 
 
-def _note_left_out(ledger: Ledger) -> None:
+def _open(uri: str, *, create: bool = False) -> "Ledger":
+    from pipeline.ledger import Ledger  # late: --help need not wait for pyarrow
+
+    return Ledger.open(uri, create=create)
+
+
+def _note_left_out(ledger: "Ledger") -> None:
     """Say that the ledger has rows that were left out."""
     if paths := ledger.left_out():
         some = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
         print(f"{ledger.shown}: left out unsound rows in {_many(len(paths), 'file')}, see verify: {some}")
 
 
-def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: dict[str, TrialSize]) -> list[str]:
+def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: "dict[str, TrialSize]") -> list[str]:
     states = Counter(trials[trial_id].state for trial_id in trial_ids if trial_id in trials)
     own = [sizes[trial_id] for trial_id in trial_ids if trial_id in sizes]
     running, finished, stopped, failed = (states[state] for state in TrialState)

@@ -12,7 +12,7 @@ from pipeline.spec.space_file import DEFAULT_SIZE, SIZES
 from trainables.engine.config import ConfigError
 from trainables.engine.errors import CommandLine
 
-BAD_INPUT = 2
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 ALIASES = {"gpus_per_cohort": ("--gpus-per-trial",)}
 """Mini-batch trials do not share a cohort."""
 

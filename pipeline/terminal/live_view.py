@@ -1,6 +1,5 @@
 """What the terminal shows while a sweep runs: a live picture, plain lines in a pipe, nothing with ``--json``."""
 
-import os
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import duration
 from pipeline.terminal.phase_map import PhaseMap
 from pipeline.terminal.tally import Tally
-from trainables.engine.terminal import shown
-from trainables.runtime.cohort_run import MemberStatus
+from trainables.engine.terminal import print_line, shown
 from trainables.runtime.job import CohortJob
+from trainables.runtime.status import MemberStatus
 
 PLAIN_EVERY_S = 10.0
 PLAIN_AT_MOST_EVERY_S = 1.0
@@ -31,14 +30,6 @@ def view_of(tally: Tally, title: str, *, silent: bool) -> "SilentView":
     if silent:
         return SilentView(tally)
     return LiveView(tally, title, Console()) if sys.stdout.isatty() else PlainView(tally, sys.stdout)
-
-
-def print_line(text: str, stream: TextIO) -> None:
-    """Print a line at once, whoever wrote it; a closed pipe (``| head``) or terminal ends the printing alone."""
-    try:
-        print(shown(text), file=stream, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class SilentView:

@@ -7,11 +7,10 @@ from typing import Any
 
 from pipeline.plan import Plan
 from pipeline.terminal.dry_run import about, count_of
+from pipeline.terminal.flags import DONE, SOME_FAILED
 from pipeline.terminal.signals import Interrupted
 from pipeline.terminal.tally import Tally
 from trainables.runtime.rows import TrialRow, TrialState
-
-DONE, SOME_FAILED = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import about
-from trainables.runtime.cohort_run import MemberStatus
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
+from trainables.runtime.status import MemberStatus
 
 RATE_WINDOW_S = 30.0
 

@@ -3,9 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from pipeline.ledger import Ledger
 from pipeline.spec.settings import DEFAULT_LEDGER, DEFAULT_MLFLOW_URI, TRACKING_VARIABLE, default_mlflow_uri, with_home
-from pipeline.tracking.mirror import sync
 from trainables.engine.errors import CommandLine, GrokscapeError
 from trainables.engine.terminal import prepare_streams, shown
 
@@ -24,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--anew", action="store_true", help="remove every run and write it again")
     options = parser.parse_args(arguments)
+    from pipeline.ledger import Ledger  # late: --help need not wait for pyarrow
+    from pipeline.tracking.mirror import sync
+
     try:
         report = sync(
             Ledger.open(options.ledger), options.sweep, with_home("mlflow_uri", options.mlflow_uri), anew=options.anew

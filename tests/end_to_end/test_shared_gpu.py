@@ -11,7 +11,7 @@ RECORDER = """
 import json
 import time
 
-from trainables.runtime.cohort_run import Origin
+from trainables.runtime.status import Origin
 
 
 class Recorder:

@@ -18,8 +18,8 @@ from trainables.baselines.cohort import BatchCohort
 from trainables.baselines.devices.parallel import GRACE_S
 from trainables.engine.errors import LostProcessError
 from trainables.engine.optimizers import SGD
-from trainables.runtime.cohort_run import CohortError
 from trainables.runtime.rows import ErrorKind
+from trainables.runtime.status import CohortError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON_S = GRACE_S + 5.0

@@ -19,9 +19,10 @@ from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.schedules import Cosine
 from trainables.engine.trial import EverySteps
-from trainables.runtime.cohort_run import CohortRun, Origin
+from trainables.runtime.cohort_run import CohortRun
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
+from trainables.runtime.status import Origin
 
 MOMENTUM = SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
 DECOUPLED = AdamW(learning_rate=0.01, weight_decay=0.1, eps=1e-4)

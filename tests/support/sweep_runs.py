@@ -25,9 +25,9 @@ from pipeline.sweep import main
 sys.exit(main(sys.argv[1:]))
 """
 WITHOUT_FIGURES = """
-from pipeline import sweep
-sweep._draw = lambda *_: (None, "not in this test")
-sweep._figures_on = lambda _: []
+from pipeline import command
+command._draw = lambda *_: (None, "not in this test")
+command._figures_on = lambda _: []
 """
 """Drawing, and loading what draws, take most of the time of a small sweep."""
 TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json")

@@ -11,7 +11,7 @@ import io
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -20,77 +20,19 @@ import numpy as np
 import torch
 
 from trainables.engine.config import canonical_json
-from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
+from trainables.engine.errors import is_out_of_memory, one_line
 from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.archives import check_archive
 from trainables.runtime.job import CohortJob
-from trainables.runtime.rows import Checkpoint, ErrorKind, Snapshot, StoreError, TrialRow, TrialState, TrialStore
+from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow, TrialState, TrialStore
+from trainables.runtime.status import MemberStatus, Origin, Provenance, StaleCheckpointError
 
 SLICE_S = 1.0
 """How long the cohort advances before the clock is looked at again."""
 COMMIT_SHARE = 20
 """Commits take at most about 1/20 of the time: a slow one (many members, a far store) makes the next one later."""
 CHECKPOINT_AT_LEAST_EVERY_S = 60.0
-
-
-class StaleCheckpointError(RuntimeError):
-    """The checkpoints are not what the plan was made for; plan again."""
-
-
-class CohortError(Exception):
-    """What went wrong with a cohort: an :class:`ErrorKind` and one line.  Picklable."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind = kind
-        self.message = message
-        self.node = ""
-        """Ray's id of the node that lacks something."""
-
-    def __str__(self) -> str:
-        return self.message
-
-    @classmethod
-    def of(cls, error: BaseException) -> "CohortError":
-        """The kind and the line of an exception of the training, or of the store."""
-        if isinstance(error, StoreError):
-            return cls(ErrorKind.STORAGE, str(error))
-        if isinstance(error, StaleCheckpointError):
-            return cls(ErrorKind.STALE, str(error))
-        name, text = type(error).__name__, one_line(error, 1000)
-        message = name if text == name else f"{name}: {text}"
-        if isinstance(error, LostProcessError):
-            return cls(ErrorKind.LOST_WORKER, message)
-        return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a trial's rows come from, as text for its row."""
-
-    device_kind: str
-    source_hash: str
-    provenance_json: str
-
-
-Provenance = Callable[[TrialConfig, str], Origin]
-"""``provenance(trial, device)``, called in the process that trains.  Picklable."""
-
-
-@dataclass(frozen=True)
-class MemberStatus:
-    """Where one member stands, for a live view."""
-
-    trial_id: str
-    step: int
-    state: TrialState
-    """As committed: a member that has ended is ``running`` until its last rows are safe."""
-    stop_reason: str | None
-    phase: str
-    """The phase by the events so far; empty where the trial declares none."""
-    notes: tuple[str, ...] = ()
-    """What happened to its cohort since the last status, a line each."""
 
 
 @dataclass

@@ -8,9 +8,10 @@ from ray import tune
 
 from trainables.data.folder import DataMissingError
 from trainables.engine.errors import one_line
-from trainables.runtime.cohort_run import CohortError, CohortRun, Provenance
+from trainables.runtime.cohort_run import CohortRun
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import ErrorKind, TrialStore
+from trainables.runtime.status import CohortError, Provenance
 
 REPORT_EVERY_S = 2.0
 JOB, STATUSES, STEPS_DONE = "job", "statuses", "steps_done"

@@ -13,8 +13,8 @@ from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
-from trainables.runtime.cohort_run import CohortError, MemberStatus, Origin
 from trainables.runtime.rows import TrialRow
+from trainables.runtime.status import CohortError, MemberStatus, Origin
 
 BASE = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10)
 TRIALS = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4))

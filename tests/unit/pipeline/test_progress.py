@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from pipeline.spec import PlannedTrial
-from pipeline.terminal.live_view import LiveView, PlainView, print_line
+from pipeline.terminal.live_view import LiveView, PlainView
 from pipeline.terminal.phase_map import PhaseMap, glyphs_of
 from pipeline.terminal.tally import Tally, expected_steps_left
 from trainables.engine.events import ACCURACY_PHASES, PhaseRule
-from trainables.runtime.cohort_run import MemberStatus
+from trainables.engine.terminal import print_line
 from trainables.runtime.job import CohortJob
+from trainables.runtime.status import MemberStatus
 
 ARMS = [
     (f"a{wd}{seed}", {"arm": "AdamW", "optimizer.weight_decay": wd, "seed": seed})

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pipeline import sweep
+from pipeline import command, sweep
 from pipeline.execution.ray_environment import RayAddressError, check_address, variables
 from pipeline.ledger import Ledger
 from tests.support.fake_mnist import write_mnist
@@ -414,5 +414,5 @@ def test_a_closed_pipe(tmp_path):
 
 
 def test_figures_that_a_sweep_is_evidence_for():
-    asked = {name: list(sweep._figures_on(name)) for name in ("table1_cifar10_laptop", "wd_vs_orthograd", "quick")}
+    asked = {name: list(command._figures_on(name)) for name in ("table1_cifar10_laptop", "wd_vs_orthograd", "quick")}
     assert asked == {"table1_cifar10_laptop": ["table1"], "wd_vs_orthograd": ["fig15"], "quick": []}

@@ -21,9 +21,10 @@ from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
 from trainables.runtime import cohort_run as lockstep
-from trainables.runtime.cohort_run import CohortError, CohortRun, Origin, StaleCheckpointError
+from trainables.runtime.cohort_run import CohortRun
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import Checkpoint
+from trainables.runtime.status import CohortError, Origin, StaleCheckpointError
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),

@@ -8,8 +8,8 @@ from trainables.data.mnist import MNISTSubset
 from trainables.engine.models import MLP
 from trainables.grokking import GrokkingTrial
 from trainables.runtime import trainable
-from trainables.runtime.cohort_run import CohortError
 from trainables.runtime.job import CohortJob
+from trainables.runtime.status import CohortError
 
 JOB = CohortJob(trials=(GrokkingTrial(task=MNISTSubset(), model=MLP(hidden=(4,)), horizon_steps=10),), device="cpu")
 

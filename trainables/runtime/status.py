@@ -1,0 +1,70 @@
+"""What a run of a cohort says of itself: where its rows come from, where its members stand, what went wrong.
+
+Free of torch, so that the driver of a sweep need not load it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
+from trainables.engine.trial import TrialConfig
+from trainables.runtime.rows import ErrorKind, StoreError, TrialState
+
+
+class StaleCheckpointError(RuntimeError):
+    """The checkpoints are not what the plan was made for; plan again."""
+
+
+class CohortError(Exception):
+    """What went wrong with a cohort: an :class:`ErrorKind` and one line.  Picklable."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+        self.node = ""
+        """Ray's id of the node that lacks something."""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @classmethod
+    def of(cls, error: BaseException) -> "CohortError":
+        """The kind and the line of an exception of the training, or of the store."""
+        if isinstance(error, StoreError):
+            return cls(ErrorKind.STORAGE, str(error))
+        if isinstance(error, StaleCheckpointError):
+            return cls(ErrorKind.STALE, str(error))
+        name, text = type(error).__name__, one_line(error, 1000)
+        message = name if text == name else f"{name}: {text}"
+        if isinstance(error, LostProcessError):
+            return cls(ErrorKind.LOST_WORKER, message)
+        return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a trial's rows come from, as text for its row."""
+
+    device_kind: str
+    source_hash: str
+    provenance_json: str
+
+
+Provenance = Callable[[TrialConfig, str], Origin]
+"""``provenance(trial, device)``, called in the process that trains.  Picklable."""
+
+
+@dataclass(frozen=True)
+class MemberStatus:
+    """Where one member stands, for a live view."""
+
+    trial_id: str
+    step: int
+    state: TrialState
+    """As committed: a member that has ended is ``running`` until its last rows are safe."""
+    stop_reason: str | None
+    phase: str
+    """The phase by the events so far; empty where the trial declares none."""
+    notes: tuple[str, ...] = ()
+    """What happened to its cohort since the last status, a line each."""
