@@ -15,11 +15,13 @@ from analysis.data.source import open_sweep
 from analysis.data.spreadsheet import write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
-from analysis.diagram.page import write_page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
+
+OF_PAGES = ("altair", "vl-convert-python")
+"""What only the interactive page needs; a machine that trains without it writes everything else."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,20 @@ def draw(
 
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
-    names = ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv")
+    names = ["phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv"]
     with whole_files(folder) as partial:
         picture, page, cells, outcomes = (partial / name for name in names)
         write_csv(cells_table(diagram), cells)
         write_csv(trials_table(diagram), outcomes)
-        boxes = boxes_note(draw_png(diagram, picture))
-        write_page(diagram, page)
-    return Figures(tuple(folder / name for name in names), (*summary_lines(diagram), *boxes))
+        lines = boxes_note(draw_png(diagram, picture))
+        try:
+            from analysis.diagram.page import write_page
+        except ModuleNotFoundError as error:
+            names.remove(page.name)
+            lines = [*lines, f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})"]
+        else:
+            write_page(diagram, page)
+    return Figures(tuple(folder / name for name in names), (*summary_lines(diagram), *lines))
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:

@@ -10,6 +10,7 @@ import shlex
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,7 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
             raise SettingsError(f"--data {data}: not a folder; must be the one that holds the data sets")
         settings = settings.replace(data=data)
         os.environ[FOLDER_VARIABLE] = data
+    _check_installed(settings)
     resources = resolve(settings, space.spec.base)
     if settings.address is not None:
         ray_environment.check_address(settings.address)
@@ -157,6 +159,17 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise SettingsError(f"--out {out}: {parent} is not a writable folder")
     return settings, resources, out
+
+
+def _check_installed(settings: RunSettings) -> None:
+    """A bare GPU machine has neither Ray nor MLflow, and can do without.
+
+    :raises SettingsError: for a run that needs what is not installed.
+    """
+    if not settings.local and find_spec("ray") is None:
+        raise SettingsError("Ray is not installed: pass --local, or pip install 'ray[tune]'")
+    if settings.mlflow_uri is not None and find_spec("mlflow") is None:
+        raise SettingsError("MLflow is not installed: pass --mlflow-uri none, or pip install mlflow")
 
 
 def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str | None]":

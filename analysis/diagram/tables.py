@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from rich.cells import cell_len, set_cell_size
 
 from analysis.diagram.cells import UNFINISHED, Diagram
 from analysis.diagram.words import by_words, contrast_texts, median_text, stopped_sentence, with_interval
 from analysis.stats.intervals import Estimate
 from trainables.engine.events import EventKind, Outcome
 from trainables.runtime.rows import TrialState
+
+try:
+    from rich.cells import cell_len, set_cell_size
+except ModuleNotFoundError:  # A bare GPU machine: wide characters are not aligned there.
+    cell_len, set_cell_size = len, str.ljust  # type: ignore[assignment]
 
 COMPETING = (EventKind.DIVERGED, EventKind.FROZEN, EventKind.STOPPED)
 

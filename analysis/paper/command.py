@@ -7,18 +7,20 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from analysis.data.sweep import FULL, LAPTOP, SIZES
 from analysis.drawing.guard import whole_files
 from analysis.paper.figure import FigureError, FigureSpec, find_figures, named
-from analysis.paper.page import write_page
 from analysis.paper.picture import png
 from analysis.paper.results import FigureResult, by_room, keep, markdown, result
 from analysis.paper.verdict import MET, NOT_MET, NOT_RUN, REPORTED, UNDECIDED, Claim
 from pipeline.ledger import Ledger
 from trainables.engine.terminal import shown
+
+try:
+    from rich.console import Console
+    from rich.text import Text
+except ModuleNotFoundError:
+    from analysis.paper.plain_text import Console, Text  # type: ignore[assignment]
 
 ALL = "all"
 STYLES = {MET: "green", NOT_MET: "red", UNDECIDED: "yellow", REPORTED: "cyan", NOT_RUN: "dim"}
@@ -71,6 +73,8 @@ def _write(console: Console, results: Sequence[FigureResult], folder: Path, *, p
                 text = json.dumps(each.to_json(), indent=1, ensure_ascii=False)
                 (partial / written[-1].name).write_text(text, encoding="utf-8")
             if page:
+                from analysis.paper.page import write_page
+
                 write_page(results, partial / "figures.html")
     except OSError as error:
         raise FigureError(f"--out {folder}: cannot be written ({error.strerror})") from None

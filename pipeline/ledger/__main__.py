@@ -6,10 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-
 from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import CommandLine, GrokscapeError, redact
 from trainables.engine.terminal import prepare_streams, shown
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
 
 NUMBERS = ("trials", "finished", "stopped", "failed", "running", "missing", "rows", "size", "checkpoints", "snapshots")
 TABLES = "results/tables"
-_PIPE_WIDTH = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,26 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _list(uri: str, _: argparse.Namespace) -> int:
     ledger = _open(uri)
     sweeps, trials, sizes = ledger.sweeps(), ledger.trials(), ledger.sizes()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("sweep", no_wrap=True)
-    for name in NUMBERS:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("recorded", no_wrap=True)
-    for sweep in sweeps:
-        table.add_row(sweep.name, *_line(sweep.trial_ids, trials, sizes), sweep.recorded_at[:19].replace("T", " "))
+    lines = [
+        [sweep.name, *_line(sweep.trial_ids, trials, sizes), sweep.recorded_at[:19].replace("T", " ")]
+        for sweep in sweeps
+    ]
     listed = {trial_id for sweep in sweeps for trial_id in sweep.trial_ids}
     others = [trial_id for trial_id in trials if trial_id not in listed]
     if others:
-        table.add_row("(in no sweep)", *_line(others, trials, sizes), "")
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
-    if table.row_count:
-        console.print(table)
+        lines.append(["(in no sweep)", *_line(others, trials, sizes), ""])
+    if lines:
+        lines.insert(0, ["sweep", *NUMBERS, "recorded"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *numbers, recorded in lines:
+        middle = (number.rjust(width) for number, width in zip(numbers, widths[1:-1], strict=True))
+        print("  ".join([name.ljust(widths[0]), *middle, recorded]).rstrip())
     total = sum(size.bytes for size in sizes.values())
-    console.print(
+    print(
         f"{ledger.shown}: {_many(len(sweeps), 'sweep')}, {_many(len(trials), 'trial')}, "
-        f"{_many(ledger.files(), 'file')}, {decimal(total)}",
-        soft_wrap=True,
+        f"{_many(ledger.files(), 'file')}, {_decimal(total)}"
     )
     _note_left_out(ledger)
     return 0
@@ -86,7 +79,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
     report = ledger.compact()
     print(
         f"{ledger.shown}: {_many(report.files_before, 'file')} -> {report.files_after}, "
-        f"{decimal(report.bytes_before)} -> {decimal(report.bytes_after)}"
+        f"{_decimal(report.bytes_before)} -> {_decimal(report.bytes_after)}"
     )
     _note_left_out(ledger)
     return 0
@@ -148,14 +141,25 @@ def _line(trial_ids: Sequence[str], trials: dict[str, TrialRow], sizes: "dict[st
     rows = sum(size.rows for size in own)
     return [
         *(f"{count:,}" for count in (*counts, rows)),
-        decimal(sum(size.bytes for size in own)),
-        decimal(sum(size.checkpoint_bytes for size in own)),
-        decimal(sum(size.snapshot_bytes for size in own)),
+        _decimal(sum(size.bytes for size in own)),
+        _decimal(sum(size.checkpoint_bytes for size in own)),
+        _decimal(sum(size.snapshot_bytes for size in own)),
     ]
 
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _decimal(size: float) -> str:
+    """``17 bytes``, ``3.2 MB``."""
+    if size < 1000:
+        return _many(int(size), "byte")
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:,.1f} TB"
 
 
 def _parser() -> CommandLine:

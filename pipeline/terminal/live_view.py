@@ -4,21 +4,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TextIO
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
 
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import duration
-from pipeline.terminal.phase_map import PhaseMap
 from pipeline.terminal.tally import Tally
 from trainables.engine.terminal import print_line, shown
 from trainables.runtime.job import CohortJob
 from trainables.runtime.status import MemberStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group, RenderableType
 
 PLAIN_EVERY_S = 10.0
 PLAIN_AT_MOST_EVERY_S = 1.0
@@ -26,10 +23,15 @@ PLAIN_AT_MOST_EVERY_S = 1.0
 
 
 def view_of(tally: Tally, title: str, *, silent: bool) -> "SilentView":
-    """Choose the view that suits standard output."""
+    """Choose the view that suits standard output; a machine without Rich prints plain lines on a terminal too."""
     if silent:
         return SilentView(tally)
-    return LiveView(tally, title, Console()) if sys.stdout.isatty() else PlainView(tally, sys.stdout)
+    if sys.stdout.isatty():
+        with suppress(ModuleNotFoundError):
+            from rich.console import Console
+
+            return LiveView(tally, title, Console())
+    return PlainView(tally, sys.stdout)
 
 
 class SilentView:
@@ -96,14 +98,18 @@ class PlainView(SilentView):
 class LiveView(SilentView):
     """Draws on a terminal: a bar, the pace, and the phase map as it fills."""
 
-    def __init__(self, tally: Tally, title: str, console: Console) -> None:
+    def __init__(self, tally: Tally, title: str, console: "Console") -> None:
+        from rich.live import Live
+
+        from pipeline.terminal.phase_map import PhaseMap
+
         super().__init__(tally)
         self._title = title
         self._console = console
         self._lock = threading.Lock()
         """Rich refreshes the screen from a thread of its own."""
         self._mapped: dict[str, PlannedTrial] = {}
-        self._map = PhaseMap([])
+        self._new_map, self._map = PhaseMap, PhaseMap([])
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=False)
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
@@ -126,11 +132,16 @@ class LiveView(SilentView):
         self._live.refresh()
         self._live.stop()
 
-    def _render(self) -> Group:
+    def _render(self) -> "Group":
         with self._lock:
             return self._picture()
 
-    def _picture(self) -> Group:
+    def _picture(self) -> "Group":
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
         tally, size = self.tally, self._console.size
         headline = Text(f"{shown(self._title)}  {tally.headline()}", style="bold red" if tally.failed else "bold")
         bar = ProgressBar(total=max(len(tally.trials), 1), completed=tally.done, width=min(size.width // 3, 40))
@@ -139,7 +150,7 @@ class LiveView(SilentView):
         body: list[RenderableType] = [headline, second]
         if tally.trials:
             if tally.trials is not self._mapped:
-                self._mapped, self._map = tally.trials, PhaseMap(tally.trials.values())
+                self._mapped, self._map = tally.trials, self._new_map(tally.trials.values())
             height = max(size.height - 8, 3)
             body += [Text(""), *self._map.render(tally.states, width=size.width, height=height), self._map.legend()]
         return Group(*body)
