@@ -48,7 +48,7 @@ def test_a_bare_gpu_machine_trains_files_draws_and_judges(tmp_path):
     )
     lines = out.stdout.splitlines()
     assert lines[-1] == "[0, 0, 0, 0, 0, 2, 2] 6", out.stderr
-    assert "9 of 9 done, 0 running, 0 cached, 0 failed after under 1 s" in lines
+    assert any(line.startswith("9 of 9 done, 0 running, 0 cached, 0 failed after ") for line in lines)
     assert "no interactive page: altair is not installed (pip install altair vl-convert-python)" in lines
     assert any(line.split()[:3] == ["fig06b_orthograd_mlp_laptop", "9", "9"] for line in lines)
     assert "NOT MET  at laptop size: 3 seeds, all 30 steps" in lines
