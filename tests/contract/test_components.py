@@ -2,48 +2,18 @@
 
 import contextlib
 import dataclasses
-import importlib
 import inspect
-import itertools
-import pkgutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.components import FIELD_OF, configs_of, small_trial
 from tests.support.fake_mnist import write_mnist
 from tests.support.host_reads import HostReads
-from trainables.engine.config import Config, ConfigError, from_json, per_trial_paths, replace_at, value_at
-from trainables.engine.encodings import Tokens
-from trainables.engine.gradients import GradientRule
-from trainables.engine.interventions import Intervention
-from trainables.engine.losses import Loss
-from trainables.engine.models import MLP, Model
-from trainables.engine.optimizers import Optimizer
-from trainables.engine.penalties import Penalty
+from trainables.engine.config import ConfigError, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.probes import Probe
-from trainables.engine.schedules import Schedule
-from trainables.engine.tasks import ModularAddition, Task
-from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Measuring, Seeds, TrialConfig
-from trainables.grokking import GrokkingTrial
-
-FIELD_OF = {
-    Task: "task",
-    Model: "model",
-    Loss: "loss",
-    GradientRule: "gradient",
-    Optimizer: "optimizer",
-    Penalty: "penalty",
-    Schedule: "schedule",
-    Intervention: "intervention",
-    Probe: "probes",
-}
-
-TASKS = (ModularAddition.example(), ModularAddition.example().replace(inputs=Tokens()))
-MODELS = (MLP.example(), Transformer.example())
-"""What an example is tried with, the first that it accepts."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,25 +24,6 @@ def data(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GROKSCAPE_DATA", str(folder))
         yield
-
-
-def configs_of(package: str) -> list[type[Config]]:
-    """The components that a module, or a package with all its modules, defines."""
-    top = importlib.import_module(package)
-    for module in pkgutil.walk_packages(getattr(top, "__path__", ()), f"{package}."):
-        importlib.import_module(module.name)
-
-    def inside(cls: type) -> bool:
-        return f"{cls.__module__}.".startswith(f"{package}.")
-
-    def below(cls: type) -> Iterator[type]:
-        for child in cls.__subclasses__():
-            yield child
-            yield from below(child)
-
-    # A component is a leaf: its class has no subclass in its own package.
-    found = {cls for cls in below(Config) if inside(cls) and not any(map(inside, cls.__subclasses__()))}
-    return sorted(found, key=lambda cls: cls.__qualname__)
 
 
 CONFIGS = configs_of("trainables")
@@ -99,21 +50,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def id_of(classes: type | list[type]) -> str:
     return "+".join(cls.__name__ for cls in (classes if isinstance(classes, list) else [classes]))
-
-
-def small_trial(component: Config | None = None, **changes) -> GrokkingTrial:
-    """A trial that trains within milliseconds, with the component put where it belongs."""
-    parts = {"horizon_steps": 30}
-    for family, field in FIELD_OF.items():
-        if isinstance(component, family):
-            parts[field] = (component,) if field == "probes" else component
-    errors = []
-    for task, model in itertools.product(TASKS, MODELS):
-        try:
-            return GrokkingTrial(**({"task": task, "model": model} | parts | changes))
-        except ConfigError as error:
-            errors.append(error)
-    raise errors[0]
 
 
 def test_the_walk_finds_the_known_families():
