@@ -4,6 +4,7 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 from trainables.engine.config import Config, ConfigError
 from trainables.engine.encodings import Tokens
