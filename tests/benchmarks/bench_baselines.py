@@ -1,14 +1,10 @@
-"""The baselines' loops beside plain ones, in one run: images/s and tokens/s, as ratios.
-
-    python tests/benchmarks/bench_baselines.py
+"""The baselines' loops beside plain ones: images and tokens a CPU second.
 
 The plain loops are what one would write first, with the same network and the same settings of the optimizer: for
 images torchvision's transforms of PIL images in a ``DataLoader``, for text random blocks of a file of tokens.  All
 take turns, so that the ratios hold on a machine whose speed drifts; a loader's processes are charged to its loop.
-Where there is a GPU it is measured too.
 """
 
-import itertools
 import multiprocessing
 import os
 import statistics
@@ -24,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from tests.benchmarks.form import Result, main, ratios
 from trainables.baselines.gpt2 import GPT2
 from trainables.baselines.images import InMemoryImages
 from trainables.baselines.language import LanguageTrial
@@ -37,7 +34,7 @@ from trainables.data.torchvision_guard import torchvision
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.optimizers import SGD, AdamW
 
-ROUNDS = 7
+ROUNDS, QUICK_ROUNDS = 7, 3
 SETTLE_S = 0.3
 """After a turn, for a loader's processes to fill their queues on nobody else's time."""
 ROWS, TEST_ROWS, TOKENS, VOCABULARY = 4096, 64, 500_000, 2048
@@ -212,27 +209,35 @@ def _cpu_s() -> float:
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def compare(title: str, contestants: dict[str, Callable[[], object]], items: int, steps: int, setup: Setup) -> None:
+def compare(
+    title: str, contestants: dict[str, Callable[[], object]], items: int, steps: int, setup: Setup, rounds: int
+) -> Iterator[Result]:
     """Let them take turns; the ratios are to the first, round by round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         # To and fro: whoever goes first has no advantage of it.
         for name, step in list(contestants.items())[:: -1 if number % 2 else 1]:
             found = turn(step, steps if number else 2, setup)
             if number:  # the first round warms up
                 times[name].append(found)
-    print(f"\n{title}, {setup.device}, {setup.precision}{', compiled' if setup.compile else ''}")
-    print(f"  {'':<34} {'per CPU s':>10} {'per s':>9}   x plain: CPU   time")
-    first = next(iter(times.values()))
-    for name, values in times.items():
-        cpu, wall = (items / statistics.median(value[which] for value in values) for which in (0, 1))
-        of_cpu, of_wall = (
-            statistics.median(b[which] / a[which] for a, b in zip(values, first, strict=True)) for which in (0, 1)
+    where = f"{title}, {setup.precision}{', compiled' if setup.compile else ''}"
+    (plain, plain_times), *others = times.items()
+    for name, values in others:
+        yield Result.of(
+            name,
+            ratios([cpu for cpu, _ in plain_times], [cpu for cpu, _ in values]),
+            what=f"{where}: a CPU second, of the {plain}'s",
+            goal=1.0 if name == "ours" else None,
+            higher_is_better=True,
+            raw={
+                "per_cpu_s": items / statistics.median(cpu for cpu, _ in values),
+                "per_s": items / statistics.median(wall for _, wall in values),
+                "plain_per_cpu_s": items / statistics.median(cpu for cpu, _ in plain_times),
+            },
         )
-        print(f"  {name:<34} {cpu:10.0f} {wall:9.0f}   {of_cpu:12.2f} {of_wall:6.2f}", flush=True)
 
 
-def vision(stem: str, batch_size: int, steps: int, setup: Setup) -> None:
+def vision(stem: str, batch_size: int, steps: int, setup: Setup, rounds: int) -> Iterator[Result]:
     trial = VisionTrial(
         images=NoiseImages(),
         model=ResNet18(stem=stem),
@@ -243,10 +248,10 @@ def vision(stem: str, batch_size: int, steps: int, setup: Setup) -> None:
         horizon_steps=10**6,
     )
     planes = trial.replace(channels_last=False)
-    compare(
+    yield from compare(
         f"ResNet-18, stem {stem}, 32×32, batches of {batch_size}: images",
         {
-            "plain loop, no workers": plain_vision(planes, setup, 0),
+            "plain loop": plain_vision(planes, setup, 0),
             "plain loop, 2 workers": plain_vision(planes, setup, 2),
             "plain loop, channels last": plain_vision(trial, setup, 0),
             "ours, channels first": ours(planes, setup),
@@ -256,10 +261,11 @@ def vision(stem: str, batch_size: int, steps: int, setup: Setup) -> None:
         batch_size,
         steps,
         setup,
+        rounds,
     )
 
 
-def language(model: GPT2, block_size: int, steps: int, setup: Setup, folder: Path) -> None:
+def language(model: GPT2, block_size: int, steps: int, setup: Setup, folder: Path, rounds: int) -> Iterator[Result]:
     trial = LanguageTrial(
         text=NoText(),
         tokenizer=NoiseTokens(),
@@ -270,7 +276,7 @@ def language(model: GPT2, block_size: int, steps: int, setup: Setup, folder: Pat
         compile=setup.compile,
         horizon_steps=10**6,
     )
-    compare(
+    yield from compare(
         f"GPT-2, {model.layers} layers of {model.width}, batches of 16 × {block_size}: tokens",
         {
             "plain loop": plain_language(trial, setup, folder),
@@ -280,26 +286,20 @@ def language(model: GPT2, block_size: int, steps: int, setup: Setup, folder: Pat
         16 * block_size,
         steps,
         setup,
+        rounds,
     )
 
 
-def main() -> None:
+def measure(quick: bool) -> Iterator[Result]:
     torch.set_num_threads(1)
+    rounds = QUICK_ROUNDS if quick else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
         cpu = Setup("cpu")
-        vision("imagenet", 128, 3, cpu)
-        vision("cifar", 32, 1, cpu)
-        language(GPT2(layers=4, heads=4, width=128), 64, 8, cpu, Path(folder))
-        language(GPT2(layers=6, heads=6, width=384), 128, 1, cpu, Path(folder))
-        if not torch.cuda.is_available():
-            print("\nGPU: not measured, there is none")
-            return
-        for precision, compiled in itertools.product(("float32", "bfloat16"), (False, True)):
-            gpu = Setup("cuda", precision, compiled)
-            vision("imagenet", 128, 50, gpu)
-            vision("cifar", 128, 50, gpu)
-            language(GPT2(), 512, 10, gpu, Path(folder))
+        yield from vision("imagenet", 128, 3, cpu, rounds)
+        yield from vision("cifar", 32, 1, cpu, rounds)
+        yield from language(GPT2(layers=4, heads=4, width=128), 64, 8, cpu, Path(folder), rounds)
+        yield from language(GPT2(layers=6, heads=6, width=384), 128, 1, cpu, Path(folder), rounds)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

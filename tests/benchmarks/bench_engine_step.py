@@ -1,26 +1,27 @@
-"""The engine's step beside a plain loop, in one run: CPU seconds a trial-step, as ratios.
+"""The engine's step beside a plain loop: CPU seconds a trial-step.
 
-    python tests/benchmarks/bench_engine_step.py
-
-The plain loop is what one would write first: the one-hot product, ``nn.Linear``, ``torch.optim.AdamW``.  The two
-are timed in turn, so that the ratio holds on a machine whose speed drifts.
+The plain loop is what one would write first: the one-hot product, ``nn.Linear``, ``torch.optim.AdamW``.  All are
+timed in turn, so that the ratios hold on a machine whose speed drifts.
 """
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
 from torch import nn
 
+from tests.benchmarks.form import Result, main, ratios
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import AdamW
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
 
-ROUNDS, STEPS = 7, 3
+STEPS = 3
+GOALS = {(113, 1): 0.8, (31, 16): 0.8, (11, 16): 0.6}
+"""By p and the size of the cohort; on a CPU a cohort gains only where the network is small."""
 
 
 def trial(p: int, seed: int = 0) -> GrokkingTrial:
@@ -61,8 +62,8 @@ def cohort(p: int, members: int) -> Callable[[], None]:
     return lambda: built.advance(1)
 
 
-def measurement(p: int) -> Callable[[], None]:
-    """One step with a measurement before it."""
+def measured(p: int) -> Callable[[], None]:
+    """One step of a cohort of one with a measurement before it."""
     built = GrokkingTrial.build([trial(p)], "cpu")
 
     def step() -> None:
@@ -79,23 +80,36 @@ def cpu_ms(step: Callable[[], None]) -> float:
     return (time.process_time() - start) / STEPS * 1e3
 
 
-def main() -> None:
+def measure(quick: bool) -> Iterator[Result]:
     torch.set_num_threads(1)
-    print("CPU milliseconds a trial-step (median of rounds), and the ratio to the plain loop round by round")
     for p in (113, 31, 11):
-        contestants = {"plain loop": (plain_loop(p), 1), "measured step": (measurement(p), 1)}
+        contestants = {"plain": (plain_loop(p), 1), "measured": (measured(p), 1)}
         contestants |= {f"cohort of {members}": (cohort(p, members), members) for members in (1, 4, 16)}
         times: dict[str, list[float]] = {name: [] for name in contestants}
-        for round_number in range(ROUNDS + 1):
+        for round_number in range((5 if quick else 15) + 1):
             for name, (step, members) in contestants.items():
                 elapsed = cpu_ms(step) / members
                 if round_number:  # the first round warms up
                     times[name].append(elapsed)
-        print(f"\np = {p}, MLP 200-200, {trial(p).task.train_rows} rows")
-        for name, values in times.items():
-            ratio = statistics.median(a / b for a, b in zip(values, times["plain loop"], strict=True))
-            print(f"  {name:<14} {statistics.median(values):8.3f} ms   {ratio:5.2f} x plain")
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        where = f"p = {p}, MLP 200-200"
+        for members in (1, 4, 16):
+            name = f"cohort of {members}"
+            yield Result.of(
+                f"{where}: {name}",
+                ratios(times[name], times["plain"]),
+                what="a trial-step, of the plain loop's",
+                goal=GOALS.get((p, members)),
+                raw={"ours_ms": medians[name], "plain_ms": medians["plain"]},
+            )
+        yield Result.of(
+            f"{where}: a measurement",
+            [ratio - 1 for ratio in ratios(times["measured"], times["cohort of 1"])],
+            what="a measurement of the 15 probes on both splits, of a step of a cohort of 1",
+            goal=0.5 if p == 113 else None,
+            raw={"both_ms": medians["measured"], "step_ms": medians["cohort of 1"]},
+        )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

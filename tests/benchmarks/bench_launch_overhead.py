@@ -1,23 +1,18 @@
 """What it costs to launch trivial trials: ours, beside a bare Tune function trainable with Tune's MLflow callback.
 
-``python tests/benchmarks/bench_launch_overhead.py [--trials 200]`` runs both, each in a process of its own from
-nothing to the end (Ray's start included), both with MLflow in an SQLite file, and prints the ratio of their times.
-Ours also files every row in the ledger and draws the figures.
-
-Result    ours 44.5 s (222 ms a trial), bare 666 s (3.3 s a trial): ratio 0.067, of one noisy run
-Hardware  2 CPU cores, shared with other work
+Both run in processes of their own from nothing to the end (Ray's start included), both with MLflow in an SQLite
+file.  Ours also files every row in the ledger and draws the figures.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
+from tests.benchmarks.form import Result, main
 from tests.support.sweep_runs import environment, write_space
 
 BARE = """
@@ -51,23 +46,25 @@ def timed(arguments: list[str], folder: Path) -> tuple[float, str]:
     return time.perf_counter() - began, done.stdout
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=200)
-    trials = parser.parse_args().trials
+def measure(quick: bool, trials: int = 200) -> Iterator[Result]:
+    trials = 20 if quick else trials
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_space(folder, f"base=BASE, seeds=range({trials})", name="trivial", p=5, width=4, horizon=1)
         command = [sys.executable, "-m", "pipeline.sweep", "trivial.py", "--workers", "2", "--json"]
         ours_s, output = timed(command, folder)
         assert json.loads(output)["finished"] == trials
-        print(f"ours: {ours_s:.1f} s for {trials} trials, {1000 * ours_s / trials:.0f} ms each", flush=True)
         bare = folder / "bare"
         bare.mkdir()
         bare_s, _ = timed([sys.executable, "-c", BARE, str(trials)], bare)
-        print(f"bare: {bare_s:.1f} s for {trials} trials, {1000 * bare_s / trials:.0f} ms each", flush=True)
-        print(f"ratio: {ours_s / bare_s:.3f}")
+        yield Result(
+            name=f"{trials} trials",
+            value=ours_s / bare_s,
+            what="wall-clock time, of the bare trainable's",
+            goal=None if quick else 0.05,
+            raw={"ours_s": ours_s, "bare_s": bare_s},
+        )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, trials=200)
