@@ -10,7 +10,7 @@ from torch import nn
 
 from trainables.engine.encodings import Binary, Tokens
 from trainables.engine.models import MLP
-from trainables.engine.noise import Noise
+from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.tasks import ModularAddition, ModularSubtraction
 from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Seeds
@@ -122,7 +122,7 @@ def test_dropout_positions_and_scale_against_torch():
     with torch.no_grad():
         theirs = judge(tokens.repeat(draws, 1)).view(draws, 4, P)
         batched = {name: value.unsqueeze(0) for name, value in parameters.items()}
-        noise = Noise([1], 0, torch.device("cpu"))
+        noise = Noise(noise_keys([1], torch.device("cpu")), torch.tensor(0))
         ours = model.forward(batched, tokens.repeat(draws, 1).unsqueeze(0), noise)[0].view(draws, 4, P)
         whole = model.forward(batched, tokens.unsqueeze(0))[0]
     error = (theirs.var(0) / draws).sqrt()

@@ -19,11 +19,12 @@ from trainables.engine.config import ConfigError
 from trainables.engine.full_batch import FullBatchTrial
 from trainables.engine.gradients import per_member
 from trainables.engine.interventions import NoIntervention
-from trainables.engine.noise import Noise
+from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
 from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
+from trainables.engine.subnormals import subnormals_flushed
 from trainables.engine.trial import Cohort
 
 FLAT = "flat"
@@ -64,6 +65,7 @@ class GrokkingCohort(Cohort):
             name: torch.from_numpy(np.stack([getattr(split, name) for split in splits])).to(self.device)
             for name in ("train_inputs", "train_labels", "test_inputs", "test_labels")
         }
+        self._prepare()
         inits = [trial.model.init(trial.task, trial.seeds.init) for trial in trials]
         self._shapes = {name: tuple(value.shape) for name, value in inits[0].items()}
         self._weights_KP = self._joined({name: torch.stack([init[name] for init in inits]) for name in inits[0]})
@@ -73,6 +75,12 @@ class GrokkingCohort(Cohort):
         for watcher in self._watchers:
             self._watched |= watcher.start(len(trials), self.device)
         self._begin(switched=False)
+
+    def _prepare(self) -> None:
+        """Compute what stays the same over the steps, for the present members."""
+        model, task = self._shared.model, self._shared.task
+        self._inputs = {split: model.prepare(task, self._rows[f"{split}_inputs"]) for split in ("train", "test")}
+        self._noise_keys_K = noise_keys([trial.seeds.order for trial in self.trials], self.device)
 
     def _begin(self, *, switched: bool) -> None:
         """Set up loss, gradient rule and optimizer for the steps before or after the intervention.
@@ -118,7 +126,7 @@ class GrokkingCohort(Cohort):
         rows' forward pass and the probes, and changes nothing.
         """
         next_step, parameters = self._propose(), self._split(self._weights_KP)
-        with torch.no_grad():
+        with torch.no_grad(), subnormals_flushed(self.device):
             seen = Observation(
                 task=self._shared.task,
                 # The step of a stochastic model ran with noise; measure the rows without it.
@@ -136,7 +144,9 @@ class GrokkingCohort(Cohort):
             for probe in self._shared.probes:
                 if self._shared.due(self._places.get(self.step), probe.every):
                     columns |= probe.measure(seen)
-            return {column: values.double().cpu().numpy() for column, values in columns.items()}
+            # One transfer: each waits until the device is done.
+            values_CK = torch.stack([values.double() for values in columns.values()]).cpu().numpy() if columns else ()
+            return dict(zip(columns, values_CK, strict=True))
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """Return one member's weights by name, on the host."""
@@ -145,11 +155,11 @@ class GrokkingCohort(Cohort):
     def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
         """Evaluate a split, "train" or "test", at the given weights (with cohort axis), without noise."""
         labels_KB = self._rows[f"{split}_labels"]
-        logits_KBV = self._logits(parameters, self._rows[f"{split}_inputs"], None)
+        logits_KBV = self._logits(parameters, self._inputs[split], None)
         losses_KB = self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"])
         return Rows(logits_KBV, labels_KB, losses_KB, self._loss)
 
-    def _logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Noise | None) -> Tensor:
+    def _logits(self, parameters: Mapping[str, Tensor], inputs: Any, noise: Noise | None) -> Tensor:
         """Return the logits as passed to the loss: times α, divided by the temperature."""
         logits_KBV = self._shared.model.forward(parameters, inputs, noise)
         if "alpha" in self._hyper["trial"]:
@@ -161,10 +171,10 @@ class GrokkingCohort(Cohort):
     def finite(self) -> np.ndarray:
         """Return whether each member's loss, gradient and weights, now and after the next step, are finite: (K,)."""
         next_step = self._propose()
-        finite_K = next_step.losses_KB.isfinite().all(1)
-        for tensor in (*next_step.gradients.values(), self._weights_KP, next_step.weights_KP):
-            finite_K = finite_K & tensor.isfinite().flatten(1).all(1)
-        return finite_K.cpu().numpy()
+        checked = [next_step.losses_KB, *next_step.gradients.values(), self._weights_KP, next_step.weights_KP]
+        # The largest absolute value is NaN or infinite where any number is.
+        finite_TK = torch.stack([tensor.flatten(1).abs().amax(1).isfinite() for tensor in checked])
+        return finite_TK.all(0).cpu().numpy()
 
     def frozen(self) -> np.ndarray:
         """Return whether each member's weights provably never change again: shape (K,), bool.
@@ -173,15 +183,18 @@ class GrokkingCohort(Cohort):
         weight absorbs the updates pending in its buffers.  False under noise or before an intervention, either of
         which may move the weights again.
         """
+        never_K = np.zeros(len(self.trials), dtype=bool)
         if self._shared.model.stochastic or (self._intervenes and not self._switched):
-            return np.zeros(len(self.trials), dtype=bool)
+            return never_K
+        gradients = self._propose().gradients.values()
+        still_K = (torch.stack([gradient.flatten(1).abs().amax(1) for gradient in gradients]) == 0).all(0).cpu().numpy()
+        if not still_K.any():
+            return never_K
         # A schedule's factor is at most 1, so the unscheduled learning rate is an upper bound.
-        frozen_K = self._optimizer.certifies_frozen(
+        certified_K = self._optimizer.certifies_frozen(
             {FLAT: self._weights_KP}, self._state, self._hyper["optimizer"], self._updates
         )
-        for gradient in self._propose().gradients.values():
-            frozen_K = frozen_K & (gradient == 0).flatten(1).all(1)
-        return frozen_K.cpu().numpy()
+        return still_K & certified_K.cpu().numpy()
 
     def retire(self, members: Sequence[int]) -> None:
         """Stop updating these members; shapes do not change until :meth:`compact`."""
@@ -201,6 +214,7 @@ class GrokkingCohort(Cohort):
         self._hyper = {part: keep(values) for part, values in self._hyper.items()}
         self._state = {buffer: keep(tensors) for buffer, tensors in self._state.items()}
         self._active_K, self._proposal = self._active_K[kept], None
+        self._prepare()
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return what one member needs to continue bit for bit, in any cohort: CPU tensors without a cohort axis."""
@@ -277,9 +291,9 @@ class GrokkingCohort(Cohort):
             leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
             noise = None
             if shared.model.stochastic:
-                noise = Noise([trial.seeds.order for trial in self.trials], self.step, self.device)
-            with torch.enable_grad():
-                logits_KBV = self._logits(leaves, self._rows["train_inputs"], noise)
+                noise = Noise(self._noise_keys_K, self._updates + self._updates_before)
+            with torch.enable_grad(), subnormals_flushed(self.device):
+                logits_KBV = self._logits(leaves, self._inputs["train"], noise)
                 trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV
                 losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
                 # Average in float32 at least.  Members do not interact, so each gets its own gradient from the sum.

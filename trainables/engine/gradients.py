@@ -84,6 +84,12 @@ def inner(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(products).sum(0)
 
 
+def norm(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return each member's Euclidean norm of all tensors together: shape (K,), float64."""
+    parts = [torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in tensors.values()]
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)
+
+
 def per_member(values_K: Tensor, like: Tensor) -> Tensor:
     """Reshape one value per member to broadcast against a tensor with the cohort axis first."""
     return values_K.view(-1, *[1] * (like.dim() - 1))

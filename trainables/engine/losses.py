@@ -162,14 +162,15 @@ class _LogS(torch.autograd.Function):
         return gradient / (size + 1)
 
 
-def softmax_collapsed(logits: Tensor) -> Tensor:
+def softmax_collapsed(logits: Tensor, largest: Tensor | None = None) -> Tensor:
     """Return whether rows are in softmax collapse (Def. 3): sum_k exp(z_k - max z) is exactly 1 in their dtype.
 
     :param logits: shape (..., V).
+    :param largest: max z where it is known, shape (..., 1).
     :returns: bool, shape (...).
     """
-    shifted = logits - logits.amax(dim=-1, keepdim=True)
-    return shifted.exp().sum(dim=-1) == 1
+    shifted = logits - (logits.amax(dim=-1, keepdim=True) if largest is None else largest)
+    return shifted.exp_().sum(dim=-1) == 1
 
 
 def log_softmax_by_hand(logits: Tensor) -> Tensor:

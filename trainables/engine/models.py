@@ -8,13 +8,14 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.noise import Noise
+from trainables.engine.one_hot import OneHotRows
 from trainables.engine.randomness import INIT_STREAM, random_bits, signed_uniform
 from trainables.engine.tasks import Task
 
@@ -41,10 +42,18 @@ class Model(Config):
     def init(self, task: Task, seed: int) -> dict[str, Tensor]:
         """Draw the initial parameters of one member: on the CPU, without a cohort axis."""
 
-    @abstractmethod
-    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
-        """Return the logits, shape (K, B, V), of rows in the task's format.
+    def prepare(self, task: Task, inputs_KBA: Tensor) -> Any:
+        """Return the rows as :meth:`forward` reads them fastest, with what can be computed once for all steps.
 
+        :param inputs_KBA: in the task's format, which :meth:`forward` reads too.
+        """
+        return inputs_KBA
+
+    @abstractmethod
+    def forward(self, parameters: Mapping[str, Tensor], inputs: Any, noise: Noise | None = None) -> Tensor:
+        """Return the logits: shape (K, B, V).
+
+        :param inputs: the rows, in the task's format (K, B, A) or as :meth:`prepare` returns them.
         :param noise: the random draws of this training step, for a stochastic model; None to evaluate.
         """
 
@@ -94,20 +103,21 @@ class MLP(Model):
             start += math.prod(size)
         return parameters
 
-    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
+    def prepare(self, task: Task, inputs_KBA: Tensor) -> Tensor | OneHotRows:
+        return OneHotRows.of(inputs_KBA, task.features) if task.input_kind == "one_hot" else inputs_KBA
+
+    def forward(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor | OneHotRows, noise: Noise | None = None
+    ) -> Tensor:
         weight_KIH = parameters["weight_0"]
-        if inputs_KBA.is_floating_point():
-            hidden_KBH = torch.bmm(inputs_KBA.to(weight_KIH.dtype), weight_KIH)
+        if isinstance(inputs, Tensor) and inputs.is_floating_point():
+            hidden_KBH = torch.bmm(inputs.to(weight_KIH.dtype), weight_KIH)
         else:
-            # The product with one-hot rows is a sum of weight rows; gathering them costs less.
-            members, rows, _ = inputs_KBA.shape
-            offset_K11 = torch.arange(members, device=inputs_KBA.device).view(-1, 1, 1) * weight_KIH.shape[1]
-            flat_KBxA = (inputs_KBA + offset_K11).flatten(0, 1)
-            hidden_KBH = functional.embedding_bag(flat_KBxA, weight_KIH.flatten(0, 1), mode="sum")
-            hidden_KBH = hidden_KBH.view(members, rows, -1)
+            one_hot = OneHotRows.of(inputs, weight_KIH.shape[1]) if isinstance(inputs, Tensor) else inputs
+            hidden_KBH = one_hot.product(weight_KIH)
         for layer in range(len(self.hidden) + 1):
             if layer:
-                hidden_KBH = torch.bmm(torch.relu(hidden_KBH), parameters[f"weight_{layer}"])
+                hidden_KBH = torch.bmm(hidden_KBH.relu_(), parameters[f"weight_{layer}"])
             if self.bias:
                 hidden_KBH = hidden_KBH + parameters[f"bias_{layer}"].unsqueeze(1)
         return hidden_KBH

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, option
-from trainables.engine.gradients import inner, per_member
-from trainables.engine.losses import Loss, softmax_collapsed
+from trainables.engine.gradients import inner, norm, per_member
+from trainables.engine.losses import Loss, SoftmaxCrossEntropy, softmax_collapsed
 from trainables.engine.tasks import Task
 
 MARGIN_QUANTILES = (0.1, 0.5, 0.9)
@@ -41,15 +41,24 @@ class Rows:
         return self._logits_KBV.gather(-1, self._labels_KB.unsqueeze(-1))
 
     @cached_property
+    def _others_KB1(self) -> Tensor:
+        """The largest logit of the other classes."""
+        return self._logits_KBV.scatter(-1, self._labels_KB.unsqueeze(-1), -torch.inf).amax(-1, keepdim=True)
+
+    @cached_property
     def correct_KB(self) -> Tensor:
-        """Whether the true class has the largest logit; bool."""
-        return self._logits_KBV.argmax(-1) == self._labels_KB
+        """Whether the true class has the largest logit, of several equal ones the first, as for ``argmax``; bool."""
+        tied_KB = (self._true_KB1 == self._others_KB1).squeeze(-1)
+        ahead_KB = (self._true_KB1 > self._others_KB1).squeeze(-1)
+        # Where reading a value is free, spare the rows that have no tie the slow search for the first maximum.
+        if tied_KB.device.type == "cpu" and not tied_KB.any():
+            return ahead_KB
+        return ahead_KB | (tied_KB & (self._logits_KBV.argmax(-1) == self._labels_KB))
 
     @cached_property
     def margins_KB(self) -> Tensor:
         """z_y - max_{k != y} z_k; float64."""
-        others_KB = self._logits_KBV.scatter(-1, self._labels_KB.unsqueeze(-1), -torch.inf).amax(-1)
-        return (self._true_KB1.squeeze(-1) - others_KB).double()
+        return (self._true_KB1 - self._others_KB1).squeeze(-1).double()
 
     @cached_property
     def rank_KB(self) -> Tensor:
@@ -64,11 +73,14 @@ class Rows:
     @cached_property
     def collapsed_KB(self) -> Tensor:
         """Whether the row is in softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
-        return softmax_collapsed(self._loss.cast(self._logits_KBV))
+        largest_KB1 = torch.maximum(self._true_KB1, self._others_KB1)
+        return softmax_collapsed(self._loss.cast(self._logits_KBV), self._loss.cast(largest_KB1))
 
     @cached_property
     def loss_collapsed_KB(self) -> Tensor:
         """Whether the loss's own normaliser equals its largest term; bool."""
+        if isinstance(self._loss, SoftmaxCrossEntropy):  # Its own normaliser is the softmax's.
+            return self.collapsed_KB
         return self._loss.collapsed(self._logits_KBV)
 
 
@@ -89,6 +101,11 @@ class Observation:
     """η of the next step, schedule and α included; float64."""
     watched: Mapping[str, Tensor]
     """The state of the watchers since step 0."""
+
+    @cached_property
+    def parameter_norm_K(self) -> Tensor:
+        """The Euclidean norm of all parameters; float64."""
+        return norm(self.parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +221,8 @@ class Norms(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         return {
-            "parameter_norm": inner(seen.parameters, seen.parameters).sqrt(),
-            "gradient_norm": inner(seen.gradients, seen.gradients).sqrt(),
+            "parameter_norm": seen.parameter_norm_K,
+            "gradient_norm": norm(seen.gradients),
         }
 
 
@@ -220,20 +237,23 @@ class Alignment(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         return {
-            "alignment_gradient": -cosine(seen.parameters, seen.gradients),
-            "alignment_update": cosine(seen.parameters, seen.updates),
+            "alignment_gradient": -cosine(seen.parameters, seen.gradients, seen.parameter_norm_K),
+            "alignment_update": cosine(seen.parameters, seen.updates, seen.parameter_norm_K),
         }
 
 
-def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> Tensor:
+def cosine(parameters: Mapping[str, Tensor], vectors: Mapping[str, Tensor], parameter_norm_K: Tensor) -> Tensor:
     """Return the cosine of the angle between two sets of tensors with the same names: shape (K,), float64.
 
-    NaN if one of them is zero.  The second may be so small that its square underflows, as gradients are near collapse.
+    NaN if one of them is zero.
+
+    :param parameter_norm_K: the norm of the first.
     """
-    largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
-    scaled = {name: vector.double() / per_member(largest_K, vector) for name, vector in vectors.items()}
-    size_K = inner(parameters, parameters).sqrt() * inner(scaled, scaled).sqrt()
-    return inner(parameters, scaled) / size_K
+    if any(vector.dtype == torch.float64 for vector in vectors.values()):
+        # Squares underflow, as those of gradients do near collapse; float64 holds the square of any float32.
+        largest_K = torch.stack([vector.abs().flatten(1).amax(1) for vector in vectors.values()]).amax(0).double()
+        vectors = {name: vector.double() / per_member(largest_K, vector) for name, vector in vectors.items()}
+    return inner(parameters, vectors) / (parameter_norm_K * norm(vectors))
 
 
 STANDARD: tuple[Probe, ...] = (LossAndAccuracy(), SoftmaxCollapse(), Margins(), Norms(), Alignment())

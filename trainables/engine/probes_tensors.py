@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trainables.engine.gradients import inner, per_member
+from trainables.engine.gradients import norm, per_member
 from trainables.engine.probes import Observation, Probe, cosine
 from trainables.engine.tasks import Task
 
@@ -23,7 +23,7 @@ class TensorNorms(Probe):
         return tuple(f"norm.{name}" for name in shapes)
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        return {f"norm.{name}": inner({name: value}, {name: value}).sqrt() for name, value in seen.parameters.items()}
+        return {f"norm.{name}": norm({name: value}) for name, value in seen.parameters.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,9 @@ class TensorAlignment(Probe):
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         columns = {}
         for name, value in seen.parameters.items():
-            columns[f"alignment_gradient.{name}"] = -cosine({name: value}, {name: seen.gradients[name]})
-            columns[f"alignment_update.{name}"] = cosine({name: value}, {name: seen.updates[name]})
+            norm_K = norm({name: value})
+            columns[f"alignment_gradient.{name}"] = -cosine({name: value}, {name: seen.gradients[name]}, norm_K)
+            columns[f"alignment_update.{name}"] = cosine({name: value}, {name: seen.updates[name]}, norm_K)
         return columns
 
 

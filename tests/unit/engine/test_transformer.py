@@ -5,7 +5,7 @@ import torch
 
 from trainables.engine.config import ConfigError
 from trainables.engine.encodings import Tokens
-from trainables.engine.noise import Noise
+from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import AdamW
 from trainables.engine.tasks import ModularAddition, ModularSubtraction
 from trainables.engine.transformer import Transformer
@@ -67,7 +67,8 @@ def test_noise_in_training_only():
     assert torch.equal(whole, MODEL.forward(parameters, tokens))
     assert torch.equal(whole, MODEL.replace(dropout=0.0).forward(parameters, tokens))
     noisy = [
-        MODEL.forward(parameters, tokens, Noise([seed], step, CPU)) for seed, step in ((0, 5), (0, 5), (0, 6), (1, 5))
+        MODEL.forward(parameters, tokens, Noise(noise_keys([seed], CPU), torch.tensor(step)))
+        for seed, step in ((0, 5), (0, 5), (0, 6), (1, 5))
     ]
     assert torch.equal(noisy[0], noisy[1])
     assert not any(torch.equal(noisy[0], other) for other in (whole, *noisy[2:]))
