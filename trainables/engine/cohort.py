@@ -24,7 +24,7 @@ from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty
 from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
-from trainables.engine.subnormals import subnormals_flushed
+from trainables.engine.subnormals import handling, subnormals_flushed
 from trainables.engine.trial import Cohort
 
 FLAT = "flat"
@@ -195,6 +195,11 @@ class GrokkingCohort(Cohort):
             {FLAT: self._weights_KP}, self._state, self._hyper["optimizer"], self._updates
         )
         return still_K & certified_K.cpu().numpy()
+
+    def arithmetic(self) -> dict[str, str]:
+        """Return how subnormal numbers are handled, and the generator of the noise of a stochastic model."""
+        stochastic = self._shared.model.stochastic
+        return {"subnormals": handling(self.device)} | ({"noise": "SplitMix64"} if stochastic else {})
 
     def retire(self, members: Sequence[int]) -> None:
         """Stop updating these members; shapes do not change until :meth:`compact`."""

@@ -126,6 +126,10 @@ class Cohort:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Continue from one state a member; all must be at the same step."""
 
+    def arithmetic(self) -> dict[str, str]:
+        """What decides the last digits beside the device, the source and the packages, in words for the record."""
+        return {"subnormals": "kept"}
+
     def close(self) -> None:
         """Free what outlives the object: processes on other devices."""
 

@@ -9,6 +9,7 @@ were to be committed with it: a run that continues from it commits them, whether
 
 import io
 import itertools
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ class _Member:
     snapshots: list[Snapshot] = field(default_factory=list)
     """Not committed yet."""
     train_s: float = 0.0
+    arithmetic: list[dict[str, Any]] = field(default_factory=list)
+    """What :meth:`Cohort.arithmetic` said, each with the ``from_step`` since which it holds."""
     state: TrialState = TrialState.RUNNING
     stop_reason: StopReason | None = None
     committed: bool = False
@@ -101,7 +104,7 @@ class _Member:
             device_kind=self.origin.device_kind,
             data_fingerprint=self.fingerprint,
             source_hash=self.origin.source_hash,
-            provenance_json=self.origin.provenance_json,
+            provenance_json=canonical_json(json.loads(self.origin.provenance_json) | {"arithmetic": self.arithmetic}),
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -133,8 +136,10 @@ class CohortRun:
         """Updates made by this run, summed over its members."""
         schedule = trials[0].measuring.steps(self._horizon).tolist()
         self._places = {step: place for place, step in enumerate(schedule)}
+        self._notes: list[str] = []
         if job.start_step > 0:
             self._restore(schedule)
+        self._record_arithmetic()
         # The present step is looked at too where a member lacks its row, and at the horizon, which ends them all.
         here = self._cohort.step
         looked = here < self._horizon and all(member.measured(here) for member in self._members)
@@ -157,7 +162,8 @@ class CohortRun:
             self._commit_if_due()
             if time.monotonic() >= until:
                 break
-        notes = tuple(self._cohort.notes())
+        notes = (*self._notes, *self._cohort.notes())
+        self._notes.clear()
         return [member.status(self._cohort.step, notes) for member in self._members if member.steps]
 
     def close(self) -> None:
@@ -270,6 +276,7 @@ class CohortRun:
                 "history": member.history,
                 "train_s": member.train_s,
                 "pending": member.pending,
+                "arithmetic": member.arithmetic,
             },
             buffer,
         )
@@ -310,6 +317,7 @@ class CohortRun:
         for member, past in zip(self._members, saved, strict=True):
             member.steps, member.pending, member.train_s = past["steps"], past["pending"], past["train_s"]
             member.history = self._history(member, past["history"])
+            member.arithmetic = past.get("arithmetic", [{"from_step": 0}])  # Older ones do not say.
         try:
             self._cohort.load_state_dict([past["cohort"] for past in saved])
             if self._cohort.step != step:
@@ -318,6 +326,20 @@ class CohortRun:
             if len(checkpoints) > 1 or is_out_of_memory(error):
                 raise  # Alone, each member shows whether it is the one.
             self._discard(checkpoints, {checkpoints[0].trial_id: one_line(error)})
+
+    def _record_arithmetic(self) -> None:
+        """Record with which arithmetic each member goes on, and say so where it began with another."""
+        step, now = self._cohort.step, self._cohort.arithmetic()
+        changed = []
+        for member in self._members:
+            known = member.arithmetic
+            if known and known[-1] == now | {"from_step": known[-1]["from_step"]}:
+                continue
+            changed += known[-1:]
+            known.append({"from_step": step, **now})
+        if changed:
+            before = {name: value for name, value in changed[0].items() if name != "from_step"}
+            self._notes.append(f"continues at step {step} with {_words(now)}; before, with {_words(before)}")
 
     def _discard(self, checkpoints: Sequence[Checkpoint], reasons: Mapping[str, str]) -> NoReturn:
         """Delete the checkpoints of these trials, which cannot be used.
@@ -347,6 +369,10 @@ class CohortRun:
             values |= {row["step"]: row[column] for row in member.pending if column in row}
             history[column] = [values.get(step, math.nan) for step in member.steps]
         return history
+
+
+def _words(arithmetic: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in arithmetic.items()) or "what its checkpoint does not say"
 
 
 def _read(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -384,3 +410,6 @@ def _check_past(past: Any, checkpoint: Checkpoint) -> None:
         raise ValueError("has values that are no numbers")
     if not {row["step"] for row in pending} <= set(steps):
         raise ValueError("has rows of other steps")
+    for part in past.get("arithmetic", []):
+        if type(part["from_step"]) is not int or not all(type(value) in (int, str) for value in part.values()):
+            raise ValueError("has an arithmetic that is no record of one")

@@ -1,6 +1,7 @@
 """One cohort's loop: what it commits and when, what ends a member, and that a restored run is the undisturbed one."""
 
 import io
+import json
 import math
 import pickle
 import time
@@ -126,7 +127,8 @@ def test_every_measurement_is_committed_once_with_the_trial_at_its_end():
         assert list(writer.rows(trial)) == BASE.measuring.steps(40).tolist()
         row = writer.row(trial)
         assert (row.state, row.stop_reason, row.last_step) == ("finished", None, 40)
-        assert (row.device_kind, row.source_hash, row.provenance_json) == ("cpu:test", "source", '{"place": "here"}')
+        assert (row.device_kind, row.source_hash) == ("cpu:test", "source")
+        assert json.loads(row.provenance_json)["place"] == "here"
         assert row.data_fingerprint == trial.data_fingerprint()
         assert row.train_s > 0
         assert writer.checkpoint(trial.trial_id).step == 40
@@ -546,3 +548,34 @@ def test_errors_by_class(error, kind, line):
     assert found.kind == kind
     assert str(found).startswith(line)
     assert "\n" not in str(found)
+
+
+def test_a_checkpoint_of_other_arithmetic_goes_on_and_says_so(monkeypatch):
+    """Made while subnormals were kept, it goes on with them flushed; and one that does not say, likewise."""
+    trial = BASE.replace(optimizer=AdamW(learning_rate=0.05, weight_decay=16.0), horizon_steps=400)
+    kept, silent, undisturbed = Memory(), Memory(), Memory()
+    finish([trial], undisturbed)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "set_flush_denormal", lambda mode: False)
+        start([trial], kept, checkpoint_every_s=0.0, deadline=0.0).run(0.0)
+        finish([trial.replace(horizon_steps=200)], kept)
+    (step,) = {checkpoint.step for checkpoint in kept.checkpoints.values()}
+    assert step == 200
+    past = torch.load(io.BytesIO(kept.checkpoints[trial.trial_id].data))
+    buffer = io.BytesIO()
+    torch.save({name: value for name, value in past.items() if name != "arithmetic"}, buffer)
+    silent.checkpoints[trial.trial_id] = Checkpoint(trial_id=trial.trial_id, step=200, data=buffer.getvalue())
+    silent.commits = list(kept.commits)
+    for writer, before, words in (
+        (kept, {"from_step": 0, "subnormals": "kept"}, "subnormals kept"),
+        (silent, {"from_step": 0}, "what its checkpoint does not say"),
+    ):
+        statuses = start([trial], writer, start_step=200).run(60.0)
+        assert statuses[0].notes == (f"continues at step 200 with subnormals flushed; before, with {words}",)
+        provenance = json.loads(writer.row(trial).provenance_json)
+        assert provenance == {"place": "here", "arithmetic": [before, {"from_step": 200, "subnormals": "flushed"}]}
+        end, other = (each.rows(trial)[400] for each in (writer, undisturbed))
+        assert float(end["train_accuracy"]) == pytest.approx(float(other["train_accuracy"]), abs=0.05)
+    assert json.loads(undisturbed.row(trial).provenance_json)["arithmetic"] == [
+        {"from_step": 0, "subnormals": "flushed"}
+    ]
