@@ -379,6 +379,9 @@ def all_held(steps: np.ndarray, columns: Mapping[str, np.ndarray], rules: Sequen
 
     :param steps: the measured steps so far, shape (T,); ``columns`` as in :func:`outcome`.
     """
+    # Asked at every measurement of every trial, so first the cheap question, to which the answer is mostly no.
+    if not all(rule.column in columns and rule.reached(columns[rule.column], rule.hardest).any() for rule in rules):
+        return False
     headlines: dict[str, Event] = {}
     for rule in rules:
         watched = _Watched.of(rule, steps, columns, headlines.get(rule.after), None)
