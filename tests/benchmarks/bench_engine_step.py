@@ -34,18 +34,18 @@ def trial(p: int, seed: int = 0) -> GrokkingTrial:
     )
 
 
-def plain_loop(p: int) -> Callable[[], None]:
+def plain_loop(p: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Callable[[], None]:
     """One step of the loop that one would write first."""
     config = trial(p)
     split = config.task.split(config.seeds)
     one_hot = torch.zeros(len(split.train_labels), config.task.features)
     one_hot.scatter_(1, torch.from_numpy(split.train_inputs), 1.0)
-    labels = torch.from_numpy(split.train_labels)
+    one_hot, labels = one_hot.to(device, dtype), torch.from_numpy(split.train_labels).to(device)
     widths = config.model.widths(config.task)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs, bias=False), nn.ReLU()]
-    network = nn.Sequential(*layers[:-1])
+    network = nn.Sequential(*layers[:-1]).to(device, dtype)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=1.0)
 
     def step() -> None:
