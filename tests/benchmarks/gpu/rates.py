@@ -46,19 +46,19 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device)
 
 
-def product_rate(dtype: torch.dtype, size: int, device: torch.device) -> float:
+def product_rate(dtype: torch.dtype, size: int, device: torch.device, *, round_s: float = ROUND_S) -> float:
     """Floating-point operations a second of one large matrix product, TF32 off."""
     with_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         left, right = (torch.randn((size, size), dtype=dtype, device=device) for _ in range(2))
         out = torch.empty_like(left)
-        return 2.0 * size**3 / seconds_of(lambda: torch.mm(left, right, out=out), device)
+        return 2.0 * size**3 / seconds_of(lambda: torch.mm(left, right, out=out), device, round_s=round_s)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = with_tf32
 
 
-def copy_rate(size: int, device: torch.device) -> float:
+def copy_rate(size: int, device: torch.device, *, round_s: float = ROUND_S) -> float:
     """Bytes a second, read and written, of copying a large tensor."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2.0 * size / seconds_of(lambda: target.copy_(source), device)
+    return 2.0 * size / seconds_of(lambda: target.copy_(source), device, round_s=round_s)

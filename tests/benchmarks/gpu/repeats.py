@@ -43,7 +43,7 @@ def trials(p: int, *, small: bool) -> dict[str, GrokkingTrial]:
 def run(section: Section, device: torch.device, *, dry: bool) -> None:
     """Repeat each of :func:`trials`: on the device at the default size, beside the CPU at p = 31."""
     for name, trial in trials(7 if dry else 113, small=dry).items():
-        section.attempt(f"{name}: twice", partial(_twice, section, name, trial, device))
+        section.attempt(f"{name}: twice", partial(twice, section, name, trial, device))
     for name, trial in trials(7 if dry else 31, small=dry).items():
         wide = in_float64(trial)
         assert isinstance(wide, GrokkingTrial)
@@ -52,7 +52,7 @@ def run(section: Section, device: torch.device, *, dry: bool) -> None:
         section.attempt(f"{name}: checkpoint", partial(_checkpoint, section, name, wide, device))
 
 
-def _twice(section: Section, name: str, trial: GrokkingTrial, device: torch.device) -> None:
+def twice(section: Section, name: str, trial: GrokkingTrial, device: torch.device) -> None:
     """Two runs give the same bits: weights, optimizer's buffers and measurements."""
     runs = []
     for _ in range(2):

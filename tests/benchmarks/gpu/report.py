@@ -33,6 +33,7 @@ class Section:
     name: str
     deadline: float
     say: Callable[[str], None]
+    dry: bool = False
     checks: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Section:
             work()
         except Exception as caught:  # The others shall still be tried.
             error = f"{type(caught).__name__}: {one_line(caught, 300)}"
-        if error:  # Its traceback, which keeps tensors alive, is gone here.
+        if error is not None:  # Its traceback, which keeps tensors alive, is gone here.
             self.errors.append({"name": name, "error": error})
             self.say(f"  ERROR {name}: {error}")
 
@@ -97,7 +98,7 @@ class Report:
     def section(self, name: str, share: float) -> Iterator[Section]:
         """A section that may take this share of the time that is left."""
         began = time.monotonic()
-        section = Section(name, began + max(0.0, self._end - began) * share, self.say)
+        section = Section(name, began + max(0.0, self._end - began) * share, self.say, self.dry)
         self.say(f"{name} (until {section.deadline - self._began:.0f} s)")
         try:
             yield section

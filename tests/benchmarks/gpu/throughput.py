@@ -15,7 +15,7 @@ from torch import nn
 
 from tests.benchmarks import bench_engine_step
 from tests.benchmarks.gpu.counting import counted
-from tests.benchmarks.gpu.rates import copy_rate, peak_bytes, product_rate, seconds_of
+from tests.benchmarks.gpu.rates import ROUND_S, copy_rate, peak_bytes, product_rate, seconds_of
 from tests.benchmarks.gpu.report import Section
 from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.encodings import Tokens
@@ -79,6 +79,10 @@ class Throughput:
     bytes_a_member: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By case: the peak of one member, and what each further one adds."""
 
+    @property
+    def round_s(self) -> float:
+        return 0.002 if self.dry else ROUND_S
+
     def run(self) -> None:
         """The default trial first, then what differs from it in one thing."""
         for dtype in DTYPES:
@@ -96,12 +100,15 @@ class Throughput:
                 self.section.attempt(f"profile of {case.name}, K {members}", partial(self._profile, case, members))
 
     def _rate(self, dtype: str) -> None:
-        rate = product_rate(DTYPES[dtype], 64 if self.dry else 8192, self.device)
+        rate = product_rate(DTYPES[dtype], 64 if self.dry else 8192, self.device, round_s=self.round_s)
         self.rates[dtype] = rate
         self.section.row(what=f"rate of products, {dtype}, no TF32", flops_per_s=rate)
 
     def _copies(self) -> None:
-        self.section.row(what="rate of copies", bytes_per_s=copy_rate(1 << 12 if self.dry else 1 << 31, self.device))
+        self.section.row(
+            what="rate of copies",
+            bytes_per_s=copy_rate(1 << 12 if self.dry else 1 << 31, self.device, round_s=self.round_s),
+        )
 
     def _measure(self, case: Case, members: int) -> None:
         release(self.device)
@@ -118,9 +125,8 @@ class Throughput:
 
         peak = peak_bytes(measured_step, self.device)
         self._remember(case, members, peak)
-        round_s = 0.01 if self.dry else 0.25
-        step_s = seconds_of(step, self.device, round_s=round_s)
-        measure_s = max(0.0, seconds_of(measured_step, self.device, round_s=round_s) - step_s)
+        step_s = seconds_of(step, self.device, round_s=self.round_s)
+        measure_s = max(0.0, seconds_of(measured_step, self.device, round_s=self.round_s) - step_s)
         looks = len(Measuring().steps(HORIZON))
         floor_s = members * case.trial().flops_per_step() / self.rates.get(case.weights, float("nan"))
         plain_s = self._plain(case)
@@ -170,7 +176,7 @@ class Throughput:
                 step = plain_transformer(case.trial(), str(self.device), dtype)
             else:
                 step = bench_engine_step.plain_loop(case.p, str(self.device), dtype)
-            self.plain_s[key] = seconds_of(step, self.device, round_s=0.01 if self.dry else 0.25)
+            self.plain_s[key] = seconds_of(step, self.device, round_s=self.round_s)
         return self.plain_s[key]
 
     def _profile(self, case: Case, members: int) -> None:
