@@ -18,6 +18,7 @@ from trainables.engine.optimizers import AdamW
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
+from trainables.runtime.process import prepare_process
 
 STEPS = 3
 GOALS = {(113, 1): 0.8, (31, 16): 0.8, (11, 16): 0.6}
@@ -81,7 +82,7 @@ def cpu_ms(step: Callable[[], None]) -> float:
 
 
 def measure(quick: bool) -> Iterator[Result]:
-    torch.set_num_threads(1)
+    prepare_process()
     for p in (113, 31, 11):
         contestants = {"plain": (plain_loop(p), 1), "measured": (measured(p), 1)}
         contestants |= {f"cohort of {members}": (cohort(p, members), members) for members in (1, 4, 16)}
