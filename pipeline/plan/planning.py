@@ -29,7 +29,14 @@ STEP_OVERHEAD_S = 1e-3
 """What a step costs beside its arithmetic, once a cohort: dispatch and launches (0.4 to 1.5 ms, measured on a CPU)."""
 COHORT_WORTH_S = 2.0
 """How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
-LARGEST_COHORT = {"cpu": 64, "cuda": 256}
+LARGEST_COHORT = {"cpu": 64, "cuda": 512}
+GPU_STEP_OVERHEADS = 20
+"""On a GPU a cohort grows until the arithmetic of its step is this many times the overhead: more members gain nothing.
+
+It bounds the memory too, which grows with the arithmetic: 20 steps' overhead are 400 GFLOP, and a step holds 5 MB
+(transformer) to 28 MB (MLP, p = 31) for each of them (peaks on a CPU), 2 to 11 GB.  Where that is too much, running out
+of memory halves the cohort.
+"""
 
 
 @dataclass(frozen=True)
@@ -189,19 +196,20 @@ def _sizes(
 
     On a CPU batching large trials gains nothing, so a cohort is only as large as makes its start negligible, and the
     dispatch of a step no more than its arithmetic; the workers get two cohorts each where there are as many trials.
-    On a GPU a cohort is as large as it can be.
+    On a GPU the dispatch of a step is to be small beside its arithmetic, and every worker gets its part.
     """
     if cohort_size != "auto":
         return dict.fromkeys(groups, cohort_size)
     total = sum(len(members) for members in groups.values())
     largest = LARGEST_COHORT[accelerator]
-    if accelerator == "cuda":
-        return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
     sizes = {}
     for (key, start), members in groups.items():
+        per_overhead = STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0)
+        if accelerator == "cuda":
+            sizes[key, start] = max(1, min(largest, int(GPU_STEP_OVERHEADS * per_overhead), math.ceil(total / workers)))
+            continue
         starts = math.ceil(COHORT_WORTH_S / max(predicted_s(members[:1], start, accelerator, rates), 1e-9))
-        steps = int(STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0))
-        sizes[key, start] = max(1, min(largest, max(starts, steps), total // (2 * workers)))
+        sizes[key, start] = max(1, min(largest, max(starts, int(per_overhead)), total // (2 * workers)))
     return sizes
 
 
