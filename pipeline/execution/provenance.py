@@ -44,8 +44,7 @@ def source_hash(config: Config) -> str:
     in our packages or beside themselves, functions, classes and constants, so also the cohort that the trial builds.
     Comments, docstrings and blank lines do not count.
     """
-    classes: set[type] = {type(component) for component in config.components(protocol=False)}
-    return digest(sorted(_reached_digest(cls) for cls in classes))
+    return _hash_of(frozenset(type(component) for component in config.components(protocol=False)))
 
 
 def device_kind(device: str) -> str:
@@ -130,6 +129,11 @@ def _cpu_model() -> str:
 
 
 @cache
+def _hash_of(classes: frozenset[type]) -> str:
+    return digest(sorted(map(_reached_digest, classes)))
+
+
+@cache
 def _reached_digest(cls: type) -> str:
     """A digest of the source of a class and of everything of ours, or from beside it, that it reaches."""
     sources: dict[str, str] = {}
@@ -139,17 +143,26 @@ def _reached_digest(cls: type) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in sources:
             continue
-        source = textwrap.dedent(inspect.getsource(item))
-        constants = set()
-        for used_name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
-            if isinstance(used, type | types.FunctionType):
-                if _counts_for(cls, used) and not _is_other_component(used, cls):
-                    waiting.append(used)
-            elif text := _constant(used_name, used, item.__module__):
-                constants.add(f"{used_name}: {text}")
-        sources[name] = "\n".join([_normalised(source), *sorted(constants)])
+        sources[name], reached = _source_of(item)
+        waiting += [used for used in reached if _counts_for(cls, used) and not _is_other_component(used, cls)]
     # Without file names: files may move.
     return digest(sorted(sources.values()))
+
+
+@cache
+def _source_of(item: Any) -> tuple[str, list[Any]]:
+    """The source of a class or function with the constants that it names, and the classes and functions that it names.
+
+    Parsing takes a millisecond a class, and most components reach the same ones.
+    """
+    source = textwrap.dedent(inspect.getsource(item))
+    constants, reached = set(), []
+    for name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
+        if isinstance(used, type | types.FunctionType):
+            reached.append(used)
+        elif text := _constant(name, used, item.__module__):
+            constants.add(f"{name}: {text}")
+    return "\n".join([_normalised(source), *sorted(constants)]), reached
 
 
 def _counts_for(cls: type, item: Any) -> bool:
@@ -181,13 +194,20 @@ def _constant(name: str, value: Any, module: str) -> str:
     empty for what another module defines."""
     if isinstance(value, bool | int | float | str):
         return repr(value)
+    return _assignments(module).get(name, "")
+
+
+@cache
+def _assignments(module: str) -> dict[str, str]:
+    """What a module assigns, by name, as its source writes it."""
     source = inspect.getsource(sys.modules[module])
+    found: dict[str, str] = {}
     for statement in ast.parse(source).body:
         targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
         names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
-        if name in names:
-            return _normalised(ast.get_source_segment(source, statement) or "")
-    return ""
+        for name in names - found.keys():
+            found[name] = _normalised(ast.get_source_segment(source, statement) or "")
+    return found
 
 
 def _normalised(source: str) -> str:
