@@ -247,12 +247,12 @@ class Sweep:
         """The axes that were drawn or suggested, not listed."""
         return frozenset(axis["path"] for axis in self.design.get("axes", ()) if axis["kind"] == "sampled")
 
-    @property
+    @cached_property
     def events(self) -> tuple[EventRule, ...]:
         """Every event of its trials, in the order in which the arms declare them."""
         return _by_name(rule for trial in self.trials for rule in trial.events)
 
-    @property
+    @cached_property
     def phases(self) -> tuple[PhaseRule, ...]:
         """Every phase of its trials, likewise."""
         return _by_name(rule for trial in self.trials for rule in trial.phases)
@@ -277,6 +277,10 @@ class Sweep:
 
     def axes(self) -> tuple[str, ...]:
         """Every coordinate's name, in the order in which the trials bring them up."""
+        return self._axes
+
+    @cached_property
+    def _axes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for trial in self.trials for name in trial.coordinates))
 
     def values(self, axis: str) -> tuple[Any, ...]:
