@@ -44,7 +44,8 @@ def source_hash(config: Config) -> str:
     in our packages or beside themselves, functions, classes and constants, so also the cohort that the trial builds.
     Comments, docstrings and blank lines do not count.
     """
-    return _hash_of(frozenset(type(component) for component in config.components(protocol=False)))
+    classes: set[type] = {type(component) for component in config.components(protocol=False)}
+    return digest(sorted(_reached_digest(cls) for cls in classes))
 
 
 def device_kind(device: str) -> str:
@@ -129,11 +130,6 @@ def _cpu_model() -> str:
 
 
 @cache
-def _hash_of(classes: frozenset[type]) -> str:
-    return digest(sorted(map(_reached_digest, classes)))
-
-
-@cache
 def _reached_digest(cls: type) -> str:
     """A digest of the source of a class and of everything of ours, or from beside it, that it reaches."""
     sources: dict[str, str] = {}
@@ -194,13 +190,13 @@ def _constant(name: str, value: Any, module: str) -> str:
     empty for what another module defines."""
     if isinstance(value, bool | int | float | str):
         return repr(value)
-    return _assignments(module).get(name, "")
+    return _assignments(sys.modules[module]).get(name, "")
 
 
 @cache
-def _assignments(module: str) -> dict[str, str]:
+def _assignments(module: types.ModuleType) -> dict[str, str]:
     """What a module assigns, by name, as its source writes it."""
-    source = inspect.getsource(sys.modules[module])
+    source = inspect.getsource(module)
     found: dict[str, str] = {}
     for statement in ast.parse(source).body:
         targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]

@@ -88,7 +88,7 @@ def make_plan(
     device_kind: str,
     workers: int,
     rerun_failed: bool = False,
-    source_hashes: Mapping[str, str] | None = None,
+    source_hash: Callable[[TrialConfig], str] | None = None,
     other_protocols: Mapping[str, Sequence[TrialRow]] | None = None,
 ) -> Plan:
     """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
@@ -96,7 +96,7 @@ def make_plan(
     :param rows: the ledger's trials by id; those of other sweeps serve to predict costs.
     :param checkpoints: the step of a trial's checkpoint, or None.
     :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
-    :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
+    :param source_hash: of a trial's components as they are now, to be compared with the rows'.
     :param other_protocols: further rows of the trials, that were run for other protocols.
     """
     cached, failed = set(), set()
@@ -135,7 +135,7 @@ def make_plan(
         cached=frozenset(cached),
         failed=frozenset(failed),
         cohorts=tuple(cohorts),
-        notes=(*_notes(used, device_kind, source_hashes or {}), *_notes_of_unread(unread)),
+        notes=(*_notes(used, device_kind, source_hash), *_notes_of_unread(unread)),
         workers=workers,
     )
 
@@ -230,14 +230,16 @@ def _notes_of_unread(rows: Mapping[str, int]) -> Iterable[str]:
 
 
 def _notes(
-    used: Sequence[tuple[str, TrialConfig, TrialRow]], device_kind: str, source_hashes: Mapping[str, str]
+    used: Sequence[tuple[str, TrialConfig, TrialRow]],
+    device_kind: str,
+    source_hash: Callable[[TrialConfig], str] | None,
 ) -> Iterable[str]:
     """What differs between now and the rows that count or are continued: reported, never silently mixed."""
     differences: Counter[tuple[str, str]] = Counter()
     for how, config, row in used:
         if row.device_kind != device_kind:
             differences[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
-        if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
+        if source_hash is not None and row.source_hash != source_hash(config):
             differences[how, "trained by another version of the components' source"] += 1
         try:
             if row.data_fingerprint != config.data_fingerprint():

@@ -11,7 +11,7 @@ import torch
 from tests.support.components import FIELD_OF, configs_of, same, small_trial, varied
 from tests.support.fake_mnist import write_mnist
 from tests.support.host_reads import HostReads
-from trainables.engine.config import ConfigError, from_json
+from trainables.engine.config import ConfigError, canonical_json, from_json
 from trainables.engine.probes import Probe
 from trainables.engine.trial import Measuring, Seeds, TrialConfig
 
@@ -68,6 +68,7 @@ def test_names_are_unique_over_the_house():
 def test_json_round_trip_and_documentation(config_class):
     config = config_class.example()
     assert from_json(config.to_json()) == config
+    assert config.json_text == canonical_json(config.to_json())
     assert inspect.getdoc(config_class)
     assert config_class.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(config_class))

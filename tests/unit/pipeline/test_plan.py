@@ -308,8 +308,7 @@ def test_what_differs_from_now_is_told() -> None:
         row(c, "running", 100, device_kind="cuda:NVIDIA H100"),
         row(d, "running", 100, source_hash="older"),  # begins again: nothing of it is used
     ]
-    hashes = {config.trial_id: "source" for config in (a, b, c, d)}
-    assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hashes=hashes).notes == (
+    assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hash=lambda _: "source").notes == (
         "1 cached trial was trained by another version of the components' source",
         f"1 cached trial was trained on cuda:NVIDIA H100, not on {CPU}",
         "1 cached trial was trained on other rows of data",
