@@ -171,7 +171,7 @@ def _joined(
     order = sorted(set(keys))
     ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
     label = " · ".join(axis_words(name) for name in names)
-    return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), [order.index(key) for key in keys]
+    return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), _ranks(order, keys)
 
 
 def _row(
@@ -194,4 +194,10 @@ def _row(
         own = " · ".join(axis_words(name) for name in tick_of)
         groups.append(f"{arm}, {own}" if arm and own else "")
     label = " · ".join(axis_words(name) for name in names if name != ARM) or ARM
-    return Axis(label, tuple(ticks), tuple(groups) if any(groups) else ()), [order.index(key) for key in keys]
+    return Axis(label, tuple(ticks), tuple(groups) if any(groups) else ()), _ranks(order, keys)
+
+
+def _ranks(order: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, ...]]) -> list[int]:
+    """The place of each key in the order."""
+    places = {key: place for place, key in enumerate(order)}
+    return [places[key] for key in keys]

@@ -32,6 +32,9 @@ FOLLOW_UP = 0.9
 A crossing that is too young to count at tau is censored just before it, which is never earlier than
 .95 / 1.05 = .905 tau; a trial that was interrupted long before tau says nothing about tau."""
 
+MANY_TRIALS = 100
+"""Beyond it a bootstrap draws outcomes instead of trials."""
+
 _CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT)
 
 
@@ -110,7 +113,20 @@ def incidence(times: CensoredTimes, weights: np.ndarray | None = None) -> Incide
     :param weights: how often each trial counts, (B, n); by default once each, and B is 1.
     """
     weights = np.ones((1, len(times))) if weights is None else np.asarray(weights, dtype=float)
+    times, weights = _distinct(times, weights)
     return aalen_johansen(times, weights) if times.short() else turnbull(times, weights)
+
+
+def _distinct(times: CensoredTimes, weights: np.ndarray) -> tuple[CensoredTimes, np.ndarray]:
+    """Each different outcome once, with the weights of all its trials: many trials share few measured steps."""
+    rows = np.stack([times.low, times.high, times.cause.astype(float)])
+    order = np.lexsort(rows)
+    rows = rows[:, order]
+    firsts = np.flatnonzero(np.append(True, np.any(rows[:, 1:] != rows[:, :-1], axis=0))[: len(times)])
+    if len(firsts) == len(times):
+        return times, weights
+    low, high, cause = rows[:, firsts]
+    return CensoredTimes(low, high, cause.astype(int)), np.add.reduceat(weights[:, order], firsts, axis=1)
 
 
 def aalen_johansen(times: CensoredTimes, weights: np.ndarray) -> Incidence:
@@ -192,10 +208,22 @@ def summarise(events: Sequence[Event], tau_steps: float, rng: np.random.Generato
     if not times.followed_to(tau_steps):
         return Summary(UNKNOWN, UNKNOWN, math.nan, "none")
     curve = incidence(times)
-    resampled = incidence(times, resamples(len(times), draws, rng))
+    resampled = incidence(*_resampled(times, draws, rng))
     low, high = expanded_percentile(resampled.restricted_mean(tau_steps), len(times))
     mean = Estimate(float(curve.restricted_mean(tau_steps)[0]), low, high, f"{curve.estimator}, bootstrap")
     return Summary(_by_tau(times, curve, tau_steps), mean, float(curve.median()[0]), curve.estimator)
+
+
+def _resampled(times: CensoredTimes, draws: int, rng: np.random.Generator) -> tuple[CensoredTimes, np.ndarray]:
+    """The trials with how often each is drawn in each resample; of many trials, the different outcomes instead.
+
+    How often an outcome is drawn has the same distribution either way, and outcomes are few.
+    """
+    n = len(times)
+    if n <= MANY_TRIALS:
+        return times, resamples(n, draws, rng)
+    distinct, counts = _distinct(times, np.ones((1, n)))
+    return distinct, rng.multinomial(n, counts[0] / n, size=draws).astype(float)
 
 
 def _by_tau(times: CensoredTimes, curve: Incidence, tau_steps: float) -> Estimate:

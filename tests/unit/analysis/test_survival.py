@@ -100,6 +100,15 @@ def test_intervals_reproduce():
     assert 120 < mean.low < mean.value < mean.high <= TAU
 
 
+def test_many_trials_have_the_interval_of_few_draws_of_outcomes():
+    """Beyond a hundred trials outcomes are drawn instead of trials: the interval is the same, but for chance."""
+    events = [at(float(value)) for value in np.random.default_rng(9).choice([200, 250, 400, 800], 150)]
+    events += [censored(TAU)] * 30 + [ended(DIVERGED, 90)] * 20
+    mean = summarise(events, TAU, rng()).restricted_mean_steps
+    trials = incidence(times(*events), resamples(200, 10_000, rng())).restricted_mean(TAU)
+    assert (mean.low, mean.high) == pytest.approx(expanded_percentile(trials, 200), rel=0.01)
+
+
 def test_coverage_of_the_widened_bootstrap():
     """400 samples of 5 from a known distribution; neither reaches 95 %, one comes near."""
     source = np.random.default_rng(3)
