@@ -237,7 +237,7 @@ class Sweep:
         opening = " ".join(self.doc.strip().partition("\n\n")[0].split())
         return opening.partition("?")[0] + "?" if "?" in opening else ""
 
-    @cached_property
+    @property
     def task(self) -> str:
         """The task in words, for subtitles."""
         return describe_task(trial.config for trial in self.trials if trial.config)

@@ -95,16 +95,25 @@ def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
         for number, placed in enumerate(cell.trials)
     }
     parts = []
+    measured: dict[str, None] = {}
     for trial, curves in diagram.sweep.curves():
-        cell, name = place[trial.trial_id]
-        part = pd.DataFrame({probe: curves[probe] for probe in curves if probe not in PLACES})
-        parts.append(part[part[STEP] <= diagram.tau_steps].assign(cell=cell, trial=name))
-    measured = (name for part in parts for name in part.columns if part[name].notna().any())
-    columns = [name for name in dict.fromkeys(measured) if name not in (STEP, *PLACES)]
+        within = curves[STEP] <= diagram.tau_steps
+        part = {probe: values[within] for probe, values in curves.items() if probe not in PLACES}
+        measured |= {probe: None for probe, values in part.items() if not np.isnan(values).all()}
+        parts.append((place[trial.trial_id], part))
+    columns = [name for name in measured if name != STEP]
     budget = VALUES_IN_PAGE // max(1, len(parts) * len(columns))
-    table = pd.concat([_thin(part, min(max(budget, POINTS[0]), POINTS[1])) for part in parts], ignore_index=True)
-    places: dict[str, list[Any]] = {name: table[name].tolist() for name in (*PLACES, STEP)}
-    return places | {name: [_short(value) for value in table[name]] for name in columns}
+    data: dict[str, list[Any]] = {name: [] for name in (*PLACES, STEP, *columns)}
+    for (cell, name), part in parts:
+        shown = _thinned(len(part[STEP]), min(max(budget, POINTS[0]), POINTS[1]))
+        steps = part[STEP][shown].tolist()
+        data["cell"] += [cell] * len(steps)
+        data["trial"] += [name] * len(steps)
+        data[STEP] += steps
+        for column in columns:
+            values = part[column][shown].tolist() if column in part else [math.nan] * len(steps)
+            data[column] += map(_short, values)
+    return data
 
 
 def _short(value: float) -> float | None:
@@ -112,11 +121,9 @@ def _short(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-def _thin(part: pd.DataFrame, points: int) -> pd.DataFrame:
-    """At most ``points`` rows, evenly by rank, the first and the last among them."""
-    if len(part) <= points:
-        return part
-    return part.iloc[np.unique(np.linspace(0, len(part) - 1, points).round().astype(int))]
+def _thinned(rows: int, points: int) -> np.ndarray:
+    """At most ``points`` of so many rows, evenly by rank, the first and the last among them."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, points)).round().astype(int))
 
 
 def quantities(columns: Sequence[str]) -> list[str]:

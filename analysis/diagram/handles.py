@@ -4,9 +4,11 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
 from analysis.diagram.marks import NUMBERED, Segment, Symbol
 from analysis.drawing.style import ink_on, safe
@@ -31,9 +33,9 @@ def look(symbol: Symbol) -> dict[str, Any]:
     return {"mfc": symbol.fill, "mec": symbol.stroke, "ls": "", **MARKERS[symbol.shape]}
 
 
-def draw_symbol(axes: Axes, x: float, y: float, symbol: Symbol, zorder: float) -> None:
-    """Draw a symbol at one place."""
-    axes.plot([x], [y], zorder=zorder, **look(symbol))
+def draw_symbol(axes: Axes, x: ArrayLike, y: ArrayLike, symbol: Symbol, zorder: float) -> None:
+    """Draw a symbol at one place, or at several."""
+    axes.plot(np.atleast_1d(x), np.atleast_1d(y), zorder=zorder, **look(symbol))
 
 
 def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str) -> None:

@@ -95,13 +95,12 @@ def _columns(stem: str, estimate: Estimate, unit: str) -> dict[str, float]:
 def trials_table(diagram: Diagram) -> pd.DataFrame:
     """One row a trial, in the sweep's order within each cell, with the columns of :data:`TRIAL_COLUMNS`."""
     rows = []
-    axes = diagram.sweep.axes()
     rules = tuple(rule.replace(thresholds=(rule.shown,)) for rule in diagram.events)
     for cell in diagram.cells:
         for placed in cell.trials:
             trial = placed.trial
             row: dict[str, Any] = {"trial_id": trial.trial_id, "cell": cell.label}
-            row |= {axis: trial.coordinates.get(axis) for axis in axes}
+            row |= {axis: trial.coordinates.get(axis) for axis in diagram.sweep.axes()}
             row |= {"state": trial.state, "stop_reason": trial.stop_reason, "last_step": trial.last_step}
             row["phase"] = placed.phase
             for rule in diagram.events:

@@ -198,7 +198,7 @@ class Dispatcher:
             origin = self._origin(trial)
             row = TrialRow(
                 trial_id=trial.trial_id,
-                config_json=canonical_json(trial.to_json()),
+                config_json=trial.json_text,
                 state=TrialState.FAILED,
                 last_step=0,
                 device_kind=origin.device_kind,

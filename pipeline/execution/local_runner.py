@@ -4,6 +4,7 @@ from contextlib import closing
 
 from pipeline.execution.dispatch import Dispatcher
 from trainables.runtime.cohort_run import CohortRun
+from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialStore
 from trainables.runtime.status import CohortError, Provenance
 
@@ -13,11 +14,15 @@ REPORT_EVERY_S = 1.0
 def run_local(dispatcher: Dispatcher, *, store: TrialStore, provenance: Provenance) -> None:
     """Run until the dispatcher has nothing left; it handles the errors of a cohort, as on Ray."""
     while (job := dispatcher.next()) is not None:
-        try:
-            with closing(CohortRun(job, store=store, provenance=provenance)) as run:
-                while not run.done:
-                    dispatcher.reported(job, run.run(REPORT_EVERY_S))
-        except Exception as error:  # Any error concerns this cohort only: continue with the others.
-            dispatcher.settle(job, CohortError.of(error))
-        else:
-            dispatcher.settle(job)
+        dispatcher.settle(job, _trained(job, dispatcher, store, provenance))
+
+
+def _trained(job: CohortJob, dispatcher: Dispatcher, store: TrialStore, provenance: Provenance) -> CohortError | None:
+    """Train a cohort to its end, or to its error; either way its memory is free for the next one."""
+    try:
+        with closing(CohortRun(job, store=store, provenance=provenance)) as run:
+            while not run.done:
+                dispatcher.reported(job, run.run(REPORT_EVERY_S))
+    except Exception as error:  # Any error concerns this cohort only: continue with the others.
+        return CohortError.of(error)
+    return None

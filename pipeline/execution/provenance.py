@@ -139,17 +139,26 @@ def _reached_digest(cls: type) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in sources:
             continue
-        source = textwrap.dedent(inspect.getsource(item))
-        constants = set()
-        for used_name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
-            if isinstance(used, type | types.FunctionType):
-                if _counts_for(cls, used) and not _is_other_component(used, cls):
-                    waiting.append(used)
-            elif text := _constant(used_name, used, item.__module__):
-                constants.add(f"{used_name}: {text}")
-        sources[name] = "\n".join([_normalised(source), *sorted(constants)])
+        sources[name], reached = _source_of(item)
+        waiting += [used for used in reached if _counts_for(cls, used) and not _is_other_component(used, cls)]
     # Without file names: files may move.
     return digest(sorted(sources.values()))
+
+
+@cache
+def _source_of(item: Any) -> tuple[str, list[Any]]:
+    """The source of a class or function with the constants that it names, and the classes and functions that it names.
+
+    Parsing takes a millisecond a class, and most components reach the same ones.
+    """
+    source = textwrap.dedent(inspect.getsource(item))
+    constants, reached = set(), []
+    for name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
+        if isinstance(used, type | types.FunctionType):
+            reached.append(used)
+        elif text := _constant(name, used, item.__module__):
+            constants.add(f"{name}: {text}")
+    return "\n".join([_normalised(source), *sorted(constants)]), reached
 
 
 def _counts_for(cls: type, item: Any) -> bool:
@@ -181,13 +190,20 @@ def _constant(name: str, value: Any, module: str) -> str:
     empty for what another module defines."""
     if isinstance(value, bool | int | float | str):
         return repr(value)
-    source = inspect.getsource(sys.modules[module])
+    return _assignments(sys.modules[module]).get(name, "")
+
+
+@cache
+def _assignments(module: types.ModuleType) -> dict[str, str]:
+    """What a module assigns, by name, as its source writes it."""
+    source = inspect.getsource(module)
+    found: dict[str, str] = {}
     for statement in ast.parse(source).body:
         targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
         names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
-        if name in names:
-            return _normalised(ast.get_source_segment(source, statement) or "")
-    return ""
+        for name in names - found.keys():
+            found[name] = _normalised(ast.get_source_segment(source, statement) or "")
+    return found
 
 
 def _normalised(source: str) -> str:

@@ -1,6 +1,5 @@
 """From the settings of a run to what it uses of this machine, or of a cluster: a device, and shares of it."""
 
-import importlib.metadata
 import math
 import os
 from collections.abc import Iterator
@@ -60,9 +59,7 @@ def resolve(settings: RunSettings, base: TrialConfig) -> Resources:
 
 
 def default_device() -> str:
-    """A GPU if this machine has one; a build of torch for CPUs says so by its version, without being imported."""
-    if importlib.metadata.version("torch").endswith("+cpu"):
-        return "cpu"
+    """A GPU if this machine has one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -61,7 +61,7 @@ class Planner:
             device_kind=self.resources.device_kind,
             workers=self.resources.workers or slots_here(1.0, 0.0),
             rerun_failed=rerun_failed,
-            source_hashes={trial.config.trial_id: source_hash(trial.config) for trial in trials},
+            source_hash=source_hash,
             other_protocols=ledger.other_protocols() if ledger else {},
         )
 

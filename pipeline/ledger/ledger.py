@@ -53,6 +53,9 @@ MERGED_TRIALS = 64
 """How many trials one commit of a merge copies: their checkpoints are in memory together."""
 TRIALS_PER_READ, _TRIALS_PER_READ_OF_COLUMNS = 100, 500
 """How many trials' trajectories an iterator has in memory: with every column, and with named ones."""
+VALUES_PER_READ, _COLUMNS = 1 << 22, 32
+"""More trials than that, while they hold at most so many values: each read may open every file.  The number of columns
+is a guess where all are read."""
 
 
 class LedgerMissingError(LedgerError):
@@ -224,15 +227,29 @@ class Ledger:
 
         Only a batch of trials is in memory.  A trial without rows comes with an empty table.
         """
-        size = TRIALS_PER_READ if columns is None else _TRIALS_PER_READ_OF_COLUMNS
-        ordered = list(trial_ids)
-        for start in range(0, len(ordered), size):
-            batch = ordered[start : start + size]
+        for batch in self._batches(list(trial_ids), columns):
             table = self.trajectories(batch, columns)
             slices = trial_slices(table)
             for trial_id in batch:
                 rows = slices.get(trial_id, slice(0, 0))
                 yield trial_id, table.slice(rows.start, rows.stop - rows.start)
+
+    def _batches(self, trial_ids: list[str], columns: Sequence[str] | None) -> Iterator[list[str]]:
+        """Divide trials into what an iterator reads together."""
+        least = TRIALS_PER_READ if columns is None else _TRIALS_PER_READ_OF_COLUMNS
+        most_rows = VALUES_PER_READ // (_COLUMNS if columns is None else len(columns) + 2)
+        rows = self.trials(trial_ids)
+        batch: list[str] = []
+        total = 0
+        for trial_id in trial_ids:
+            own = rows[trial_id].last_step + 1 if trial_id in rows else 0  # at most one a step
+            if len(batch) >= least and total + own > most_rows:
+                yield batch
+                batch, total = [], 0
+            batch.append(trial_id)
+            total += own
+        if batch:
+            yield batch
 
     def probes(self) -> list[str]:
         """Return every column of measurements that any trial has, sorted."""

@@ -282,14 +282,17 @@ def read_trajectory(
     source = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
     dictionaries = ["trial_id"] if segment is not None else ["trial_id", "segment"]
     with pq.ParquetFile(source, read_dictionary=dictionaries, page_checksum_verification=True, pre_buffer=True) as file:
-        check_version(file.schema_arrow.metadata)
-        names = file.schema_arrow.names
-        _check_columns(file.schema_arrow, dictionaries)
+        schema = file.schema_arrow  # made anew by each access
+        check_version(schema.metadata)
+        names = schema.names
+        _check_columns(schema, dictionaries)
         selected = [
             name for name in names if name in ("trial_id", "step", "segment") or columns is None or name in columns
         ]
         groups = [
-            index for index in range(file.num_row_groups) if trial_ids is None or _may_hold(file, index, trial_ids)
+            index
+            for index in range(file.num_row_groups)
+            if trial_ids is None or _may_hold(file, index, names.index("trial_id"), trial_ids)
         ]
         table = file.read_row_groups(groups, columns=selected)
     table = _with_sound_rows(table.replace_schema_metadata(None), strict=strict)
@@ -354,11 +357,12 @@ def check_version(metadata: Mapping[bytes, bytes] | None) -> None:
         raise ValueError(f"has schema version {version}; must be {SCHEMA_VERSION}")
 
 
-def _may_hold(file: pq.ParquetFile, group: int, trial_ids: Collection[str]) -> bool:
-    statistics = file.metadata.row_group(group).column(file.schema_arrow.names.index("trial_id")).statistics
+def _may_hold(file: pq.ParquetFile, group: int, column: int, trial_ids: Collection[str]) -> bool:
+    statistics = file.metadata.row_group(group).column(column).statistics
     if statistics is None or not statistics.has_min_max:
         return True
-    return any(statistics.min <= trial_id <= statistics.max for trial_id in trial_ids)
+    low, high = statistics.min, statistics.max
+    return any(low <= trial_id <= high for trial_id in trial_ids)
 
 
 def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = None) -> Merged:

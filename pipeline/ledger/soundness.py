@@ -199,9 +199,17 @@ def _no_object(text: str) -> str:
         part = parts.pop()
         if isinstance(part, dict):
             name = part.get(CLASS_KEY, "")
-            if not isinstance(name, str) or not all(map(str.isidentifier, re.split("[.:]", name or "_"))):
+            if not isinstance(name, str) or not _names_component(name):
                 return f"class = {_shown(name)}: must be the name of a component"
-            parts += part.values()
-        elif isinstance(part, list):
-            parts += part
+            parts += [each for each in part.values() if type(each) in _NESTED]
+        else:
+            parts += [each for each in part if type(each) in _NESTED]
     return ""
+
+
+_NESTED = (dict, list)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _names_component(name: str) -> bool:
+    return all(map(str.isidentifier, re.split("[.:]", name or "_")))

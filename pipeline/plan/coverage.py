@@ -38,15 +38,17 @@ def _stop_holds(config: TrialConfig, row: TrialRow) -> bool:
     """Whether the reason for which the row's trial stopped would have stopped one with this protocol too."""
     if row.stop_reason != StopReason.SUCCESS:
         return True
-    trained = config_of(row)
+    trained = _trained(config, row)
     return config.stopping.on_success and trained is not None and decides(trained.events, config.events)
 
 
 def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
     """Whether a run with the row's protocol makes every measurement before a step that ``config`` requires."""
-    trained = config_of(row)
+    trained = _trained(config, row)
     if trained is None:
         return False
+    if trained is config:
+        return True
     same_schedule = trained.measuring == config.measuring
     for spec in fields(config):
         if spec.metadata.get("protocol") and spec.name not in COMPARED_APART:
@@ -75,6 +77,11 @@ def _covers(name: str, required: Any, actual: Any, same_schedule: bool) -> bool:
         return True
     # Every second step of one schedule says nothing about another schedule; every step does.
     return actual == 1 or (actual > 0 and required % actual == 0 and same_schedule)
+
+
+def _trained(config: TrialConfig, row: TrialRow) -> TrialConfig | None:
+    """The configuration of a row: ``config`` itself where that is what it says, as in most of a finished sweep."""
+    return config if row.config_json == config.json_text else config_of(row)
 
 
 def config_of(row: TrialRow) -> TrialConfig | None:

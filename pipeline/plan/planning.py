@@ -29,7 +29,14 @@ STEP_OVERHEAD_S = 1e-3
 """What a step costs beside its arithmetic, once a cohort: dispatch and launches (0.4 to 1.5 ms, measured on a CPU)."""
 COHORT_WORTH_S = 2.0
 """How long a cohort should train at least, so that its start and its commits (0.1 to 0.2 s) do not matter."""
-LARGEST_COHORT = {"cpu": 64, "cuda": 256}
+LARGEST_COHORT = {"cpu": 64, "cuda": 512}
+GPU_STEP_OVERHEADS = 20
+"""On a GPU a cohort grows until the arithmetic of its step is this many times the overhead: more members gain nothing.
+
+It bounds the memory too, which grows with the arithmetic: 20 steps' overhead are 400 GFLOP, and a step holds 5 MB
+(transformer) to 28 MB (MLP, p = 31) for each of them (peaks on a CPU), 2 to 11 GB.  Where that is too much, running out
+of memory halves the cohort.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ def make_plan(
     device_kind: str,
     workers: int,
     rerun_failed: bool = False,
-    source_hashes: Mapping[str, str] | None = None,
+    source_hash: Callable[[TrialConfig], str] | None = None,
     other_protocols: Mapping[str, Sequence[TrialRow]] | None = None,
 ) -> Plan:
     """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
@@ -89,7 +96,7 @@ def make_plan(
     :param rows: the ledger's trials by id; those of other sweeps serve to predict costs.
     :param checkpoints: the step of a trial's checkpoint, or None.
     :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
-    :param source_hashes: the components' source now, by trial id, to be compared with the rows'.
+    :param source_hash: of a trial's components as they are now, to be compared with the rows'.
     :param other_protocols: further rows of the trials, that were run for other protocols.
     """
     cached, failed = set(), set()
@@ -128,7 +135,7 @@ def make_plan(
         cached=frozenset(cached),
         failed=frozenset(failed),
         cohorts=tuple(cohorts),
-        notes=(*_notes(used, device_kind, source_hashes or {}), *_notes_of_unread(unread)),
+        notes=(*_notes(used, device_kind, source_hash), *_notes_of_unread(unread)),
         workers=workers,
     )
 
@@ -189,19 +196,20 @@ def _sizes(
 
     On a CPU batching large trials gains nothing, so a cohort is only as large as makes its start negligible, and the
     dispatch of a step no more than its arithmetic; the workers get two cohorts each where there are as many trials.
-    On a GPU a cohort is as large as it can be.
+    On a GPU the dispatch of a step is to be small beside its arithmetic, and every worker gets its part.
     """
     if cohort_size != "auto":
         return dict.fromkeys(groups, cohort_size)
     total = sum(len(members) for members in groups.values())
     largest = LARGEST_COHORT[accelerator]
-    if accelerator == "cuda":
-        return dict.fromkeys(groups, min(largest, math.ceil(total / workers)))
     sizes = {}
     for (key, start), members in groups.items():
+        per_overhead = STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0)
+        if accelerator == "cuda":
+            sizes[key, start] = max(1, min(largest, int(GPU_STEP_OVERHEADS * per_overhead), math.ceil(total / workers)))
+            continue
         starts = math.ceil(COHORT_WORTH_S / max(predicted_s(members[:1], start, accelerator, rates), 1e-9))
-        steps = int(STEP_OVERHEAD_S * NOMINAL_FLOPS[accelerator] / max(members[0].flops_per_step(), 1.0))
-        sizes[key, start] = max(1, min(largest, max(starts, steps), total // (2 * workers)))
+        sizes[key, start] = max(1, min(largest, max(starts, int(per_overhead)), total // (2 * workers)))
     return sizes
 
 
@@ -222,14 +230,16 @@ def _notes_of_unread(rows: Mapping[str, int]) -> Iterable[str]:
 
 
 def _notes(
-    used: Sequence[tuple[str, TrialConfig, TrialRow]], device_kind: str, source_hashes: Mapping[str, str]
+    used: Sequence[tuple[str, TrialConfig, TrialRow]],
+    device_kind: str,
+    source_hash: Callable[[TrialConfig], str] | None,
 ) -> Iterable[str]:
     """What differs between now and the rows that count or are continued: reported, never silently mixed."""
     differences: Counter[tuple[str, str]] = Counter()
     for how, config, row in used:
         if row.device_kind != device_kind:
             differences[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
-        if row.source_hash != source_hashes.get(config.trial_id, row.source_hash):
+        if source_hash is not None and row.source_hash != source_hash(config):
             differences[how, "trained by another version of the components' source"] += 1
         try:
             if row.data_fingerprint != config.data_fingerprint():

@@ -146,7 +146,7 @@ class SweepSpec(metaclass=_TakesSettings):
             ]
         if seeds is not None:
             changes["seeds"] = range(integer("seeds", seeds, at_least=1))
-        return replace(self, **changes)
+        return replace(self, **changes) if changes else self
 
     def axes_json(self) -> str:
         """The axes as canonical JSON, for a reader that has the ledger but not the file.

@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -105,23 +106,42 @@ class Pixels(Dataset[tuple[Tensor, int]]):
     """A set as torchvision's are: an image a time, through its transforms."""
 
     def __init__(self, trial: VisionTrial) -> None:
-        transforms = torchvision().transforms
         held, _ = trial.images.read()  # type: ignore[attr-defined]
         self.pixels, self.labels = held.pixels, held.labels
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(trial.images.normalisation.mean, trial.images.normalisation.std),
-            ]
-        )
+        self.transform = transforms_of(trial)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         return self.transform(Image.fromarray(self.pixels[row])), int(self.labels[row])
+
+
+def transforms_of(trial: VisionTrial) -> Callable[[Image.Image], Tensor]:
+    """The usual ones; where torchvision is not installed (a bare GPU machine), the same by hand."""
+    mean, std = trial.images.normalisation.mean, trial.images.normalisation.std
+    try:
+        transforms = torchvision().transforms
+    except ModuleNotFoundError:
+        return partial(by_hand, mean=torch.tensor(mean).view(3, 1, 1), std=torch.tensor(std).view(3, 1, 1))
+    return transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
+
+def by_hand(image: Image.Image, *, mean: Tensor, std: Tensor) -> Tensor:
+    """A random crop of the padded image, flipped at random, as a normalised tensor."""
+    padded = ImageOps.expand(image, 4)
+    left, top = (int(start) for start in torch.randint(9, (2,)))
+    cropped = padded.crop((left, top, left + 32, top + 32))
+    if torch.rand(1) < 0.5:
+        cropped = ImageOps.mirror(cropped)
+    return (torch.from_numpy(np.array(cropped)).permute(2, 0, 1).float() / 255 - mean) / std
 
 
 def plain_vision(trial: VisionTrial, setup: Setup, workers: int) -> Callable[[], object]:

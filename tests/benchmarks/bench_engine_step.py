@@ -18,6 +18,7 @@ from trainables.engine.optimizers import AdamW
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
+from trainables.runtime.process import prepare_process
 
 STEPS = 3
 GOALS = {(113, 1): 0.8, (31, 16): 0.8, (11, 16): 0.6}
@@ -34,18 +35,18 @@ def trial(p: int, seed: int = 0) -> GrokkingTrial:
     )
 
 
-def plain_loop(p: int) -> Callable[[], None]:
+def plain_loop(p: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Callable[[], None]:
     """One step of the loop that one would write first."""
     config = trial(p)
     split = config.task.split(config.seeds)
     one_hot = torch.zeros(len(split.train_labels), config.task.features)
     one_hot.scatter_(1, torch.from_numpy(split.train_inputs), 1.0)
-    labels = torch.from_numpy(split.train_labels)
+    one_hot, labels = one_hot.to(device, dtype), torch.from_numpy(split.train_labels).to(device)
     widths = config.model.widths(config.task)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs, bias=False), nn.ReLU()]
-    network = nn.Sequential(*layers[:-1])
+    network = nn.Sequential(*layers[:-1]).to(device, dtype)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=1.0)
 
     def step() -> None:
@@ -81,7 +82,7 @@ def cpu_ms(step: Callable[[], None]) -> float:
 
 
 def measure(quick: bool) -> Iterator[Result]:
-    torch.set_num_threads(1)
+    prepare_process()
     for p in (113, 31, 11):
         contestants = {"plain": (plain_loop(p), 1), "measured": (measured(p), 1)}
         contestants |= {f"cohort of {members}": (cohort(p, members), members) for members in (1, 4, 16)}

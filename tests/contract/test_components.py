@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.components import FIELD_OF, configs_of, small_trial
+from tests.support.components import FIELD_OF, configs_of, same, small_trial, varied
 from tests.support.fake_mnist import write_mnist
 from tests.support.host_reads import HostReads
-from trainables.engine.config import ConfigError, from_json, per_trial_paths, replace_at, value_at
+from trainables.engine.config import ConfigError, canonical_json, from_json
 from trainables.engine.probes import Probe
 from trainables.engine.trial import Measuring, Seeds, TrialConfig
 
@@ -68,6 +68,7 @@ def test_names_are_unique_over_the_house():
 def test_json_round_trip_and_documentation(config_class):
     config = config_class.example()
     assert from_json(config.to_json()) == config
+    assert config.json_text == canonical_json(config.to_json())
     assert inspect.getdoc(config_class)
     assert config_class.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(config_class))
@@ -102,18 +103,7 @@ def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(part_class
 def test_a_member_of_a_cohort_is_the_solo_trial(part_class):
     """100 steps in float64: relative 1e-8, whatever the packing, with every per-trial value differing."""
     base = small_trial(part_class.example(), horizon_steps=100)
-    trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(3)]
-    for path in per_trial_paths(base):
-        if path.startswith("seeds."):
-            continue
-        value = value_at(base, path)
-        for member in range(3):
-            changed = (
-                tuple(v * (1 - 0.02 * member) for v in value)
-                if isinstance(value, tuple)
-                else (value or 0.1) * (1 - 0.1 * member)
-            )
-            trials[member] = replace_at(trials[member], path, changed)
+    trials = varied(base, 3)
     assert len({trial.trial_id for trial in trials}) == 3
     cohort = base.build(trials, "cpu")
     cohort.advance(100)
@@ -167,17 +157,6 @@ def test_a_trial_kind_measures_its_columns_and_resumes_bit_for_bit(trial_kind):
         assert same(cohort.state_dict(0), resumed.state_dict(0))
         assert same(cohort.measure(), resumed.measure())
     assert trial.flops_per_step() > 0
-
-
-def same(one, other) -> bool:
-    """Equal bit for bit, whatever a state is made of."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    return np.array_equal(one, other, equal_nan=True) if isinstance(one, np.ndarray) else one == other
 
 
 def test_a_step_is_the_same_tensor_program_for_any_number_of_members(part_class):

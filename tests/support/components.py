@@ -6,7 +6,10 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
-from trainables.engine.config import Config, ConfigError
+import numpy as np
+import torch
+
+from trainables.engine.config import Config, ConfigError, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule
 from trainables.engine.interventions import Intervention
@@ -18,6 +21,7 @@ from trainables.engine.probes import Probe
 from trainables.engine.schedules import Schedule
 from trainables.engine.tasks import ModularAddition, Task
 from trainables.engine.transformer import Transformer
+from trainables.engine.trial import Seeds
 from trainables.grokking import GrokkingTrial
 
 FIELD_OF = {
@@ -69,3 +73,31 @@ def small_trial(component: Config | None = None, **changes: Any) -> GrokkingTria
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def varied(base: GrokkingTrial, members: int) -> list[GrokkingTrial]:
+    """Trials that may train in one cohort, with every per-trial value differing."""
+    trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(members)]
+    for path in per_trial_paths(base):
+        if path.startswith("seeds."):
+            continue
+        value = value_at(base, path)
+        for member in range(members):
+            changed = (
+                tuple(v * (1 - 0.02 * member) for v in value)
+                if isinstance(value, tuple)
+                else (value or 0.1) * (1 - 0.1 * member)
+            )
+            trials[member] = replace_at(trials[member], path, changed)
+    return trials
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal bit for bit, whatever a state is made of."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return np.array_equal(one, other, equal_nan=True) if isinstance(one, np.ndarray) else one == other

@@ -335,4 +335,4 @@ class GrokkingCohort(Cohort):
         self._proposal = None
 
     def _overwrite(self, old_KP: Tensor, new_KP: Tensor) -> None:
-        old_KP.copy_(torch.where(self._active_K.unsqueeze(1), new_KP, old_KP))
+        torch.where(self._active_K.unsqueeze(1), new_KP, old_KP, out=old_KP)

@@ -25,6 +25,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -125,14 +126,21 @@ class Config:
             identity[spec.name] = value.identity() if isinstance(value, Config) else _to_json(value)
         return identity
 
-    def shared_identity(self) -> dict[str, Any]:
-        """What the members of a cohort must have in common: everything but the per-trial fields, protocol included."""
-        return {CLASS_KEY: component_name(type(self))} | {
-            spec.name: value.shared_identity() if isinstance(value, Config) else _to_json(value)
+    @cached_property
+    def json_text(self) -> str:
+        """The canonical JSON of :meth:`to_json`; kept, because the trials of a sweep share their components."""
+        return _object_text(type(self), {spec.name: _text(getattr(self, spec.name)) for spec, _ in _fields(type(self))})
+
+    @cached_property
+    def shared_text(self) -> str:
+        """What the members of a cohort must have in common, as canonical JSON: all but the per-trial fields."""
+        texts = {
+            spec.name: value.shared_text if isinstance(value, Config) else _text(value)
             for spec, _ in _fields(type(self))
             if not spec.metadata.get("per_trial")
             for value in [getattr(self, spec.name)]
         }
+        return _object_text(type(self), texts)
 
     def components(self, *, protocol: bool = True) -> Iterator["Config"]:
         """This configuration and every one nested in it, depth first; without those of the protocol, if so asked."""
@@ -358,6 +366,8 @@ def _normalised(name: str, value: Any, annotation: Any) -> Any:
             kinds = typing.get_args(annotation)
             if len(value[: LONGEST_TUPLE + 1]) > LONGEST_TUPLE:
                 raise _RangeError(f"{name} = {brief(value)}: must be of at most {LONGEST_TUPLE} values")
+            if kinds[-1] is Ellipsis and type(value) is tuple and _are_components(value, kinds[0]):
+                return value
             if kinds[-1] is Ellipsis:
                 kinds = (kinds[0],) * len(value)
             if len(kinds) == len(value):
@@ -386,6 +396,11 @@ def _normalised(name: str, value: Any, annotation: Any) -> Any:
     raise ConfigError(f"{name} = {brief(value)}: must be {_described(annotation)}")
 
 
+def _are_components(items: tuple[Any, ...], kind: Any) -> bool:
+    """Whether these are components of a kind, which have been checked when they were made."""
+    return isinstance(kind, type) and issubclass(kind, Config) and all(isinstance(item, kind) for item in items)
+
+
 def _described(annotation: Any) -> str:
     if typing.get_origin(annotation) is tuple:
         kinds = [kind for kind in typing.get_args(annotation) if kind is not Ellipsis]
@@ -402,6 +417,8 @@ _COMPARISONS = {"at_least": operator.ge, "above": operator.gt, "at_most": operat
 
 
 def _check_bounds(name: str, value: Any, bounds: dict[str, Any]) -> None:
+    if not bounds:
+        return
     for item in value if isinstance(value, tuple) else (value,):
         if item is None:
             continue
@@ -419,6 +436,20 @@ def _check_secrets(name: str, value: Any) -> None:
                 f"{name} = {redact(item)!r}: must be without user and password "
                 "(the ledger would show them); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or their like"
             )
+
+
+def _object_text(cls: type, texts: dict[str, str]) -> str:
+    texts[CLASS_KEY] = canonical_json(component_name(cls))
+    return "{" + ",".join(f'"{name}":{texts[name]}' for name in sorted(texts)) + "}"
+
+
+def _text(value: Any) -> str:
+    """The canonical JSON of a field's value."""
+    if isinstance(value, Config):
+        return value.json_text
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(_text, value)) + "]"
+    return canonical_json(value)
 
 
 def _to_json(value: Any) -> Any:

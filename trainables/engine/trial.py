@@ -5,6 +5,7 @@ weights and nothing else.  Its *protocol* (horizon, schedule, probes, events, st
 followed, what is measured on it, and what is waited for.
 """
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class TrialConfig(Config):
     @cached_property
     def cohort_key(self) -> str:
         """Trials with the same key may train in one cohort."""
-        return digest(self.shared_identity())
+        return hashlib.sha256(self.shared_text.encode()).hexdigest()[:20]
 
     @classmethod
     @abstractmethod

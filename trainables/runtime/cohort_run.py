@@ -26,6 +26,7 @@ from trainables.engine.events import StopReason, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.archives import check_archive
 from trainables.runtime.job import CohortJob
+from trainables.runtime.process import prepare_process
 from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow, TrialState, TrialStore
 from trainables.runtime.status import MemberStatus, Origin, Provenance, StaleCheckpointError
 
@@ -120,8 +121,7 @@ class CohortRun:
     """
 
     def __init__(self, job: CohortJob, *, store: TrialStore, provenance: Provenance) -> None:
-        # One thread a cohort: the sums of a step, and so its bits, do not depend on how many cores are free.
-        torch.set_num_threads(1)
+        prepare_process()
         self._job = job
         self._device = torch.device(job.device)
         self._store = store

@@ -190,6 +190,7 @@ class TestRows:
     def test_curves(self, ledger, monkeypatch):
         monkeypatch.setattr("pipeline.ledger.ledger.TRIALS_PER_READ", 2)
         monkeypatch.setattr("pipeline.ledger.ledger._TRIALS_PER_READ_OF_COLUMNS", 2)
+        monkeypatch.setattr("pipeline.ledger.ledger.VALUES_PER_READ", 1)
         for trial_id in ("a", "b", "c"):
             commit_steps(ledger, trial_id, range(4))
         ledger.commit([trial_row("a", 5)], trajectory("a", [4, 5], ("norm",)))

@@ -1,14 +1,17 @@
 """What happens after a cohort fails, by kind of error; nothing is trained here."""
 
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
+import torch
 
 from pipeline.execution.dispatch import Dispatcher, RowOrigin, SweepEndedError
 from pipeline.execution.local_runner import run_local
 from pipeline.ledger.files import StorageError
 from pipeline.plan import CohortPlan
+from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
@@ -267,6 +270,29 @@ def test_the_local_runner_settles_errors(store, watcher):
     run_local(queue, store=store, provenance=lambda trial, device: Origin("cpu", "", "{}"))
     assert [row.error for row in store.rows.values()] == ["OSError: the disk is full"] * 2
     assert set(watcher.states.values()) == {"failed"}
+
+
+def test_the_local_runner_frees_a_cohort_before_the_next_one(store, watcher, monkeypatch):
+    """A GPU has no room for both; what ran out of memory goes on in halves."""
+    built, alive = [], []
+
+    def build(trials, device):
+        alive.append(sum(cohort() is not None for cohort in built))
+        cohort = GrokkingCohort(trials, device)
+        if len(trials) > 1:
+            cohort.advance = lambda steps: torch.empty(1 << 60)
+        built.append(weakref.ref(cohort))
+        return cohort
+
+    class Keeping(Store):
+        def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
+            self.rows |= {row.trial_id: row for row in trials}
+
+    monkeypatch.setattr(GrokkingTrial, "build", build)
+    store = Keeping()
+    run_local(dispatcher(store, watcher, TRIALS), store=store, provenance=lambda *_: Origin("cpu", "", "{}"))
+    assert [row.state for row in store.rows.values()] == ["finished"] * 4
+    assert alive == [0] * (1 + 1 + 4)
 
 
 def test_the_driver_s_commit_without_a_checkout(monkeypatch):

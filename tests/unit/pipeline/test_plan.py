@@ -260,14 +260,16 @@ def test_auto_packs_small_trials_but_leaves_every_worker_two_cohorts() -> None:
         assert len(plan(seeded(TRIAL, count), workers=workers).cohorts) >= min(count, 2 * workers)
 
 
-def test_auto_fills_a_gpu() -> None:
-    def sizes(count: int, workers: int) -> list[int]:
-        found = plan(seeded(BIG, count), workers=workers, device_kind="cuda:NVIDIA H100")
+def test_auto_fills_a_gpu_but_not_its_memory() -> None:
+    def sizes(count: int, workers: int, trial: GrokkingTrial = BIG) -> list[int]:
+        found = plan(seeded(trial, count), workers=workers, device_kind="cuda:NVIDIA H100")
         return [len(cohort.trials) for cohort in found.cohorts]
 
     assert sizes(100, 1) == [100]
     assert sizes(100, 4) == [25, 25, 25, 25]
     assert sorted(sizes(600, 1)) == [200, 200, 200]
+    assert sizes(22, 1, BIG.replace(model=MLP(hidden=(1000, 1000)))) == [11, 11]
+    assert sizes(2000, 1, TRIAL) == [500, 500, 500, 500]
 
 
 def test_costs_come_from_measured_times_of_the_same_shape_and_device() -> None:
@@ -306,8 +308,7 @@ def test_what_differs_from_now_is_told() -> None:
         row(c, "running", 100, device_kind="cuda:NVIDIA H100"),
         row(d, "running", 100, source_hash="older"),  # begins again: nothing of it is used
     ]
-    hashes = {config.trial_id: "source" for config in (a, b, c, d)}
-    assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hashes=hashes).notes == (
+    assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hash=lambda _: "source").notes == (
         "1 cached trial was trained by another version of the components' source",
         f"1 cached trial was trained on cuda:NVIDIA H100, not on {CPU}",
         "1 cached trial was trained on other rows of data",
