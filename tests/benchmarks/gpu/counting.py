@@ -11,8 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-WITHOUT_A_KERNEL = ("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view", "lift_fresh", "promote_types")
-"""Operations that reserve memory, name it anew or touch none; views are known by their schema."""
+WITHOUT_A_KERNEL = (
+    *("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view", "lift_fresh", "promote_types"),
+    *("_local_scalar_dense", "_record_function_enter_new", "_record_function_exit"),
+)
+"""Operations that reserve memory, name it anew or touch none of a GPU's; views are known by their schema."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tests.benchmarks.bench_engine_step import trial
+from tests.benchmarks.bench_engine_step import plain_loop, trial
 from tests.benchmarks.gpu.counting import Counts, counted
 
 MEMBERS = (1, 4, 16, 64, 256, 512)
@@ -68,21 +68,31 @@ def extrapolated(few: Mapping[int, Counts], members: int) -> Counts:
     return Counts(low.operations, grown["bytes"], grown["flops"], low.names)
 
 
+def plain_counts(p: int) -> Counts:
+    """What a step of the loop that one would write first dispatches."""
+    step = plain_loop(p)
+    step()
+    return counted(step)
+
+
 def table(device: Device, sizes: Sequence[int] = (113, 31)) -> str:
     """The table, in Markdown."""
     lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for p in sizes:
+        lines.append(_row(device, p, "plain loop", 1, plain_counts(p)))
         few = {members: step_counts(p, members) for members in (1, *COUNTED)}
-        for members in MEMBERS:
-            counts = extrapolated(few, members)
-            seconds = device.seconds(counts)
-            limit = max(seconds, key=lambda name: seconds[name])
-            times = " | ".join(f"{1e3 * seconds[name]:.3f} ms" for name in seconds)
-            lines.append(
-                f"| {p} | {members} | {counts.operations} | {counts.bytes / 1e6:,.0f} | {counts.flops / 1e9:,.2f} "
-                f"| {times} | {limit} | {_rounded(members / seconds[limit])} |"
-            )
+        lines += [_row(device, p, str(members), members, extrapolated(few, members)) for members in MEMBERS]
     return "\n".join(lines) + "\n"
+
+
+def _row(device: Device, p: int, name: str, members: int, counts: Counts) -> str:
+    seconds = device.seconds(counts)
+    limit = max(seconds, key=lambda which: seconds[which])
+    times = " | ".join(f"{1e3 * seconds[which]:.3f} ms" for which in seconds)
+    return (
+        f"| {p} | {name} | {counts.operations} | {counts.bytes / 1e6:,.0f} | {counts.flops / 1e9:,.2f} "
+        f"| {times} | {limit} | {_rounded(members / seconds[limit])} |"
+    )
 
 
 def _rounded(value: float) -> str:
