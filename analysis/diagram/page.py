@@ -7,13 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import vl_convert
-
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
+from analysis.drawing import library
 from analysis.drawing.page import render
 from trainables.engine.errors import redact
 
@@ -27,9 +25,6 @@ def write_page(diagram: Diagram, path: Path) -> None:
 
 def page(diagram: Diagram) -> str:
     """The page's HTML."""
-    # The library's own type stub calls the snippet required; without one, vegaEmbed is put into the window.
-    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    library = vl_convert.javascript_bundle(vl_version=version)  # type: ignore[call-arg]
     titles, rows = _cells_table(diagram)
     return render(
         "diagram/page.html.j2",
@@ -37,7 +32,7 @@ def page(diagram: Diagram) -> str:
         source=redact(diagram.sweep.source),
         title=diagram.title,
         subtitle=diagram.subtitle,
-        scripts=(library, CODE.read_text(encoding="utf-8")),
+        scripts=(library.script(), CODE.read_text(encoding="utf-8")),
         spec=page_chart(diagram),
         panels=[_panel(diagram, cell) for cell in diagram.cells],
         hatches=hatches(diagram),

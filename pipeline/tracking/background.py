@@ -72,7 +72,8 @@ class BackgroundSync:
                 with self._changed:
                     self._waiting |= batch
         try:
-            self._result = sync(self._ledger, self._sweep_name, self._uri, figures=self._figures)
+            # A sweep that was finished before has nothing to write, and thousands of runs take long to list.
+            self._result = sync(self._ledger, self._sweep_name, self._uri, figures=self._figures, trust=True)
         except TrackingError as error:
             self._result = error
         except Exception as error:

@@ -121,12 +121,15 @@ def call(uri: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         raise TrackingError(f"MLflow at {redact(uri)}: {text}") from None
 
 
-def runs_of(client: "MlflowClient", uri: str, experiment_id: str) -> "list[Run]":
-    """List every run of an experiment, page by page."""
+def runs_of(client: "MlflowClient", uri: str, experiment_id: str, where: str = "") -> "list[Run]":
+    """List every run of an experiment, page by page.
+
+    :param where: MLflow's filter; without, 10 000 runs take ten seconds, for each comes with all that it has.
+    """
     runs: list[Run] = []
     token = None
     while True:
-        page = call(uri, client.search_runs, [experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
+        page = call(uri, client.search_runs, [experiment_id], where, max_results=RUNS_PER_PAGE, page_token=token)
         runs += page
         token = page.token
         if not token:

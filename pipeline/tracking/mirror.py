@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 
 TRIAL_ID = re.compile(r"[\w-]+")
+CONTENTS_TAG = "grokscape.contents"
+"""Of the sweep's own run: what all runs show, written when all have been."""
 
 
 @dataclass(frozen=True)
@@ -80,22 +82,25 @@ def sync(
     trial_ids: Collection[str] | None = None,
     figures: Sequence[Path] = (),
     anew: bool = False,
+    trust: bool = False,
 ) -> SyncReport:
     """Sync a sweep from the ledger to its experiment.
 
     :param trial_ids: only these trials; default: all, and the removal of runs that the ledger no longer has.
     :param figures: files to attach to the sweep's own run.
     :param anew: remove every run and write it again, for one that somebody changed.
+    :param trust: do not list the trials' runs where the last whole sync wrote what the ledger has now.
     :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync resumes.
     :raises LedgerError: when the ledger has no such sweep or cannot be read.
     """
     started = time.monotonic()
     sweep, uri = ledger.sweep(sweep_name), at_home(uri)
     check(uri)
-    mirror = Mirror(ledger, sweep, uri)
+    mirror = Mirror(ledger, sweep, uri, trust=trust and not anew)
     if anew:
         mirror.clear()
-    mirror.write(trial_ids)
+    if not mirror.whole:
+        mirror.write(trial_ids)
     mirror.finish(figures)
     return replace(mirror.report, wall_s=time.monotonic() - started)
 
@@ -141,13 +146,16 @@ class _Run:
 class Mirror:
     """One sweep's experiment and its runs, as last read or written."""
 
-    def __init__(self, ledger: Ledger, sweep: SweepRow, uri: str) -> None:
+    def __init__(self, ledger: Ledger, sweep: SweepRow, uri: str, *, trust: bool = False) -> None:
         self._ledger, self._sweep, self._uri = ledger, sweep, uri
         self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
         self._client = connect(uri)
         self._experiment_id = self._find_experiment()
         self.report = SyncReport(browse_hint(uri, self._experiment_id))
-        self._parent, self._runs = self._find_runs()
+        self.whole = trust and self._find_whole()
+        """Whether every run shows what the ledger has."""
+        if not self.whole:
+            self._parent, self._runs = self._find_runs()
 
     def write(self, trial_ids: Collection[str] | None) -> None:
         """Create or update the runs of these trials; default: of all, and remove those that have no trial any more."""
@@ -168,6 +176,7 @@ class Mirror:
         if trial_ids is None:
             for trial_id in [id_ for id_ in self._runs if id_ not in rows]:
                 self._remove(self._runs.pop(trial_id))
+            self.whole = True
 
     def clear(self) -> None:
         """Remove every run, and begin with a new one of the sweep."""
@@ -197,6 +206,8 @@ class Mirror:
             "grokscape.recorded_at": self._sweep.recorded_at,
             "grokscape.figures": canonical_json({**attached, **files}),
         }
+        if self.whole:
+            described[CONTENTS_TAG] = self._contents(rows)
         tags = fitted_tags(described) | sheet_tags(self._sweep)
         tags[SYNCED_TAG] = digest([tags, done])
         if tags.items() <= held.items():
@@ -257,6 +268,23 @@ class Mirror:
         if experiment.lifecycle_stage == "deleted":
             self._call(self._client.restore_experiment, experiment.experiment_id)
         return experiment.experiment_id
+
+    def _find_whole(self) -> bool:
+        """Find the sweep's own run alone, and whether the last whole sync wrote what the ledger has now."""
+        runs = runs_of(self._client, self._uri, self._experiment_id, f"tags.`{KIND_TAG}` = 'sweep'")
+        if len(runs) != 1:
+            return False
+        self._parent, self._runs = _Run.of(runs[0]), {}
+        rows = self._ledger.trials(self._sweep.trial_ids)
+        if self._parent.tags.get(CONTENTS_TAG) != self._contents(rows):
+            return False
+        self._count(unchanged=len(rows))
+        return True
+
+    def _contents(self, rows: Mapping[str, TrialRow]) -> str:
+        """A digest of what the runs of all trials show."""
+        parent_id = self._parent.run_id
+        return digest([row_digest(row, self._coordinates[row.trial_id], parent_id) for row in rows.values()])
 
     def _find_runs(self) -> tuple[_Run, dict[str, _Run]]:
         """Find the sweep's own run, or create it, and the trials' runs by trial id."""

@@ -12,6 +12,7 @@ from matplotlib.font_manager import fontManager
 from analysis import figures, phase_diagram, report
 from analysis.diagram.cells import build
 from analysis.diagram.picture import draw_png
+from analysis.drawing import library
 from analysis.drawing.fonts import boxes_note, families
 from analysis.drawing.guard import DrawingError, drawing
 from pipeline.ledger import Ledger
@@ -126,6 +127,18 @@ def test_the_end_of_a_process_is_no_failure_of_a_drawing():
         with pytest.raises(end), drawing():
             raise end
     assert logging.getLogger("matplotlib").level == logging.NOTSET
+
+
+def test_the_drawing_library_is_made_once_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+    monkeypatch.setattr(library.vl_convert, "javascript_bundle", lambda **_: made.append(1) or "let vega = 1;\n")
+    assert [library.script(), library.script(), len(made)] == ["let vega = 1;\n", "let vega = 1;\n", 1]
+    (kept,) = (tmp_path / "grokscape").iterdir()
+    kept.write_text(kept.read_text().replace("= 1", "= 2"))
+    assert [library.script(), len(made)] == ["let vega = 1;\n", 2]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))  # not a folder
+    assert [library.script(), len(made)] == ["let vega = 1;\n", 3]
 
 
 def test_a_library_that_cannot_be_imported(monkeypatch):

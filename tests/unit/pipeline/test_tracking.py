@@ -14,7 +14,7 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name,
 
 from pipeline.ledger import Ledger
 from pipeline.tracking import content as tracking_content
-from pipeline.tracking import sync
+from pipeline.tracking import mirror, sync
 from tests.support.mlflow_runs import all_runs, copied, curve, trial_runs, whole
 from tests.support.sample_sweep import COLUMNS, SampleSweep
 from trainables.engine.events import ACCURACY_EVENTS, outcome, outcome_from_metrics
@@ -174,6 +174,26 @@ class TestIdempotence:
         report = sync(sample.ledger, "sample", uri, figures=[figure])
         assert written == []
         assert (report.created, report.updated, report.unchanged, report.removed) == (0, 0, 4, 0)
+
+    def test_a_whole_sweep_is_trusted_until_the_ledger_changes(
+        self, sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed = []
+        runs_of = mirror.runs_of
+        monkeypatch.setattr(mirror, "runs_of", lambda *arguments: listed.append(arguments) or runs_of(*arguments))
+        sample.commit_all()
+        one, *others = sample.trial_ids
+        sync(sample.ledger, "sample", uri, trial_ids=others)
+        assert sync(sample.ledger, "sample", uri, trust=True).created == 1  # some of them is not the whole
+        listed.clear()
+        report = sync(sample.ledger, "sample", uri, trust=True)
+        assert (report.created, report.updated, report.unchanged, report.removed) == (0, 0, 4, 0)
+        assert [where for *_, where in listed] == ["tags.`grokscape.kind` = 'sweep'"]
+        gone = trial_runs(uri)[one].info.run_id
+        MlflowClient(tracking_uri=uri).delete_run(gone)
+        assert sync(sample.ledger, "sample", uri).created == 1
+        sample.ledger.commit([dataclasses.replace(sample.ledger.trials([one])[one], last_step=2000)], {})
+        assert sync(sample.ledger, "sample", uri, trust=True).updated == 1
 
     def test_a_changed_figure_is_uploaded_again(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
         sample.commit_all()
