@@ -208,7 +208,7 @@ def ours(trial: BatchTrial, setup: Setup) -> Callable[[], object]:
     return lambda: cohort.advance(1)
 
 
-def turn(step: Callable[[], object], steps: int, setup: Setup) -> tuple[float, float]:
+def turn(step: Callable[[], object], steps: int, setup: Setup, settle_s: float = SETTLE_S) -> tuple[float, float]:
     """CPU and wall-clock seconds a step; the processes that are there at its end count, with what they did in it."""
     setup.wait()
     cpu, wall = _cpu_s(), time.perf_counter()
@@ -216,7 +216,7 @@ def turn(step: Callable[[], object], steps: int, setup: Setup) -> tuple[float, f
         step()
     setup.wait()
     wall = time.perf_counter() - wall
-    time.sleep(SETTLE_S)
+    time.sleep(settle_s)
     return (_cpu_s() - cpu) / steps, wall / steps
 
 

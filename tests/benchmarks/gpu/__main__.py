@@ -1,7 +1,7 @@
 """``python -m tests.benchmarks.gpu``: one GPU in eight minutes; correctness first, then throughput, then baselines.
 
-It prints as it goes, and writes its JSON anew after every section, so that a run that is cut keeps what it has.  It
-needs torch, numpy, pyarrow, pandas, scipy and matplotlib only.
+It prints as it goes, and writes its JSON anew after every piece of work, so that a run that is cut keeps what it has.
+It needs torch, numpy, pyarrow, pandas, scipy and matplotlib only.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a run of the benchmark found: checks and rows by section, as one JSON file that grows with every section.
+"""What a run of the benchmark found: checks and rows by section, as one JSON file that grows as it goes.
 
 Each section has its share of the time that is left, and says what it left out when that ends.  An error costs what
 was attempted, not the run.
@@ -34,6 +34,8 @@ class Section:
     deadline: float
     say: Callable[[str], None]
     dry: bool = False
+    saved: Callable[[], None] = lambda: None
+    """Called after every piece of work: a run that is cut keeps it."""
     checks: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
@@ -50,9 +52,12 @@ class Section:
         self.rows.append(_plain(values))
         self.say(f"  {_line(values)}")
 
-    def attempt(self, name: str, work: Callable[[], None]) -> None:
-        """Do a piece of work if time is left for it; record its error, and go on."""
-        if time.monotonic() >= self.deadline:
+    def attempt(self, name: str, work: Callable[[], None], *, needs_s: float = 0.0) -> None:
+        """Do a piece of work if time is left for it; record its error, and go on.
+
+        :param needs_s: how much must be left, for what takes long.
+        """
+        if time.monotonic() + needs_s >= self.deadline:
             self.left_out.append(name)
             return
         error = None
@@ -63,12 +68,17 @@ class Section:
         if error is not None:  # Its traceback, which keeps tensors alive, is gone here.
             self.errors.append({"name": name, "error": error})
             self.say(f"  ERROR {name}: {error}")
+        self.saved()
+
+    def content(self) -> dict[str, Any]:
+        """The section as the file has it."""
+        return {"checks": self.checks, "errors": self.errors, "rows": self.rows, "left_out": self.left_out}
 
 
 class Report:
     """All sections of a run on one device.
 
-    :param path: the JSON file; written anew after every section.
+    :param path: the JSON file; written anew after every piece of work.
     :param seconds: for all sections together.
     """
 
@@ -98,7 +108,13 @@ class Report:
     def section(self, name: str, share: float) -> Iterator[Section]:
         """A section that may take this share of the time that is left."""
         began = time.monotonic()
-        section = Section(name, began + max(0.0, self._end - began) * share, self.say, self.dry)
+
+        def save() -> None:
+            seconds = {"seconds": round(time.monotonic() - began, 1)}
+            self.content["sections"][name] = seconds | section.content()
+            self.write()
+
+        section = Section(name, began + max(0.0, self._end - began) * share, self.say, self.dry, save)
         self.say(f"{name} (until {section.deadline - self._began:.0f} s)")
         try:
             yield section
@@ -107,14 +123,7 @@ class Report:
                 self.say(f"  left out, for lack of time: {', '.join(section.left_out)}")
             failed = sum(not check["ok"] for check in section.checks)
             self.say(f"  {len(section.checks) - failed} of {len(section.checks)} checks passed")
-            self.content["sections"][name] = {
-                "seconds": round(time.monotonic() - began, 1),
-                "checks": section.checks,
-                "errors": section.errors,
-                "rows": section.rows,
-                "left_out": section.left_out,
-            }
-            self.write()
+            save()
 
     @property
     def failed(self) -> int:

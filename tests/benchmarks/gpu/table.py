@@ -66,7 +66,7 @@ def _row(run: dict[str, Any]) -> str:
 
 
 def _times(row: dict[str, Any] | None, name: str) -> str:
-    return "–" if row is None else f"{row[name]:.3g} ×"
+    return "–" if row is None or row[name] is None else f"{row[name]:.3g} ×"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,10 +12,12 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 
 from tests.benchmarks import bench_engine_step
 from tests.benchmarks.gpu.counting import counted
-from tests.benchmarks.gpu.rates import ROUND_S, copy_rate, peak_bytes, product_rate, seconds_of
+from tests.benchmarks.gpu.rates import ROUND_S, copy_rate, peak_bytes, product_rate, seconds_of, wait
 from tests.benchmarks.gpu.report import Section
 from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.encodings import Tokens
@@ -128,7 +130,7 @@ class Throughput:
         step_s = seconds_of(step, self.device, round_s=self.round_s)
         measure_s = max(0.0, seconds_of(measured_step, self.device, round_s=self.round_s) - step_s)
         looks = len(Measuring().steps(HORIZON))
-        floor_s = members * case.trial().flops_per_step() / self.rates.get(case.weights, float("nan"))
+        rate = self.rates.get(case.weights)
         plain_s = self._plain(case)
         self.section.row(
             what="throughput",
@@ -144,7 +146,7 @@ class Throughput:
             step_s=step_s,
             measurement_s=measure_s,
             times_plain=None if plain_s is None else members * plain_s / step_s,
-            times_floor=step_s / floor_s,
+            times_floor=rate and step_s * rate / (members * case.trial().flops_per_step()),
             plain_step_s=plain_s,
             peak_bytes=peak,
             build_s=build_s,
@@ -185,17 +187,13 @@ class Throughput:
         cohort = case.cohort(members, self.device)
         cohort.advance(2)
         counts = counted(lambda: cohort.advance(1))
-        kinds = [torch.profiler.ProfilerActivity.CPU]
-        if self.device.type == "cuda":
-            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        step_us = 1e6 * seconds_of(lambda: cohort.advance(1), self.device, round_s=self.round_s)
+        kind = torch.profiler.ProfilerActivity
         steps = 2 if self.dry else 10
-        with torch.profiler.profile(activities=kinds) as profiler:
-            began = time.perf_counter()
+        with torch.profiler.profile(activities=[kind.CPU, kind.CUDA] if self.on_gpu else [kind.CPU]) as profiler:
             cohort.advance(steps)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            elapsed_us = 1e6 * (time.perf_counter() - began)
-        spent = {each.key: _spent_us(each, self.device) for each in profiler.key_averages()}
+            wait(self.device)
+        spent = {each.key: us / steps for each in profiler.key_averages() if (us := self._spent_us(each))}
         top = sorted(spent, key=lambda name: -spent[name])[:8]
         self.section.row(
             what="profile",
@@ -204,9 +202,20 @@ class Throughput:
             operations=counts.operations,
             bytes=counts.bytes,
             flops=counts.flops,
-            device_busy=sum(spent.values()) / elapsed_us if self.device.type == "cuda" else None,
-            most={name[:60]: spent[name] / steps for name in top},
+            step_us=step_us,
+            device_busy=sum(spent.values()) / step_us if self.on_gpu else None,
+            most_us={name[:60]: spent[name] for name in top},
         )
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def _spent_us(self, event: FunctionEventAvg) -> float:
+        """What a kernel took on a GPU, where the operation that launched it has the same time once more."""
+        if self.on_gpu:
+            return event.self_device_time_total if event.device_type == DeviceType.CUDA else 0.0
+        return event.self_cpu_time_total
 
 
 def cases(*, dry: bool) -> list[Case]:
@@ -268,10 +277,6 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _spent_us(event: torch.autograd.profiler_util.FunctionEventAvg, device: torch.device) -> float:
-    return event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
 
 
 def run(section: Section, device: torch.device, *, dry: bool) -> None:
