@@ -17,8 +17,9 @@ RESULTS, README = HERE.parent / "results", HERE.parents[2] / "README.md"
 MARKERS = "<!-- gpu table -->\n", "<!-- end of gpu table -->\n"
 NOTHING = "No GPU has been measured yet; `python -m tests.benchmarks.gpu` measures one in eight minutes.\n"
 HEAD = (
-    "| GPU | default MLP, p = 113: trials an hour | of them beside the plain loop | at p = 31 | beside the arithmetic "
-    "floor | ResNet-18, GPT-2 beside their plain loops | checks |\n|---|---|---|---|---|---|---|\n"
+    "| GPU | default MLP, p = 113: trials of 1500 steps an hour | steps beside the plain loop | at p = 31 | "
+    "beside the arithmetic floor | ResNet-18, GPT-2 beside their plain loops | checks |\n"
+    "|---|---|---|---|---|---|---|\n"
 )
 
 
