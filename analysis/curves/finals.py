@@ -216,7 +216,7 @@ def finals(sweep: Sweep, *, tau_steps: int | None = None) -> Finals:
     measured = dict.fromkeys(name for _, curves in sweep.curves() for name in curves if name != STEP)
     shown, columns = choose(measured)
     if not shown:
-        raise SweepError(f"{sweep.name} in {sweep.source}: nothing was measured yet; run the sweep first")
+        raise SweepError(f"{sweep.name} in {sweep.source}: {sweep.why_empty()}")
     sweep = sweep.with_curves([*columns, *(quantity.column for quantity in shown), EPOCH]).truncated_at(tau)
     members: dict[tuple, list[Trial]] = {}
     for trial in sweep.trials:

@@ -231,6 +231,14 @@ class Sweep:
         """Whether anything was measured."""
         return any(trial.begun for trial in self.trials)
 
+    def why_empty(self) -> str:
+        """Why there is nothing to show of a sweep without measurements."""
+        failed = sum(trial.state == TrialState.FAILED for trial in self.trials)
+        if not failed:
+            return "nothing was measured yet; run the sweep first"
+        which = "all trials" if failed == len(self.trials) else f"{failed} of {len(self.trials)} trials"
+        return f"nothing was measured, {which} failed; correct what the errors say and pass --rerun-failed"
+
     @property
     def question(self) -> str:
         """What the space's docstring opens with, if that is a question; otherwise empty."""

@@ -150,7 +150,7 @@ def build(
     tau = sweep.tau(tau_steps)
     layout = lay_out(sweep, x, y)
     if not sweep:
-        raise SweepError(f"{sweep.name} in {sweep.source}: nothing was measured yet; run the sweep first")
+        raise SweepError(f"{sweep.name} in {sweep.source}: {sweep.why_empty()}")
     main = asked_event(sweep, event)
     question = sweep.question if main == sweep.events[-1] else ""
     if main.name not in {rule.name for rule in sweep.events}:

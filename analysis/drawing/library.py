@@ -1,4 +1,4 @@
-"""The drawing library of a page as one script; kept in the user's cache folder, for making it takes seconds."""
+"""The drawing library of a page as one script; kept in the cache folder, for making it takes seconds."""
 
 import hashlib
 import importlib.metadata
@@ -34,7 +34,8 @@ def script() -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "grokscape"
+    """As :mod:`trainables.data.folder` has it."""
+    return Path(os.environ.get("GROKSCAPE_CACHE") or os.path.expanduser("~/.cache/grokscape"))
 
 
 def _digest(text: str) -> str:

@@ -62,14 +62,14 @@ def write_space(
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The environment of a user who has nothing configured, and whose caches are warm."""
+    """The environment of a user who has nothing configured, and whose cache is warm."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("RAY_", "TUNE_", "MLFLOW_", "PYTEST_"))
     }
-    caches = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")}
-    return kept | caches | {"PYTHONPATH": str(ROOT), "HOME": str(folder)} | more
+    cache = os.environ.get("GROKSCAPE_CACHE") or os.path.expanduser("~/.cache/grokscape")
+    return kept | {"GROKSCAPE_CACHE": cache, "PYTHONPATH": str(ROOT), "HOME": str(folder)} | more
 
 
 def run_sweep(

@@ -30,7 +30,7 @@ def data_folder() -> Path:
 
     :raises DataMissingError: when the variable is not set, or does not name a folder.
     """
-    named = os.environ.get(FOLDER_VARIABLE, "")
+    named = os.path.expanduser(os.environ.get(FOLDER_VARIABLE, ""))  # a shell leaves the ~ of a quoted path
     if not named:
         raise DataMissingError(
             f"{FOLDER_VARIABLE} is not set: must name the folder with the data sets (missing ones are downloaded to it "

@@ -130,14 +130,14 @@ def test_the_end_of_a_process_is_no_failure_of_a_drawing():
 
 
 def test_the_drawing_library_is_made_once_and_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("GROKSCAPE_CACHE", str(tmp_path))
     made = []
     monkeypatch.setattr(library.vl_convert, "javascript_bundle", lambda **_: made.append(1) or "let vega = 1;\n")
     assert [library.script(), library.script(), len(made)] == ["let vega = 1;\n", "let vega = 1;\n", 1]
-    (kept,) = (tmp_path / "grokscape").iterdir()
+    (kept,) = tmp_path.iterdir()
     kept.write_text(kept.read_text().replace("= 1", "= 2"))
     assert [library.script(), len(made)] == ["let vega = 1;\n", 2]
-    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))  # not a folder
+    monkeypatch.setenv("GROKSCAPE_CACHE", str(kept))  # not a folder
     assert [library.script(), len(made)] == ["let vega = 1;\n", 3]
 
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -458,6 +459,15 @@ def test_bad_input(ledger_uri, tmp_path, capsys):
         assert said.out == ""
         assert said.err.count("\n") == 1
         assert expected in said.err
+
+
+def test_a_sweep_without_measurements_says_why():
+    missing = make_sweep([MadeTrial("a", {"seed": 0}), MadeTrial("b", {"seed": 1})])
+    one, other = missing.trials
+    failed = replace(one, state="failed")
+    for trials, why in (((one,), "run the sweep first"), ((failed,), "all trials failed"), ((failed, other), "1 of 2")):
+        with pytest.raises(SweepError, match=why):
+            build(replace(missing, trials=trials))
 
 
 def test_help(capsys):

@@ -85,6 +85,9 @@ def test_missing(folder, monkeypatch):
     monkeypatch.setenv("GROKSCAPE_DATA", str(folder / "nothing"))
     with pytest.raises(DataMissingError, match="is not a folder"):
         data_folder()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("GROKSCAPE_DATA", "~")
+    assert data_folder() == folder
     monkeypatch.delenv("GROKSCAPE_DATA")
     with pytest.raises(DataMissingError, match=r"GROKSCAPE_DATA is not set: must name the folder"):
         MNISTSubset().fingerprint(Seeds())
