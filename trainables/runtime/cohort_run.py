@@ -97,7 +97,7 @@ class _Member:
     def row(self) -> TrialRow:
         return TrialRow(
             trial_id=self.trial.trial_id,
-            config_json=canonical_json(self.trial.to_json()),
+            config_json=self.trial.json_text,
             state=self.state,
             stop_reason=self.stop_reason,
             last_step=self.steps[-1],
