@@ -64,7 +64,7 @@ def save(sweep: Sweep, name: str, folder: Path | None = None) -> Path:
         "trial_id": pa.array([trial.trial_id for trial in trials]),
         "space": pa.array([trial.space for trial in trials]),
         "coordinates": pa.array([_json(trial.coordinates) for trial in trials]),
-        "config": pa.array([_json(trial.config) for trial in trials]),
+        "config": pa.array([_json(dict(trial.config)) for trial in trials]),
         "state": pa.array([trial.state for trial in trials]),
         "stop_reason": pa.array([trial.stop_reason for trial in trials], pa.string()),
         "last_step": pa.array([trial.last_step for trial in trials], pa.int64()),

@@ -3,8 +3,12 @@
 import json
 from collections.abc import Sequence
 
-from analysis.data.sweep import ARM, Sweep, Trial, protocols
+from analysis.data.stored import StoredCurves, StoredJson
+from analysis.data.sweep import ARM, Curves, Sweep, Trial, evaluate, protocols
 from pipeline.ledger import Ledger
+
+VALUES_IN_MEMORY = 1 << 25
+"""So many numbers of curves stay in memory; those of further trials are read again where they are asked for."""
 
 
 def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None) -> Sweep:
@@ -19,23 +23,26 @@ def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None)
     asked = protocols(design, sweep.horizon_steps)
     if columns is None:
         columns = list(dict.fromkeys(rule.column for arm in asked.values() for rule in arm["events"]))
-    curves = dict(ledger.curves(rows, columns))
-    trials = []
+    trials: dict[str, Trial] = {}
     for trial_id, coordinates in zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True):
         known = asked.get(coordinates.get(ARM), asked[None])
         if trial_id in rows:
             row = rows[trial_id]
             known = known | {
-                "config": json.loads(row.config_json),
+                "config": StoredJson(row.config_json),
                 "state": row.state,
                 "stop_reason": row.stop_reason,
                 "last_step": row.last_step,
-                "curves": curves.get(trial_id, {}),
             }
-        trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known))
+        trials[trial_id] = Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known)
+    held = 0
+    for trial_id, curves in ledger.curves(rows, columns):
+        held += sum(map(len, curves.values()))
+        kept: Curves = curves if held <= VALUES_IN_MEMORY else StoredCurves(ledger.curves, trial_id, columns)
+        trials[trial_id] = evaluate(trials[trial_id], curves, kept)
     return Sweep(
         name=name,
-        trials=tuple(trials),
+        trials=tuple(trials[trial_id] for trial_id in sweep.trial_ids),
         doc=sweep.doc,
         horizon_steps=sweep.horizon_steps,
         design=design,

@@ -87,7 +87,8 @@ class Trial:
     @property
     def begun(self) -> bool:
         """Whether anything was measured."""
-        return self.read_outcome is not None or len(self.curves.get(STEP, ())) > 0
+        evaluated = "outcome" in self.__dict__  # asks stored curves nothing
+        return self.read_outcome is not None or evaluated or len(self.curves.get(STEP, ())) > 0
 
     @property
     def known_until(self) -> float:
@@ -209,6 +210,14 @@ class Trial:
         )
 
 
+def evaluate(trial: Trial, curves: Curves, kept: Curves) -> Trial:
+    """The trial with its outcome by these curves, of which it keeps ``kept``; a changed copy evaluates its own."""
+    outcome = replace(trial, curves=curves).outcome
+    evaluated = replace(trial, curves=kept)
+    evaluated.__dict__["outcome"] = outcome
+    return evaluated
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """The trials of one sweep in its order, those that nobody has begun too; or of several that a figure joins."""
@@ -248,7 +257,9 @@ class Sweep:
     @property
     def task(self) -> str:
         """The task in words, for subtitles."""
-        return describe_task(trial.config for trial in self.trials if trial.config)
+        parts = ("images", "text", "model", "task")
+        configs = (trial.config for trial in self.trials if trial.config)
+        return describe_task([{name: config[name] for name in parts if name in config} for config in configs])
 
     @property
     def sampled(self) -> frozenset[str]:

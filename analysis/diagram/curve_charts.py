@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -17,6 +18,8 @@ CURVES, PLACES = "curves", ("cell", "trial")
 """The data set's name, and its columns that say what a row is of."""
 VALUES_IN_PAGE = 600_000
 """Curves are thinned so that the page holds about this many numbers."""
+TRIALS_IN_PAGE = 2000
+"""The page has the curves and the lines of about so many trials, as many of each cell."""
 POINTS = (20, 100)
 """The least and the most points per curve."""
 ROWS = {"test": GEN_COLOUR, "training": MEM_COLOUR, "other": INK}
@@ -96,7 +99,9 @@ def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
     }
     parts = []
     measured: dict[str, None] = {}
-    for trial, curves in diagram.sweep.curves():
+    most = trials_shown(diagram)
+    shown_trials = [placed.trial for cell in diagram.cells for placed in cell.trials[:most]]
+    for trial, curves in replace(diagram.sweep, trials=tuple(shown_trials)).curves():
         within = curves[STEP] <= diagram.tau_steps
         part = {probe: values[within] for probe, values in curves.items() if probe not in PLACES}
         measured |= {probe: None for probe, values in part.items() if not np.isnan(values).all()}
@@ -114,6 +119,11 @@ def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
             values = part[column][shown].tolist() if column in part else [math.nan] * len(steps)
             data[column] += map(_short, values)
     return data
+
+
+def trials_shown(diagram: Diagram) -> int:
+    """How many trials of each cell the page shows one by one: the first ones."""
+    return max(5, TRIALS_IN_PAGE // len(diagram.cells))
 
 
 def _short(value: float) -> float | None:

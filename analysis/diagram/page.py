@@ -10,6 +10,7 @@ from typing import Any
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
+from analysis.diagram.curve_charts import trials_shown
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.drawing import library
 from analysis.drawing.page import render
@@ -69,10 +70,12 @@ def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
             "colour": colours[placed.phase],
             "phase": marks.phase_words(diagram, placed.phase),
         }
-        for number, placed in enumerate(cell.trials)
+        for number, placed in enumerate(cell.trials[: trials_shown(diagram)])
     ]
+    total = len(cell.trials)
+    more = f"the first {len(trials)} of {total} trials; outcomes.csv has all" if total > len(trials) else ""
     titles = ["", *map(words.event_name, diagram.events), "phase by τ"]
-    return {"label": cell.label, "facts": facts, "titles": titles, "trials": trials}
+    return {"label": cell.label, "facts": facts, "titles": titles, "trials": trials, "more": more}
 
 
 def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:

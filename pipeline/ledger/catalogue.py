@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -258,9 +258,13 @@ class Catalogue:
     def rows_of(self, entry: Entry) -> FileRows:
         """Read the trial rows in one segment or one compacted file of trials, those that are sound."""
         rows, odd = [], []
+        texts: dict[str, str] = {}
         for values in self.values_of(entry):
             try:
-                rows.append(PlacedRow(trial_row(values), _segment(entry, values)))
+                row = trial_row(values)
+                # One text for the trials of one run: of a hundred thousand it would be most of what they take.
+                shared = texts.setdefault(row.provenance_json, row.provenance_json)
+                rows.append(PlacedRow(replace(row, provenance_json=shared), _segment(entry, values)))
             except UnsoundError as error:
                 odd.append(str(error))
         return FileRows(tuple(rows), tuple(odd))

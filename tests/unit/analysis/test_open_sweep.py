@@ -60,6 +60,22 @@ def test_from_a_ledger(sources):
     assert [trial.state for trial in frame.trials][3:6] == [MISSING, "running", "failed"]
 
 
+def test_curves_that_stay_in_the_ledger(sources, monkeypatch):
+    """A trial whose curves are too many to hold answers as one that has them."""
+    held = open_sweep(SWEEP, sources[0])
+    monkeypatch.setattr("analysis.data.ledger.VALUES_IN_MEMORY", 0)
+    stored = open_sweep(SWEEP, sources[0])
+    assert stored.extent() == held.extent()
+    for ours, theirs in zip(stored.where(), held.where(), strict=True):
+        assert not isinstance(ours.curves, dict)
+        assert str(ours.outcome) == str(theirs.outcome)  # unknown steps are NaN
+        for one, other in zip(ours.measured("test_accuracy"), theirs.measured("test_accuracy"), strict=True):
+            np.testing.assert_array_equal(one, other)
+    ours, theirs = stored.where()[0], held.where()[0]
+    assert str(ours.event("t_gen", 0.8)) == str(theirs.event("t_gen", 0.8))
+    assert str(ours.truncated_at(200).outcome) == str(theirs.truncated_at(200).outcome)
+
+
 def test_from_mlflow(sources):
     ledger, mlflow = (open_sweep(SWEEP, uri) for uri in sources)
     assert [dataclasses.replace(trial, read_outcome=None) for trial in mlflow.trials] == [*ledger.trials]
