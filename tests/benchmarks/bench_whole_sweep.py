@@ -5,8 +5,9 @@ have one thread, and are charged with the CPU time of their processes, start and
 ``pipeline.sweep --local``.  The rest says where the ratio comes from: stopping early, subnormal numbers (the arm with
 decay 16, whose plain loop runs again with ``torch.set_flush_denormal``), a step, a measurement.
 
-A full run takes more than an hour; ``--quick`` runs a tiny sweep of the same form.  With ``--stopping 1`` our trials
-are then continued to their full horizons, and the outcomes with and without stopping are compared: none may differ.
+A full run takes more than an hour, ``--seeds 1`` a fifth of it; ``--quick`` runs a tiny sweep of the same form.  With
+``--stopping 1`` our trials are then continued to their full horizons, and the outcomes with and without stopping are
+compared: none may differ.
 """
 
 import json
@@ -32,6 +33,12 @@ from trainables.grokking import GrokkingTrial
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
 SUBNORMAL_DECAY = 16
+WHOLE = """
+from dataclasses import replace
+from search_spaces.wd_vs_orthograd import SWEEP as FULL
+
+SWEEP = replace(FULL, seeds=range({seeds}))
+"""
 TINY = """
 from dataclasses import replace
 from search_spaces.wd_vs_orthograd import SWEEP as FULL
@@ -57,17 +64,18 @@ SWEEP = replace({name}.SWEEP, base={name}.SWEEP.base.replace(stopping=Stopping(o
 """
 
 
-def measure(quick: bool, stopping: int = 0) -> Iterator[Result]:
+def measure(quick: bool, stopping: int = 0, seeds: int = 5) -> Iterator[Result]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = TINY if quick else "from search_spaces.wd_vs_orthograd import SWEEP as SWEEP\n"
+        source = TINY if quick else WHOLE.format(seeds=seeds)
         (folder / "stopped.py").write_text(f'"""The sweep that is measured."""\n{source}')
         trials = [planned.config for planned in load_space(folder / "stopped.py").spec.trials()]
         ours_s = sweep_cpu_s(folder, "stopped")
         plain = {trial.trial_id: plain_run(trial, flush=False) for trial in trials}
         flushed = {trial.trial_id: plain_run(trial, flush=True) for trial in trials if subnormal(trial)}
-        yield from split_up("tiny" if quick else "40 configurations", folder, trials, ours_s, plain, flushed)
+        where = "tiny" if quick else f"{len(trials)} configurations"
+        yield from split_up(where, folder, trials, ours_s, plain, flushed)
         yield from parts(trials[len(trials) // 2], rounds=5 if quick else 15)
         if stopping:
             yield differing(folder)
@@ -255,4 +263,4 @@ def told(trial: Trial) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    main(measure, stopping=0)
+    main(measure, stopping=0, seeds=5)
