@@ -234,6 +234,13 @@ def test_an_event_that_was_not_declared():
     assert "train_loss ≤" not in page(falls)
 
 
+def test_a_page_of_many_trials_shows_the_first_of_each_cell(monkeypatch):
+    monkeypatch.setattr("analysis.diagram.curve_charts.TRIALS_IN_PAGE", 0)
+    diagram = build(make_sweep(wd_vs_orthograd(seeds=7)))
+    text = page(diagram)
+    assert text.count("the first 5 of 7 trials; outcomes.csv has all") == len(diagram.cells)
+
+
 def test_a_stop_on_the_success_of_other_events_competes():
     """Trials that stopped when they generalised, and were never waited for until half their rows had collapsed."""
     sweep = make_sweep(wd_vs_orthograd(), events=(*ACCURACY_EVENTS, T_COLLAPSE))
