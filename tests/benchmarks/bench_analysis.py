@@ -40,8 +40,9 @@ outcomes = rows.groupby("trial_id", observed=True)[columns[1:]].apply(first_cros
 assert outcomes.t_gen.notna().sum() > 0
 """
 USED = """
-import json, resource, time
-print(json.dumps({"s": time.process_time() - began, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+import json, re
+peak = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())  # ru_maxrss would start at the parent's
+print(json.dumps({"s": time.process_time() - began, "mb": int(peak[1]) / 1024}))
 """
 
 
