@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.ledger.files import LedgerError
-    from pipeline.ledger.ledger import Ledger, LedgerMissingError, TrialSize
+    from pipeline.ledger.ledger import Ledger, LedgerMissingError
+    from pipeline.ledger.sizes import TrialSize
     from pipeline.ledger.sweep_row import SweepRow
     from trainables.runtime.archives import weights_of
     from trainables.runtime.rows import Checkpoint, Snapshot, TrialRow
@@ -26,7 +27,7 @@ _PLACES = {
     "LedgerError": "pipeline.ledger.files",
     "Ledger": "pipeline.ledger.ledger",
     "LedgerMissingError": "pipeline.ledger.ledger",
-    "TrialSize": "pipeline.ledger.ledger",
+    "TrialSize": "pipeline.ledger.sizes",
     "SweepRow": "pipeline.ledger.sweep_row",
     "weights_of": "trainables.runtime.archives",
     "Checkpoint": "trainables.runtime.rows",

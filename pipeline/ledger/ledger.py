@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger.catalogue import Catalogue, DamagedFileError, Listing
+from pipeline.ledger.catalogue import Catalogue, DamagedFileError
 from pipeline.ledger.compaction import CompactReport, compact
 from pipeline.ledger.files import TEMPORARY, Entry, FileGoneError, LedgerError
 from pipeline.ledger.layout import (
@@ -40,7 +40,8 @@ from pipeline.ledger.layout import (
     trial_and_step,
     trial_path,
 )
-from pipeline.ledger.rows import count_trials, curves_of, make_segment, probe_columns, trial_slices
+from pipeline.ledger.rows import curves_of, make_segment, probe_columns, trial_slices
+from pipeline.ledger.sizes import TrialSize, trial_sizes
 from pipeline.ledger.soundness import SCHEMA_VERSION, UnsoundError, sweep_row
 from pipeline.ledger.strays import may_continue
 from pipeline.ledger.sweep_row import SweepRow
@@ -60,16 +61,6 @@ is a guess where all are read."""
 
 class LedgerMissingError(LedgerError):
     """There is no ledger at the address."""
-
-
-@dataclass(frozen=True)
-class TrialSize:
-    """The size of one trial: its trajectory rows, its share of the files, its checkpoints, its snapshots."""
-
-    rows: int
-    bytes: int
-    checkpoint_bytes: int
-    snapshot_bytes: int
 
 
 @dataclass(frozen=True)
@@ -344,7 +335,7 @@ class Ledger:
 
     def sizes(self) -> dict[str, TrialSize]:
         """Return the size of each trial."""
-        return self._catalogue.retry_on_rewrite(self._sizes)
+        return self._catalogue.retry_on_rewrite(lambda listing: trial_sizes(self._catalogue, listing))
 
     def compact(self) -> CompactReport:
         """Rewrite the segments into few files; safe during commits, reads and other compactions."""
@@ -481,25 +472,6 @@ class Ledger:
             if trial_id in rows:
                 newest[trial_id] = max(step, newest.get(trial_id, step))
         return newest
-
-    def _sizes(self, listing: Listing) -> dict[str, TrialSize]:
-        merged = self._catalogue.read(listing, columns=())
-        rows = dict.fromkeys(self._catalogue.latest_rows(listing), 0) | count_trials(merged.table)
-        share = dict.fromkeys(rows, 0.0)
-        checkpoint_bytes, snapshot_bytes = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
-        counts = self._catalogue.counts(listing)
-        for entry in listing.data:
-            for trial_id, count in counts[entry.path].items():
-                share[trial_id] += entry.size * count / counts[entry.path].total()
-        for folder, sizes in ((CHECKPOINTS, checkpoint_bytes), (SNAPSHOTS, snapshot_bytes)):
-            for entry in self._catalogue.files.entries(folder, recursive=True):
-                trial_id = trial_and_step(entry)[0]
-                if trial_id in sizes:
-                    sizes[trial_id] += entry.size
-        return {
-            trial_id: TrialSize(count, round(share[trial_id]), checkpoint_bytes[trial_id], snapshot_bytes[trial_id])
-            for trial_id, count in rows.items()
-        }
 
     def _read_sweeps(self) -> tuple[list[SweepRow], dict[str, str]]:
         """Read the sweeps, in the order in which they were recorded; and what is wrong with the others, by path."""
