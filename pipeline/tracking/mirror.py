@@ -282,9 +282,8 @@ class Mirror:
         return True
 
     def _contents(self, rows: Mapping[str, TrialRow]) -> str:
-        """A digest of what the runs of all trials show."""
-        parent_id = self._parent.run_id
-        return digest([row_digest(row, self._coordinates[row.trial_id], parent_id) for row in rows.values()])
+        """A digest of what the runs of all trials show, whichever run is their parent."""
+        return digest([row_digest(row, self._coordinates[row.trial_id], "") for row in rows.values()])
 
     def _find_runs(self) -> tuple[_Run, dict[str, _Run]]:
         """Find the sweep's own run, or create it, and the trials' runs by trial id."""

@@ -13,13 +13,13 @@ import torch
 from trainables.engine.config import option
 from trainables.engine.events import EventRule, PhaseRule, falls_to
 from trainables.engine.randomness import random_bits, signed_uniform
-from trainables.engine.trial import TrialConfig
+from trainables.engine.trial import Cohort, TrialConfig
 
 ROWS, FEATURES = 40, 8
 STREAM = 77
 
 
-class VectorCohort:
+class VectorCohort(Cohort):
     """K vectors in lock-step; a kind says how they move and what is measured.  K cohort, F features."""
 
     def __init__(self, trials: Sequence[TrialConfig]) -> None:
