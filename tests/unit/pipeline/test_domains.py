@@ -8,25 +8,12 @@ import pytest
 import torch
 from ray import tune
 
-from pipeline.spec import Arm, SweepSpec
+from pipeline.spec import Arm
 from pipeline.spec.domains import Range, describe_domain, suggested
+from tests.support.small_spaces import BASE, DECAY, coordinates, spec
 from trainables.engine.config import plain
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD
-from trainables.engine.tasks import ModularAddition
-from trainables.grokking import GrokkingTrial
-
-BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(8,)), horizon_steps=100)
-DECAY = "optimizer.weight_decay"
-RATE = "optimizer.learning_rate"
-
-
-def spec(**changes: Any) -> SweepSpec:
-    return SweepSpec(**({"base": BASE} | changes))
-
-
-def coordinates(space: SweepSpec) -> list[dict[str, Any]]:
-    return [trial.coordinates for trial in space.trials()]
 
 
 def test_numpys_values_are_what_they_hold_at_any_depth() -> None:

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
 from ray import tune
 
-from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
+from pipeline.spec import Arm, Objective, RunSettings, SpecError
+from tests.support.small_spaces import BASE, DECAY, RATE, coordinates, spec
 from trainables.engine.encodings import Tokens
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, Outcome, outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
@@ -18,25 +18,12 @@ from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD
 from trainables.engine.probes import STANDARD
 from trainables.engine.stopping import Stopping
-from trainables.engine.tasks import ModularAddition
 from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Seeds
-from trainables.grokking import GrokkingTrial
 
-BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(8,)), horizon_steps=100)
-DECAY = "optimizer.weight_decay"
-RATE = "optimizer.learning_rate"
 GEN = ACCURACY_EVENTS[1]
 COLLAPSE = rises_to("sc_any_fraction", 0.5, name="t_collapse")
 ORTHOGONAL = {"gradient": OrthogonalGradient()}
-
-
-def spec(**changes: Any) -> SweepSpec:
-    return SweepSpec(**({"base": BASE} | changes))
-
-
-def coordinates(space: SweepSpec) -> list[dict[str, Any]]:
-    return [trial.coordinates for trial in space.trials()]
 
 
 def test_a_space_without_axes_is_its_base() -> None:

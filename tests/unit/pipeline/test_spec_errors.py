@@ -7,25 +7,13 @@ import optuna
 import pytest
 from ray import tune
 
-from pipeline.spec import Arm, Objective, SpecError, SweepSpec
+from pipeline.spec import Arm, Objective, SpecError
+from tests.support.small_spaces import BASE, DECAY, RATE, spec
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import EverySteps
-from trainables.grokking import GrokkingTrial
-
-BASE = GrokkingTrial(task=ModularAddition(p=7), model=MLP(hidden=(8,)), horizon_steps=100)
-DECAY = "optimizer.weight_decay"
-RATE = "optimizer.learning_rate"
-
-
-def spec(**changes: Any) -> SweepSpec:
-    return SweepSpec(**({"base": BASE} | changes))
-
-
-def coordinates(space: SweepSpec) -> list[dict[str, Any]]:
-    return [trial.coordinates for trial in space.trials()]
 
 
 class Unseeded:
