@@ -1,7 +1,8 @@
 """What users import: ``from pipeline import Arm, SweepSpec``."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pipeline.ledger import Ledger
@@ -9,12 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Arm", "Ledger", "Objective", "RunSettings", "SweepSpec"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("pipeline.ledger" if name == "Ledger" else "pipeline.spec"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Arm": "pipeline.spec",
+        "Ledger": "pipeline.ledger",
+        "Objective": "pipeline.spec",
+        "RunSettings": "pipeline.spec",
+        "SweepSpec": "pipeline.spec",
+    },
+)

@@ -1,7 +1,8 @@
 """The Parquet store of every row: what users and the analysis import."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pipeline.ledger.files import LedgerError
@@ -23,24 +24,17 @@ __all__ = [
     "weights_of",
 ]
 
-_PLACES = {
-    "LedgerError": "pipeline.ledger.files",
-    "Ledger": "pipeline.ledger.ledger",
-    "LedgerMissingError": "pipeline.ledger.ledger",
-    "TrialSize": "pipeline.ledger.sizes",
-    "SweepRow": "pipeline.ledger.sweep_row",
-    "weights_of": "trainables.runtime.archives",
-    "Checkpoint": "trainables.runtime.rows",
-    "Snapshot": "trainables.runtime.rows",
-    "TrialRow": "trainables.runtime.rows",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "LedgerError": "pipeline.ledger.files",
+        "Ledger": "pipeline.ledger.ledger",
+        "LedgerMissingError": "pipeline.ledger.ledger",
+        "TrialSize": "pipeline.ledger.sizes",
+        "SweepRow": "pipeline.ledger.sweep_row",
+        "weights_of": "trainables.runtime.archives",
+        "Checkpoint": "trainables.runtime.rows",
+        "Snapshot": "trainables.runtime.rows",
+        "TrialRow": "trainables.runtime.rows",
+    },
+)

@@ -55,7 +55,7 @@ MERGED_TRIALS = 64
 TRIALS_PER_READ, _TRIALS_PER_READ_OF_COLUMNS = 100, 500
 """How many trials' trajectories an iterator has in memory: with every column, and with named ones."""
 VALUES_PER_READ, _COLUMNS = 1 << 22, 32
-"""More trials than that, while they hold at most so many values: each read may open every file.  The number of columns
+"""More trials than that, up to this number of values together: each read may open every file.  The number of columns
 is a guess where all are read."""
 
 

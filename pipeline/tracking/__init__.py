@@ -1,7 +1,8 @@
 """MLflow as a projection of the ledger: checks of a server, syncs, and a sync in the background."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pipeline.tracking.background import BackgroundSync
@@ -10,21 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BackgroundSync", "SyncReport", "TrackingError", "check", "sync", "sync_command"]
 
-_PLACES = {
-    "BackgroundSync": "pipeline.tracking.background",
-    "TrackingError": "pipeline.tracking.client",
-    "check": "pipeline.tracking.client",
-    "SyncReport": "pipeline.tracking.mirror",
-    "sync": "pipeline.tracking.mirror",
-    "sync_command": "pipeline.tracking.mirror",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "BackgroundSync": "pipeline.tracking.background",
+        "TrackingError": "pipeline.tracking.client",
+        "check": "pipeline.tracking.client",
+        "SyncReport": "pipeline.tracking.mirror",
+        "sync": "pipeline.tracking.mirror",
+        "sync_command": "pipeline.tracking.mirror",
+    },
+)
