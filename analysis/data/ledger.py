@@ -8,7 +8,7 @@ from analysis.data.sweep import ARM, Curves, Sweep, Trial, evaluate, protocols
 from pipeline.ledger import Ledger
 
 VALUES_IN_MEMORY = 1 << 25
-"""So many numbers of curves stay in memory; those of further trials are read again where they are asked for."""
+"""The largest number of curve values kept in memory; those of further trials are read again when asked for."""
 
 
 def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None) -> Sweep:

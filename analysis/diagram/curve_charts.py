@@ -19,7 +19,7 @@ CURVES, PLACES = "curves", ("cell", "trial")
 VALUES_IN_PAGE = 600_000
 """Curves are thinned so that the page holds about this many numbers."""
 TRIALS_IN_PAGE = 2000
-"""The page has the curves and the lines of about so many trials, as many of each cell."""
+"""The page has the curves and the lines of about this number of trials, spread evenly over the cells."""
 POINTS = (20, 100)
 """The least and the most points per curve."""
 ROWS = {"test": GEN_COLOUR, "training": MEM_COLOUR, "other": INK}
@@ -132,7 +132,7 @@ def _short(value: float) -> float | None:
 
 
 def _thinned(rows: int, points: int) -> np.ndarray:
-    """At most ``points`` of so many rows, evenly by rank, the first and the last among them."""
+    """At most ``points`` of the rows, evenly by rank, the first and the last among them."""
     return np.unique(np.linspace(0, rows - 1, min(rows, points)).round().astype(int))
 
 

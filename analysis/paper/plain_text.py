@@ -4,7 +4,7 @@ from typing import Any, Self
 
 
 class Text:
-    """A text whose parts have styles, which are not shown."""
+    """Text with styles, printed without them."""
 
     def __init__(self, text: str = "", style: str = "") -> None:
         self._text = text

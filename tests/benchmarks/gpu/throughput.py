@@ -153,7 +153,7 @@ class Throughput:
         )
 
     def _fits(self, case: Case, members: int) -> bool:
-        """Whether so many members fit into the memory, by what one and a few took."""
+        """Whether this number of members fits into memory, judged by what one and a few took."""
         if case.name not in self.bytes_a_member:
             return True
         release(self.device)

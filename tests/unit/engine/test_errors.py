@@ -81,8 +81,8 @@ def test_texts_hide_what_a_name_calls_secret(monkeypatch):
     assert str(GrokscapeError("--from s3://KEY:secret@bucket/x: no")) == "--from s3://bucket/x: no"
     plain = "context_tokens=64: must be at most 32; train.token: no such file; http(s)://HOST:PORT, postgresql://..."
     assert redact_text(plain) == plain
-    monkeypatch.setenv("PWD", "/home/user/work")  # the shell's folder
-    assert redact_text("results/work/tiny.py: no such file") == "results/work/tiny.py: no such file"
+    monkeypatch.setenv("PWD", "/home/user/folder")  # the shell's folder
+    assert redact_text("results/folder/tiny.py: no such file") == "results/folder/tiny.py: no such file"
 
 
 def test_an_address_in_use_is_hidden_decoded_too():
