@@ -57,7 +57,7 @@ WAIT = """
 import time
 
 until = time.monotonic() + 200
-while NODE and not all(name in open(LOG).read() for name in ("second ", "third ")) and time.monotonic() < until:
+while NODE and not all(name + " " in open(LOG).read() for name in {names!r}) and time.monotonic() < until:
     time.sleep(0.2)
 """
 FLAGS = ("--mlflow-uri", "none", "--cohort-size", "1", "--device", "cpu")
@@ -176,7 +176,7 @@ def test_the_user_s_component_on_nodes_that_lack_it_two_of_which_join_late(clust
     for folder in (mine, there, here):
         folder.mkdir()
     note = NOTE.format(log=str(log))
-    (mine / "myhelp.py").write_text("SCALE = 2\n" + note + WAIT)
+    (mine / "myhelp.py").write_text("SCALE = 2\n" + note + WAIT.format(names=["second", "third"]))
     (mine / "mylosses.py").write_text(LOSS + note)
     space = write_space(mine, GRID.replace("BASE", "BASE.replace(loss=Scaled())", 1))
     space.write_text("from mylosses import Scaled\n" + space.read_text())
@@ -213,15 +213,20 @@ def two_nodes(cluster, sets):
     return cluster
 
 
-def write_mnist_space(folder):
-    base = "BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20))"
+def write_mnist_space(folder, loss="BASE.loss", more=""):
+    base = f"BASE.replace(task=MNISTSubset(train_rows=20, test_rows=20), loss={loss})"
     path = write_space(folder, f"base={base}, seeds=range(4)")
-    path.write_text(path.read_text().replace("BASE =", "from trainables.data.mnist import MNISTSubset\n\nBASE ="))
+    imports = f"from trainables.data.mnist import MNISTSubset\n{more}\nBASE ="
+    path.write_text(path.read_text().replace("BASE =", imports, 1))
 
 
 @pytest.mark.skipif(not CAN_HIDE, reason="needs the right to mount a folder apart")
 def test_a_data_set_that_one_node_lacks(two_nodes, sets, tmp_path):
-    write_mnist_space(tmp_path)
+    """The first node waits until the second has work."""
+    log = tmp_path / "imported.txt"
+    (tmp_path / "myhelp.py").write_text("SCALE = 1\n" + NOTE.format(log=str(log)) + WAIT.format(names=["second"]))
+    (tmp_path / "mylosses.py").write_text(LOSS)
+    write_mnist_space(tmp_path, "Scaled()", "from mylosses import Scaled\n")
     place = os.path.relpath(sets, tmp_path)
     done = two_nodes.run(tmp_path, "tiny.py", *FLAGS, "--data", place, "--json", GROKSCAPE_DATA="")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -16,7 +16,7 @@ from pipeline.execution.resources import Resources
 from pipeline.ledger import Ledger
 from tests.support.long_sweep import FLAGS, in_mid_sweep, write_long_space
 from tests.support.planted_secrets import ENVIRONMENT, leaks
-from tests.support.sweep_runs import alive, contents, descendants, started_sweep
+from tests.support.sweep_runs import actors, alive, contents, descendants, started_sweep
 
 
 def process_with(pid: int, text: str) -> psutil.Process:
@@ -71,6 +71,8 @@ def test_it_dies_and_is_started_again(tmp_path, undisturbed):
     write_long_space(tmp_path)
     with started_sweep(tmp_path, *FLAGS) as process:
         in_mid_sweep(tmp_path)
+        for pid in actors(process.pid):
+            os.kill(pid, signal.SIGSTOP)  # Else they may be done before Ray notices.
         process_with(process.pid, "raylet/raylet").send_signal(signal.SIGKILL)
         output, errors = process.communicate(timeout=240)
     assert process.returncode == 0
