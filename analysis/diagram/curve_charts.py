@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import altair as alt
@@ -92,27 +93,27 @@ def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
 
     Columns are shorter than rows, and rows as CSV would need a parser that the page's policy forbids.
     """
-    place = {
-        placed.trial.trial_id: (index, trial_name(cell, number))
-        for index, cell in enumerate(diagram.cells)
-        for number, placed in enumerate(cell.trials)
-    }
-    parts = []
-    measured: dict[str, None] = {}
     most = trials_shown(diagram)
-    shown_trials = [placed.trial for cell in diagram.cells for placed in cell.trials[:most]]
-    for trial, curves in replace(diagram.sweep, trials=tuple(shown_trials)).curves():
+    place, trials = {}, []
+    for index, cell in enumerate(diagram.cells):
+        for number, placed in enumerate(cell.trials[:most]):
+            place[placed.trial.trial_id] = (index, number, trial_name(cell, number))
+            trials.append(placed.trial)
+    trials.sort(key=lambda trial: trial.trial_id)  # as files have them: each is read once
+    parts = []
+    for trial, curves in replace(diagram.sweep, trials=tuple(trials)).curves():
         within = curves[STEP] <= diagram.tau_steps
         part = {probe: values[within] for probe, values in curves.items() if probe not in PLACES}
-        measured |= {probe: None for probe, values in part.items() if not np.isnan(values).all()}
         parts.append((place[trial.trial_id], part))
+    parts.sort(key=itemgetter(0))
+    measured = {probe: None for _, part in parts for probe, values in part.items() if not np.isnan(values).all()}
     columns = [name for name in measured if name != STEP]
     budget = VALUES_IN_PAGE // max(1, len(parts) * len(columns))
     data: dict[str, list[Any]] = {name: [] for name in (*PLACES, STEP, *columns)}
-    for (cell, name), part in parts:
+    for (index, _, name), part in parts:
         shown = _thinned(len(part[STEP]), min(max(budget, POINTS[0]), POINTS[1]))
         steps = part[STEP][shown].tolist()
-        data["cell"] += [cell] * len(steps)
+        data["cell"] += [index] * len(steps)
         data["trial"] += [name] * len(steps)
         data[STEP] += steps
         for column in columns:

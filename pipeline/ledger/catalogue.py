@@ -300,7 +300,7 @@ class Catalogue:
             self._all_rows(listing)  # tells which trials a segment holds, without opening it again
             entries = [entry for entry in entries if self._may_hold(entry, trial_ids)]
         tables = self.files.map(lambda entry: self.table_of(entry, columns, trial_ids), entries)
-        return merge_rows(tables, trial_ids)
+        return merge_rows(tables)
 
     def table_of(
         self,

@@ -272,7 +272,7 @@ def read_trajectory(
     *,
     strict: bool = False,
 ) -> pa.Table:
-    """Read the trajectory rows of one file, skipping row groups without any of ``trial_ids``.
+    """Read the trajectory rows of one file, of ``trial_ids`` only, skipping row groups without any of them.
 
     :param segment: its key, for a segment; compacted rows name theirs.
     :param columns: the probes to read, where the file has them; default: all.
@@ -289,17 +289,25 @@ def read_trajectory(
         selected = [
             name for name in names if name in ("trial_id", "step", "segment") or columns is None or name in columns
         ]
-        groups = [
-            index
-            for index in range(file.num_row_groups)
-            if trial_ids is None or _may_hold(file, index, names.index("trial_id"), trial_ids)
-        ]
-        table = file.read_row_groups(groups, columns=selected)
+        if trial_ids is None:
+            table = file.read(columns=selected)
+        else:
+            column = names.index("trial_id")
+            groups = [index for index in range(file.num_row_groups) if _may_hold(file, index, column, trial_ids)]
+            # One at a time: few of a group's rows may be wanted.
+            tables = (_rows_of(file.read_row_group(index, columns=selected), trial_ids) for index in groups)
+            table = pa.concat_tables([file.schema_arrow.empty_table().select(selected), *tables])
     table = _with_sound_rows(table.replace_schema_metadata(None), strict=strict)
     if segment is not None:
         constant = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), pa.array([segment], pa.string()))
         table = table.append_column("segment", constant)
     return table
+
+
+def _rows_of(table: pa.Table, trial_ids: Collection[str]) -> pa.Table:
+    names = pc.unique(table["trial_id"]).to_pylist()
+    wanted = pa.array([name for name in names if name in trial_ids], pa.string())
+    return table if len(wanted) == len(names) else table.filter(pc.is_in(table["trial_id"], wanted))
 
 
 def _check_columns(schema: pa.Schema, dictionaries: Sequence[str]) -> None:
@@ -365,7 +373,7 @@ def _may_hold(file: pq.ParquetFile, group: int, column: int, trial_ids: Collecti
     return any(low <= trial_id <= high for trial_id in trial_ids)
 
 
-def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = None) -> Merged:
+def merge_rows(tables: Sequence[pa.Table]) -> Merged:
     """Merge the rows of several files into one ordered table with every (trial_id, step) once.
 
     Copies that agree become one row, with every probe that any of them measured.  Where values differ, the first in
@@ -376,13 +384,6 @@ def merge_rows(tables: Sequence[pa.Table], trial_ids: Collection[str] | None = N
         return Merged(_no_rows(), ())
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     order = _Order.of(table)
-    if trial_ids is not None:
-        selected = np.array([name in trial_ids for name in order.names], dtype=bool)[order.codes]
-        if not selected.all():
-            table = table.filter(pa.array(selected))
-            if not len(table):
-                return Merged(_no_rows(), ())
-            order = _Order.of(table)
     keys = order.keys
     if np.all(keys[1:] > keys[:-1]):
         return Merged(table, ())
