@@ -19,6 +19,7 @@ from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
+from pipeline.ledger import Ledger
 
 OF_PAGES = ("altair", "vl-convert-python")
 """What only the interactive page needs; a machine that trains without it writes everything else."""
@@ -49,7 +50,7 @@ class Figures:
 
 
 def draw(
-    uri: str,
+    uri: str | Ledger,
     sweep: str,
     out_dir: str | Path,
     x: str | None = None,

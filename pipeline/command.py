@@ -180,7 +180,7 @@ def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str |
         with drawing():
             from analysis.report import draw
 
-            return draw(ledger.uri, sweep, out), None
+            return draw(ledger, sweep, out), None
     except GrokscapeError as error:
         return None, str(error)
 

@@ -12,20 +12,22 @@ from trainables.engine.events import EventRule
 TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 
-def open_sweep(name: str, uri: str, events: Sequence[EventRule] = ()) -> Sweep:
+def open_sweep(name: str, uri: str | Ledger, events: Sequence[EventRule] = ()) -> Sweep:
     """Open the sweep of that name::
 
         sweep = open_sweep("quick", "results/ledger")
         for trial in sweep.where(weight_decay=1):
             print(trial.seed, trial.event("t_gen").high_steps)
 
-    :param uri: a ledger (a folder or an address), an MLflow tracking address, or a folder with ``<name>.parquet``
-        as the figures keep it.
+    :param uri: a ledger (opened, a folder or an address), an MLflow tracking address, or a folder with
+        ``<name>.parquet`` as the figures keep it.
     :param events: events to take beside the declared ones: see :meth:`Sweep.with_events`.
     :raises SweepError: for an MLflow that does not answer or lacks the sweep, or events that it does not hold.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    if is_tracking(uri):
+    if isinstance(uri, Ledger):
+        sweep = read_ledger(uri, name)
+    elif is_tracking(uri):
         from analysis.data.mlflow import read_mlflow
 
         sweep = read_mlflow(uri, name)

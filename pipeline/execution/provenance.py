@@ -44,8 +44,7 @@ def source_hash(config: Config) -> str:
     in our packages or beside themselves, functions, classes and constants, so also the cohort that the trial builds.
     Comments, docstrings and blank lines do not count.
     """
-    classes: set[type] = {type(component) for component in config.components(protocol=False)}
-    return digest(sorted(_reached_digest(cls) for cls in classes))
+    return _digest_of_all(frozenset(type(component) for component in config.components(protocol=False)))
 
 
 def device_kind(device: str) -> str:
@@ -127,6 +126,11 @@ def _cpu_model() -> str:
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()
+
+
+@cache
+def _digest_of_all(classes: frozenset[type]) -> str:
+    return digest(sorted(map(_reached_digest, classes)))
 
 
 @cache

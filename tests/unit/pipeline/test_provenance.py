@@ -131,9 +131,11 @@ class TestSourceHash:
             return "digest"
 
         monkeypatch.setattr(provenance, "digest", seen)
-        provenance._reached_digest.cache_clear()
+        for cached in (provenance._reached_digest, provenance._digest_of_all):
+            cached.cache_clear()
         provenance.source_hash(self.trial(optimizer=SGD()))
-        provenance._reached_digest.cache_clear()
+        for cached in (provenance._reached_digest, provenance._digest_of_all):
+            cached.cache_clear()
         names = set(re.findall(r"^ *(?:class|def) (\w+)", "\n".join(reached), flags=re.MULTILINE))
         assert names >= {"GrokkingCohort", "stack_hyper", "SGD", "Optimizer", "MLP", "ModularAddition"}
         assert not names & {"AdamW", "StableMaxCrossEntropy", "OrthogonalGradient", "Outcome", "Stopping", "Config"}
