@@ -100,6 +100,19 @@ def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(part_class
         np.testing.assert_array_equal(values, again[column])
 
 
+def test_it_resumes_bit_for_bit(part_class):
+    """From a state between two steps of which the second still needs what the first has left behind."""
+    trials = varied(small_trial(part_class.example(), horizon_steps=100), 2)
+    whole, resumed = (trials[0].build(trials, "cpu") for _ in range(2))
+    for steps in (2, 5):  # before and after the step at which an example's intervention sets in
+        whole.advance(steps)
+        resumed.load_state_dict([whole.state_dict(member) for member in range(2)])
+        for cohort in (whole, resumed):
+            cohort.advance(4)
+        assert all(same(whole.state_dict(member), resumed.state_dict(member)) for member in range(2))
+        assert same(whole.measure(), resumed.measure())
+
+
 def test_a_member_of_a_cohort_is_the_solo_trial(part_class):
     """100 steps in float64: relative 1e-8, whatever the packing, with every per-trial value differing."""
     base = small_trial(part_class.example(), horizon_steps=100)

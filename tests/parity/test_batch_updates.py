@@ -7,17 +7,19 @@ from torch.nn import functional
 from tests.support.small_batches import SmallTrial
 from tests.unit.baselines.test_batch_cohort import OPTIMIZERS, built
 from trainables.engine.gradients import OrthogonalGradient
+from trainables.engine.gradients_filtered import GrokfastEMA
 from trainables.engine.losses import SoftmaxCrossEntropy
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_predicted_update_is_the_actual_one(name):
+@pytest.mark.parametrize("rule", [OrthogonalGradient(), GrokfastEMA()], ids=lambda rule: type(rule).__name__)
+def test_predicted_update_is_the_actual_one(name, rule):
     """The engine's functional update against torch's fused one, over 20 updates."""
-    trial = SmallTrial(horizon_steps=40, optimizer=OPTIMIZERS[name], gradient=OrthogonalGradient())
+    trial = SmallTrial(horizon_steps=40, optimizer=OPTIMIZERS[name], gradient=rule)
     cohort = built(trial)
     for _ in range(20):
         cohort.measure()
-        foreseen = cohort._updates.predict(cohort._directions(cohort._gradients()))
+        foreseen = cohort._updates.predict(cohort._directions(cohort._gradients())[0])
         before = cohort.snapshot(0)
         cohort.advance(1)
         for key, value in cohort.snapshot(0).items():

@@ -61,7 +61,7 @@ def test_probe_collapse_margins(name):
         for margin, collapsed in zip(margins, (0.0, 1.0), strict=True):
             logits = rows_at([margin] * 4, classes)
             labels = torch.tensor([[0, 0, 0, 1]])
-            rows = Rows(logits, labels, loss.row_losses(logits, labels, {}), loss)
+            rows = Rows(logits, labels, loss.row_losses(logits, labels, {}), loss, {})
             found = {key: float(value) for key, value in SoftmaxCollapse().measure(SimpleNamespace(train=rows)).items()}
             assert found["sc_any_fraction"] == collapsed
             assert found["sc_true_fraction"] == 0.75 * collapsed

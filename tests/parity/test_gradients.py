@@ -12,7 +12,7 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 import trainables
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy, StableMaxCrossEntropy
-from trainables.engine.penalties import Penalty
+from trainables.engine.penalties import Pass, Penalty
 
 for module in pkgutil.walk_packages(trainables.__path__, "trainables."):
     importlib.import_module(module.name)
@@ -69,12 +69,13 @@ def test_penalty_gradcheck(penalty):
         torch.randn(2, *shape, dtype=torch.float64, generator=generator).requires_grad_()
         for shape in ((4, 5), (3, 2), (2,))
     )
-    strength = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    hyper = dict.fromkeys(("strength", "radius"), torch.tensor([0.5, 2.0], dtype=torch.float64))
 
     def value(logits, weight, bias):
         # The zeros make a penalty that ignores an input a function of it.
         idle = 0 * (logits.sum() + weight.sum() + bias.sum())
-        return penalty.value(logits, {"weight": weight, "bias": bias}, strength) + idle
+        seen = Pass(logits, {"weight": weight, "bias": bias}, {"hidden_0": weight, "hidden_1": logits})
+        return penalty.value(seen, hyper) + idle
 
     assert gradcheck(value, (logits, weight, bias))
 

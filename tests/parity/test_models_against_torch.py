@@ -206,3 +206,56 @@ def test_mlp_on_dense_rows_against_torch(hidden, bias):
         layers += [linear, nn.ReLU()]
     ours = model.forward({name: value.unsqueeze(0) for name, value in parameters.items()}, inputs.unsqueeze(0))[0]
     torch.testing.assert_close(ours, nn.Sequential(*layers[:-1])(inputs.double()), rtol=1e-12, atol=1e-14)
+
+
+class Layers(nn.Module):
+    """An MLP with everything, of torch's modules."""
+
+    def __init__(self, task, model, parameters):
+        super().__init__()
+        self.model = model
+        self.table = nn.Embedding.from_pretrained(parameters["embedding"])
+        widths = model.widths(task)
+        self.linear = nn.ModuleList(nn.Linear(a, b, bias=False, dtype=torch.float64) for a, b in pairwise(widths))
+        self.norm = nn.ModuleList(nn.LayerNorm(width, dtype=torch.float64) for width in widths[1:-1])
+        for layer, linear in enumerate(self.linear):
+            linear.weight.data = parameters[f"weight_{layer}"].T.clone()
+        for layer, norm in enumerate(self.norm if model.layer_norm else ()):
+            norm.weight.data, norm.bias.data = (parameters[f"norm_{layer}_{part}"] for part in ("gain", "bias"))
+
+    def forward(self, tokens):
+        vectors = self.table(tokens)
+        hidden = vectors.sum(1) if self.model.combine == "sum" else vectors.flatten(1)
+        activation = {"relu": torch.relu, "gelu": nn.functional.gelu, "tanh": torch.tanh, "quadratic": lambda x: x * x}
+        for layer, (linear, norm) in enumerate(zip(self.linear[:-1], self.norm, strict=True)):
+            values = norm(linear(hidden)) if self.model.layer_norm else linear(hidden)
+            values = activation[self.model.activation](values)
+            hidden = values + hidden if self.model.residual and layer else values
+        return self.linear[-1](hidden)
+
+
+@pytest.mark.parametrize("combine", ["concatenate", "sum"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "quadratic", "tanh"])
+@pytest.mark.parametrize("extras", [{}, {"layer_norm": True, "residual": True}], ids=["plain", "norm, residual"])
+def test_mlp_on_tokens_against_torch(combine, activation, extras):
+    """Logits, and the gradients of every parameter; of prepared rows and of plain ones."""
+    task = ModularAddition(p=P, inputs=Tokens())
+    model = MLP(hidden=(9, 9, 9), dtype="float64", embedding=5, combine=combine, activation=activation, **extras)
+    inputs, labels = rows(task)
+    drawn = disturbed(model, task, 2)
+    reference = Layers(task, model, drawn)
+    reference.table.weight.requires_grad_()
+    expected = reference(inputs)
+    nn.functional.cross_entropy(expected, labels).backward()
+    theirs = {"embedding": reference.table.weight.grad}
+    theirs |= {f"weight_{layer}": linear.weight.grad.T for layer, linear in enumerate(reference.linear)}
+    for layer, norm in enumerate(reference.norm if model.layer_norm else ()):
+        theirs |= {f"norm_{layer}_gain": norm.weight.grad, f"norm_{layer}_bias": norm.bias.grad}
+    for prepared in (inputs.unsqueeze(0), model.prepare(task, inputs.unsqueeze(0))):
+        leaves = {name: value.unsqueeze(0).clone().requires_grad_() for name, value in drawn.items()}
+        ours = model.forward(leaves, prepared)[0]
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-14)
+        nn.functional.cross_entropy(ours, labels).backward()
+        assert leaves.keys() == theirs.keys()
+        for name, leaf in leaves.items():
+            torch.testing.assert_close(leaf.grad[0], theirs[name], rtol=1e-9, atol=1e-14)

@@ -56,8 +56,8 @@ def test_bits_against_the_written_out_formula(rescale, dtype):
             theta, g = drawn(members, dtype, 100 * members + transposed, transposed)
             before = {name: (theta[name].clone(), g[name].clone()) for name in g}
             expected = {name: written_out({name: theta[name]}, {name: g[name]}, rescale)[name] for name in g}
-            found = OrthogonalGradient(rescale=rescale)(theta, g)
-            together = OrthogonalGradient(scope="global", rescale=rescale)(theta, g)
+            found = OrthogonalGradient(rescale=rescale).projected(theta, g)
+            together = OrthogonalGradient(scope="global", rescale=rescale).projected(theta, g)
             for ours, theirs in ((found, expected), (together, written_out(theta, g, rescale))):
                 for name, value in theirs.items():
                     assert ours[name].dtype == dtype

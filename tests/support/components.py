@@ -22,6 +22,7 @@ from trainables.engine.schedules import Schedule
 from trainables.engine.tasks import ModularAddition, Task
 from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Seeds
+from trainables.engine.updates import UpdateRule
 from trainables.grokking import GrokkingTrial
 
 FIELD_OF = {
@@ -30,6 +31,7 @@ FIELD_OF = {
     Loss: "loss",
     GradientRule: "gradient",
     Optimizer: "optimizer",
+    UpdateRule: "update",
     Penalty: "penalty",
     Schedule: "schedule",
     Intervention: "intervention",

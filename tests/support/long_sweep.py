@@ -10,8 +10,8 @@ SPACE = "base=BASE.replace(stopping=Stopping(on_success=False, on_frozen=False))
 
 
 def write_long_space(folder: Path) -> None:
-    """Two trials of ten seconds or more each."""
-    write_space(folder, SPACE, p=11, width=16, horizon=25_000)
+    """Two trials of several seconds each."""
+    write_space(folder, SPACE, p=11, width=16, horizon=14_000)
 
 
 def in_mid_sweep(folder: Path) -> dict[str, int]:

@@ -25,7 +25,8 @@ from trainables.baselines.evaluation import Criterion, evaluate
 from trainables.baselines.settings import OWN_COLUMNS, BatchSettings
 from trainables.baselines.updates import Updates
 from trainables.engine.config import ConfigError
-from trainables.engine.gradients import PlainGradient
+from trainables.engine.gradients import PlainGradient, State, Tensors
+from trainables.engine.optimizers import stack_hyper
 from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
 from trainables.engine.trial import Cohort
@@ -75,6 +76,8 @@ class BatchCohort(Cohort):
         )
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
         self._updates = Updates(trial.optimizer, self._parameters, fused=not half)
+        self._rule_hyper = stack_hyper([trial.gradient], self._device)
+        self._rule_state = trial.gradient.init_state(self._stacked())
         self._micro = MicroBatches(trial.batch_size, trial.micro_batch_size, self._device)
         self._followers = None
         if self._group.size > 1 and group is None:
@@ -112,7 +115,7 @@ class BatchCohort(Cohort):
                 test=test,
                 parameters=self._stacked(),
                 gradients=gradients,
-                updates=self._updates.predict(self._directions(gradients)),
+                updates=self._updates.predict(self._directions(gradients)[0]),
                 learning_rate_K=torch.tensor([self._learning_rate()], dtype=torch.float64, device=self._device),
                 watched={},
             )
@@ -156,6 +159,7 @@ class BatchCohort(Cohort):
             "parameters": _to_host(self._parameters),
             "buffers": _to_host(buffers),
             "optimizer": self._updates.state_dict(),
+            "gradient": {buffer: _to_host(tensors) for buffer, tensors in self._rule_state.items()},
             "scaler": self._scaler.state_dict(),
             "micro_batch_size": self._micro.size,
         }
@@ -174,6 +178,10 @@ class BatchCohort(Cohort):
                 for key, value in tensors.items():
                     value.copy_(state[name][key])
         self._updates.load_state_dict(state["optimizer"])
+        self._rule_state = {
+            buffer: {name: state["gradient"][buffer][name].to(self._device) for name in tensors}
+            for buffer, tensors in self._rule_state.items()
+        }
         self._scaler.load_state_dict(state["scaler"])
         self._micro.size = min(self._micro.size, state["micro_batch_size"])
 
@@ -258,7 +266,8 @@ class BatchCohort(Cohort):
             self._followers.send(APPLY)
         if not isinstance(self._trial.gradient, PlainGradient):
             with torch.no_grad():
-                for name, direction in self._directions(self._gradients()).items():
+                directions, self._rule_state = self._directions(self._gradients())
+                for name, direction in directions.items():
                     self._parameters[name].grad = direction.squeeze(0)
         self._updates.learning_rate = self._learning_rate()
         self._scaler.step(self._updates.torch)
@@ -299,11 +308,10 @@ class BatchCohort(Cohort):
             for name, weight in self._parameters.items()
         }
 
-    def _directions(self, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Apply the gradient rule."""
-        if isinstance(self._trial.gradient, PlainGradient):
-            return gradients
-        return self._trial.gradient(self._stacked(), gradients)
+    def _directions(self, gradients: Tensors) -> tuple[Tensors, State]:
+        """Apply the gradient rule; return its buffers after the step too."""
+        number = torch.tensor(self.step + 1, dtype=torch.float64, device=self._device)
+        return self._trial.gradient(self._stacked(), gradients, self._rule_state, self._rule_hyper, number)
 
 
 def _to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

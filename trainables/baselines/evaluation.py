@@ -35,7 +35,7 @@ class Criterion:
         if "temperature" in self.hyper:
             logits_KBV = logits_KBV / self.hyper["temperature"].to(logits_KBV.dtype).view(1, 1, 1)
         losses_KB = self.loss.row_losses(logits_KBV, labels_KB, self.hyper)
-        return Rows(logits_KBV, labels_KB, losses_KB, self.loss)
+        return Rows(logits_KBV, labels_KB, losses_KB, self.loss, self.hyper)
 
 
 def evaluate(

@@ -61,9 +61,16 @@ class BatchSettings(TrialConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_optimizer(self.optimizer)
+        if self.precision == "float16" and self.gradient.init_state({}):
+            raise ConfigError(
+                f"gradient = {type(self.gradient).__name__}: remembers gradients, and in float16 some are infinite; "
+                "must be used with precision bfloat16 or float32"
+            )
         for probe in self.probes:
             if isinstance(probe, Watcher):
                 raise ConfigError(f"{type(probe).__name__}: reads every full-batch step; not for mini-batch trials")
+            if probe.reads_features:
+                raise ConfigError(f"{type(probe).__name__}: reads hidden activations; not for mini-batch trials")
             probe.check(None)
 
     def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

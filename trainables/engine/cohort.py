@@ -7,7 +7,7 @@ Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a r
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,21 @@ from torch import Tensor
 
 from trainables.engine.config import ConfigError
 from trainables.engine.full_batch import FullBatchTrial
-from trainables.engine.gradients import per_member
+from trainables.engine.gradients import State, Tensors, per_member
 from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.penalties import NoPenalty
+from trainables.engine.penalties import NoPenalty, Pass
 from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
 from trainables.engine.subnormals import handling, subnormals_flushed
 from trainables.engine.trial import Cohort
+from trainables.engine.updates import PlainUpdate
 
 FLAT = "flat"
-"""The name of the tensor that joins all parameters of a member; optimizers work element-wise, so one is enough."""
+"""The name of the tensor that joins all parameters of a member, for optimizers that work element by element."""
+OPTIMIZER, GRADIENT, UPDATE = "optimizer", "gradient", "update"
+"""The components with buffers, in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class _Proposal:
     gradients: dict[str, Tensor]
     learning_rate_K: Tensor
     weights_KP: Tensor
-    state: dict[str, dict[str, Tensor]]
+    state: dict[str, State]
+    """The new buffers of the components that have some."""
 
 
 class GrokkingCohort(Cohort):
@@ -74,6 +78,7 @@ class GrokkingCohort(Cohort):
         self._watched: dict[str, Tensor] = {}
         for watcher in self._watchers:
             self._watched |= watcher.start(len(trials), self.device)
+        self._state: dict[str, State] = {UPDATE: self._shared.update.init_state(self._split(self._weights_KP))}
         self._begin(switched=False)
 
     def _prepare(self) -> None:
@@ -88,30 +93,35 @@ class GrokkingCohort(Cohort):
         Reset the optimizer's buffers and its count of updates, unless the optimizer continues through the intervention.
         """
         shared, self._switched = self._shared, switched
-        self._rule, losses = shared.gradient, [trial.loss for trial in self.trials]
-        optimizers = [trial.optimizer for trial in self.trials]
+        losses, penalties = [trial.loss for trial in self.trials], [trial.penalty for trial in self.trials]
+        rules, optimizers = [trial.gradient for trial in self.trials], [trial.optimizer for trial in self.trials]
         if switched:
-            # Ask each member: the new loss and optimizer have per-trial values too.
-            self._rule = shared.intervention.gradient(self._rule)
-            losses = [trial.intervention.loss(trial.loss) for trial in self.trials]
-            optimizers = [trial.intervention.optimizer(trial.optimizer) for trial in self.trials]
-        self._loss, self._optimizer = losses[0], optimizers[0]
+            # Ask each member: the new components have per-trial values too.
+            changes = [trial.intervention for trial in self.trials]
+            losses = [change.loss(loss) for change, loss in zip(changes, losses, strict=True)]
+            penalties = [change.penalty(penalty) for change, penalty in zip(changes, penalties, strict=True)]
+            rules = [change.gradient(rule) for change, rule in zip(changes, rules, strict=True)]
+            optimizers = [change.optimizer(each) for change, each in zip(changes, optimizers, strict=True)]
+        self._loss, self._penalty, self._rule, self._optimizer = losses[0], penalties[0], rules[0], optimizers[0]
         if not switched or shared.intervention.restarts_optimizer:
-            self._state = self._optimizer.init_state({FLAT: self._weights_KP})
+            self._state[GRADIENT] = self._rule.init_state(self._split(self._weights_KP))
+            self._state[OPTIMIZER] = self._optimizer.init_state(self._seen_by_optimizer(self._weights_KP))
             self._updates = torch.zeros((), dtype=torch.float64, device=self.device)
             self._updates_before = self.step
         # Except for the optimizer, stack only the values that differ from the default, to save the operations.
         self._hyper: dict[str, dict[str, Tensor]] = {
-            "optimizer": stack_hyper(optimizers, self.device),
+            OPTIMIZER: stack_hyper(optimizers, self.device),
+            GRADIENT: stack_hyper(rules, self.device),
+            UPDATE: stack_hyper([trial.update for trial in self.trials], self.device),
             "loss": stack_hyper(losses, self.device, varied=True),
-            "penalty": stack_hyper([trial.penalty for trial in self.trials], self.device),
+            "penalty": stack_hyper(penalties, self.device),
             "trial": {},
         }
         alphas = [trial.alpha for trial in self.trials]
         if set(alphas) != {1.0}:
             alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self.device)
             self._hyper["trial"]["alpha"] = alpha_K
-            self._hyper["optimizer"]["learning_rate"] /= alpha_K**2
+            self._hyper[OPTIMIZER]["learning_rate"] /= alpha_K**2
         self._proposal: _Proposal | None = None
 
     def advance(self, steps: int) -> None:
@@ -126,24 +136,30 @@ class GrokkingCohort(Cohort):
         rows' forward pass and the probes, and changes nothing.
         """
         next_step, parameters = self._propose(), self._split(self._weights_KP)
+        place, shared = self._places.get(self.step), self._shared
+        due = [probe for probe in shared.probes if shared.due(place, probe.every)]
         with torch.no_grad(), subnormals_flushed(self.device):
+            # The step of a stochastic model ran with noise, and no step keeps its features.
+            activations: dict[str, Tensor] | None = {} if any(probe.reads_features for probe in due) else None
+            again = shared.model.stochastic or activations is not None
+            labels_KB, losses_KB = self._rows["train_labels"], next_step.losses_KB
             seen = Observation(
-                task=self._shared.task,
-                # The step of a stochastic model ran with noise; measure the rows without it.
-                train=self.evaluate(parameters, "train")
-                if self._shared.model.stochastic
-                else Rows(next_step.logits_KBV, self._rows["train_labels"], next_step.losses_KB, self._loss),
+                task=shared.task,
+                train=self.evaluate(parameters, "train", activations)
+                if again
+                else Rows(next_step.logits_KBV, labels_KB, losses_KB, self._loss, self._hyper["loss"]),
                 test=self.evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
                 updates=self._split(next_step.weights_KP - self._weights_KP),
                 learning_rate_K=next_step.learning_rate_K,
                 watched=self._watched,
+                features_KBH=activations[shared.model.layers[-1]] if activations else None,
+                readout_KHV=parameters[shared.model.readout] if shared.model.readout else None,
             )
             columns: dict[str, Tensor] = {}
-            for probe in self._shared.probes:
-                if self._shared.due(self._places.get(self.step), probe.every):
-                    columns |= probe.measure(seen)
+            for probe in due:
+                columns |= probe.measure(seen)
             # One transfer: each waits until the device is done.
             values_CK = torch.stack([values.double() for values in columns.values()]).cpu().numpy() if columns else ()
             return dict(zip(columns, values_CK, strict=True))
@@ -152,16 +168,22 @@ class GrokkingCohort(Cohort):
         """Return one member's weights by name, on the host."""
         return {name: values[member].cpu().numpy().copy() for name, values in self._split(self._weights_KP).items()}
 
-    def evaluate(self, parameters: Mapping[str, Tensor], split: str) -> Rows:
-        """Evaluate a split, "train" or "test", at the given weights (with cohort axis), without noise."""
-        labels_KB = self._rows[f"{split}_labels"]
-        logits_KBV = self._logits(parameters, self._inputs[split], None)
-        losses_KB = self._loss.row_losses(logits_KBV, labels_KB, self._hyper["loss"])
-        return Rows(logits_KBV, labels_KB, losses_KB, self._loss)
+    def evaluate(self, parameters: Tensors, split: str, activations: dict[str, Tensor] | None = None) -> Rows:
+        """Evaluate a split, "train" or "test", at the given weights (with cohort axis), without noise.
 
-    def _logits(self, parameters: Mapping[str, Tensor], inputs: Any, noise: Noise | None) -> Tensor:
+        :param activations: receives the hidden activations.
+        """
+        labels_KB, hyper = self._rows[f"{split}_labels"], self._hyper["loss"]
+        logits_KBV = self._logits(parameters, self._inputs[split], None, activations)
+        losses_KB = self._loss.row_losses(logits_KBV, labels_KB, hyper)
+        return Rows(logits_KBV, labels_KB, losses_KB, self._loss, hyper)
+
+    def _logits(
+        self, parameters: Tensors, inputs: Any, noise: Noise | None, activations: dict[str, Tensor] | None
+    ) -> Tensor:
         """Return the logits as passed to the loss: times α, divided by the temperature."""
-        logits_KBV = self._shared.model.forward(parameters, inputs, noise)
+        shown = {} if activations is None else {"activations": activations}
+        logits_KBV = self._shared.model.forward(parameters, inputs, noise, **shown)
         if "alpha" in self._hyper["trial"]:
             logits_KBV = logits_KBV * per_member(self._hyper["trial"]["alpha"], logits_KBV).to(logits_KBV.dtype)
         if "temperature" in self._hyper["loss"]:
@@ -180,19 +202,22 @@ class GrokkingCohort(Cohort):
         """Return whether each member's weights provably never change again: shape (K,), bool.
 
         The gradient is exactly 0, so it stays 0 while the weights do not change, and the optimizer certifies that every
-        weight absorbs the updates pending in its buffers.  False under noise or before an intervention, either of
-        which may move the weights again.
+        weight absorbs the updates pending in its buffers.  False under noise, before an intervention, and with a
+        gradient rule that remembers or an update rule of its own will, each of which may move the weights again.
         """
         never_K = np.zeros(len(self.trials), dtype=bool)
-        if self._shared.model.stochastic or (self._intervenes and not self._switched):
+        waiting = self._intervenes and not self._switched
+        moving = self._shared.model.stochastic or self._state[GRADIENT] or self._shared.update.may_move_still_weights
+        if waiting or moving:
             return never_K
         gradients = self._propose().gradients.values()
         still_K = (torch.stack([gradient.flatten(1).abs().amax(1) for gradient in gradients]) == 0).all(0).cpu().numpy()
         if not still_K.any():
             return never_K
         # A schedule's factor is at most 1, so the unscheduled learning rate is an upper bound.
+        seen = self._seen_by_optimizer(self._weights_KP)
         certified_K = self._optimizer.certifies_frozen(
-            {FLAT: self._weights_KP}, self._state, self._hyper["optimizer"], self._updates
+            seen, self._state[OPTIMIZER], self._hyper[OPTIMIZER], self._updates
         )
         return still_K & certified_K.cpu().numpy()
 
@@ -217,21 +242,27 @@ class GrokkingCohort(Cohort):
 
         self._rows, self._watched, self._weights_KP = keep(self._rows), keep(self._watched), self._weights_KP[kept]
         self._hyper = {part: keep(values) for part, values in self._hyper.items()}
-        self._state = {buffer: keep(tensors) for buffer, tensors in self._state.items()}
+        for part, buffers in self._state.items():
+            self._state[part] = {buffer: keep(tensors) for buffer, tensors in buffers.items()}
         self._active_K, self._proposal = self._active_K[kept], None
         self._prepare()
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return what one member needs to continue bit for bit, in any cohort: CPU tensors without a cohort axis."""
 
-        def pick(joined_KP: Tensor) -> dict[str, Tensor]:
-            return {name: tensor[member].cpu().clone() for name, tensor in self._split(joined_KP).items()}
+        def pick(tensors: Tensors) -> dict[str, Tensor]:
+            by_name = self._split(tensors[FLAT]) if FLAT in tensors else tensors
+            return {name: tensor[member].cpu().clone() for name, tensor in by_name.items()}
 
         return {
             "step": self.step,
-            "parameters": pick(self._weights_KP),
-            "optimizer": {buffer: pick(tensors[FLAT]) for buffer, tensors in self._state.items()},
-            "watched": {name: values[member].cpu().clone() for name, values in self._watched.items()},
+            "parameters": pick({FLAT: self._weights_KP}),
+            "watched": pick(self._watched),
+            **{
+                part: {buffer: pick(tensors) for buffer, tensors in buffers.items()}
+                for part, buffers in self._state.items()
+                if buffers or part == OPTIMIZER
+            },
         }
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -245,10 +276,10 @@ class GrokkingCohort(Cohort):
                 f"must be one for each of {len(self.trials)} members, all at one step"
             )
 
-        def stack(tensors: Sequence[Mapping[str, Tensor]]) -> Tensor:
-            return self._joined({name: torch.stack([each[name] for each in tensors]) for name in self._shapes})
+        def stack(tensors: Sequence[Tensors], names: Iterable[str]) -> dict[str, Tensor]:
+            return {name: torch.stack([each[name] for each in tensors]).to(self.device) for name in names}
 
-        self._weights_KP = stack([state["parameters"] for state in states])
+        self._weights_KP = self._joined(stack([state["parameters"] for state in states], self._shapes))
         self.step, intervention, step = 0, self._shared.intervention, states[0]["step"]
         self._begin(switched=False)
         if self._intervenes and step >= intervention.at_step:
@@ -256,11 +287,16 @@ class GrokkingCohort(Cohort):
             self._begin(switched=True)
         self.step = step
         self._updates.fill_(step - self._updates_before)
-        # At the step where an optimizer starts, its buffers are empty; a state saved there may hold its predecessor's.
-        if step > self._updates_before:
-            self._state = {
-                buffer: {FLAT: stack([state["optimizer"][buffer] for state in states])}
-                for buffer in states[0]["optimizer"]
+        for part, buffers in self._state.items():
+            # At the step where an optimizer starts, its buffers are empty; a state saved there may hold its
+            # predecessor's.  So may those of a gradient rule; those of an update rule are the run's.
+            if part != UPDATE and step <= self._updates_before:
+                continue
+            self._state[part] = {
+                buffer: {FLAT: self._joined(stack([state[part][buffer] for state in states], self._shapes))}
+                if FLAT in tensors
+                else stack([state[part][buffer] for state in states], tensors)
+                for buffer, tensors in buffers.items()
             }
         # A watcher that was added after the checkpoint missed the steps before: its state is unknown (NaN), not 0.
         self._watched = {
@@ -285,6 +321,10 @@ class GrokkingCohort(Cohort):
             name: part.view(len(part), *shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
 
+    def _seen_by_optimizer(self, joined_KP: Tensor) -> dict[str, Tensor]:
+        """Return parameters (or gradients) as the optimizer takes them."""
+        return {FLAT: joined_KP} if self._optimizer.elementwise else self._split(joined_KP)
+
     def _propose(self) -> _Proposal:
         """Return the next step; compute it only once, however often it is read before it is applied."""
         if self._proposal is None:
@@ -298,26 +338,39 @@ class GrokkingCohort(Cohort):
             if shared.model.stochastic:
                 noise = Noise(self._noise_keys_K, self._updates + self._updates_before)
             with torch.enable_grad(), subnormals_flushed(self.device):
-                logits_KBV = self._logits(leaves, self._inputs["train"], noise)
+                activations: dict[str, Tensor] | None = {} if self._penalty.reads_activations else None
+                logits_KBV = self._logits(leaves, self._inputs["train"], noise, activations)
                 trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV
                 losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
                 # Average in float32 at least.  Members do not interact, so each gets its own gradient from the sum.
                 precise = torch.promote_types(losses_KB.dtype, torch.float32)
                 total = losses_KB.to(precise).mean(1).sum()
-                if not isinstance(shared.penalty, NoPenalty):
-                    total = total + shared.penalty.value(trained_KBV, leaves, self._hyper["penalty"]["strength"]).sum()
+                if not isinstance(self._penalty, NoPenalty):
+                    seen = Pass(trained_KBV, leaves, activations or {})
+                    total = total + self._penalty.value(seen, self._hyper["penalty"]).sum()
                 gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
             with torch.no_grad():
-                hyper = self._hyper["optimizer"]
+                hyper, number, state = self._hyper[OPTIMIZER], self._updates + 1, dict(self._state)
                 if not isinstance(shared.schedule, ConstantSchedule):
                     factor = shared.schedule.factor(self._updates + self._updates_before + 1)
                     hyper = hyper | {"learning_rate": hyper["learning_rate"] * factor}
-                directions_KP = self._joined(self._rule(parameters, gradients))
-                moved, state = self._optimizer.update(
-                    {FLAT: self._weights_KP}, {FLAT: directions_KP}, self._state, hyper, self._updates + 1
+                directions, state[GRADIENT] = self._rule(
+                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
                 )
+                seen_by_it = self._seen_by_optimizer(self._weights_KP)
+                moved, state[OPTIMIZER] = self._optimizer.update(
+                    seen_by_it,
+                    {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
+                    state[OPTIMIZER],
+                    hyper,
+                    number,
+                )
+                if not isinstance(shared.update, PlainUpdate):
+                    after = self._split(moved[FLAT]) if FLAT in moved else moved
+                    moved = shared.update(parameters, after, state[UPDATE], self._hyper[UPDATE])
+                weights_KP = moved[FLAT] if FLAT in moved else self._joined(moved)
             self._proposal = _Proposal(
-                logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], moved[FLAT], state
+                logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], weights_KP, state
             )
         return self._proposal
 
@@ -325,8 +378,10 @@ class GrokkingCohort(Cohort):
         """Apply the step, in place, to the active members."""
         with torch.no_grad():
             self._overwrite(self._weights_KP, proposal.weights_KP)
-            for buffer, tensors in proposal.state.items():
-                self._overwrite(self._state[buffer][FLAT], tensors[FLAT])
+            for part in (GRADIENT, OPTIMIZER):
+                for buffer, tensors in proposal.state[part].items():
+                    for name, values in tensors.items():
+                        self._overwrite(self._state[part][buffer][name], values)
             for watcher in self._watchers:
                 losses_K = proposal.losses_KB.double().mean(1)
                 self._watched |= watcher.watch(self._watched, losses_K, self._updates + self._updates_before)
@@ -334,5 +389,5 @@ class GrokkingCohort(Cohort):
         self.step += 1
         self._proposal = None
 
-    def _overwrite(self, old_KP: Tensor, new_KP: Tensor) -> None:
-        torch.where(self._active_K.unsqueeze(1), new_KP, old_KP, out=old_KP)
+    def _overwrite(self, old: Tensor, new: Tensor) -> None:
+        torch.where(per_member(self._active_K, old), new, old, out=old)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainables.engine.config import option
+from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventRule, PhaseRule
 from trainables.engine.gradients import GradientRule, PlainGradient
 from trainables.engine.interventions import Intervention, NoIntervention
@@ -15,6 +15,7 @@ from trainables.engine.probes import STANDARD, Probe
 from trainables.engine.schedules import ConstantSchedule, Schedule
 from trainables.engine.tasks import ModularAddition, Task
 from trainables.engine.trial import TrialConfig
+from trainables.engine.updates import PlainUpdate, UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class FullBatchTrial(TrialConfig):
     penalty: Penalty = option(NoPenalty())
     gradient: GradientRule = option(PlainGradient())
     optimizer: Optimizer = option(AdamW())
+    update: UpdateRule = option(PlainUpdate())
     schedule: Schedule = option(ConstantSchedule())
     intervention: Intervention = option(NoIntervention())
     probes: tuple[Probe, ...] = option(STANDARD, protocol=True)
@@ -40,6 +42,14 @@ class FullBatchTrial(TrialConfig):
         self.model.check(self.task)
         for probe in self.probes:
             probe.check(self.task)
+        penalties = (self.penalty, self.intervention.penalty(self.penalty))
+        reading: list[Config] = [penalty for penalty in penalties if penalty.reads_activations]
+        reading += [probe for probe in self.probes if probe.reads_features]
+        if reading and not self.model.layers:
+            raise ConfigError(
+                f"{type(reading[0]).__name__}: {type(self.model).__name__} shows no hidden activations; must be one "
+                "that names some in its layers, such as an MLP with a hidden layer"
+            )
 
     def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
         """Those of its probes."""

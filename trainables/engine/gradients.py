@@ -1,4 +1,4 @@
-"""Gradient rules: transformations of the gradient before the optimizer sees it.
+"""Gradient rules: transformations of the gradient before the optimizer sees it.  Here are the plain one and ⊥Grad.
 
 Every tensor has the cohort axis K first; reductions run over all other axes.
 """
@@ -12,22 +12,38 @@ from torch import Tensor
 
 from trainables.engine.config import Config, option
 
+Tensors = Mapping[str, Tensor]
+State = Mapping[str, Tensors]
+"""What a component remembers between steps: for each buffer one tensor per parameter, with the cohort axis first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GradientRule(Config):
     """Base of the gradient rules."""
 
+    def init_state(self, parameters: Tensors) -> State:
+        """Return the buffers at step 0; by default, remember nothing."""
+        return {}
+
     @abstractmethod
-    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the gradients to descend along, by parameter name."""
+    def __call__(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[Tensors, State]:
+        """Return the gradients to descend along, by parameter name, and the buffers after this step.
+
+        :param hyper: the per-trial fields by name: shape (K,), float64.
+        :param step: the number of this update, from 1; shape (), float64.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlainGradient(GradientRule):
     """The gradient, unchanged."""
 
-    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(gradients)
+    def __call__(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[Tensors, State]:
+        return gradients, state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +58,26 @@ class OrthogonalGradient(GradientRule):
     scope: str = option("tensor", choices=("tensor", "global"))
     rescale: bool = option(True)
 
-    def __call__(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
+    ) -> tuple[Tensors, State]:
+        return self.projected(parameters, gradients), state
+
+    def projected(self, parameters: Tensors, vectors: Tensors) -> dict[str, Tensor]:
+        """Return g⊥ of each tensor, in its dtype."""
         if self.scope == "tensor":
             directions: dict[str, Tensor] = {}
-            for name, gradient in gradients.items():
+            for name, vector in vectors.items():
                 # Cast to float64 once for all sums: for large tensors memory traffic dominates the cost.
-                theta, wide = parameters[name].double(), gradient.double()
-                projected = self._project({name: theta}, {name: wide}, torch.finfo(gradient.dtype).eps)
-                directions[name] = projected[name].to(gradient.dtype)
+                theta, wide = parameters[name].double(), vector.double()
+                projected = self._project({name: theta}, {name: wide}, torch.finfo(vector.dtype).eps)
+                directions[name] = projected[name].to(vector.dtype)
             return directions
-        eps = max(torch.finfo(gradient.dtype).eps for gradient in gradients.values())
-        together = self._project(parameters, gradients, eps)
-        return {name: projected.to(gradients[name].dtype) for name, projected in together.items()}
+        eps = max(torch.finfo(vector.dtype).eps for vector in vectors.values())
+        together = self._project(parameters, vectors, eps)
+        return {name: projected.to(vectors[name].dtype) for name, projected in together.items()}
 
-    def _project(
-        self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], eps: float
-    ) -> dict[str, Tensor]:
+    def _project(self, parameters: Tensors, gradients: Tensors, eps: float) -> dict[str, Tensor]:
         """Compute g⊥ in float64, because it can be a small difference of large numbers.
 
         :param eps: machine epsilon of the dtype in which the gradients were computed.
@@ -78,13 +98,13 @@ class OrthogonalGradient(GradientRule):
         return projected
 
 
-def inner(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
+def inner(left: Tensors, right: Tensors) -> Tensor:
     """Return each member's inner product of two sets of tensors with the same names: shape (K,), float64."""
     products = [(tensor.double() * right[name].double()).flatten(1).sum(1) for name, tensor in left.items()]
     return torch.stack(products).sum(0)
 
 
-def norm(tensors: Mapping[str, Tensor]) -> Tensor:
+def norm(tensors: Tensors) -> Tensor:
     """Return each member's Euclidean norm of all tensors together: shape (K,), float64."""
     parts = [torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in tensors.values()]
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)

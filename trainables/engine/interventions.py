@@ -10,6 +10,7 @@ from trainables.engine.config import Config, option
 from trainables.engine.gradients import GradientRule, OrthogonalGradient
 from trainables.engine.losses import Loss, MeanSquaredError
 from trainables.engine.optimizers import SGD, Optimizer
+from trainables.engine.penalties import L2, Penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,10 @@ class Intervention(Config):
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer to use from :attr:`at_step` on."""
         return optimizer
+
+    def penalty(self, penalty: Penalty) -> Penalty:
+        """Return the penalty to use from :attr:`at_step` on."""
+        return penalty
 
     def logits(self, logits_KBV: Tensor, labels_KB: Tensor) -> Tensor:
         """Return the logits from which to compute the training loss from :attr:`at_step` on."""
@@ -87,4 +92,14 @@ class SwitchOptimizer(Intervention):
         return rule if self.to_gradient is None else self.to_gradient
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        return self.to
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchPenalty(Intervention):
+    """Use another penalty from :attr:`at_step` on, such as one that was off; the optimizer keeps its buffers."""
+
+    to: Penalty = option(example=L2(strength=0.01))
+
+    def penalty(self, penalty: Penalty) -> Penalty:
         return self.to

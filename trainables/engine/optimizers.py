@@ -5,34 +5,35 @@ step reads nothing back to the host.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainables.engine.config import Config, component_at, option, per_trial_paths, value_at
-from trainables.engine.gradients import inner, per_member
-
-Tensors = Mapping[str, Tensor]
-State = Mapping[str, Tensors]
-"""The optimizer's buffers: for each buffer one tensor per parameter, of its shape."""
+from trainables.engine.gradients import State, Tensors, inner, per_member
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Config):
     """Base of the optimizers."""
 
+    elementwise: ClassVar[bool] = True
+    """Whether tensors may be joined into one vector before an update, which costs fewer operations; the norm of all
+    parameters together may be used.  False: the optimizer sees each tensor in its shape."""
+
     learning_rate: float = option(0.001, above=0.0, per_trial=True)
 
     @abstractmethod
-    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
-        """Return the buffers at step 0."""
+    def init_state(self, parameters: Tensors) -> State:
+        """Return the buffers at step 0, each tensor of its parameter's shape."""
 
     @abstractmethod
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    ) -> tuple[Tensors, State]:
         """Return the parameters and the buffers after one more update.
 
         :param hyper: the per-trial fields by name: shape (K,), or (K, n) for a tuple; float64.
@@ -65,12 +66,23 @@ def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: b
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveMoments(Optimizer):
-    """Base of Adam (Kingma and Ba 2015) and AdamW, which differ in where they apply weight decay."""
+class TwoMoments(Optimizer):
+    """Base of the optimizers with Adam's running means of the gradient and of its square."""
 
     betas: tuple[float, float] = option((0.9, 0.999), at_least=0.0, below=1.0, per_trial=True)
     eps: float = option(1e-8, above=0.0, per_trial=True)
     weight_decay: float = option(0.0, at_least=0.0, per_trial=True)
+
+    def init_state(self, parameters: Tensors) -> State:
+        return {
+            buffer: {name: torch.zeros_like(value) for name, value in parameters.items()}
+            for buffer in ("mean", "square")
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveMoments(TwoMoments):
+    """Base of Adam (Kingma and Ba 2015) and AdamW, which differ in where they apply weight decay."""
 
     @abstractmethod
     def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,15 +91,9 @@ class AdaptiveMoments(Optimizer):
         :param decay_K: the weight decay; shape (K,), float64, like the learning rate ``rate_K``.
         """
 
-    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
-        return {
-            buffer: {name: torch.zeros_like(value) for name, value in parameters.items()}
-            for buffer in ("mean", "square")
-        }
-
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    ) -> tuple[Tensors, State]:
         beta1_K, beta2_K = hyper["betas"].unbind(1)
         step_size_K = hyper["learning_rate"] / (1 - beta1_K**step)
         root_correction_K = (1 - beta2_K**step).sqrt()
@@ -152,12 +158,12 @@ class SGD(Optimizer):
     nesterov: bool = option(False)
     weight_decay: float = option(0.0, at_least=0.0, per_trial=True)
 
-    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+    def init_state(self, parameters: Tensors) -> State:
         return {"velocity": {name: torch.zeros_like(value) for name, value in parameters.items()}}
 
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    ) -> tuple[Tensors, State]:
         moved, velocity = {}, {}
         for name, gradient in gradients.items():
             decay, momentum, rate = (
@@ -191,12 +197,12 @@ class NormalizedSGD(Optimizer):
 
     learning_rate: float = option(0.1, above=0.0, per_trial=True)
 
-    def init_state(self, parameters: Tensors) -> dict[str, dict[str, Tensor]]:
+    def init_state(self, parameters: Tensors) -> State:
         return {}
 
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    ) -> tuple[Tensors, State]:
         # Scale the largest entry to 1 before squaring, because squares underflow near collapse; use float64, because
         # the rate over the norm may exceed the range of the weights' dtype.
         largest_K = torch.stack([gradient.abs().flatten(1).amax(1) for gradient in gradients.values()]).amax(0).double()

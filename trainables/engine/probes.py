@@ -28,12 +28,15 @@ class Rows:
     K cohort, B rows, V classes.
     """
 
-    def __init__(self, logits_KBV: Tensor, labels_KB: Tensor, losses_KB: Tensor, loss: Loss) -> None:
+    def __init__(
+        self, logits_KBV: Tensor, labels_KB: Tensor, losses_KB: Tensor, loss: Loss, hyper: Mapping[str, Tensor]
+    ) -> None:
         """
         :param logits_KBV: as passed to the loss: times α, divided by the temperature.
         :param losses_KB: in the dtype of the loss.
+        :param hyper: the loss's per-trial values.
         """
-        self._logits_KBV, self._labels_KB, self._loss = logits_KBV, labels_KB, loss
+        self._logits_KBV, self._labels_KB, self._loss, self._hyper = logits_KBV, labels_KB, loss, hyper
         self.losses_KB = losses_KB
 
     @cached_property
@@ -71,6 +74,16 @@ class Rows:
         return self._logits_KBV.double().std(-1, correction=0)
 
     @cached_property
+    def gradient_sum_KB(self) -> Tensor:
+        """The sum over the classes of the gradient of the row's loss, as the mean over the rows gives it; float64."""
+        with torch.enable_grad():
+            logits_KBV = self._logits_KBV.detach().requires_grad_()
+            losses_KB = self._loss.row_losses(logits_KBV, self._labels_KB, self._hyper)
+            precise = torch.promote_types(losses_KB.dtype, torch.float32)
+            (gradient_KBV,) = torch.autograd.grad(losses_KB.to(precise).mean(1).sum(), logits_KBV)
+        return gradient_KBV.double().sum(-1) * gradient_KBV.shape[1]
+
+    @cached_property
     def collapsed_KB(self) -> Tensor:
         """Whether the row is in softmax collapse in the dtype of the loss, whichever class is the maximum; bool."""
         largest_KB1 = torch.maximum(self._true_KB1, self._others_KB1)
@@ -101,6 +114,10 @@ class Observation:
     """η of the next step, schedule and α included; float64."""
     watched: Mapping[str, Tensor]
     """The state of the watchers since step 0."""
+    features_KBH: Tensor | None = None
+    """The last hidden activations of the training rows; None unless a probe that is due reads them."""
+    readout_KHV: Tensor | None = None
+    """The weight from these to the logits; None where the model has no such weight."""
 
     @cached_property
     def parameter_norm_K(self) -> Tensor:
@@ -118,6 +135,8 @@ class Probe(Config):
     """The attributes of :class:`Rows` that the probe reads of training rows; mini-batch trials compute only these."""
     test_facts: ClassVar[tuple[str, ...]] = ()
     """The same for the test rows."""
+    reads_features: ClassVar[bool] = False
+    """Whether the probe needs :attr:`Observation.features_KBH` and ``readout_KHV``, which full-batch trials have."""
     every: int = option(1, at_least=1)
     """Measure at every ``every``-th measurement of the trial's schedule, beginning with the first."""
 

@@ -1,9 +1,10 @@
-"""Probes for many classes: top-k accuracy, perplexity, and the scale of the logits."""
+"""Probes of the logits' scale and drift, and for many classes: top-k accuracy and perplexity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from trainables.engine.config import option
@@ -63,4 +64,27 @@ class LogitScale(Probe):
         return {
             "train_logit_scale": seen.train.scale_KB.mean(1),
             "test_logit_scale": seen.test.scale_KB.mean(1),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureInflation(Probe):
+    """Numerical feature inflation (Liu et al. 2026, arXiv:2605.06152): a drift that rounding causes.
+
+    * ``logit_gradient_sum``: the mean over the training rows of |sum_k ∂loss/∂z_k|, zero for a loss that a common shift
+      of the logits does not change, but not once the true class's gradient is absorbed (softmax collapse);
+    * ``class_mean_norm``: the norm of the mean over the classes of the last layer's weights, which this drift moves;
+    * ``feature_mean_norm``: the norm of the mean over the training rows of the features that the last layer reads.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("logit_gradient_sum", "class_mean_norm", "feature_mean_norm")
+    reads_features: ClassVar[bool] = True
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        assert seen.features_KBH is not None
+        assert seen.readout_KHV is not None
+        return {
+            "logit_gradient_sum": seen.train.gradient_sum_KB.abs().mean(1),
+            "class_mean_norm": torch.linalg.vector_norm(seen.readout_KHV.double().mean(2), dim=1),
+            "feature_mean_norm": torch.linalg.vector_norm(seen.features_KBH.double().mean(1), dim=1),
         }

@@ -1,4 +1,4 @@
-"""Probes of single parameter tensors: norms, alignments, and the fraction of weights that an update leaves unchanged.
+"""Probes of single parameter tensors: norms, ranks, alignments, and what an update does to them.
 
 Their columns are named ``<quantity>.<parameter>``, for every parameter of the model.
 """
@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trainables.engine.gradients import norm, per_member
+from trainables.engine.config import option
+from trainables.engine.gradients import inner, norm, per_member
 from trainables.engine.probes import Observation, Probe, cosine
 from trainables.engine.tasks import Task
 
@@ -24,6 +25,55 @@ class TensorNorms(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         return {f"norm.{name}": norm({name: value}) for name, value in seen.parameters.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveRank(Probe):
+    """``effective_rank.<parameter>`` of every matrix (Roy and Vetterli 2007): exp of its singular values' entropy.
+
+    The singular values count as shares of their sum.  From 1 to the smaller side; NaN where all weights are 0.
+    """
+
+    every: int = option(4, at_least=1, example=1)
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
+        return tuple(f"effective_rank.{name}" for name, shape in shapes.items() if len(shape) > 1)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        columns = {}
+        for name, value in seen.parameters.items():
+            if value.dim() > 2:
+                singular_KR = torch.linalg.svdvals(value.flatten(2).double())
+                shares_KR = singular_KR / singular_KR.sum(1, keepdim=True)
+                columns[f"effective_rank.{name}"] = torch.special.entr(shares_KR).sum(1).exp()
+        return columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateParts(Probe):
+    """The next update split along the weights: what only rescales them, and the rest.
+
+    ``update_along``: θᵀΔθ / ‖θ‖, negative where the weights shrink; ``update_across``: the norm of what is left.  Each
+    is of all weights together, and with the suffix ``.<parameter>`` of one tensor by itself; NaN where θ is 0.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("update_along", "update_across")
+
+    def names(self, shapes: Mapping[str, tuple[int, ...]], task: Task | None) -> tuple[str, ...]:
+        return self.columns + tuple(f"{quantity}.{name}" for quantity in self.columns for name in shapes)
+
+    def measure(self, seen: Observation) -> dict[str, Tensor]:
+        parts = {"": (seen.parameters, seen.updates)}
+        parts |= {f".{name}": ({name: value}, {name: seen.updates[name]}) for name, value in seen.parameters.items()}
+        columns = {}
+        for suffix, (weights, updates) in parts.items():
+            norm_K = norm(weights)
+            share_K = inner(weights, updates) / norm_K.square()
+            along = {name: per_member(share_K, value) * value.double() for name, value in weights.items()}
+            rest = {name: value.double() - along[name] for name, value in updates.items()}
+            columns[f"update_along{suffix}"] = share_K * norm_K
+            columns[f"update_across{suffix}"] = norm(rest)
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,11 @@ from torch.nn import functional
 
 from trainables.engine.config import ConfigError, option
 from trainables.engine.losses import s
-from trainables.engine.models import DTYPES, Model
+from trainables.engine.models import DTYPES, NORM_EPS, Model
 from trainables.engine.noise import Noise
 from trainables.engine.randomness import INIT_STREAM, random_bits, signed_uniform, standard_normal
 from trainables.engine.tasks import Task
 
-NORM_EPS = 1e-5
 FEED_ROWS = 1024
 """Rows of a member that the feed-forward sublayer processes at a time, so that its activations stay near the cache."""
 
@@ -113,7 +112,21 @@ class Transformer(Model):
             parameters[name] = torch.full((width,), value, dtype=DTYPES[self.dtype])
         return parameters
 
-    def forward(self, parameters: Mapping[str, Tensor], inputs_KBA: Tensor, noise: Noise | None = None) -> Tensor:
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return ("stream",)
+
+    @property
+    def readout(self) -> str:
+        return "unembed"
+
+    def forward(
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs_KBA: Tensor,
+        noise: Noise | None = None,
+        activations: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         places, vocabulary = inputs_KBA.shape[2], parameters["embed"].shape[1]
         stream_KNW, token_KBA = parameters["embed"], inputs_KBA
         if self.positions:
@@ -145,6 +158,8 @@ class Transformer(Model):
         stream_KBW = stream_KBW + self._dropped(fed_KBW, noise)
         if self.norm == "post":
             stream_KBW = self._norm(parameters, "norm_2", stream_KBW)
+        if activations is not None:
+            activations["stream"] = stream_KBW
         return _linear(parameters, "unembed", stream_KBW)
 
     def flops_per_row(self, task: Task) -> float:

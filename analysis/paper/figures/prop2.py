@@ -40,7 +40,7 @@ def check() -> Sweep:
                 gradient = _at_angle(weights, noise, sine, parts)
                 theta, g = ({name: torch.from_numpy(value).float()[None] for name, value in given.items()}
                             for given in (weights, gradient))  # fmt: skip
-                projected = rule(theta, g)
+                projected = rule.projected(theta, g)
                 flat = [[_flat(given, part) for given in (theta, g, projected)] for part in parts]
                 draws.append(
                     (

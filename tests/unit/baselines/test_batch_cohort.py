@@ -9,7 +9,7 @@ import torch
 from tests.support.small_batches import ROWS, SmallTrial
 from trainables.baselines.batches import BatchOrder
 from trainables.engine.config import ConfigError, from_json
-from trainables.engine.gradients import OrthogonalGradient
+from trainables.engine.gradients_filtered import GrokfastEMA
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.optimizers import SGD, Adam, AdamW, NormalizedSGD
 from trainables.engine.probes import STANDARD
@@ -71,12 +71,13 @@ def test_epoch_order():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("stop", [1, 5, 17])
 def test_resume_within_an_epoch_bit_for_bit(name, stop):
-    """Dropout, batch norm, noise in the rows, momentum; a measurement before the checkpoint, and one after."""
+    """Dropout, batch norm, noise in the rows, momentum, past gradients; a measurement before the checkpoint, and one
+    after."""
     trial = small(
         optimizer=OPTIMIZERS[name],
         dropout=0.3,
         norm=True,
-        gradient=OrthogonalGradient(),
+        gradient=GrokfastEMA(),
         schedule=Cosine(total_steps=30, warmup_steps=4),
     )
     through, first = built(trial), built(trial)

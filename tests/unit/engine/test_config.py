@@ -84,6 +84,7 @@ def test_cohort_key_ignores_per_trial_values():
         "loss.label_smoothing",
         "loss.temperature",
         "model.init_scale",
+        "model.input_init_scale",
         "optimizer.eps",
         "optimizer.weight_decay",
     }

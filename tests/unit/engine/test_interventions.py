@@ -8,11 +8,14 @@ import torch
 
 from trainables.engine.config import ConfigError, per_trial_paths, replace_at
 from trainables.engine.gradients import OrthogonalGradient, PlainGradient
-from trainables.engine.interventions import Intervention, NoIntervention, SwitchLoss, SwitchOptimizer
+from trainables.engine.gradients_filtered import GrokfastEMA
+from trainables.engine.interventions import Intervention, NoIntervention, SwitchLoss, SwitchOptimizer, SwitchPenalty
 from trainables.engine.interventions import ZeroTrueClassGradient as ZeroTrueClass
 from trainables.engine.losses import MeanSquaredError, SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW, NormalizedSGD
+from trainables.engine.optimizers_shaped import Muon
+from trainables.engine.penalties import ActivationSphere
 from trainables.engine.schedules import Cosine
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Seeds
@@ -26,6 +29,8 @@ INTERVENTIONS = [
     SwitchOptimizer(at_step=AT, to=SGD(learning_rate=0.5, momentum=0.9)),
     SwitchOptimizer(at_step=AT, to=AdamW(learning_rate=0.002), to_gradient=OrthogonalGradient()),
     SwitchOptimizer(at_step=AT, to=NormalizedSGD(learning_rate=0.01)),
+    SwitchOptimizer(at_step=AT, to=Muon(), to_gradient=GrokfastEMA()),
+    SwitchPenalty(at_step=AT, to=ActivationSphere(strength=0.5)),
 ]
 
 

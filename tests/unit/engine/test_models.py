@@ -24,7 +24,12 @@ TINY = Transformer(width=8, heads=2, feed_forward=12)
         (
             MLP(),
             ModularAddition(inputs=Tokens()),
-            "MLP: cannot read tokens, .*ModularAddition; must be one-hot or dense",
+            "MLP: cannot read tokens, .*ModularAddition; must have an embedding, such as .* or one-hot or dense",
+        ),
+        (
+            MLP(embedding=3),
+            ModularAddition(),
+            r"MLP.embedding = 3: must be 0 for one_hot rows, .*; tokens are embedded",
         ),
         (TINY, ModularAddition(), "Transformer: cannot read one_hot rows, .*ModularAddition; must be tokens"),
         (TINY, SparseParity(), "Transformer: cannot read dense rows, .*SparseParity; must be tokens"),
@@ -106,3 +111,38 @@ def test_flops(model, task):
     # Gathers and the attention of single heads are no matrix products: a small part of the whole.
     assert counted <= predicted <= 1.05 * counted
     assert math.isfinite(predicted)
+
+
+def test_residual_layers_have_one_width():
+    with pytest.raises(ConfigError, match=r"MLP.hidden = \(8, 9\): must be one width for all layers where residual"):
+        MLP(hidden=(8, 9), residual=True)
+
+
+def test_the_input_s_initial_scale_is_apart():
+    for task, options, first in (
+        (ModularAddition(p=7), {}, "weight_0"),
+        (ModularAddition(p=7, inputs=Tokens()), {"embedding": 5}, "embedding"),
+    ):
+        model = MLP(hidden=(6, 6), dtype="float64", bias=True, **options)
+        plain = model.init(task, 0)
+        scaled = model.replace(init_scale=3.0, input_init_scale=0.5).init(task, 0)
+        for name, value in plain.items():
+            torch.testing.assert_close(
+                scaled[name], value * (1.5 if name == first or (name == "bias_0" and not options) else 3.0)
+            )
+        assert plain[first].std() == pytest.approx(1.0 if options else (14 * 3) ** -0.5, rel=0.3)
+
+
+def test_hidden_activations_are_shown_by_name():
+    for model, task in (
+        (MLP(hidden=(6, 6), embedding=4, residual=True), ModularAddition(p=7, inputs=Tokens())),
+        (TINY, ModularAddition(p=7, inputs=Tokens())),
+    ):
+        split, shown = task.split(Seeds()), {}
+        parameters = {name: value.unsqueeze(0) for name, value in model.init(task, 0).items()}
+        rows = torch.from_numpy(split.train_inputs).unsqueeze(0)
+        logits = model.forward(parameters, rows, activations=shown)
+        assert tuple(shown) == model.layers
+        bias = parameters.get("unembed_bias", torch.zeros(()))
+        again = torch.bmm(shown[model.layers[-1]], parameters[model.readout]) + bias
+        torch.testing.assert_close(again, logits)

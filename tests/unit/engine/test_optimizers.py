@@ -17,7 +17,8 @@ def leaves(cls: type) -> list[type]:
     return [leaf for child in children for leaf in leaves(child)] if children else [cls]
 
 
-OPTIMIZERS = leaves(Optimizer)
+OPTIMIZERS = [leaf for leaf in leaves(Optimizer) if leaf.elementwise]
+"""Those that see shapes certify nothing."""
 
 
 def updated(optimizers, parameters, state, gradients, step):

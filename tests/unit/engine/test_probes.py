@@ -13,7 +13,7 @@ from trainables.engine.tasks import ModularAddition
 
 def observation(loss, logits, labels, parameters=None, gradients=None, updates=None) -> Observation:
     logits_KBV, labels_KB = torch.tensor([logits], dtype=torch.float32), torch.tensor([labels])
-    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
+    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss, {})
     one = {"w": torch.ones(1, 2)}
     return Observation(
         task=ModularAddition(p=7),

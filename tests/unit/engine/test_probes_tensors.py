@@ -12,7 +12,7 @@ from trainables.engine.losses import SoftmaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.probes import Alignment, Norms, Observation, Probe, Rows
-from trainables.engine.probes_tensors import TensorAlignment, TensorNorms, UpdateFractions
+from trainables.engine.probes_tensors import EffectiveRank, TensorAlignment, TensorNorms, UpdateFractions, UpdateParts
 from trainables.engine.schedules import ConstantSchedule, Schedule
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.transformer import Transformer
@@ -24,7 +24,7 @@ PROBES = (TensorNorms(), TensorAlignment(), UpdateFractions(), Norms(), Alignmen
 def observation(parameters, gradients, updates, rate=0.1) -> Observation:
     logits_KBV, labels_KB = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[0]])
     loss = SoftmaxCrossEntropy()
-    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss)
+    rows = Rows(logits_KBV, labels_KB, loss.row_losses(logits_KBV, labels_KB, {}), loss, {})
     members = len(next(iter(parameters.values())))
     return Observation(
         task=ModularAddition(p=7),
@@ -170,3 +170,33 @@ def test_single_tensor_has_the_overall_alignment():
     for quantity in ("alignment_gradient", "alignment_update"):
         assert -1 < found[quantity] < 1
         assert found[f"{quantity}.weight_0"] == found[quantity]
+
+
+def test_effective_rank():
+    wide = torch.zeros(3, 4, 6)
+    wide[0, 0, 0] = 5.0  # one singular value
+    wide[1, range(4), range(4)] = -2.0  # four equal ones
+    parameters = {"wide": wide, "bias": torch.ones(3, 2)}
+    columns = EffectiveRank().measure(observation(parameters, parameters, parameters))
+    assert list(columns) == list(EffectiveRank().names({"wide": (4, 6), "bias": (2,)}, None)) == ["effective_rank.wide"]
+    found = columns["effective_rank.wide"].tolist()
+    assert found[:2] == pytest.approx([1.0, 4.0])
+    assert math.isnan(found[2])
+    matrix = np.random.default_rng(0).standard_normal((5, 3))
+    shares = np.linalg.svd(matrix, compute_uv=False) / np.linalg.svd(matrix, compute_uv=False).sum()
+    seen = observation({"w": torch.tensor(matrix)[None]}, {}, {})
+    expected = np.exp(-(shares * np.log(shares)).sum())
+    assert float(EffectiveRank().measure(seen)["effective_rank.w"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_update_parts():
+    parameters = {"a": torch.tensor([[3.0, 4.0]]), "b": torch.tensor([[0.0]])}
+    updates = {"a": torch.tensor([[-4.0, -3.0]]), "b": torch.tensor([[2.0]])}
+    columns = {
+        name: float(value) for name, value in UpdateParts().measure(observation(parameters, {}, updates)).items()
+    }
+    assert columns.keys() == set(UpdateParts().names({"a": (2,), "b": (1,)}, None))
+    assert columns["update_along"] == columns["update_along.a"] == pytest.approx(-24 / 5)
+    assert columns["update_across.a"] == pytest.approx(7 / 5)
+    assert columns["update_across"] == pytest.approx(math.hypot(7 / 5, 2))
+    assert math.isnan(columns["update_along.b"])
