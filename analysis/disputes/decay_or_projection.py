@@ -209,7 +209,6 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     results = comparisons(evidence)
     _draw_differences(left, results) if results else not_run(left, "the chosen cells: not run")
     _draw_means(right, [method for method in methods(evidence) if "2 layers" in method.setting])
-    figure.subplots_adjust(left=0.12, wspace=0.55)
 
 
 def _draw_differences(axes: Axes, results: list[Comparison]) -> None:
