@@ -51,7 +51,8 @@ BESIDE = {
     "EGD": {"optimizer": SGD(), "gradient": EgalitarianGradientDescent()},
     "GrokfastEMA with decay": {"optimizer": ADAMW.replace(learning_rate=0.01), "gradient": GrokfastEMA()},
 }
-RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
+RATE = "optimizer.learning_rate"
+DECAY = "optimizer.weight_decay"
 CELLS = {
     "AdamW with decay": {RATE: [0.007, 0.015, 0.03], DECAY: [2, 4, 8]},
     "⊥AdamW": {RATE: [0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024]},

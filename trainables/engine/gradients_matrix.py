@@ -19,7 +19,7 @@ class EgalitarianGradientDescent(GradientRule):
 
     Pasand and Dohmatob 2025 (arXiv:2510.04930), who descend along it by plain gradient descent: ``optimizer=SGD(...)``.
     A vector is divided by its norm.  Computed in float64 from the eigenvalues of the smaller of G Gᵀ and Gᵀ G; singular
-    values below 1e-7 of the largest count as 0.
+    values below 1e-7 of the largest count as 0.  On a GPU the decomposition may wait for the device.
     """
 
     def __call__(
