@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.engine.config import Config, ConfigError, per_trial_paths, replace_at, value_at
+from trainables.engine.config import Config, ConfigError, abstract_methods, per_trial_paths, replace_at, value_at
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import GradientRule
 from trainables.engine.interventions import Intervention
@@ -57,8 +57,9 @@ def configs_of(package: str) -> list[type[Config]]:
             yield child
             yield from below(child)
 
-    # A component is a leaf: its class has no subclass in its own package.
+    # A component is a leaf: its class has no subclass in its own package, and nothing is left to implement.
     found = {cls for cls in below(Config) if inside(cls) and not any(map(inside, cls.__subclasses__()))}
+    found = {cls for cls in found if not abstract_methods(cls)}
     return sorted(found, key=lambda cls: cls.__qualname__)
 
 

@@ -90,7 +90,7 @@ class Config:
         register(cls)
 
     def __post_init__(self) -> None:
-        if missing := _abstract_methods(type(self)):
+        if missing := abstract_methods(type(self)):
             raise ConfigError(f"{component_name(type(self))}: does not implement {', '.join(missing)}")
         for spec, annotation in _fields(type(self)):
             name = f"{type(self).__name__}.{spec.name}"
@@ -324,7 +324,7 @@ def per_trial_paths(config: Config) -> list[str]:
 _ABSTRACT_OF: dict[type, list[str]] = {}
 
 
-def _abstract_methods(cls: type) -> list[str]:
+def abstract_methods(cls: type) -> list[str]:
     """The methods that a class has left abstract, without which it could not run."""
     if cls not in _ABSTRACT_OF:
         names = dir(cls)
@@ -408,7 +408,7 @@ def _described(annotation: Any) -> str:
         return f"{count} of {_described(kinds[0])}"
     if isinstance(annotation, type):
         named = {int: "an integer", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
-        article = "an" if annotation.__name__[0] in "AEIO" else "a"
+        article = "an" if annotation.__name__[0] in "AEIOU" else "a"
         return named.get(annotation, f"{article} {annotation.__name__}")
     return " or ".join(_described(choice) for choice in typing.get_args(annotation))
 
