@@ -61,6 +61,7 @@ from trainables.engine.interventions import SwitchLoss as SwitchLoss
 from trainables.engine.interventions import SwitchOptimizer as SwitchOptimizer
 from trainables.engine.interventions import SwitchPenalty as SwitchPenalty
 from trainables.engine.interventions import ZeroTrueClassGradient as ZeroTrueClassGradient
+from trainables.engine.iteration import IterationTrial as IterationTrial
 from trainables.engine.losses import CrossEntropy as CrossEntropy
 from trainables.engine.losses import Loss as Loss
 from trainables.engine.losses import MeanSquaredError as MeanSquaredError
@@ -132,3 +133,4 @@ from trainables.engine.updates import OrthogonalUpdate as OrthogonalUpdate
 from trainables.engine.updates import PlainUpdate as PlainUpdate
 from trainables.engine.updates import UpdateRule as UpdateRule
 from trainables.grokking import GrokkingTrial as GrokkingTrial
+from trainables.neighbours.opposing_signals import OpposingSignals as OpposingSignals
