@@ -24,6 +24,7 @@ from trainables.engine.tasks import ModularAddition
 from trainables.grokking import GrokkingTrial
 
 BASELINES = (Augmentation, BatchTrial, ImageModel, ImageSet, LanguageModel, TextSet, Tokenizer)
+NEIGHBOURS = "trainables.neighbours."
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -64,7 +65,8 @@ def test_the_components_are_those_that_there_are():
     table = README.split("| component | classes |")[1].split("\n\n")[0]
     named = set(re.findall(r"`([A-Z]\w+)`", table))
     default = {"NoPenalty", "NoIntervention"} | {type(probe).__name__ for probe in STANDARD}
-    there = {cls.__name__ for cls in CONFIGS if issubclass(cls, (*FIELD_OF, *BASELINES, Encoding))}
+    listed = (*FIELD_OF, *BASELINES, Encoding)
+    there = {cls.__name__ for cls in CONFIGS if issubclass(cls, listed) or cls.__module__.startswith(NEIGHBOURS)}
     assert named == there - default
 
 

@@ -154,7 +154,7 @@ class OpposingSignals(IterationTrial):
 
     def observe(self, state: Tensors, rows: Tensors, hyper: Tensors) -> Tensors:
         positive_K, negative_K, rest_K = losses_KG(state["weights"], rows).unbind(1)
-        # A diverging member's Hessian may overflow a step before its weights do, and eigvalsh refuses what is not finite.
+        # A diverging member's Hessian overflows before its weights do, and eigvalsh accepts finite numbers only.
         hessian = torch.nan_to_num(hessian_KTT(state["weights"], rows), posinf=1e300, neginf=-1e300)
         sharpness_K = torch.linalg.eigvalsh(hessian)[:, -1]
         return {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.engine.config import ConfigError
 from trainables import Muon
+from trainables.engine.config import ConfigError
 from trainables.engine.optimizers import SGD, Adam
 from trainables.engine.trial import Seeds
 from trainables.neighbours.opposing_signals import OpposingSignals, gradient_KT, hessian_KTT, losses_KG
