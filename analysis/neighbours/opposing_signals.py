@@ -63,7 +63,7 @@ def correlation(trial: Trial) -> float:
             return math.nan
         sides.append(np.diff(values[inside]))
     with np.errstate(all="ignore"):
-        return float(np.corrcoef(*sides)[0, 1])
+        return float(np.corrcoef(np.stack(sides))[0, 1])
 
 
 def rises_less(adam: Trial, descent: Trial) -> Tristate:

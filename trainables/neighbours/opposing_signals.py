@@ -142,12 +142,12 @@ class OpposingSignals(IterationTrial):
         ours = {name.removeprefix(OPTIMIZER): value for name, value in hyper.items() if name.startswith(OPTIMIZER)}
         buffers = {name: {"weights": state[name]} for name in state.keys() - {"weights", "spikes", "loss_rises"}}
         gradient = {"weights": gradient_KT(state["weights"], rows)}
-        weights, buffers = self.optimizer.update({"weights": state["weights"]}, gradient, buffers, ours, step + 1)
+        weights, next_buffers = self.optimizer.update({"weights": state["weights"]}, gradient, buffers, ours, step + 1)
         before_K, after_K = (total_K(each, rows) for each in (state["weights"], weights["weights"]))
         spike_K = (after_K > RISE * before_K) & (after_K > LEAST_LOSS)
         return {
             **weights,
-            **{buffer: tensors["weights"] for buffer, tensors in buffers.items()},
+            **{buffer: tensors["weights"] for buffer, tensors in next_buffers.items()},
             "spikes": state["spikes"] + spike_K.double().unsqueeze(1),
             "loss_rises": state["loss_rises"] + (after_K - before_K).clamp(min=0).unsqueeze(1),
         }
