@@ -20,13 +20,28 @@ SWEEP = SweepSpec(
         optimizer=AdamW(learning_rate=0.01),
         horizon_steps=2000,
     ),
-    axes={"optimizer.weight_decay": [0, 1]},
     arms=[
-        Arm(name="AdamW"),
-        Arm(name="AdamP", patch={"optimizer": AdamP(learning_rate=0.01)}),
-        Arm(name="⊥LaProp", patch={"optimizer": OrthogonalLaProp(learning_rate=0.01)}),
-        Arm(name="Muon", patch={"optimizer": Muon(learning_rate=0.02)}),
-        Arm(name="SGD", patch={"optimizer": SGD(learning_rate=1.0, momentum=0.9)}),
+        Arm(name="AdamW", axes={"optimizer.weight_decay": [0, 1]}),
+        Arm(
+            name="AdamP",
+            patch={"optimizer": AdamP(learning_rate=0.01)},
+            axes={"optimizer.weight_decay": [0, 1]},
+        ),
+        Arm(
+            name="⊥LaProp",
+            patch={"optimizer": OrthogonalLaProp(learning_rate=0.01)},
+            axes={"optimizer.weight_decay": [0, 1]},
+        ),
+        Arm(
+            name="Muon",
+            patch={"optimizer": Muon(learning_rate=0.02)},
+            axes={"optimizer.weight_decay": [0, 1]},
+        ),
+        Arm(
+            name="SGD",
+            patch={"optimizer": SGD(learning_rate=1.0, momentum=0.9)},
+            axes={"optimizer.weight_decay": [0, 1e-4]},
+        ),
     ],
     seeds=range(5),
 )

@@ -80,7 +80,6 @@ from trainables.engine.optimizers import TwoMoments as TwoMoments
 from trainables.engine.optimizers_shaped import AdamP as AdamP
 from trainables.engine.optimizers_shaped import Muon as Muon
 from trainables.engine.optimizers_shaped import OrthogonalLaProp as OrthogonalLaProp
-from trainables.engine.optimizers_shaped import ShapedOptimizer as ShapedOptimizer
 from trainables.engine.penalties import ActivationSphere as ActivationSphere
 from trainables.engine.penalties import L1 as L1
 from trainables.engine.penalties import L2 as L2

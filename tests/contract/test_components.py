@@ -100,6 +100,17 @@ def test_one_step_is_finite_moves_the_weights_and_repeats_bit_for_bit(part_class
         np.testing.assert_array_equal(values, again[column])
 
 
+def test_it_changes_no_argument_in_place(part_class):
+    """Neither the weights nor a gradient that a measurement still reads, nor the buffers of the step before."""
+    trial = small_trial(part_class.example())
+    cohort = trial.build([trial], "cpu")
+    cohort.advance(2)
+    weights, before = cohort.snapshot(0), cohort.state_dict(0)
+    cohort.finite()  # computes the next step
+    assert same(cohort.snapshot(0), weights)
+    assert same(cohort.state_dict(0), before)
+
+
 def test_it_resumes_bit_for_bit(part_class):
     """From a state between two steps of which the second still needs what the first has left behind."""
     trials = varied(small_trial(part_class.example(), horizon_steps=100), 2)

@@ -25,7 +25,7 @@ from trainables.baselines.evaluation import Criterion, evaluate
 from trainables.baselines.settings import OWN_COLUMNS, BatchSettings
 from trainables.baselines.updates import Updates
 from trainables.engine.config import ConfigError
-from trainables.engine.gradients import PlainGradient, State, Tensors
+from trainables.engine.gradients import PlainGradient, State, Tensors, cloned
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
@@ -77,7 +77,7 @@ class BatchCohort(Cohort):
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
         self._updates = Updates(trial.optimizer, self._parameters, fused=not half)
         self._rule_hyper = stack_hyper([trial.gradient], self._device)
-        self._rule_state = trial.gradient.init_state(self._stacked())
+        self._rule_state = cloned(trial.gradient.init_state(self._stacked()))
         self._micro = MicroBatches(trial.batch_size, trial.micro_batch_size, self._device)
         self._followers = None
         if self._group.size > 1 and group is None:

@@ -69,7 +69,7 @@ class BatchSettings(TrialConfig):
         for probe in self.probes:
             if isinstance(probe, Watcher):
                 raise ConfigError(f"{type(probe).__name__}: reads every full-batch step; not for mini-batch trials")
-            if probe.reads_features:
+            if probe.reads_activations:
                 raise ConfigError(f"{type(probe).__name__}: reads hidden activations; not for mini-batch trials")
             probe.check(None)
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.engine.config import ConfigError
+from trainables.engine.config import Config, ConfigError
 from trainables.engine.full_batch import FullBatchTrial
-from trainables.engine.gradients import State, Tensors, per_member
+from trainables.engine.gradients import State, Tensors, cloned, per_member
 from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
@@ -28,8 +28,8 @@ from trainables.engine.subnormals import handling, subnormals_flushed
 from trainables.engine.trial import Cohort
 from trainables.engine.updates import PlainUpdate
 
-FLAT = "flat"
-"""The name of the tensor that joins all parameters of a member, for optimizers that work element by element."""
+FLAT = "(all)"
+"""The name, which no parameter has, of the tensor that joins all of a member's, for elementwise optimizers."""
 OPTIMIZER, GRADIENT, UPDATE = "optimizer", "gradient", "update"
 """The components with buffers, in checkpoints."""
 
@@ -78,7 +78,8 @@ class GrokkingCohort(Cohort):
         self._watched: dict[str, Tensor] = {}
         for watcher in self._watchers:
             self._watched |= watcher.start(len(trials), self.device)
-        self._state: dict[str, State] = {UPDATE: self._shared.update.init_state(self._split(self._weights_KP))}
+        start = self._split(self._weights_KP)
+        self._state: dict[str, State] = {UPDATE: cloned(self._shared.update.init_state(start))}
         self._begin(switched=False)
 
     def _prepare(self) -> None:
@@ -88,9 +89,10 @@ class GrokkingCohort(Cohort):
         self._noise_keys_K = noise_keys([trial.seeds.order for trial in self.trials], self.device)
 
     def _begin(self, *, switched: bool) -> None:
-        """Set up loss, gradient rule and optimizer for the steps before or after the intervention.
+        """Set up loss, penalty, gradient rule and optimizer for the steps before or after the intervention.
 
-        Reset the optimizer's buffers and its count of updates, unless the optimizer continues through the intervention.
+        Reset the optimizer's buffers and its count of updates, unless the optimizer continues through the intervention;
+        and those of the gradient rule, unless it stays the same.
         """
         shared, self._switched = self._shared, switched
         losses, penalties = [trial.loss for trial in self.trials], [trial.penalty for trial in self.trials]
@@ -102,13 +104,17 @@ class GrokkingCohort(Cohort):
             penalties = [change.penalty(penalty) for change, penalty in zip(changes, penalties, strict=True)]
             rules = [change.gradient(rule) for change, rule in zip(changes, rules, strict=True)]
             optimizers = [change.optimizer(each) for change, each in zip(changes, optimizers, strict=True)]
+        same_rule = switched and rules[0] == shared.gradient
         self._loss, self._penalty, self._rule, self._optimizer = losses[0], penalties[0], rules[0], optimizers[0]
+        self._checked = False
+        if not same_rule:
+            self._state[GRADIENT] = cloned(self._rule.init_state(self._split(self._weights_KP)))
+            self._rule_since = self.step
         if not switched or shared.intervention.restarts_optimizer:
-            self._state[GRADIENT] = self._rule.init_state(self._split(self._weights_KP))
-            self._state[OPTIMIZER] = self._optimizer.init_state(self._seen_by_optimizer(self._weights_KP))
+            self._state[OPTIMIZER] = cloned(self._optimizer.init_state(self._seen_by_optimizer(self._weights_KP)))
             self._updates = torch.zeros((), dtype=torch.float64, device=self.device)
             self._updates_before = self.step
-        # Except for the optimizer, stack only the values that differ from the default, to save the operations.
+        # Of the loss, stack only the values that differ from the default, to save the operations.
         self._hyper: dict[str, dict[str, Tensor]] = {
             OPTIMIZER: stack_hyper(optimizers, self.device),
             GRADIENT: stack_hyper(rules, self.device),
@@ -121,7 +127,8 @@ class GrokkingCohort(Cohort):
         if set(alphas) != {1.0}:
             alpha_K = torch.tensor(alphas, dtype=torch.float64, device=self.device)
             self._hyper["trial"]["alpha"] = alpha_K
-            self._hyper[OPTIMIZER]["learning_rate"] /= alpha_K**2
+            for rate in self._optimizer.rates:
+                self._hyper[OPTIMIZER][rate] /= alpha_K**2
         self._proposal: _Proposal | None = None
 
     def advance(self, steps: int) -> None:
@@ -139,23 +146,25 @@ class GrokkingCohort(Cohort):
         place, shared = self._places.get(self.step), self._shared
         due = [probe for probe in shared.probes if shared.due(place, probe.every)]
         with torch.no_grad(), subnormals_flushed(self.device):
-            # The step of a stochastic model ran with noise, and no step keeps its features.
-            activations: dict[str, Tensor] | None = {} if any(probe.reads_features for probe in due) else None
-            again = shared.model.stochastic or activations is not None
             labels_KB, losses_KB = self._rows["train_labels"], next_step.losses_KB
+            train = Rows(next_step.logits_KBV, labels_KB, losses_KB, self._loss, self._hyper["loss"])
+            activations: dict[str, Tensor] = {}
+            # The step of a stochastic model ran with noise, and no step keeps its activations.
+            if shared.model.stochastic:
+                train = self.evaluate(parameters, "train", activations)
+            elif any(probe.reads_activations for probe in due):
+                self.evaluate(parameters, "train", activations)
             seen = Observation(
                 task=shared.task,
-                train=self.evaluate(parameters, "train", activations)
-                if again
-                else Rows(next_step.logits_KBV, labels_KB, losses_KB, self._loss, self._hyper["loss"]),
+                train=train,
                 test=self.evaluate(parameters, "test"),
                 parameters=parameters,
                 gradients=next_step.gradients,
                 updates=self._split(next_step.weights_KP - self._weights_KP),
                 learning_rate_K=next_step.learning_rate_K,
                 watched=self._watched,
-                features_KBH=activations[shared.model.layers[-1]] if activations else None,
-                readout_KHV=parameters[shared.model.readout] if shared.model.readout else None,
+                activations=activations,
+                readout=shared.model.readout,
             )
             columns: dict[str, Tensor] = {}
             for probe in due:
@@ -182,8 +191,16 @@ class GrokkingCohort(Cohort):
         self, parameters: Tensors, inputs: Any, noise: Noise | None, activations: dict[str, Tensor] | None
     ) -> Tensor:
         """Return the logits as passed to the loss: times α, divided by the temperature."""
-        shown = {} if activations is None else {"activations": activations}
-        logits_KBV = self._shared.model.forward(parameters, inputs, noise, **shown)
+        model = self._shared.model
+        if activations is None or not model.layers:
+            logits_KBV = model.forward(parameters, inputs, noise)
+        else:
+            logits_KBV = model.forward(parameters, inputs, noise, activations)
+            if tuple(activations) != model.layers:
+                raise ConfigError(
+                    f"{type(model).__name__}.forward: shows the activations {', '.join(activations) or 'of no layer'}; "
+                    f"must be those that its layers name: {', '.join(model.layers)}"
+                )
         if "alpha" in self._hyper["trial"]:
             logits_KBV = logits_KBV * per_member(self._hyper["trial"]["alpha"], logits_KBV).to(logits_KBV.dtype)
         if "temperature" in self._hyper["loss"]:
@@ -203,11 +220,12 @@ class GrokkingCohort(Cohort):
 
         The gradient is exactly 0, so it stays 0 while the weights do not change, and the optimizer certifies that every
         weight absorbs the updates pending in its buffers.  False under noise, before an intervention, and with a
-        gradient rule that remembers or an update rule of its own will, each of which may move the weights again.
+        gradient rule or an update rule that may move the weights all the same.
         """
         never_K = np.zeros(len(self.trials), dtype=bool)
         waiting = self._intervenes and not self._switched
-        moving = self._shared.model.stochastic or self._state[GRADIENT] or self._shared.update.may_move_still_weights
+        moved = not self._rule.zero_stays_zero or self._shared.update.may_move_still_weights
+        moving = self._shared.model.stochastic or moved
         if waiting or moving:
             return never_K
         gradients = self._propose().gradients.values()
@@ -288,9 +306,9 @@ class GrokkingCohort(Cohort):
         self.step = step
         self._updates.fill_(step - self._updates_before)
         for part, buffers in self._state.items():
-            # At the step where an optimizer starts, its buffers are empty; a state saved there may hold its
-            # predecessor's.  So may those of a gradient rule; those of an update rule are the run's.
-            if part != UPDATE and step <= self._updates_before:
+            # At the step where an optimizer or a gradient rule starts, its buffers are empty; a state saved there may
+            # hold its predecessor's.  Those of an update rule are the run's.
+            if step <= {OPTIMIZER: self._updates_before, GRADIENT: self._rule_since, UPDATE: -1}[part]:
                 continue
             self._state[part] = {
                 buffer: {FLAT: self._joined(stack([state[part][buffer] for state in states], self._shapes))}
@@ -350,24 +368,35 @@ class GrokkingCohort(Cohort):
                     total = total + self._penalty.value(seen, self._hyper["penalty"]).sum()
                 gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
             with torch.no_grad():
-                hyper, number, state = self._hyper[OPTIMIZER], self._updates + 1, dict(self._state)
+                hyper, state = self._hyper[OPTIMIZER], dict(self._state)
+                number = self._updates + self._updates_before + 1
                 if not isinstance(shared.schedule, ConstantSchedule):
-                    factor = shared.schedule.factor(self._updates + self._updates_before + 1)
-                    hyper = hyper | {"learning_rate": hyper["learning_rate"] * factor}
+                    factor = shared.schedule.factor(number)
+                    hyper = hyper | {rate: hyper[rate] * factor for rate in self._optimizer.rates}
                 directions, state[GRADIENT] = self._rule(
-                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
+                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number - self._rule_since
                 )
+                if not self._checked:
+                    _check_returned(
+                        self._rule, "gradients", directions, parameters, state[GRADIENT], self._state[GRADIENT]
+                    )
                 seen_by_it = self._seen_by_optimizer(self._weights_KP)
                 moved, state[OPTIMIZER] = self._optimizer.update(
                     seen_by_it,
                     {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
                     state[OPTIMIZER],
                     hyper,
-                    number,
+                    self._updates + 1,
                 )
+                if not self._checked:
+                    buffers = self._state[OPTIMIZER]
+                    _check_returned(self._optimizer, "weights", moved, seen_by_it, state[OPTIMIZER], buffers)
                 if not isinstance(shared.update, PlainUpdate):
                     after = self._split(moved[FLAT]) if FLAT in moved else moved
                     moved = shared.update(parameters, after, state[UPDATE], self._hyper[UPDATE])
+                    if not self._checked:
+                        _check_returned(shared.update, "weights", moved, parameters, {}, {})
+                self._checked = True
                 weights_KP = moved[FLAT] if FLAT in moved else self._joined(moved)
             self._proposal = _Proposal(
                 logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], weights_KP, state
@@ -391,3 +420,32 @@ class GrokkingCohort(Cohort):
 
     def _overwrite(self, old: Tensor, new: Tensor) -> None:
         torch.where(per_member(self._active_K, old), new, old, out=old)
+
+
+def _check_returned(component: Config, what: str, given: Tensors, like: Tensors, state: State, before: State) -> None:
+    """Make sure that a component returns what it must: a tensor for each parameter, and its buffers.
+
+    :raises ConfigError: naming the component and the tensor.
+    """
+    _check_tensors(component, what, given, like)
+    _check_names(component, "buffers", state, before)
+    for buffer, tensors in before.items():
+        _check_tensors(component, f"buffer {buffer!r}", state[buffer], tensors)
+
+
+def _check_tensors(component: Config, what: str, given: Tensors, like: Tensors) -> None:
+    _check_names(component, what, given, like)
+    for name, value in like.items():
+        if given[name].shape != value.shape or given[name].dtype != value.dtype:
+            raise ConfigError(
+                f"{type(component).__name__}: returns {what} of {name} as {given[name].dtype}, shape "
+                f"{tuple(given[name].shape)}; must be {value.dtype}, {tuple(value.shape)}"
+            )
+
+
+def _check_names(component: Config, what: str, given: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+    if set(given) != set(like):
+        raise ConfigError(
+            f"{type(component).__name__}: returns {what} {', '.join(given) or '(none)'}; "
+            f"must be {', '.join(like) or '(none)'}"
+        )

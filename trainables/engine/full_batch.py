@@ -44,11 +44,11 @@ class FullBatchTrial(TrialConfig):
             probe.check(self.task)
         penalties = (self.penalty, self.intervention.penalty(self.penalty))
         reading: list[Config] = [penalty for penalty in penalties if penalty.reads_activations]
-        reading += [probe for probe in self.probes if probe.reads_features]
-        if reading and not self.model.layers:
+        reading += [probe for probe in self.probes if probe.reads_activations]
+        if reading and not (self.model.layers and self.model.readout):
             raise ConfigError(
                 f"{type(reading[0]).__name__}: {type(self.model).__name__} shows no hidden activations; must be one "
-                "that names some in its layers, such as an MLP with a hidden layer"
+                "with layers and a readout, such as an MLP with a hidden layer"
             )
 
     def columns(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Every tensor has the cohort axis K first; reductions run over all other axes.
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,12 +15,15 @@ from trainables.engine.config import Config, option
 
 Tensors = Mapping[str, Tensor]
 State = Mapping[str, Tensors]
-"""What a component remembers between steps: for each buffer one tensor per parameter, with the cohort axis first."""
+"""What a component remembers between steps: by buffer and parameter a tensor with the cohort axis first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientRule(Config):
     """Base of the gradient rules."""
+
+    zero_stays_zero: ClassVar[bool] = False
+    """Whether a gradient of exactly zero always gives zero: only then can a run be certified as frozen."""
 
     def init_state(self, parameters: Tensors) -> State:
         """Return the buffers at step 0; by default, remember nothing."""
@@ -31,14 +35,18 @@ class GradientRule(Config):
     ) -> tuple[Tensors, State]:
         """Return the gradients to descend along, by parameter name, and the buffers after this step.
 
+        Change no argument in place.
+
         :param hyper: the per-trial fields by name: shape (K,), float64.
-        :param step: the number of this update, from 1; shape (), float64.
+        :param step: the number of this update since the rule began, from 1; shape (), float64.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlainGradient(GradientRule):
     """The gradient, unchanged."""
+
+    zero_stays_zero: ClassVar[bool] = True
 
     def __call__(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
@@ -54,6 +62,8 @@ class OrthogonalGradient(GradientRule):
     rescales g⊥ to the norm of g; this is the default here.  Where θ = 0, g stays unchanged.  A g⊥ at rounding level,
     whose direction is only noise, is not rescaled.
     """
+
+    zero_stays_zero: ClassVar[bool] = True
 
     scope: str = option("tensor", choices=("tensor", "global"))
     rescale: bool = option(True)
@@ -113,3 +123,8 @@ def norm(tensors: Tensors) -> Tensor:
 def per_member(values_K: Tensor, like: Tensor) -> Tensor:
     """Reshape one value per member to broadcast against a tensor with the cohort axis first."""
     return values_K.view(-1, *[1] * (like.dim() - 1))
+
+
+def cloned(state: State) -> State:
+    """Copy the buffers that a component begins with: it may have returned the weights themselves, which change."""
+    return {buffer: {name: value.clone() for name, value in tensors.items()} for buffer, tensors in state.items()}

@@ -5,6 +5,7 @@ as a matrix of one column.  Shape suffixes: K cohort, I and O the two axes of a 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,9 +19,14 @@ class EgalitarianGradientDescent(GradientRule):
     """G → (G Gᵀ)^(-1/2) G, the pseudo-inverse where G lacks rank: every singular value becomes 1, or stays 0.
 
     Pasand and Dohmatob 2025 (arXiv:2510.04930), who descend along it by plain gradient descent: ``optimizer=SGD(...)``.
-    A vector is divided by its norm.  Computed in float64 from the eigenvalues of the smaller of G Gᵀ and Gᵀ G; singular
-    values below 1e-7 of the largest count as 0.  On a GPU the decomposition may wait for the device.
+    A vector is divided by its norm.  Computed in float64 from the eigenvalues of G Gᵀ or Gᵀ G.  Singular
+    values that may be rounding count as 0: those below 1e-7 of the largest, and below n times the gradient's machine
+    epsilon, n being the longer side.  Else what is zero in exact arithmetic, such as the common shift of all logits,
+    would become as large as the rest.  A matrix that is not finite gives NaN.  On a GPU the decomposition may wait for
+    the device.
     """
+
+    zero_stays_zero: ClassVar[bool] = True
 
     def __call__(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
@@ -33,10 +39,12 @@ class IterativeOrthogonalGradient(GradientRule):
     """⊥Grad row by row and column by column: g is projected off the weights along one axis, then along the other.
 
     Each pass removes from every row (or column) of g 1.01 times its part along the row of the weights, and restores its
-    norm, unless that is below n^(-1/2), n being its length.  The passes alternate, beginning along the longer axis of
-    PyTorch's (outputs, inputs) layout.  Vectors are projected as by :class:`OrthogonalGradient`.  After Koratahiu's
-    adv_optm (``iterative_ortho_project``), which gives no paper.
+    norm; one whose norm is below n^(-1/2), n being its length, is not restored and so shrinks a little at each pass.
+    The passes alternate, beginning along the longer axis of PyTorch's (outputs, inputs) layout.  Vectors are projected
+    as by :class:`OrthogonalGradient`.  After Koratahiu's adv_optm (``iterative_ortho_project``), which gives no paper.
     """
+
+    zero_stays_zero: ClassVar[bool] = True
 
     iterations: int = option(3, at_least=1)
 
@@ -67,16 +75,20 @@ class IterativeOrthogonalGradient(GradientRule):
 def equalised(tensor: Tensor) -> Tensor:
     """Return (G Gᵀ)^(-1/2) G of every member's matrix, by the pseudo-inverse: shape and dtype of ``tensor``."""
     matrices_KIO = as_matrices(tensor).double()
+    # One member that is not finite would make the decomposition of all fail.
+    finite = matrices_KIO.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+    matrices_KIO = torch.where(finite, matrices_KIO, 0.0)
     # Scale the largest entry to 1: squares underflow near collapse.
     largest = matrices_KIO.abs().amax((1, 2), keepdim=True)
     matrices_KIO = matrices_KIO / torch.where(largest == 0, 1.0, largest)
     wide = matrices_KIO.shape[1] <= matrices_KIO.shape[2]
     rows = matrices_KIO if wide else matrices_KIO.mT
     squares, vectors = torch.linalg.eigh(rows @ rows.mT)
-    kept = squares > 1e-14 * squares.amax(-1, keepdim=True)
+    tolerance = max(1e-7, max(matrices_KIO.shape[1:]) * torch.finfo(tensor.dtype).eps)
+    kept = squares > tolerance**2 * squares.amax(-1, keepdim=True)
     scale = torch.where(kept, torch.where(kept, squares, 1.0).rsqrt(), 0.0)
     whitened = (vectors * scale.unsqueeze(1)) @ (vectors.mT @ rows)
-    return (whitened if wide else whitened.mT).reshape(tensor.shape).to(tensor.dtype)
+    return torch.where(finite, whitened if wide else whitened.mT, torch.nan).reshape(tensor.shape).to(tensor.dtype)
 
 
 def as_matrices(tensor: Tensor) -> Tensor:

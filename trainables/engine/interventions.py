@@ -18,7 +18,8 @@ class Intervention(Config):
     """Base of the interventions.  By default, every method returns its argument unchanged."""
 
     restarts_optimizer: ClassVar[bool] = False
-    """Whether the optimizer restarts at :attr:`at_step`, with empty buffers and a step count from 0."""
+    """Whether the optimizer restarts at :attr:`at_step`, with empty buffers and a step count from 0.  A gradient rule
+    restarts where it is replaced, and only there."""
 
     at_step: int = option(at_least=0, example=3)
     """The first step whose update uses the change; up to this step the weights equal those of the control."""
@@ -97,7 +98,7 @@ class SwitchOptimizer(Intervention):
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchPenalty(Intervention):
-    """Use another penalty from :attr:`at_step` on, such as one that was off; the optimizer keeps its buffers."""
+    """Use another penalty from :attr:`at_step` on, for example to switch one on; the optimizer keeps its buffers."""
 
     to: Penalty = option(example=L2(strength=0.01))
 

@@ -20,9 +20,11 @@ from trainables.engine.gradients import State, Tensors, inner, per_member
 class Optimizer(Config):
     """Base of the optimizers."""
 
-    elementwise: ClassVar[bool] = True
-    """Whether tensors may be joined into one vector before an update, which costs fewer operations; the norm of all
-    parameters together may be used.  False: the optimizer sees each tensor in its shape."""
+    elementwise: ClassVar[bool] = False
+    """Whether it gets all parameters of a member joined in one vector, which costs fewer operations; False: each tensor
+    in its shape.  Only for updates that look at single weights, or at norms of all of them together."""
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    """The fields that schedules and α scale."""
 
     learning_rate: float = option(0.001, above=0.0, per_trial=True)
 
@@ -34,20 +36,21 @@ class Optimizer(Config):
     def update(
         self, parameters: Tensors, gradients: Tensors, state: State, hyper: Tensors, step: Tensor
     ) -> tuple[Tensors, State]:
-        """Return the parameters and the buffers after one more update.
+        """Return the parameters and the buffers after one more update; change no argument in place.
 
         :param hyper: the per-trial fields by name: shape (K,), or (K, n) for a tuple; float64.
         :param step: the number of this update, from 1; shape (), float64.
         """
 
-    @abstractmethod
     def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
         """Return whether no weight ever changes again if all later gradients are exactly zero: shape (K,), bool.
 
-        True is a proof: every pending and future update is absorbed by its weight in the weight's dtype.
+        True is a proof: every pending and future update is absorbed by its weight in the weight's dtype.  By default,
+        certify nothing.
 
         :param step: the number of updates made so far; shape (), float64.
         """
+        return torch.zeros_like(hyper["learning_rate"], dtype=torch.bool)
 
 
 def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: bool = False) -> dict[str, Tensor]:
@@ -83,6 +86,8 @@ class TwoMoments(Optimizer):
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveMoments(TwoMoments):
     """Base of Adam (Kingma and Ba 2015) and AdamW, which differ in where they apply weight decay."""
+
+    elementwise: ClassVar[bool] = True
 
     @abstractmethod
     def decayed(self, parameter: Tensor, gradient: Tensor, decay_K: Tensor, rate_K: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,6 +158,8 @@ class Adam(AdaptiveMoments):
 class SGD(Optimizer):
     """Gradient descent with momentum and L2 weight decay, as in ``torch.optim.SGD``."""
 
+    elementwise: ClassVar[bool] = True
+
     learning_rate: float = option(0.1, above=0.0, per_trial=True)
     momentum: float = option(0.0, at_least=0.0, below=1.0, per_trial=True)
     nesterov: bool = option(False)
@@ -194,6 +201,8 @@ class NormalizedSGD(Optimizer):
     of all parameters together, after the gradient rule, so ‖Δθ‖ equals the learning rate.  A zero gradient leaves the
     weights unchanged.
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float = option(0.1, above=0.0, per_trial=True)
 

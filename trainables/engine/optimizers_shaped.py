@@ -22,22 +22,14 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapedOptimizer(Optimizer):
-    """Base of the optimizers that see each tensor in its shape; none certifies that its weights are frozen."""
-
-    elementwise: ClassVar[bool] = False
-
-    def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:
-        return torch.zeros_like(hyper["learning_rate"], dtype=torch.bool)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Muon(ShapedOptimizer):
+class Muon(Optimizer):
     """Momentum whose singular values are made nearly equal by Newton and Schulz's iteration; AdamW for the vectors.
 
     Jordan et al. 2024, as in ``torch.optim.Muon``: M ← μ M + (1 - μ) G, U = μ M + (1 - μ) G (Nesterov), and
     W ← (1 - ηλ) W - η sqrt(max(1, outputs/inputs)) NS(U).  Embeddings and the last layer are matrices too.
     """
+
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate", "vector_learning_rate")
 
     learning_rate: float = option(0.02, above=0.0, per_trial=True)
     """η of the matrices."""
@@ -85,12 +77,12 @@ class Muon(ShapedOptimizer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamP(ShapedOptimizer, TwoMoments):
+class AdamP(TwoMoments):
     """AdamW with the update projected off weights that look scale-invariant (Heo et al. 2021, arXiv:2006.08217).
 
     Where the gradient is nearly orthogonal to the weights of every output unit, |cos(w, g)| < δ n^(-1/2) with n inputs,
     the update loses its part along each unit's weights, and the decay counts ``decay_ratio`` times; else the same is
-    asked of the whole matrix.  Vectors are updated as by AdamW.
+    asked of the whole matrix.  Vectors are updated as by AdamW.  After ⊥Grad every matrix looks scale-invariant.
     """
 
     delta: float = option(0.1, at_least=0.0, per_trial=True)
@@ -120,6 +112,9 @@ class AdamP(ShapedOptimizer, TwoMoments):
     def _projected(self, weights: Tensor, gradient: Tensor, update: Tensor, hyper: Tensors) -> tuple[Tensor, Tensor]:
         """Return the update, and the factor on the decay: (K,)."""
         weights_KIO, gradient_KIO, update_KIO = map(as_matrices, (weights, gradient, update))
+        # Only its direction matters, and its squares underflow near collapse.
+        largest = gradient_KIO.abs().amax((1, 2), keepdim=True)
+        gradient_KIO = gradient_KIO / torch.where(largest == 0, 1.0, largest)
         inputs, outputs = weights_KIO.shape[1:]
         plain_K = torch.ones_like(hyper["delta"], dtype=torch.bool)
         result_KIO = update_KIO
@@ -137,7 +132,7 @@ class AdamP(ShapedOptimizer, TwoMoments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrthogonalLaProp(ShapedOptimizer, TwoMoments):
+class OrthogonalLaProp(TwoMoments):
     """LaProp with ⊥Grad after the moments: the update, not the gradient, is projected off the weights.
 
     LaProp (Ziyin et al. 2020, arXiv:2002.04839) divides by the root of the second moment before it averages: v ← β₂ v +
@@ -169,9 +164,13 @@ class OrthogonalLaProp(ShapedOptimizer, TwoMoments):
 def newton_schulz(matrices_KIO: Tensor, iterations: int, dtype: torch.dtype) -> Tensor:
     """Push the singular values of every member's matrix towards 1, by the quintic :data:`NEWTON_SCHULZ`.
 
+    Of any size: torch's lets a matrix of norm below 1e-7 shrink.
+
     :param dtype: of the iteration; the result has that of the argument.
     """
     a, b, c = NEWTON_SCHULZ
+    largest = matrices_KIO.abs().amax((1, 2), keepdim=True)
+    matrices_KIO = matrices_KIO / torch.where(largest == 0, 1.0, largest)
     tall = matrices_KIO.shape[1] > matrices_KIO.shape[2]
     rows = (matrices_KIO.mT if tall else matrices_KIO).to(dtype)
     rows = rows / torch.linalg.vector_norm(rows, dim=(1, 2), keepdim=True).clamp(min=1e-7)

@@ -7,7 +7,7 @@ Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -114,10 +114,10 @@ class Observation:
     """η of the next step, schedule and α included; float64."""
     watched: Mapping[str, Tensor]
     """The state of the watchers since step 0."""
-    features_KBH: Tensor | None = None
-    """The last hidden activations of the training rows; None unless a probe that is due reads them."""
-    readout_KHV: Tensor | None = None
-    """The weight from these to the logits; None where the model has no such weight."""
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
+    """The hidden activations of the training rows by layer, (K, B, H); empty unless a probe that is due reads them."""
+    readout: str | None = None
+    """The name of the weight from the last of them to the logits, (K, H, V)."""
 
     @cached_property
     def parameter_norm_K(self) -> Tensor:
@@ -135,8 +135,8 @@ class Probe(Config):
     """The attributes of :class:`Rows` that the probe reads of training rows; mini-batch trials compute only these."""
     test_facts: ClassVar[tuple[str, ...]] = ()
     """The same for the test rows."""
-    reads_features: ClassVar[bool] = False
-    """Whether the probe needs :attr:`Observation.features_KBH` and ``readout_KHV``, which full-batch trials have."""
+    reads_activations: ClassVar[bool] = False
+    """Whether the probe needs :attr:`Observation.activations` and ``readout``, which full-batch trials have."""
     every: int = option(1, at_least=1)
     """Measure at every ``every``-th measurement of the trial's schedule, beginning with the first."""
 

@@ -78,13 +78,13 @@ class FeatureInflation(Probe):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("logit_gradient_sum", "class_mean_norm", "feature_mean_norm")
-    reads_features: ClassVar[bool] = True
+    reads_activations: ClassVar[bool] = True
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
-        assert seen.features_KBH is not None
-        assert seen.readout_KHV is not None
+        assert seen.readout is not None
+        features_KBH, readout_KHV = [*seen.activations.values()][-1], seen.parameters[seen.readout]
         return {
             "logit_gradient_sum": seen.train.gradient_sum_KB.abs().mean(1),
-            "class_mean_norm": torch.linalg.vector_norm(seen.readout_KHV.double().mean(2), dim=1),
-            "feature_mean_norm": torch.linalg.vector_norm(seen.features_KBH.double().mean(1), dim=1),
+            "class_mean_norm": torch.linalg.vector_norm(readout_KHV.double().mean(2), dim=1),
+            "feature_mean_norm": torch.linalg.vector_norm(features_KBH.double().mean(1), dim=1),
         }

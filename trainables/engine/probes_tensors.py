@@ -43,7 +43,10 @@ class EffectiveRank(Probe):
         columns = {}
         for name, value in seen.parameters.items():
             if value.dim() > 2:
-                singular_KR = torch.linalg.svdvals(value.flatten(2).double())
+                # One member that is not finite would make the decomposition of all fail.
+                finite_K = value.isfinite().flatten(1).all(1)
+                whole = torch.where(per_member(finite_K, value), value, 0.0)
+                singular_KR = torch.linalg.svdvals(whole.flatten(2).double())
                 shares_KR = singular_KR / singular_KR.sum(1, keepdim=True)
                 columns[f"effective_rank.{name}"] = torch.special.entr(shares_KR).sum(1).exp()
         return columns

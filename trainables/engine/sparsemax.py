@@ -27,8 +27,8 @@ class Sparsemax(Loss):
         return _SparsemaxLoss.apply(self.cast(logits_KBV), labels_KB)
 
     def collapsed(self, logits_KBV: Tensor) -> Tensor:
-        """Return whether one class has all the probability, which here is exact, not a matter of rounding."""
-        return (sparsemax(self.cast(logits_KBV)) > 0).sum(-1) == 1
+        """Return False for every row: where one class has all the probability, that is exact and not rounding."""
+        return torch.zeros(logits_KBV.shape[:-1], dtype=torch.bool, device=logits_KBV.device)
 
 
 def sparsemax(logits: Tensor) -> Tensor:
@@ -51,7 +51,8 @@ class _SparsemaxLoss(torch.autograd.Function):
         true_KB1 = logits_KBV.gather(-1, labels_KB.unsqueeze(-1))
         # The same as the sum over the support, without its differences of large squares:
         # sum_k p_k (z_k - z_y) + (1 - sum_k p_k²) / 2.
-        return (shares_KBV * (logits_KBV - true_KB1)).sum(-1) + (1 - shares_KBV.square().sum(-1)) / 2
+        ahead_KBV = torch.where(shares_KBV > 0, logits_KBV - true_KB1, 0.0)  # the others may overflow in float16
+        return (shares_KBV * ahead_KBV).sum(-1) + (1 - shares_KBV.square().sum(-1)) / 2
 
     @staticmethod
     @once_differentiable

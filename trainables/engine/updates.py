@@ -29,7 +29,7 @@ class UpdateRule(Config):
 
     @abstractmethod
     def __call__(self, before: Tensors, after: Tensors, state: State, hyper: Tensors) -> Tensors:
-        """Return the weights to go on with, by parameter name.
+        """Return the weights to go on with, by parameter name; change no argument in place.
 
         :param before: the weights before this update.
         :param after: the weights as the optimizer has moved them, decay included.
@@ -67,7 +67,8 @@ class NormClamp(UpdateRule):
     """After every update, rescale the weights to ‖θ‖ = ρ ‖θ at the start‖, all together or each tensor by itself.
 
     Khanh et al. 2026 (arXiv:2606.13753) hold the norm of all weights at multiples of the norm at which a free run
-    groks; here the multiples are of the initial norm, which needs no earlier run.  Weights that are all 0 stay 0.
+    groks; here the multiples are of the initial norm, which needs no earlier run.  By tensor, what begins at 0, such
+    as the biases of layer norm, stays 0.
     """
 
     may_move_still_weights: ClassVar[bool] = True

@@ -88,7 +88,7 @@ def test_activation_sphere_of_a_trial_draws_the_activations_to_the_sphere():
 
 
 def test_activations_must_exist():
-    with pytest.raises(ConfigError, match="ActivationSphere: MLP shows no hidden activations; must be one that names"):
+    with pytest.raises(ConfigError, match="ActivationSphere: MLP shows no hidden activations; must be one with layers"):
         GrokkingTrial(
             task=ModularAddition(p=7), model=MLP(hidden=()), penalty=ActivationSphere(strength=1.0), horizon_steps=1
         )

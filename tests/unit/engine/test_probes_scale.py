@@ -76,7 +76,9 @@ def inflation(loss, size):
     logits = torch.rand(2, 30, CLASSES, generator=chance)
     logits = logits.scatter_add(-1, labels.unsqueeze(-1), torch.full((2, 30, 1), float(size)))
     train = Rows(logits, labels, loss.row_losses(logits, labels, {}), loss, {})
-    seen = replace(observation(train, train), features_KBH=features, readout_KHV=readout)
+    seen = replace(
+        observation(train, train), activations={"hidden_0": features}, readout="last", parameters={"last": readout}
+    )
     return FeatureInflation().measure(seen), features.double().numpy(), readout.double().numpy()
 
 
