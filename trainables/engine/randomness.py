@@ -14,6 +14,7 @@ NOISE_STREAM = 4  # 5 was in use; do not give it to another
 ENCODING_STREAM, ROWS_STREAM = 6, 7
 BATCH_ORDER_STREAM, AUGMENTATION_STREAM, DROPOUT_STREAM, WEIGHTS_STREAM, MEASURED_STREAM = 8, 9, 10, 11, 12
 OPPOSING_SIGNALS_STREAM, OPPOSING_START_STREAM = 30, 31  # rows and signal; initial weights
+LAZY_TO_RICH_STREAM, LAZY_TO_RICH_START_STREAM = 32, 33  # rows and target; initial weights
 
 
 def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
