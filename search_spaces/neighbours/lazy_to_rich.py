@@ -19,11 +19,11 @@ Choices   measured in the standard schedule, so that times are known within 5 %;
 Laptop    the same cells with horizons of 8000 steps at P = 200, 12 000 at 550 and 2000 at 3000 in place of 60 000, and
           without the arm over ε.  So part 3 is asked up to step 8000 only: there the train error has long been fitted,
           and at P = 550 the test takes 6090 steps at α = 1 (in a loop outside this house, on another seed)
-Result    laptop, 2026-11-27, 10 seeds: undecided by part 1, which holds in 9 of 10; parts 2 and 3 are met.  Median [range]
-          of t_test / t_train at P = 550: 3.76 [3.18, 5.63] at α = 1/32, 5.74 [4.38, 6.47] at 1/4, 7.14 [5.45, 9.34] at 1.
-          The geometric mean rises by 1.43 [1.27, 1.57] and by 1.31 [1.24, 1.39] (95 % bootstrap over the seeds); in
-          seed 109 it falls first, 5.63 to 5.06.  At P = 3000: 1.11, 1.18 and 1.21, at most 1.27.  At P = 200 the least
-          test error of any seed is .38, .79 and .96 by step 8000.  Full: not run
+Result    laptop, 2026-11-27, 10 seeds: undecided by part 1, which holds in 9 of 10; parts 2 and 3 are met.  Median
+          [range] of t_test / t_train at P = 550: 3.76 [3.18, 5.63] at α = 1/32, 5.74 [4.38, 6.47] at 1/4 and 7.14
+          [5.45, 9.34] at 1.  The geometric mean rises by 1.43 [1.27, 1.57], then by 1.31 [1.24, 1.39] (95 % bootstrap
+          over the seeds); in seed 109 the ratio falls first, 5.63 to 5.06.  At P = 3000: 1.11, 1.18 and 1.21, at most
+          1.27.  At P = 200 the least test error of any seed is .38, .79 and .96 by step 8000.  Full: not run
 Cost      laptop: 338 601 steps, 5.4 minutes of one core (10 minutes on a machine whose cores were taken by others)
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/neighbours/lazy_to_rich.py
