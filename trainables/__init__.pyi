@@ -133,4 +133,5 @@ from trainables.engine.updates import PlainUpdate as PlainUpdate
 from trainables.engine.updates import UpdateRule as UpdateRule
 from trainables.grokking import GrokkingTrial as GrokkingTrial
 from trainables.neighbours.lazy_to_rich import LazyToRich as LazyToRich
+from trainables.neighbours.matrix_recovery import MatrixRecovery as MatrixRecovery
 from trainables.neighbours.opposing_signals import OpposingSignals as OpposingSignals

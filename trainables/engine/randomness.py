@@ -15,6 +15,7 @@ ENCODING_STREAM, ROWS_STREAM = 6, 7
 BATCH_ORDER_STREAM, AUGMENTATION_STREAM, DROPOUT_STREAM, WEIGHTS_STREAM, MEASURED_STREAM = 8, 9, 10, 11, 12
 OPPOSING_SIGNALS_STREAM, OPPOSING_START_STREAM = 30, 31  # rows and signal; initial weights
 LAZY_TO_RICH_STREAM, LAZY_TO_RICH_START_STREAM = 32, 33  # rows and target; initial weights
+SENSING_STREAM, TARGET_STREAM, OUTLIERS_STREAM, FACTOR_STREAM = 20, 21, 22, 23  # matrix recovery
 
 
 def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
