@@ -135,3 +135,4 @@ from trainables.grokking import GrokkingTrial as GrokkingTrial
 from trainables.neighbours.lazy_to_rich import LazyToRich as LazyToRich
 from trainables.neighbours.matrix_recovery import MatrixRecovery as MatrixRecovery
 from trainables.neighbours.opposing_signals import OpposingSignals as OpposingSignals
+from trainables.neighbours.xor_clusters import XORClusters as XORClusters
