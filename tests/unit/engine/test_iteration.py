@@ -17,24 +17,24 @@ from trainables.engine.trial import Seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Walk(IterationTrial):
-    """A random walk: steps with draws."""
+    """A random walk: steps with draws, and a number of its own."""
 
-    measured: ClassVar[tuple[str, ...]] = ("distance",)
+    measured: ClassVar[tuple[str, ...]] = ("distance", "path")
 
     def rows(self):
         return {}
 
     def start(self):
-        return {"place": torch.zeros(2, dtype=torch.float64)}
+        return {"place": torch.zeros(2, dtype=torch.float64), "path": torch.zeros((), dtype=torch.float64)}
 
     def draws(self, step):
         return {"shift": torch.from_numpy(signed_uniform(random_bits(self.seeds.order, 78, 2, block=step)))}
 
     def moved(self, state, rows, hyper, step):
-        return {"place": state["place"] + rows["shift"]}
+        return {"place": state["place"] + rows["shift"], "path": state["path"] + rows["shift"].norm(dim=1)}
 
     def observe(self, state, rows, hyper):
-        return {"distance": state["place"].norm(dim=1)}
+        return {"distance": state["place"].norm(dim=1), "path": state["path"]}
 
     def flops_per_step(self):
         return 2.0
