@@ -88,6 +88,13 @@ class Comparison:
         return self.contrast.difference_steps.value < 0
 
     @property
+    def by_seed(self) -> list[float]:
+        """The difference of each seed's times, in steps; one that did not grok counts as the horizon."""
+        tau = self.decay.tau_steps
+        rows = paired(self.decay.trials, self.projection.trials)
+        return [min(second.time(EVENT), tau) - min(first.time(EVENT), tau) for first, second in rows]
+
+    @property
     def words(self) -> str:
         """Both means, the difference, and how many seeds would decide it."""
         text = f"{self.decay.words}; {self.projection.words}"
@@ -223,12 +230,15 @@ def _draw_differences(axes: Axes, results: list[Comparison]) -> None:
         ends = [end * share for end in (difference.low, difference.high)]
         axes.plot(ends, [place, place], color=colour, lw=2, solid_capstyle="butt", zorder=3)
         axes.plot([difference.value * share], [place], marker="o", ms=6, color=colour, ls="", zorder=4)
+        seeds = [each * share for each in comparison.by_seed]
+        axes.plot(seeds, [place + 0.16] * len(seeds), marker="o", ms=3, mfc="white", mec=colour, ls="", zorder=3)
     axes.set_yticks(range(len(results)), [comparison.decay.setting for comparison in results], color=INK)
-    axes.set_ylim(len(results) - 0.5, -0.5)
+    axes.set_ylim(len(results) - 0.5 + 0.17 * len(results), -0.5)  # with room for the legend
     axes.grid(visible=False, axis="y")
     for label, sooner in (("⊥AdamW sooner", True), ("decay sooner", False), ("open", None)):
         axes.plot([], [], marker="o", color=_COLOUR_OF[sooner], lw=2, label=label)
-    legend(axes, loc="lower left", fontsize=8)
+    axes.plot([], [], marker="o", ms=3, mfc="white", mec=FAINT, ls="", label="seeds")
+    legend(axes, loc="lower right", fontsize=8, ncols=2)
 
 
 def _draw_means(axes: Axes, shown: list[Method]) -> None:
@@ -251,10 +261,10 @@ def _draw_means(axes: Axes, shown: list[Method]) -> None:
     for place in range(len(names) - 1):
         axes.axhline(place + 0.5, color=GRID, lw=0.7, zorder=0.5)
     axes.set_yticks(range(len(names)), names, color=INK)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(len(names) - 0.5 + 0.17 * len(names), -0.5)
     axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
-    legend(axes, loc="lower right", fontsize=8)
+    legend(axes, loc="lower center", fontsize=8)
 
 
 FIGURE = FigureSpec(

@@ -114,7 +114,9 @@ class IterationCohort(Cohort):
     def finite(self) -> np.ndarray:
         """Return whether each member's state, now and after the next step, is finite: shape (K,), bool."""
         checked = [*self._state.values(), *self._proposed().values()]
-        finite_TK = torch.stack([value.isfinite().reshape(len(value), -1).all(1) for value in checked if value.is_floating_point()])
+        finite_TK = torch.stack(
+            [value.isfinite().reshape(len(value), -1).all(1) for value in checked if value.is_floating_point()]
+        )
         return finite_TK.all(0).cpu().numpy()
 
     def frozen(self) -> np.ndarray:
@@ -124,7 +126,9 @@ class IterationCohort(Cohort):
         """
         if not self.trials[0].autonomous:
             return np.zeros(len(self.trials), dtype=bool)
-        still = [(value == self._state[name]).reshape(len(value), -1).all(1) for name, value in self._proposed().items()]
+        still = [
+            (value == self._state[name]).reshape(len(value), -1).all(1) for name, value in self._proposed().items()
+        ]
         return torch.stack(still).all(0).cpu().numpy()
 
     def retire(self, members: Sequence[int]) -> None:
