@@ -1,9 +1,11 @@
 """Which optimizer groks soonest, without weight decay and with it?
 
-An MLP 62-100-100-31 on addition mod 31, half of the pairs.  AdamW and SGD work weight by weight; Muon makes the
+An MLP 46-64-64-23 on addition mod 23, 80 % of the pairs.  AdamW and SGD work weight by weight; Muon makes the
 singular values of each matrix's momentum equal (Jordan et al. 2024); AdamP and LaProp with ⊥Grad after the moments
 project the update off the weights (Heo et al. 2021; Ziyin et al. 2020).  Learning rates are usual ones, not tuned.
 
+Choices   the setting of quick.py, taken after a first look at addition mod 31 and half of the pairs, where nothing but
+          ⊥Grad without decay groks within 2000 steps
 Result    not run
 Cost      not run
 Hardware  2 CPU cores
@@ -15,27 +17,27 @@ from trainables import MLP, SGD, AdamP, AdamW, GrokkingTrial, ModularAddition, M
 
 SWEEP = SweepSpec(
     base=GrokkingTrial(
-        task=ModularAddition(p=31, train_fraction=0.5),
-        model=MLP(hidden=(100, 100)),
-        optimizer=AdamW(learning_rate=0.01),
-        horizon_steps=2000,
+        task=ModularAddition(p=23, train_fraction=0.8),
+        model=MLP(hidden=(64, 64)),
+        optimizer=AdamW(learning_rate=0.02),
+        horizon_steps=1000,
     ),
     arms=[
-        Arm(name="AdamW", axes={"optimizer.weight_decay": [0, 1]}),
+        Arm(name="AdamW", axes={"optimizer.weight_decay": [0, 2]}),
         Arm(
             name="AdamP",
-            patch={"optimizer": AdamP(learning_rate=0.01)},
-            axes={"optimizer.weight_decay": [0, 1]},
+            patch={"optimizer": AdamP(learning_rate=0.02)},
+            axes={"optimizer.weight_decay": [0, 2]},
         ),
         Arm(
             name="⊥LaProp",
-            patch={"optimizer": OrthogonalLaProp(learning_rate=0.01)},
-            axes={"optimizer.weight_decay": [0, 1]},
+            patch={"optimizer": OrthogonalLaProp(learning_rate=0.02)},
+            axes={"optimizer.weight_decay": [0, 2]},
         ),
         Arm(
             name="Muon",
             patch={"optimizer": Muon(learning_rate=0.02)},
-            axes={"optimizer.weight_decay": [0, 1]},
+            axes={"optimizer.weight_decay": [0, 2]},
         ),
         Arm(
             name="SGD",
