@@ -34,14 +34,33 @@ SWEEP = SweepSpec(
         optimizer=AdamW(learning_rate=0.02),
         horizon_steps=1000,
     ),
-    axes={"optimizer.weight_decay": [0, 2]},
     arms=[
-        Arm(name="AdamW"),
-        Arm(name="⊥ by tensor", patch={"gradient": OrthogonalGradient()}),
-        Arm(name="⊥ by row and column", patch={"gradient": IterativeOrthogonalGradient()}),
-        Arm(name="Grokfast EMA", patch={"gradient": GrokfastEMA()}),
-        Arm(name="Grokfast MA", patch={"gradient": GrokfastMA(steps=20)}),
-        Arm(name="EGD", patch={"gradient": EgalitarianGradientDescent(), "optimizer": SGD(learning_rate=0.1)}),
+        Arm(name="AdamW", axes={"optimizer.weight_decay": [0, 2]}),
+        Arm(
+            name="⊥ by tensor",
+            patch={"gradient": OrthogonalGradient()},
+            axes={"optimizer.weight_decay": [0, 2]},
+        ),
+        Arm(
+            name="⊥ by row and column",
+            patch={"gradient": IterativeOrthogonalGradient()},
+            axes={"optimizer.weight_decay": [0, 2]},
+        ),
+        Arm(
+            name="Grokfast EMA",
+            patch={"gradient": GrokfastEMA()},
+            axes={"optimizer.weight_decay": [0, 2]},
+        ),
+        Arm(
+            name="Grokfast MA",
+            patch={"gradient": GrokfastMA(steps=20)},
+            axes={"optimizer.weight_decay": [0, 2]},
+        ),
+        Arm(
+            name="EGD",
+            patch={"gradient": EgalitarianGradientDescent(), "optimizer": SGD()},
+            axes={"optimizer.learning_rate": [0.003, 0.01, 0.03]},
+        ),
     ],
     seeds=range(5),
 )

@@ -15,7 +15,7 @@ decay_or_projection_confirmed.py compares the chosen cells on seeds 100 to 119.
 Choices   grids of learning rates and decays around those of a pilot with one other seed (900), which is used nowhere;
           horizon 3000 for one layer on two-hot pairs, 800 elsewhere
 Laptop    two layers, the two methods, two-hot and embedding
-Result    2026-11-27, laptop, seeds 0 to 4, mean steps to 99 % test accuracy of the best cells: two-hot, decay: (.03, 4) 155,
+Result    2026-11-27, laptop, seeds 0 to 4, mean steps to 99 % of the best cells: two-hot, decay: (.03, 4) 155,
           (.03, 2) 185, (.015, 8) 196; ⊥: .016 109, .012 112, .008 133.  Embedding, decay: (.015, 4) 121, (.03, 2) 137,
           (.007, 8) 146; ⊥: .004 192, .003 204, .002 221.  On two-hot pairs decay's best cell is at the edge of
           its grid, which may not hold its optimum.  The full size was not run
