@@ -49,7 +49,8 @@ def rounded(column: str, values: np.ndarray) -> np.ndarray:
     """Values as they are stored: accuracies and steps in float32, the rest with :data:`MANTISSA_BITS` bits of it."""
     if column == STEP:
         return values.astype(float)
-    single = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # A run that diverges leaves the range of float32: infinite is right.
+        single = values.astype(np.float32)
     if not column.endswith("_accuracy"):
         fraction, exponent = np.frexp(single)
         scale = np.float32(2.0 ** (MANTISSA_BITS + 1))

@@ -27,12 +27,13 @@ CPU = torch.device("cpu")
 class FirstMemberOnly(GradientRule):
     """Right for a solo trial, and off by one part in a million for every other member of a cohort."""
 
-    def __call__(self, parameters, gradients):
+    def __call__(self, parameters, gradients, state, hyper, step):
         off = {name: torch.arange(len(gradient)) > 0 for name, gradient in gradients.items()}
-        return {
+        changed = {
             name: gradient * (1 + 1e-6 * off[name].view(-1, *[1] * (gradient.dim() - 1)))
             for name, gradient in gradients.items()
         }
+        return changed, state
 
 
 @pytest.fixture
@@ -85,10 +86,9 @@ def test_a_step_that_is_off_in_one_member_is_caught(section, monkeypatch):
 class ThousandthOff(GradientRule):
     """Off in float32 by more than its rounding, and right in float64."""
 
-    def __call__(self, parameters, gradients):
-        return {
-            name: gradient * (1.001 if gradient.dtype == torch.float32 else 1) for name, gradient in gradients.items()
-        }
+    def __call__(self, parameters, gradients, state, hyper, step):
+        factors = {name: 1.001 if value.dtype == torch.float32 else 1 for name, value in gradients.items()}
+        return {name: value * factors[name] for name, value in gradients.items()}, state
 
 
 def test_a_difference_of_one_bit_between_two_runs_is_caught(section, monkeypatch):
