@@ -369,12 +369,12 @@ class GrokkingCohort(Cohort):
                 gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
             with torch.no_grad():
                 hyper, state = self._hyper[OPTIMIZER], dict(self._state)
-                number = self._updates + self._updates_before + 1
                 if not isinstance(shared.schedule, ConstantSchedule):
-                    factor = shared.schedule.factor(number)
+                    factor = shared.schedule.factor(self._updates + self._updates_before + 1)
                     hyper = hyper | {rate: hyper[rate] * factor for rate in self._optimizer.rates}
+                number = self._updates + (1 + self._updates_before - self._rule_since)
                 directions, state[GRADIENT] = self._rule(
-                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number - self._rule_since
+                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
                 )
                 if not self._checked:
                     _check_returned(
@@ -386,7 +386,7 @@ class GrokkingCohort(Cohort):
                     {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
                     state[OPTIMIZER],
                     hyper,
-                    self._updates + 1,
+                    number if self._rule_since == self._updates_before else self._updates + 1,
                 )
                 if not self._checked:
                     buffers = self._state[OPTIMIZER]
