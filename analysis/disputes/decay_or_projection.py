@@ -22,7 +22,7 @@ from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
 from analysis.stats.intervals import LEVEL, Estimate
-from analysis.stats.survival import CensoredTimes, summarise
+from analysis.stats.survival import CensoredTimes, incidence, summarise
 
 CHOICE, CONFIRMED = "decay_or_projection", "decay_or_projection_confirmed"
 DECAY, PROJECTION = "AdamW with decay", "⊥AdamW"
@@ -139,7 +139,7 @@ def _chosen(evidence: Sweep, arm: str) -> Trial | None:
         times = CensoredTimes.of([trial.event(EVENT) for trial in trials], tau)
         if not times.followed_to(tau):
             return None
-        means[cell] = float(np.mean(np.minimum(np.where(np.isfinite(times.high), times.high, tau), tau)))
+        means[cell] = float(incidence(times).restricted_mean(tau)[0])
     return cells[min(means, key=means.__getitem__)][0]
 
 

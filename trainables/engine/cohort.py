@@ -386,7 +386,7 @@ class GrokkingCohort(Cohort):
                     {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
                     state[OPTIMIZER],
                     hyper,
-                    number if self._rule_since == self._updates_before else self._updates + 1,
+                    self._updates + 1,
                 )
                 if not self._checked:
                     buffers = self._state[OPTIMIZER]
