@@ -25,7 +25,7 @@ from trainables.engine.penalties import NoPenalty, Pass
 from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.schedules import ConstantSchedule
 from trainables.engine.subnormals import handling, subnormals_flushed
-from trainables.engine.trial import Cohort
+from trainables.engine.trial import Cohort, check_members, check_states
 from trainables.engine.updates import PlainUpdate
 
 FLAT = "(all)"
@@ -55,8 +55,7 @@ class GrokkingCohort(Cohort):
 
         :raises ConfigError: when they differ in more than per-trial values.
         """
-        if len({trial.cohort_key for trial in trials}) != 1:
-            raise ConfigError(f"a cohort of {len(trials)} trials: must differ in per-trial values only")
+        check_members(trials)
         self.trials: Sequence[FullBatchTrial] = tuple(trials)
         self.step = 0
         self.device = torch.device(device)
@@ -288,11 +287,7 @@ class GrokkingCohort(Cohort):
 
         :raises ValueError: when there is not one state per member, or when they are at different steps.
         """
-        if len(states) != len(self.trials) or len({state["step"] for state in states}) != 1:
-            raise ValueError(
-                f"{len(states)} states at steps {sorted({s['step'] for s in states})}: "
-                f"must be one for each of {len(self.trials)} members, all at one step"
-            )
+        check_states(states, len(self.trials))
 
         def stack(tensors: Sequence[Tensors], names: Iterable[str]) -> dict[str, Tensor]:
             return {name: torch.stack([each[name] for each in tensors]).to(self.device) for name in names}

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.engine.config import ConfigError, digest
+from trainables.engine.config import digest
 from trainables.engine.gradients import Tensors, per_member
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.trial import Cohort, TrialConfig
+from trainables.engine.trial import Cohort, TrialConfig, check_members, check_states
 
 ONE = Tensors
 """Tensors of one trial, on the CPU, without a cohort axis."""
@@ -82,8 +82,7 @@ class IterationCohort(Cohort):
 
         :raises ConfigError: when they differ in more than per-trial values.
         """
-        if len({trial.cohort_key for trial in trials}) != 1:
-            raise ConfigError(f"a cohort of {len(trials)} trials: must differ in per-trial values only")
+        check_members(trials)
         self.trials: Sequence[IterationTrial] = tuple(trials)
         self.step = 0
         self._device = torch.device(device)
@@ -151,11 +150,7 @@ class IterationCohort(Cohort):
         }
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        if len(states) != len(self.trials) or len({state["step"] for state in states}) != 1:
-            raise ValueError(
-                f"{len(states)} states at steps {sorted({s['step'] for s in states})}: "
-                f"must be one for each of {len(self.trials)} members, all at one step"
-            )
+        check_states(states, len(self.trials))
         self.step, self._next = states[0]["step"], None
         self._state = self._stacked([{name: state["state"][name] for name in self._state} for state in states])
 

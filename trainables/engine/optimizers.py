@@ -68,6 +68,23 @@ def stack_hyper(components: Sequence[Config], device: torch.device, *, varied: b
     return hyper
 
 
+def cast(values_K: Tensor, like: Tensor) -> Tensor:
+    """Shape one value per member for a tensor with the cohort axis first, in that tensor's dtype."""
+    return per_member(values_K, like).to(like.dtype)
+
+
+def both_moments(
+    gradient: Tensor, mean: Tensor, square: Tensor, beta1_K: Tensor, beta2_K: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return Adam's running means of the gradient and of its square after one more gradient."""
+    return torch.lerp(mean, gradient, cast(1 - beta1_K, gradient)), second_moment(gradient, square, beta2_K)
+
+
+def second_moment(gradient: Tensor, square: Tensor, beta2_K: Tensor) -> Tensor:
+    """Return the running mean of the gradient's square after one more gradient."""
+    return torch.addcmul(square * cast(beta2_K, square), cast(1 - beta2_K, gradient) * gradient, gradient)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TwoMoments(Optimizer):
     """Base of the optimizers with Adam's running means of the gradient and of its square."""
@@ -109,15 +126,11 @@ class AdaptiveMoments(TwoMoments):
             parameter, gradient = self.decayed(
                 parameters[name], gradients[name], hyper["weight_decay"], hyper["learning_rate"]
             )
-
-            def cast(values_K: Tensor, like: Tensor = gradient) -> Tensor:
-                return per_member(values_K, like).to(like.dtype)
-
-            mean[name] = torch.lerp(state["mean"][name], gradient, cast(1 - beta1_K))
-            weighted = cast(1 - beta2_K) * gradient
-            square[name] = torch.addcmul(state["square"][name] * cast(beta2_K), weighted, gradient)
-            root = square[name].sqrt() / cast(root_correction_K) + cast(hyper["eps"])
-            moved[name] = parameter - cast(step_size_K) * (mean[name] / root)
+            mean[name], square[name] = both_moments(
+                gradient, state["mean"][name], state["square"][name], beta1_K, beta2_K
+            )
+            root = square[name].sqrt() / cast(root_correction_K, gradient) + cast(hyper["eps"], gradient)
+            moved[name] = parameter - cast(step_size_K, gradient) * (mean[name] / root)
         return moved, {"mean": mean, "square": square}
 
     def certifies_frozen(self, parameters: Tensors, state: State, hyper: Tensors, step: Tensor) -> Tensor:

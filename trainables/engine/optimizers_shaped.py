@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.engine.config import option
 from trainables.engine.gradients import OrthogonalGradient, State, Tensors, per_member
 from trainables.engine.gradients_matrix import as_matrices
-from trainables.engine.optimizers import AdamW, Optimizer, TwoMoments
+from trainables.engine.optimizers import AdamW, Optimizer, TwoMoments, both_moments, cast, second_moment
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """The coefficients a, b, c of the quintic a x + b x³ + c x⁵ (Jordan et al. 2024)."""
@@ -98,14 +98,14 @@ class AdamP(TwoMoments):
         moments: dict[str, dict[str, Tensor]] = {"mean": {}, "square": {}}
         for name, weights in parameters.items():
             gradient = gradients[name]
-            mean, square = _moments(gradient, state["mean"][name], state["square"][name], beta1_K, beta2_K)
-            root = square.sqrt() / _cast((1 - beta2_K**step).sqrt(), square) + _cast(hyper["eps"], square)
+            mean, square = both_moments(gradient, state["mean"][name], state["square"][name], beta1_K, beta2_K)
+            root = square.sqrt() / cast((1 - beta2_K**step).sqrt(), square) + cast(hyper["eps"], square)
             update, kept_decay_K = mean / root, decay_K
             if weights.dim() > 2:
                 update, ratio_K = self._projected(weights, gradient, update, hyper)
                 kept_decay_K = decay_K * ratio_K
-            shrunk = weights * _cast(1 - rate_K * kept_decay_K, weights)
-            moved[name] = shrunk - _cast(rate_K / (1 - beta1_K**step), weights) * update
+            shrunk = weights * cast(1 - rate_K * kept_decay_K, weights)
+            moved[name] = shrunk - cast(rate_K / (1 - beta1_K**step), weights) * update
             moments["mean"][name], moments["square"][name] = mean, square
         return moved, moments
 
@@ -124,7 +124,7 @@ class AdamP(TwoMoments):
             products = (weights_KIO * gradient_KIO).sum(axes, keepdim=True)
             largest_K = (products.abs() / sizes.clamp(min=torch.finfo(sizes.dtype).tiny)).flatten(1).amax(1)
             invariant_K = plain_K & (largest_K < hyper["delta"] / math.sqrt(length))
-            units_KIO = weights_KIO / (norms + _cast(hyper["eps"], norms))
+            units_KIO = weights_KIO / (norms + cast(hyper["eps"], norms))
             projected_KIO = update_KIO - units_KIO * (units_KIO * update_KIO).sum(axes, keepdim=True)
             result_KIO = torch.where(per_member(invariant_K, result_KIO), projected_KIO, result_KIO)
             plain_K = plain_K & ~invariant_K
@@ -148,14 +148,14 @@ class OrthogonalLaProp(TwoMoments):
         updates: dict[str, Tensor] = {}
         moments: dict[str, dict[str, Tensor]] = {"mean": {}, "square": {}}
         for name, gradient in gradients.items():
-            square = _second_moment(gradient, state["square"][name], beta2_K)
-            root = (square / _cast(1 - beta2_K**step, square)).sqrt() + _cast(hyper["eps"], square)
-            mean = torch.lerp(state["mean"][name], gradient / root, _cast(1 - beta1_K, gradient))
-            updates[name] = mean / _cast(1 - beta1_K**step, mean)
+            square = second_moment(gradient, state["square"][name], beta2_K)
+            root = (square / cast(1 - beta2_K**step, square)).sqrt() + cast(hyper["eps"], square)
+            mean = torch.lerp(state["mean"][name], gradient / root, cast(1 - beta1_K, gradient))
+            updates[name] = mean / cast(1 - beta1_K**step, mean)
             moments["mean"][name], moments["square"][name] = mean, square
         projected = OrthogonalGradient().projected(parameters, updates)
         moved = {
-            name: weights * _cast(1 - rate_K * decay_K, weights) - _cast(rate_K, weights) * projected[name]
+            name: weights * cast(1 - rate_K * decay_K, weights) - cast(rate_K, weights) * projected[name]
             for name, weights in parameters.items()
         }
         return moved, moments
@@ -178,19 +178,6 @@ def newton_schulz(matrices_KIO: Tensor, iterations: int, dtype: torch.dtype) -> 
         gram = rows @ rows.mT
         rows = torch.baddbmm(rows, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), rows, beta=a)
     return (rows.mT if tall else rows).to(matrices_KIO.dtype).contiguous()
-
-
-def _moments(gradient: Tensor, mean: Tensor, square: Tensor, beta1_K: Tensor, beta2_K: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Adam's two running means after one more gradient."""
-    return torch.lerp(mean, gradient, _cast(1 - beta1_K, gradient)), _second_moment(gradient, square, beta2_K)
-
-
-def _second_moment(gradient: Tensor, square: Tensor, beta2_K: Tensor) -> Tensor:
-    return torch.addcmul(square * _cast(beta2_K, square), _cast(1 - beta2_K, gradient) * gradient, gradient)
-
-
-def _cast(values_K: Tensor, like: Tensor) -> Tensor:
-    return per_member(values_K, like).to(like.dtype)
 
 
 def _by_shape(parameters: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

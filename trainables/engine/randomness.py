@@ -61,3 +61,9 @@ def standard_normal(bits: np.ndarray) -> np.ndarray:
     radius_bits, angle_bits = np.split(bits, 2)
     above_zero = ((radius_bits >> np.uint64(11)).astype(np.float64) + 1.0) * 2.0**-53  # (0, 1]: its logarithm is finite
     return np.sqrt(-2.0 * np.log(above_zero)) * np.cos(np.pi * signed_uniform(angle_bits))
+
+
+def normal_matrix(seed: int, stream: int, rows: int, columns: int, block: int = 0) -> torch.Tensor:
+    """Return standard normal values: shape (rows, columns), float64."""
+    values = standard_normal(random_bits(seed, stream, 2 * rows * columns, block))
+    return torch.from_numpy(values).reshape(rows, columns)

@@ -81,6 +81,27 @@ class Measuring(MeasuringTimes):
         return np.array(steps, dtype=np.int64)
 
 
+def check_members(trials: "Sequence[TrialConfig]") -> None:
+    """Make sure that trials may train in one cohort.
+
+    :raises ConfigError: when they differ in more than per-trial values.
+    """
+    if len({trial.cohort_key for trial in trials}) != 1:
+        raise ConfigError(f"a cohort of {len(trials)} trials: must differ in per-trial values only")
+
+
+def check_states(states: Sequence[Mapping[str, Any]], members: int) -> None:
+    """Make sure that checkpoints fit a cohort of this many members.
+
+    :raises ValueError: when there is not one state per member, or when they are at different steps.
+    """
+    if len(states) != members or len({state["step"] for state in states}) != 1:
+        raise ValueError(
+            f"{len(states)} states at steps {sorted({state['step'] for state in states})}: "
+            f"must be one for each of {members} members, all at one step"
+        )
+
+
 class Cohort:
     """K trials of one shape in lock-step.  A solo trial, and every baseline, is a cohort of one."""
 

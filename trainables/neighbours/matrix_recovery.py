@@ -38,9 +38,8 @@ from trainables.engine.randomness import (
     OUTLIERS_STREAM,
     SENSING_STREAM,
     TARGET_STREAM,
+    normal_matrix,
     permutation,
-    random_bits,
-    standard_normal,
 )
 
 OUTLIER_STD = 10.0
@@ -94,20 +93,24 @@ class MatrixRecovery(IterationTrial):
             raise ConfigError(f"MatrixRecovery.true_rank = {self.true_rank}: must be at most side, {self.side}")
 
     def rows(self) -> ONE:
-        coefficients_MS = normal(self.seeds.split, SENSING_STREAM, self.measurements, self.side * (self.side + 1) // 2)
+        coefficients_MS = normal_matrix(
+            self.seeds.split, SENSING_STREAM, self.measurements, self.side * (self.side + 1) // 2
+        )
         coefficients_MS[:, self.side :] *= 2**0.5  # of the pairs, which follow the diagonal
-        basis_DR, _ = torch.linalg.qr(normal(self.seeds.split, TARGET_STREAM, self.side, self.true_rank))
+        basis_DR, _ = torch.linalg.qr(normal_matrix(self.seeds.split, TARGET_STREAM, self.side, self.true_rank))
         target_DD = basis_DR @ basis_DR.T
         wrong = permutation(self.seeds.split, OUTLIERS_STREAM, self.measurements)
         wrong = wrong[: round(self.outlier_fraction * self.measurements)]
-        errors_M = OUTLIER_STD * normal(self.seeds.split, OUTLIERS_STREAM, self.measurements, 1, block=1).squeeze(1)
+        errors_M = OUTLIER_STD * normal_matrix(
+            self.seeds.split, OUTLIERS_STREAM, self.measurements, 1, block=1
+        ).squeeze(1)
         answers_M = coefficients_MS @ packed(target_DD)
         answers_M[wrong] += errors_M[wrong]
         rows = {"coefficients_MS": coefficients_MS, "answers_M": answers_M, "target_DD": target_DD}
         return {name: value.to(self._torch_dtype) for name, value in rows.items()}
 
     def start(self) -> ONE:
-        factor_DR = normal(self.seeds.init, FACTOR_STREAM, self.side, self.columns_of_factor) / self.side**0.5
+        factor_DR = normal_matrix(self.seeds.init, FACTOR_STREAM, self.side, self.columns_of_factor) / self.side**0.5
         return {"factor": (self.init_scale * factor_DR).to(self._torch_dtype)}
 
     def moved(self, state: Tensors, rows: Tensors, hyper: Tensors, step: Tensor) -> Tensors:
@@ -143,12 +146,6 @@ class MatrixRecovery(IterationTrial):
     @property
     def _torch_dtype(self) -> torch.dtype:
         return torch.float32 if self.dtype == "float32" else torch.float64
-
-
-def normal(seed: int, stream: int, rows: int, columns: int, block: int = 0) -> Tensor:
-    """Return standard normal values: shape (rows, columns), float64."""
-    values = standard_normal(random_bits(seed, stream, 2 * rows * columns, block))
-    return torch.from_numpy(values).reshape(rows, columns)
 
 
 @cache

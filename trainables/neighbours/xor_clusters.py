@@ -42,9 +42,9 @@ from trainables.engine.randomness import (
     NOISE_ROWS_STREAM,
     SECOND_LAYER_STREAM,
     TEST_ROWS_STREAM,
+    normal_matrix,
     random_bits,
     signed_uniform,
-    standard_normal,
 )
 from trainables.engine.trial import Seeds
 
@@ -108,7 +108,7 @@ class XORClusters(IterationTrial):
     def rows(self) -> ONE:
         coordinates_SS = span(self.seeds, self.width, self.train_rows, self.dimension)
         noise_NS = coordinates_SS[MEANS + self.width :]
-        test_TS = normal(self.seeds.split, TEST_ROWS_STREAM, self.test_rows, self._span)
+        test_TS = normal_matrix(self.seeds.split, TEST_ROWS_STREAM, self.test_rows, self._span)
         centre_N, clean_N = self._clusters(self.train_rows, 0)
         centre_T, label_T = self._clusters(self.test_rows, 1)
         chance_N = (signed_uniform(random_bits(self.seeds.split, FLIP_STREAM, self.train_rows)) + 1) / 2
@@ -166,16 +166,11 @@ def output(hidden: Tensor, rows: Tensors) -> Tensor:
     return torch.einsum("krm,km->kr", hidden.relu(), rows["readout_M"])
 
 
-def normal(seed: int, stream: int, rows: int, columns: int) -> Tensor:
-    """Return standard normal values: shape (rows, columns), float64."""
-    return torch.from_numpy(standard_normal(random_bits(seed, stream, 2 * rows * columns))).reshape(rows, columns)
-
-
 def spanning(seeds: Seeds, width: int, rows: int, dimension: int) -> Tensor:
     """Return what spans a run, shape (S, P): the means' directions, w_j / init_std, the noise of the training rows."""
     means_2P = torch.eye(MEANS, dimension, dtype=torch.float64)
-    first_MP = normal(seeds.init, FIRST_LAYER_STREAM, width, dimension)
-    noise_NP = normal(seeds.split, NOISE_ROWS_STREAM, rows, dimension)
+    first_MP = normal_matrix(seeds.init, FIRST_LAYER_STREAM, width, dimension)
+    noise_NP = normal_matrix(seeds.split, NOISE_ROWS_STREAM, rows, dimension)
     return torch.cat([means_2P, first_MP, noise_NP])
 
 
