@@ -19,7 +19,7 @@ from pipeline.tracking.client import TrackingError, at_home, call, check, connec
 from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG, fitted_key, fitted_name, read_sheet
 from trainables.engine.config import parse_json
 from trainables.engine.errors import GrokscapeError, one_line, redact
-from trainables.engine.events import KINDS, EventRule, Outcome, StopReason, outcome_from_metrics
+from trainables.engine.events import KINDS, TIMES, EventRule, Outcome, StopReason, outcome_from_metrics
 from trainables.runtime.rows import TrialState
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CURVE_READERS = 8
 """How many curves are asked of MLflow at once: each is a request."""
 MOST_NAMES = 20
 """How many of MLflow's experiments a message lists."""
-OUTCOME_PARTS = ("kind", "low_steps", "high_steps", "first_crossing_steps", "relapse_steps")
+OUTCOME_PARTS = ("kind", *TIMES)
 NOT_CURVES = re.compile(rf"last_step$|.*_({'|'.join(OUTCOME_PARTS)})$")
 """Metrics that are outcomes, not probes."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.diagram.cells import UNFINISHED, Diagram
 from analysis.diagram.words import by_words, contrast_texts, median_text, stopped_sentence, with_interval
 from analysis.stats.intervals import Estimate
-from trainables.engine.events import EventKind, Outcome
+from trainables.engine.events import TIMES, EventKind, Outcome
 from trainables.runtime.rows import TrialState
 
 try:
@@ -55,6 +55,7 @@ TRIAL_COLUMNS = {
     "<event>_low_steps, <event>_high_steps": "the event, or its competitor, lies in (low, high]; censored: not by low",
     "<event>_first_crossing_steps": "the first measurement at the threshold, sustained or not",
     "<event>_relapse_steps": "the first measurement short of it after it was sustained",
+    "<event>_decided_steps": "the measurement at which the kind was known; censored: the last one",
     "delay_low_steps, delay_high_steps": "main minus earlier event lies in (low, high]; high is inf where the main one "
     "did not come; only where a phase compares two events",
     "delay_ratio_low, delay_ratio_high": "main / earlier event likewise",
@@ -105,7 +106,7 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
             row["phase"] = placed.phase
             for rule in diagram.events:
                 event = placed.events.get(rule.name)
-                for field in ("kind", "low_steps", "high_steps", "first_crossing_steps", "relapse_steps"):
+                for field in ("kind", *TIMES):
                     row[f"{rule.name}_{field}"] = getattr(event, field) if event else None
             if diagram.earlier and placed.events:
                 pair = diagram.earlier.name, diagram.main.name

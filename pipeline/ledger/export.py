@@ -22,7 +22,7 @@ from pipeline.ledger.rows import float_values
 from pipeline.ledger.sweep_row import SweepRow
 from trainables.engine.config import CLASS_KEY, ConfigError, from_json, parse_json
 from trainables.engine.errors import one_line
-from trainables.engine.events import EventRule, PhaseRule, outcome
+from trainables.engine.events import TIMES, EventRule, PhaseRule, outcome
 from trainables.runtime.rows import TrialRow, TrialState
 
 SWEEPS, TRIALS, MEASUREMENTS = "sweeps.parquet", "trials.parquet", "measurements.parquet"
@@ -108,7 +108,7 @@ def _outcomes(row: TrialRow, table: pa.Table) -> dict[str, Any]:
         for threshold in rule.thresholds:
             event, key = known.event(rule.name, threshold), rule.key(threshold)
             values[f"{key}_kind"] = str(event.kind)
-            for name in ("low_steps", "high_steps", "first_crossing_steps", "relapse_steps"):
+            for name in TIMES:
                 steps = getattr(event, name)
                 values[f"{key}_{name}"] = int(steps) if math.isfinite(steps) else None
     with suppress(KeyError):  # A phase may look at an event whose class is not known.

@@ -48,6 +48,8 @@ class EventKind(StrEnum):
 
 KINDS = tuple(EventKind)
 """In the order in which MLflow stores them by index."""
+TIMES = ("low_steps", "high_steps", "first_crossing_steps", "relapse_steps", "decided_steps")
+"""The fields of an event that are steps."""
 _ENDED_BY = {
     StopReason.DIVERGED: EventKind.DIVERGED,
     StopReason.FROZEN: EventKind.FROZEN,
@@ -239,7 +241,8 @@ class Event:
 
     Censored: not by ``low_steps`` (``high_steps`` is infinite).  A competing event lies in the interval itself.
     ``first_crossing_steps`` is the first measurement at the threshold, whether it held or not; ``relapse_steps`` the
-    first one short of it after a run that held; NaN where there is none.
+    first one short of it after a run that held; NaN where there is none.  ``decided_steps`` is the measurement at
+    which the kind was known: the event had held long enough, or the trial had ended; censored: the last one.
     """
 
     name: str
@@ -249,19 +252,38 @@ class Event:
     high_steps: float
     first_crossing_steps: float = math.nan
     relapse_steps: float = math.nan
+    decided_steps: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.decided_steps):
+            ends = self.high_steps if math.isfinite(self.high_steps) else self.low_steps
+            object.__setattr__(self, "decided_steps", ends)
 
     @property
     def occurred(self) -> bool:
         return self.kind == EventKind.EVENT
 
+    @property
+    def time_steps(self) -> float:
+        """The one number that stands for an event: the middle of its interval; infinite where it did not occur.
+
+        The upper end, the first measurement that shows the event, is late by half an interval on average.
+        """
+        return (self.low_steps + self.high_steps) / 2 if self.occurred else math.inf
+
     def by(self, tau_steps: float) -> "Event":
-        """The event as it is known at a time ``tau_steps``: later ones, competing ones too, are censored."""
+        """The event as it is known at a time ``tau_steps``: what is decided later, is censored.
+
+        A run that has not held long enough by then is no event by then; whoever was followed to tau is known not to
+        have had it.
+        """
         crossing = self.first_crossing_steps if self.first_crossing_steps <= tau_steps else math.nan
         relapse = self.relapse_steps if self.relapse_steps <= tau_steps else math.nan
-        if self.high_steps <= tau_steps:
+        if self.decided_steps <= tau_steps and self.kind != EventKind.CENSORED:
             return replace(self, relapse_steps=relapse)
-        low = min(self.low_steps, tau_steps)
-        return Event(self.name, self.threshold, EventKind.CENSORED, low, math.inf, crossing, relapse)
+        followed = self.decided_steps >= tau_steps
+        low, decided = (tau_steps, tau_steps) if followed else (self.low_steps, self.decided_steps)
+        return Event(self.name, self.threshold, EventKind.CENSORED, low, math.inf, crossing, relapse, decided)
 
 
 @dataclass(frozen=True)
@@ -316,7 +338,7 @@ class Outcome:
         for rule, event in self._pairs():
             key = rule.key(event.threshold)
             metrics[f"{key}_kind"] = float(KINDS.index(EventKind(event.kind)))
-            for name in ("low_steps", "high_steps", "first_crossing_steps", "relapse_steps"):
+            for name in TIMES:
                 if math.isfinite(getattr(event, name)):
                     metrics[f"{key}_{name}"] = float(getattr(event, name))
         return metrics
@@ -343,6 +365,7 @@ def outcome_from_metrics(metrics: Mapping[str, float], rules: Sequence[EventRule
                     high_steps=metrics.get(f"{key}_high_steps", math.inf),
                     first_crossing_steps=metrics.get(f"{key}_first_crossing_steps", math.nan),
                     relapse_steps=metrics.get(f"{key}_relapse_steps", math.nan),
+                    decided_steps=metrics.get(f"{key}_decided_steps", math.nan),
                 )
             )
     return Outcome(tuple(rules), tuple(events))
@@ -421,7 +444,8 @@ class _Watched:
         """When the threshold was reached."""
         named = (self.rule.name, threshold)
         if self.start is not None and not self.start.occurred:
-            return Event(*named, self.start.kind, self.start.low_steps, self.start.high_steps)
+            start = self.start
+            return Event(*named, start.kind, start.low_steps, start.high_steps, decided_steps=start.decided_steps)
         runs = self._runs(threshold)
         crossing = float(self.steps[runs[0][0]]) if runs else math.nan
         end = len(self.steps) - 1
@@ -430,14 +454,16 @@ class _Watched:
             if self._held(first, last) or (last == end and self.stop_reason == StopReason.FROZEN):
                 relapse = float(self.steps[last + 1]) if last < end else math.nan
                 reached = float(self.steps[first])
-                return Event(*named, EventKind.EVENT, self._before(reached), reached, crossing, relapse)
+                decided = self._decided(first, last)
+                return Event(*named, EventKind.EVENT, self._before(reached), reached, crossing, relapse, decided)
         if self.stop_reason is not None:
             ended_by = _ENDED_BY[StopReason(self.stop_reason)]
             return Event(*named, ended_by, self._before(self.last_step), self.last_step, crossing)
         # A run that was still too short at the end may have been the event: all that is known is "not before it".
         pending = bool(runs) and runs[-1][1] == end
-        low = self._before(float(self.steps[runs[-1][0]])) if pending else float(self.steps[-1]) if end >= 0 else 0.0
-        return Event(*named, EventKind.CENSORED, low, math.inf, crossing)
+        followed = float(self.steps[-1]) if end >= 0 else 0.0
+        low = self._before(float(self.steps[runs[-1][0]])) if pending else followed
+        return Event(*named, EventKind.CENSORED, low, math.inf, crossing, decided_steps=followed)
 
     def _runs(self, threshold: float) -> list[tuple[int, int]]:
         """The maximal runs of measurements at the threshold, as inclusive index pairs."""
@@ -451,6 +477,12 @@ class _Watched:
     def _held(self, first: int, last: int) -> bool:
         enough = last - first + 1 >= self.rule.hold_measurements
         return enough and bool(self.steps[last] - self.steps[first] >= self.rule.hold_fraction * self.steps[last])
+
+    def _decided(self, first: int, last: int) -> float:
+        """The measurement at which a run had held long enough; the trajectory's last where frozen weights hold it."""
+        held = (index for index in range(first, last + 1) if self._held(first, index))
+        index = next(held, None)
+        return self.last_step if index is None else float(self.steps[index])
 
     def _before(self, step: float) -> float:
         """The last measurement before a step; 0 without any."""

@@ -100,14 +100,25 @@ def test_crossing_at_the_first_measurement():
 
 def test_what_is_known_by_an_earlier_time():
     late = at([0, 0, 0, 0, 0, 0.96, 0.96, 0.96, 0.96])
-    assert late.by(16).event("t_gen").occurred
+    assert late.by(64).event("t_gen").time_steps == 12
     cut = late.by(15).event("t_gen")
-    assert (cut.kind, cut.low_steps, cut.high_steps) == ("censored", 8, math.inf)
+    assert (cut.kind, cut.low_steps, cut.high_steps, cut.time_steps) == ("censored", 15, math.inf, math.inf)
     assert math.isnan(cut.first_crossing_steps)
     assert at([0.1] * 9).by(10).event("t_gen").low_steps == 10
     frozen = at([0.1] * 5, stop_reason="frozen")
     assert frozen.by(7).event("t_gen").kind == "censored"
     assert frozen.by(8).event("t_gen").kind == "frozen"
+
+
+def test_a_hold_that_is_unfinished_is_no_event_by_then():
+    late = at([0, 0, 0, 0, 0, 0.96, 0.96, 0.96, 0.96])
+    cut = late.by(63).event("t_gen")
+    assert (cut.kind, cut.low_steps, cut.first_crossing_steps) == ("censored", 63, 16)
+    pending = at([0, 0, 0, 0, 0, 0.96, 0.96])
+    assert pending.by(32).event("t_gen").low_steps == 32, "followed to tau: not by tau"
+    assert pending.by(64).event("t_gen").low_steps == 8, "the run may turn out to have held"
+    frozen = at([0, 0, 0, 0, 0, 0.96, 0.96], stop_reason="frozen").event("t_gen")
+    assert (frozen.kind, frozen.high_steps, frozen.decided_steps) == ("event", 16, 32)
 
 
 def test_a_loss_falls():
