@@ -15,10 +15,13 @@ from analysis.data.source import open_sweep
 from analysis.data.spreadsheet import write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
+from analysis.diagram.influence import waiting_picture, waiting_table
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
+from analysis.drawing import style
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
+from analysis.drawing.waiting import MOST_PANELS, draw_waiting
 from pipeline.ledger import Ledger
 
 OF_PAGES = ("altair", "vl-convert-python")
@@ -30,10 +33,10 @@ class Figures:
     """What :func:`draw` has written, and a summary of it."""
 
     paths: tuple[Path, ...]
-    """The picture, the interactive page of a phase diagram, and two tables: a row a cell and a row a trial.
+    """The picture, then of a phase diagram its interactive page and its curves of waiting, then tables.
 
-    ``CELL_COLUMNS`` and ``TRIAL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals` say what
-    their columns mean."""
+    ``CELL_COLUMNS`` and ``TRIAL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals`, and
+    ``WAITING_COLUMNS`` of :mod:`analysis.diagram.influence`, say what their columns mean."""
     summary: tuple[str, ...]
 
     @property
@@ -85,19 +88,28 @@ def draw(
 
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
-    names = ["phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv"]
+    names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "cells.csv", "outcomes.csv", "waiting.csv"]
     with whole_files(folder) as partial:
-        picture, page, cells, outcomes = (partial / name for name in names)
+        picture, page, curves, cells, outcomes, waiting = (partial / name for name in names)
         write_csv(cells_table(diagram), cells)
         write_csv(trials_table(diagram), outcomes)
+        write_csv(waiting_table(diagram), waiting)
         lines = boxes_note(draw_png(diagram, picture))
+        sections = []
+        if len(diagram.cells) <= MOST_PANELS:
+            drawn = waiting_picture(diagram)
+            style.to_png(lambda figure: draw_waiting(figure, drawn), curves)
+            sections.append(("Curves of waiting", drawn.notes, curves))
+        else:
+            names.remove(curves.name)
+            lines.append(f"no picture of {len(diagram.cells)} curves of waiting (at most {MOST_PANELS}): waiting.csv")
         try:
-            from analysis.diagram.page import write_page
+            from analysis.diagram.page import Section, write_page
         except ModuleNotFoundError as error:
             names.remove(page.name)
             lines = [*lines, f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})"]
         else:
-            write_page(diagram, page)
+            write_page(diagram, page, [Section(*section) for section in sections])
     return Figures(tuple(folder / name for name in names), (*summary_lines(diagram), *lines))
 
 

@@ -4,6 +4,9 @@ Everything is inline, the drawing library too: the page works from a file, witho
 """
 
 import math
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
 from analysis.diagram.curve_charts import trials_shown
+from analysis.diagram.influence import WAITING_COLUMNS
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.drawing import library
 from analysis.drawing.page import render
@@ -19,12 +23,27 @@ from trainables.engine.errors import redact
 CODE = Path(__file__).with_name("page.js")
 
 
-def write_page(diagram: Diagram, path: Path) -> None:
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a picture of its own."""
+
+    title: str
+    texts: Sequence[str]
+    picture: Path | None
+    """A PNG file."""
+
+    @property
+    def image(self) -> str:
+        """The picture as an address that needs no file."""
+        return f"data:image/png;base64,{b64encode(self.picture.read_bytes()).decode()}" if self.picture else ""
+
+
+def write_page(diagram: Diagram, path: Path, sections: Sequence[Section] = ()) -> None:
     """Write the interactive page of a diagram as one HTML file."""
-    path.write_text(page(diagram), encoding="utf-8")
+    path.write_text(page(diagram, sections), encoding="utf-8")
 
 
-def page(diagram: Diagram) -> str:
+def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
     """The page's HTML."""
     titles, rows = _cells_table(diagram)
     return render(
@@ -39,10 +58,11 @@ def page(diagram: Diagram) -> str:
         hatches=hatches(diagram),
         declared=words.contrast_texts(diagram, declared=True),
         exploratory=words.contrast_texts(diagram, declared=False),
+        sections=sections,
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
-        files={"cells.csv": CELL_COLUMNS, "outcomes.csv": TRIAL_COLUMNS},
+        files={"cells.csv": CELL_COLUMNS, "outcomes.csv": TRIAL_COLUMNS, "waiting.csv": WAITING_COLUMNS},
     )
 
 

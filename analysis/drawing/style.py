@@ -70,8 +70,9 @@ def draw_head(figure: Figure, title: str, subtitle: str, left: float) -> None:
     width, height = figure.get_size_inches()
     title = textwrap.shorten(title, 220, placeholder=" …")
     head = figure.text(left, 1 - 0.2 / height, safe(title), fontsize=16, fontweight="bold", color=INK, va="top")
-    room = (1 - left - 0.2 / width) * width * figure.dpi / head.get_window_extent().width
-    head.set_fontsize(max(8.0, min(16.0, 16.0 * room)))
+    for _ in range(2):  # Hinting: a smaller size is not smaller in proportion.
+        room = (1 - left - 0.2 / width) * width * figure.dpi / head.get_window_extent().width
+        head.set_fontsize(max(8.0, min(16.0, room * head.get_fontsize())))
     figure.text(left, 1 - 0.55 / height, safe(subtitle), fontsize=10.5, color=FAINT, va="top")
 
 

@@ -417,6 +417,8 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
         "outcomes.csv",
         "phase_diagram.html",
         "phase_diagram.png",
+        "waiting.csv",
+        "waiting.png",
     ]
     for path in out.iterdir():
         assert str(path) in said
