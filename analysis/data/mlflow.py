@@ -122,6 +122,7 @@ def _trial(tags: Mapping[str, str], metrics: Mapping[str, float], rules: Sequenc
         "stop_reason": reason and StopReason(reason),
         "last_step": _step(metrics.get("last_step", 0)),
         "read_outcome": _outcome(metrics, rules),
+        "read_finals": {rule.column: metrics[key] for rule in rules if (key := fitted_key(rule.column)) in metrics},
     }
 
 

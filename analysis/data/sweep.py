@@ -66,6 +66,8 @@ class Trial:
     """Those declared for it."""
     read_outcome: Outcome | None = None
     """Where the source holds the times of events instead of the curves that they are taken from."""
+    read_finals: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
+    """Likewise the last values of the events' columns."""
 
     @property
     def seed(self) -> Any:
@@ -164,7 +166,7 @@ class Trial:
     def final(self, column: str) -> float:
         """The last measured value; NaN where there is none."""
         _, values = self.measured(column)
-        return float(values[-1]) if len(values) else math.nan
+        return float(values[-1]) if len(values) else self.read_finals.get(column, math.nan)
 
     def largest(self, column: str) -> float:
         """The largest measured value; NaN where there is none."""

@@ -1,7 +1,7 @@
 """The numbers of a phase diagram: what each cell's trials say, and how the arms compare.
 
-Every cell pools the seeds of one setting.  Its numbers are phase frequencies with Wilson intervals, and for each
-declared event the probability of having come by tau, the restricted mean time and the median, as
+Every cell pools the seeds of one setting.  Its numbers are phase frequencies with exact intervals, and for each
+declared event the probability of having come by tau, the time given that, the restricted mean time and the median, as
 :mod:`analysis.stats.survival` defines them.  One of the events is the diagram's main one: its times are drawn.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, shared_seeds
 from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_words
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
-from analysis.stats.intervals import Estimate, wilson
+from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
 from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
 
@@ -170,7 +170,9 @@ def build(
         summaries = {
             # A generator of its own for each: an interval does not depend on which other cells there are.
             rule.name: summarise(
-                [placed.events[rule.name] for placed in trials if placed.events], tau, np.random.default_rng(0)
+                CensoredTimes.of([placed.events[rule.name] for placed in trials if placed.events], tau),
+                tau,
+                np.random.default_rng(0),
             )
             for rule in rules
         }
@@ -309,7 +311,9 @@ def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[
     known = [placed.phase for placed in trials if placed.phase not in (UNFINISHED, MISSING)]
     return {
         name: Estimate(
-            known.count(name) / len(known) if known else math.nan, *wilson(known.count(name), len(known)), "Wilson"
+            known.count(name) / len(known) if known else math.nan,
+            *clopper_pearson(known.count(name), len(known)),
+            "Clopper-Pearson",
         )
         for name in names
     }

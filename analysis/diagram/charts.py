@@ -14,7 +14,7 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
 from analysis.diagram.curve_charts import CURVES, PLACES, curves_data, draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
-from analysis.diagram.words import by_words, event_name, event_text, median_text, with_interval
+from analysis.diagram.words import by_words, event_name, event_text, median_text, standing_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
 
 CELL = "cell"
@@ -111,7 +111,9 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "by_tau_low": reached.low,
                 "by_tau_high": reached.high,
                 "by_tau_text": with_interval(reached, ".2f") if known else "unfinished",
+                "given_text": with_interval(cell.main.given_steps, ".0f"),
                 "median_text": median_text(cell.main.median_steps, known=known),
+                "standing_text": standing_text(diagram, cell) or "–",
                 "fill": scale.colour(mean.value),
                 "ink": scale.ink(mean.value),
             }
@@ -128,9 +130,12 @@ def _cell_tooltip(diagram: Diagram) -> list[alt.Tooltip]:
         "n:Q": "seeds",
         "phases:N": f"phases by {tau}",
         "by_tau_text:N": by_words(diagram.main, str(tau)),
+        "given_text:N": f"{name} given that",
         "mean_text:N": f"RMST({tau}) of {name}",
         "median_text:N": f"median {name}",
     }
+    if any(standing_text(diagram, cell) for cell in diagram.cells):
+        titles["standing_text:N"] = f"without {name}"
     if diagram.earlier is not None:
         titles["earlier_text:N"] = f"RMST({tau}) of {event_name(diagram.earlier)}"
     return [alt.Tooltip(field, title=title) for field, title in titles.items()]

@@ -21,8 +21,8 @@ from analysis.drawing.style import AXIS_COLOUR, BEYOND_COLOUR, FAINT, GRID, INK,
 
 NOTE = (
     "A bar is the interval (L, R] that holds the event.  RMST(τ) = ∫₀^τ (1 − CIF): a seed without the event by τ "
-    "counts τ, whatever the reason.  CIF: {estimator}.  95 % intervals: bootstrap over seeds for RMST, Wilson for "
-    "shares."
+    "counts τ, whatever the reason.  CIF: {estimator}.  95 % intervals: Bayesian bootstrap over seeds for RMST, exact "
+    "for shares."
 )
 
 
@@ -32,7 +32,7 @@ def draw_row(figure: Figure, diagram: Diagram) -> None:
     width, height = min(max(8.6, 3.6 + 0.98 * count), 24.0), 6.9
     figure.set_size_inches(width, height)
     estimator = estimator_words(diagram)
-    note = NOTE.format(estimator=f"{estimator} on the upper ends" if estimator else "not known yet")
+    note = NOTE.format(estimator=f"{estimator}" if estimator else "not known yet")
     lines = style.wrapped(notes(diagram, note), width)
     left, footing = 0.78 / width, 0.56 + style.NOTE_LINE_IN * len(lines) + (0.24 if diagram.x.groups else 0.0)
     footing += 0.6 if _is_long(diagram) else 0.0

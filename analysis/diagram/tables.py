@@ -7,7 +7,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.diagram.cells import UNFINISHED, Diagram
-from analysis.diagram.words import by_words, contrast_texts, median_text, stopped_sentence, with_interval
+from analysis.diagram.words import (
+    by_words,
+    contrast_texts,
+    event_name,
+    standing_text,
+    stopped_sentence,
+    with_interval,
+)
 from analysis.stats.intervals import Estimate
 from trainables.engine.events import TIMES, EventKind, Outcome
 from trainables.runtime.rows import TrialState
@@ -30,17 +37,21 @@ CELL_COLUMNS = {
     "<phase>": "trials in each phase by tau; a phase without an event says no more of it than 'not by tau'",
     "unfinished": "trials that were not followed to tau, and may yet change",
     "<phase>_share": "frequency among the trials whose phase is known",
-    "<phase>_low, <phase>_high": "its 95 % Wilson interval",
+    "<phase>_low, <phase>_high": "its 95 % interval (Clopper-Pearson)",
     "diverged, frozen, stopped": "trials with this competing event before the main event; stopped: on the success of "
     "other events",
     "<event>_by_tau": "P(event by tau)",
     "<event>_by_tau_low, <event>_by_tau_high": "its 95 % interval",
-    "<event>_by_tau_method": "Wilson where it is known of every trial by tau; else the CIF, from Wilson's lower bound "
-    "with none of the unknown trials to his upper bound with all",
+    "<event>_by_tau_method": "Clopper-Pearson where it is known of every trial by tau; else the CIF, from the lower "
+    "bound with none of the unknown trials to the upper bound with all",
+    "<event>_given_steps": "geometric mean of the time, given that the event comes by tau",
+    "<event>_given_low_steps, <event>_given_high_steps": "its 95 % interval (Student's, of logarithms); empty for one "
+    "trial, and where it is not known of every trial",
     "<event>_rmst_steps": "restricted mean time to the event, the integral of 1 - CIF from 0 to tau",
-    "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % bootstrap interval over seeds; empty where all agree",
+    "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % interval (Bayesian bootstrap over seeds, "
+    "which leaves room for seeds that never have it)",
     "<event>_median_steps": "where the CIF crosses one half; empty: not by tau",
-    "<event>_estimator": "Aalen-Johansen on upper ends where the intervals are short, else Turnbull; none where "
+    "<event>_estimator": "Aalen-Johansen where the intervals are short, else Turnbull; none where "
     "too few trials were followed to tau",
 }
 """What the columns of cells.csv mean; ``<event>`` is each declared one, ``<phase>`` each declared one."""
@@ -82,6 +93,7 @@ def cells_table(diagram: Diagram) -> pd.DataFrame:
         row |= {kind.value: cell.ended_by(kind) for kind in COMPETING}
         for name, summary in cell.events.items():
             row |= _columns(f"{name}_by_tau", summary.by_tau, "") | {f"{name}_by_tau_method": summary.by_tau.method}
+            row |= _columns(f"{name}_given", summary.given_steps, "_steps")
             row |= _columns(f"{name}_rmst", summary.restricted_mean_steps, "_steps")
             row |= {f"{name}_median_steps": summary.median_steps, f"{name}_estimator": summary.estimator}
         rows.append(row)
@@ -120,7 +132,16 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
 def summary_lines(diagram: Diagram) -> list[str]:
     """A line a cell, and what the arms' comparison says."""
     tau = diagram.tau_steps
-    rows = [("cell", "n", by_words(diagram.main, str(tau), "<="), f"RMST({tau})", "median")]
+    name = event_name(diagram.main)
+    titles = (
+        "cell",
+        "n",
+        by_words(diagram.main, str(tau), "<="),
+        f"{name} given that",
+        f"RMST({tau})",
+        f"without {name}",
+    )
+    rows = []
     for cell in diagram.cells:
         share, mean = cell.main.by_tau, cell.main.restricted_mean_steps
         known = not math.isnan(share.value)
@@ -129,11 +150,18 @@ def summary_lines(diagram: Diagram) -> list[str]:
                 cell.label,
                 str(cell.measured),
                 with_interval(share, ".2f") if known else "unfinished",
+                with_interval(cell.main.given_steps, ".0f"),
                 with_interval(mean, ".0f") if known else "unfinished",
-                median_text(cell.main.median_steps, known=known),
+                standing_text(diagram, cell),
             )
         )
-    return [*aligned(rows), *contrast_texts(diagram, declared=True), *filter(None, [stopped_sentence(diagram)])]
+    # Where no cell has the event, or every trial has it, a column would say nothing.
+    told = [column for column in zip(titles, *rows, strict=True) if any(text not in ("", "–") for text in column[1:])]
+    return [
+        *aligned([*zip(*told, strict=True)]),
+        *contrast_texts(diagram, declared=True),
+        *filter(None, [stopped_sentence(diagram)]),
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,6 +1,7 @@
 """The numbers of a diagram in words, as tables, pictures, pages and the terminal say them."""
 
 import math
+import statistics
 
 from analysis.diagram.cells import ArmContrast, Cell, Diagram, name_of_column
 from analysis.stats.contrasts import pairs_needed
@@ -24,6 +25,26 @@ def median_text(median_steps: float, *, known: bool = True) -> str:
     return "not by τ" if math.isnan(median_steps) else f"{median_steps:.0f}"
 
 
+def standing_text(diagram: Diagram, cell: Cell) -> str:
+    """Where a cell's seeds without the main event stand at tau: ``test accuracy 0.01, t_mem 87``.
+
+    The median of the event's column, and the time of the event before it; empty where every seed has the event, and
+    where the source does not hold the value at tau.
+    """
+    tau = diagram.tau_steps
+    without = [placed.trial for placed in cell.trials if placed.main is not None and not placed.main.occurred]
+    column = diagram.main.column
+    values = [trial.final(column) if trial.last_step <= tau else trial.at(column, tau) for trial in without]
+    values = [value for value in values if math.isfinite(value)]
+    if not values:
+        return ""
+    texts = [f"{column.replace('_', ' ')} {statistics.median(values):.3g}"]
+    if diagram.earlier is not None:
+        name, given = diagram.earlier.name, cell.events[diagram.earlier.name].given_steps.value
+        texts.append(f"{name} not by {tau}" if math.isnan(given) else f"{name} {given:.0f}")
+    return ", ".join(texts)
+
+
 def event_text(event: Event | None) -> str:
     """``(407, 427]``, ``frozen (919, 964]`` or ``not by 1500``; a dash where nothing was measured."""
     if event is None:
@@ -37,10 +58,10 @@ def event_text(event: Event | None) -> str:
 def contrast_text(compared: ArmContrast, tau_steps: int) -> str:
     """One comparison in words, with what its number of pairs can and cannot show."""
     contrast = compared.contrast
-    text = (
-        f"{compared.text}: {with_interval(contrast.difference_steps, '+.0f')} steps of RMST({tau_steps}), "
-        f"{contrast.pairs} paired seeds, p = {contrast.p:.3g}"
-    )
+    text = f"{compared.text}: {with_interval(contrast.difference_steps, '+.0f')} steps of RMST({tau_steps}), "
+    if contrast.both:
+        text += f"{with_interval(contrast.ratio, '.2f')} times as long in {contrast.both} of "
+    text += f"{contrast.pairs} paired seeds, p = {contrast.p:.3g}"
     if not compared.declared:
         return f"{text} (Holm: {contrast.p_holm:.3g}, exploratory)"
     least = 2.0 ** (1 - contrast.pairs)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.data.sweep import Sweep, Trial, paired
 from analysis.diagram.words import with_interval
@@ -21,8 +22,8 @@ from analysis.drawing.style import FAINT, GRID, INK
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
-from analysis.stats.intervals import LEVEL, Estimate
-from analysis.stats.survival import CensoredTimes, incidence, summarise
+from analysis.stats.intervals import LEVEL
+from analysis.stats.survival import CensoredTimes, Summary, incidence, summarise
 
 CHOICE, CONFIRMED = "decay_or_projection", "decay_or_projection_confirmed"
 DECAY, PROJECTION = "AdamW with decay", "⊥AdamW"
@@ -31,6 +32,8 @@ AGREEING = 2 / 3
 """The share of the settings that must agree: four of six."""
 
 
+RATIOS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
+"""Where the axis of ratios has ticks."""
 _COLOUR_OF: dict[Tristate, Any] = {True: COLOURS[1], False: COLOURS[0], None: FAINT}
 
 
@@ -49,11 +52,11 @@ class Method:
     """Whether the choosing seeds give this cell."""
 
     @cached_property
-    def mean_steps(self) -> Estimate | None:
-        """RMST up to the horizon, with its interval; None where the runs are too short."""
-        events = [trial.event(EVENT) for trial in self.trials.values()]
-        summary = summarise(events, self.tau_steps, np.random.default_rng(0)).restricted_mean_steps if events else None
-        return None if summary is None or math.isnan(summary.value) else summary
+    def summary(self) -> Summary | None:
+        """P, time and RMST up to the horizon; None where the runs are too short."""
+        times = CensoredTimes.of([trial.event(EVENT) for trial in self.trials.values()], self.tau_steps)
+        summary = summarise(times, self.tau_steps, np.random.default_rng(0))
+        return None if math.isnan(summary.restricted_mean_steps.value) else summary
 
     @property
     def tau_steps(self) -> int:
@@ -61,9 +64,14 @@ class Method:
 
     @property
     def words(self) -> str:
-        """``⊥AdamW (learning rate 0.01): 124 [120, 130]``."""
-        mean = "not known" if self.mean_steps is None else with_interval(self.mean_steps, ".0f")
-        return f"{self.name} ({self.cell}): {mean}"
+        """``⊥AdamW (learning rate 0.01): P 1.00 [0.69, 1.00], RMST 124 [118, 250], 123 [119, 128] given the event``."""
+        if self.summary is None:
+            return f"{self.name} ({self.cell}): not known"
+        return (
+            f"{self.name} ({self.cell}): P {with_interval(self.summary.by_tau, '.2f')}, "
+            f"RMST {with_interval(self.summary.restricted_mean_steps, '.0f')}, "
+            f"{with_interval(self.summary.given_steps, '.0f')} given the event"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,25 +97,26 @@ class Comparison:
 
     @property
     def by_seed(self) -> list[float]:
-        """The difference of each seed's times, in steps; one that did not grok counts as the horizon."""
-        tau = self.decay.tau_steps
+        """⊥AdamW's time over decay's, of each seed that has the event in both."""
         rows = paired(self.decay.trials, self.projection.trials)
-        return [min(second.time(EVENT), tau) - min(first.time(EVENT), tau) for first, second in rows]
+        times = [[trial.event(EVENT).time_steps for trial in row] for row in rows]
+        return [second / first for first, second in times if math.isfinite(first) and math.isfinite(second)]
 
     @property
     def words(self) -> str:
-        """Both means, the difference, and how many seeds would decide it."""
+        """Both methods, how they differ, and how many seeds would decide it."""
         text = f"{self.decay.words}; {self.projection.words}"
         if not self.as_chosen:
             text += "; a cell is not the one that the choosing seeds give"
         if self.contrast is None:
             return text
-        difference = self.contrast.difference_steps
-        text += f"; difference {with_interval(difference, '+.0f')}, p = {self.p_holm:.2g} by Holm"
-        if self.sooner is None and difference.value:
-            half = (difference.high - difference.low) / 2
-            needed = math.ceil(self.contrast.pairs * (half / abs(difference.value)) ** 2)
-            text += f"; a difference like this would need about {max(needed, self.contrast.pairs + 1)} seeds"
+        text += f"; difference of RMST {with_interval(self.contrast.difference_steps, '+.0f')}"
+        if self.contrast.both:
+            text += f", {with_interval(self.contrast.ratio, '.2f')} times as long in {self.contrast.both} of "
+            text += f"{self.contrast.pairs} seeds"
+        text += f", p = {self.p_holm:.2g} by Holm"
+        if self.sooner is None and math.isfinite(self.contrast.pairs_to_decide):
+            text += f"; a difference like this would need about {self.contrast.pairs_to_decide:.0f} seeds"
         return text
 
 
@@ -219,19 +228,24 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
 
 
 def _draw_differences(axes: Axes, results: list[Comparison]) -> None:
-    tidy(axes, "⊥AdamW minus AdamW with decay", xlabel="difference of RMST, in % of decay's", ylabel="")
-    axes.axvline(0, color=FAINT, lw=1.0, zorder=1)
+    tidy(axes, "⊥AdamW against AdamW with decay", xlabel="ratio of times, in seeds where both grok", ylabel="")
+    axes.set_xscale("log")
+    axes.axvline(1, color=FAINT, lw=1.0, zorder=1)
     for place, comparison in enumerate(results):
-        contrast, mean = comparison.contrast, comparison.decay.mean_steps
-        if contrast is None or mean is None:
+        contrast, colour = comparison.contrast, _COLOUR_OF[comparison.sooner]
+        if contrast is None or not contrast.both:
             continue
-        share = 100 / mean.value
-        difference, colour = contrast.difference_steps, _COLOUR_OF[comparison.sooner]
-        ends = [end * share for end in (difference.low, difference.high)]
-        axes.plot(ends, [place, place], color=colour, lw=2, solid_capstyle="butt", zorder=3)
-        axes.plot([difference.value * share], [place], marker="o", ms=6, color=colour, ls="", zorder=4)
-        seeds = [each * share for each in comparison.by_seed]
+        axes.plot([contrast.ratio.low, contrast.ratio.high], [place, place], color=colour, lw=2,
+                  solid_capstyle="butt", zorder=3)  # fmt: skip
+        axes.plot([contrast.ratio.value], [place], marker="o", ms=6, color=colour, ls="", zorder=4)
+        seeds = comparison.by_seed
         axes.plot(seeds, [place + 0.16] * len(seeds), marker="o", ms=3, mfc="white", mec=colour, ls="", zorder=3)
+        axes.annotate(f"{contrast.both} of {contrast.pairs}", (contrast.ratio.value, place), xytext=(0, 7),
+                      textcoords="offset points", ha="center", fontsize=8, color=FAINT)  # fmt: skip
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(FixedLocator([at for at in RATIOS if low <= at <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(results)), [comparison.decay.setting for comparison in results], color=INK)
     axes.set_ylim(len(results) - 0.5 + 0.17 * len(results), -0.5)  # with room for the legend
     axes.grid(visible=False, axis="y")
@@ -251,11 +265,10 @@ def _draw_means(axes: Axes, shown: list[Method]) -> None:
     for number, setting in enumerate(settings):
         shift = 0.14 * (2 * number - len(settings) + 1)
         for method in shown:
-            if method.setting != setting or method.mean_steps is None:
+            if method.setting != setting or method.summary is None:
                 continue
-            place, mean = names.index(method.name) + shift, method.mean_steps
-            if not math.isnan(mean.low):
-                axes.plot([mean.low, mean.high], [place, place], color=COLOURS[2 + number], lw=2, zorder=3)
+            place, mean = names.index(method.name) + shift, method.summary.restricted_mean_steps
+            axes.plot([mean.low, mean.high], [place, place], color=COLOURS[2 + number], lw=2, zorder=3)
             axes.plot([mean.value], [place], marker="o", ms=5.5, color=COLOURS[2 + number], ls="", zorder=4)
         axes.plot([], [], marker="o", color=COLOURS[2 + number], lw=2, label=setting)
     for place in range(len(names) - 1):

@@ -6,14 +6,14 @@ only that their distribution is symmetric, but cannot be small with few pairs.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.stats.contrasts import pairs_needed, sign_flip_p
-from analysis.stats.intervals import LEVEL, Estimate
+from analysis.stats.intervals import Estimate, mean_with_t_interval
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,6 @@ def paired_difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) ->
     # The generator is for many pairs, of which not all flips are tried; the same evidence gives the same p.
     p = sign_flip_p(differences, np.random.default_rng(0))
     return PairedDifference(seeds, tuple(map(float, differences)), mean_with_t_interval(differences), p)
-
-
-def mean_with_t_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Estimate:
-    """The mean and Student's interval for it; a single value has no interval (NaN)."""
-    from scipy.stats import sem, t  # half a second to import: only when there is something to compare
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Estimate(mean, math.nan, math.nan, "single value")
-    # Not t.interval, which has no answer where all values agree: the interval is then the mean itself.
-    half = float(t.ppf((1 + level) / 2, len(values) - 1) * sem(values))
-    return Estimate(mean, mean - half, mean + half, "Student's t")
 
 
 def inside(estimate: Estimate, low: float, high: float) -> bool | None:

@@ -18,7 +18,7 @@ from analysis.diagram.marks import phase_colours, phase_legend, segments, stems,
 from analysis.diagram.page import page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.words import contrast_text
-from analysis.stats.intervals import wilson
+from analysis.stats.intervals import clopper_pearson
 from pipeline.ledger import Ledger
 from tests.support.synthetic import MadeTrial, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, PhaseRule, falls_to, rises_to
@@ -133,7 +133,7 @@ def test_phase_frequencies():
     cell = cells_of(diagram)["AdamW, weight decay 8"]
     assert [cell.count(phase) for phase in PHASES] == [0, 4, 0, 1, 0]
     share = cell.shares[GROKKING]
-    assert (share.value, (share.low, share.high)) == (0.8, wilson(4, 5))
+    assert (share.value, (share.low, share.high)) == (0.8, clopper_pearson(4, 5))
     assert parts(diagram, cell) == [(GROKKING, EventKind.CENSORED, 4), (MEMORIZATION, EventKind.CENSORED, 1)]
 
 
@@ -144,7 +144,7 @@ def test_competing_events():
     assert cells["AdamW, weight decay 0"].ended_by(EventKind.FROZEN) == 2
     assert cells["AdamW, weight decay 16"].ended_by(EventKind.DIVERGED) == 1
     # They are known outcomes: P(t_gen by tau) keeps all five in its denominator.
-    assert cells["AdamW, weight decay 0"].main.by_tau.high == pytest.approx(wilson(0, 5)[1])
+    assert cells["AdamW, weight decay 0"].main.by_tau.high == pytest.approx(clopper_pearson(0, 5)[1])
 
 
 def test_unfinished_and_missing_trials():
@@ -157,7 +157,7 @@ def test_unfinished_and_missing_trials():
     (cell,) = diagram.cells
     assert [cell.count(phase) for phase in (GROKKING, UNFINISHED, MISSING)] == [1, 1, 1]
     assert cell.shares[GROKKING].value == 1.0
-    assert cell.shares[GROKKING].high - cell.shares[GROKKING].low == pytest.approx(1 - wilson(1, 1)[0])
+    assert cell.shares[GROKKING].high - cell.shares[GROKKING].low == pytest.approx(1 - clopper_pearson(1, 1)[0])
     assert math.isnan(cell.main.restricted_mean_steps.value)
     assert cell.events["t_mem"].by_tau.value == 1.0
     assert any("unfinished" in line for line in tables.summary_lines(diagram))

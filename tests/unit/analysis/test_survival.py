@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom, sem, t
 
 from analysis.stats.contrasts import holm, paired_contrast, pairs_needed, sign_flip_p
-from analysis.stats.intervals import expanded_percentile, resamples, wilson
-from analysis.stats.survival import CensoredTimes, aalen_johansen, incidence, summarise, turnbull
+from analysis.stats.intervals import clopper_pearson, geometric_mean, mean_with_t_interval
+from analysis.stats.survival import CensoredTimes, Summary, aalen_johansen, incidence, summarise, turnbull
+from tests.support import known_truths
+from tests.support.known_truths import PAIRS, TRUTHS, measured, restricted_mean
 from trainables.engine.events import KINDS, Event
 
 CENSORED, EVENT, DIVERGED, FROZEN, STOPPED = KINDS
@@ -15,8 +18,8 @@ CENSORED, EVENT, DIVERGED, FROZEN, STOPPED = KINDS
 TAU = 1000.0
 
 
-def at(high: float, width: float = 1.0) -> Event:
-    return Event("t_gen", 0.95, EVENT, high - width, high, first_crossing_steps=high)
+def at(middle: float, width: float = 1.0) -> Event:
+    return Event("t_gen", 0.95, EVENT, middle - width / 2, middle + width / 2)
 
 
 def censored(low: float) -> Event:
@@ -35,12 +38,16 @@ def times(*events: Event) -> CensoredTimes:
     return CensoredTimes.of(events, TAU)
 
 
+def summary_of(*events: Event, seed: int = 0) -> Summary:
+    return summarise(times(*events), TAU, np.random.default_rng(seed))
+
+
 def test_a_trial_without_the_event_counts_tau():
     for lost in (censored(TAU), ended(DIVERGED, 10), ended(FROZEN, 10)):
-        summary = summarise([at(100), at(200), at(300), lost], TAU, rng())
+        summary = summary_of(at(100), at(200), at(300), lost)
         assert summary.restricted_mean_steps.value == pytest.approx((100 + 200 + 300 + TAU) / 4)
         assert summary.by_tau.value == 0.75
-        assert summary.by_tau.method == "Wilson"
+        assert summary.by_tau.method == "Clopper-Pearson"
         assert summary.estimator == "Aalen-Johansen"
 
 
@@ -51,105 +58,135 @@ def test_a_competing_event_is_not_censoring():
 
 
 def test_median():
-    assert summarise([at(100), at(200), censored(TAU), censored(TAU)], TAU, rng()).median_steps == 200
-    assert math.isnan(summarise([at(100), censored(TAU), censored(TAU)], TAU, rng()).median_steps)
-    assert math.isnan(summarise([at(100), ended(DIVERGED, 5), ended(FROZEN, 7)], TAU, rng()).median_steps)
+    assert summary_of(at(100), at(200), censored(TAU), censored(TAU)).median_steps == 200
+    assert math.isnan(summary_of(at(100), censored(TAU), censored(TAU)).median_steps)
+    assert math.isnan(summary_of(at(100), ended(DIVERGED, 5), ended(FROZEN, 7)).median_steps)
 
 
 def test_later_events_are_censored_at_tau():
-    summary = summarise([at(100), at(1500)], TAU, rng())
+    summary = summary_of(at(100), at(1500))
     assert summary.by_tau.value == 0.5
     assert summary.restricted_mean_steps.value == pytest.approx((100 + TAU) / 2)
 
 
 def test_interrupted_trials():
     """Two seeds of four were interrupted at 150: the one event after that stands for them too."""
-    summary = summarise([at(100), at(200), censored(150), censored(150)], TAU, rng())
+    summary = summary_of(at(100), at(200), censored(150), censored(150))
     assert summary.by_tau.value == pytest.approx(1.0)
-    assert summary.by_tau.method == "Aalen-Johansen, Wilson at both extremes"
-    assert (summary.by_tau.low, summary.by_tau.high) == (wilson(2, 4)[0], wilson(4, 4)[1])
+    assert summary.by_tau.method == "Aalen-Johansen, Clopper-Pearson at both extremes"
+    assert (summary.by_tau.low, summary.by_tau.high) == (clopper_pearson(2, 4)[0], clopper_pearson(4, 4)[1])
     # S is 3/4 on [100, 200) and 0 after it.
     assert summary.restricted_mean_steps.value == pytest.approx(100 + 0.75 * 100)
 
 
 def test_beyond_the_follow_up():
     for events in ([censored(300)] * 3, [at(100), censored(300)], []):
-        summary = summarise(events, TAU, rng())
+        summary = summary_of(*events)
         assert math.isnan(summary.by_tau.value)
         assert math.isnan(summary.restricted_mean_steps.value)
         assert summary.estimator == "none"
-    # A crossing that is too young to count at tau is censored just before it: that is followed far enough.
-    assert summarise([at(100), censored(950)], TAU, rng()).by_tau.value == 0.5
+    assert summary_of(at(100), censored(950)).by_tau.value == 0.5
 
 
 def test_all_alike():
-    """Five failures leave Wilson's interval open; the bootstrap has nothing to say and must not say "certain"."""
-    summary = summarise([censored(TAU)] * 5, TAU, rng())
-    assert summary.restricted_mean_steps.value == TAU
-    assert math.isnan(summary.restricted_mean_steps.low)
-    assert summary.by_tau.low == 0.0
-    assert summary.by_tau.high == pytest.approx(0.4345, abs=1e-4)
+    """Five seeds that never groked do not show that none does, nor five that all did that all do."""
+    never, always = summary_of(*[censored(TAU)] * 5), summary_of(*[at(300)] * 5)
+    assert (never.restricted_mean_steps.value, never.restricted_mean_steps.high) == (TAU, TAU)
+    assert 600 < never.restricted_mean_steps.low < 0.9 * TAU
+    assert (never.by_tau.low, never.by_tau.high) == (0.0, pytest.approx(1 - 0.025**0.2))
+    assert math.isnan(never.given_steps.value)
+    assert always.restricted_mean_steps.low < 300 < 400 < always.restricted_mean_steps.high
+    assert (always.given_steps.value, always.given_steps.low) == (pytest.approx(300), pytest.approx(300))
+
+
+def test_the_time_given_the_event():
+    """The geometric mean over the seeds that have it; an interval needs two of them, and all fates known."""
+    summary = summary_of(at(100), at(400), censored(TAU), ended(DIVERGED, 50))
+    assert summary.given_steps.value == pytest.approx(200)
+    half = 12.706204736 * math.log(2)  # Student's t with one degree of freedom; sd / sqrt(2) = log 4 / 2
+    assert summary.given_steps.high == pytest.approx(200 * math.exp(half))
+    one, unknown = summary_of(at(100), censored(TAU)), summary_of(at(100), at(400), censored(250), censored(TAU))
+    assert math.isnan(one.given_steps.low)
+    assert math.isnan(unknown.given_steps.low)
+    # The CIF jumps by 1/4 at 100 and by 3/8 at 400, where one of the four is lost between them.
+    assert unknown.given_steps.value == pytest.approx(math.exp((math.log(100) / 4 + math.log(400) * 3 / 8) / (5 / 8)))
 
 
 def test_intervals_reproduce():
     events = [at(value) for value in np.random.default_rng(9).uniform(120, 800, 25)] + [censored(TAU)]
-    first, again, other = (summarise(events, TAU, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (summary_of(*events, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     mean = first.restricted_mean_steps
     assert 120 < mean.low < mean.value < mean.high <= TAU
 
 
-def test_many_trials_have_the_interval_of_few_draws_of_outcomes():
-    """Beyond a hundred trials outcomes are drawn instead of trials: the interval is the same, but for chance."""
-    events = [at(float(value)) for value in np.random.default_rng(9).choice([200, 250, 400, 800], 150)]
-    events += [censored(TAU)] * 30 + [ended(DIVERGED, 90)] * 20
-    mean = summarise(events, TAU, rng()).restricted_mean_steps
-    trials = incidence(times(*events), resamples(200, 10_000, rng())).restricted_mean(TAU)
-    assert (mean.low, mean.high) == pytest.approx(expanded_percentile(trials, 200), rel=0.01)
+def test_repeated_outcomes_count_as_so_many_trials():
+    """Outcomes are drawn instead of trials: the interval is the same, but for chance."""
+    generator = np.random.default_rng(9)
+    values = generator.choice([200.0, 250.0, 400.0, 800.0], 150)
+    one_by_one = values + generator.uniform(-0.01, 0.01, 150)
+    grouped, single = (summary_of(*map(at, each)).restricted_mean_steps for each in (values, one_by_one))
+    assert (grouped.low, grouped.high) == pytest.approx((single.low, single.high), rel=0.01)
 
 
-def test_coverage_of_the_widened_bootstrap():
-    """400 samples of 5 from a known distribution; neither reaches 95 %, one comes near."""
-    source = np.random.default_rng(3)
-    covered = {"widened": 0, "plain": 0}
-    weights = resamples(5, 1000, np.random.default_rng(4))
-    for sample in source.uniform(100, 900, size=(400, 5)):
-        means = weights @ sample / 5
-        low, high = expanded_percentile(means, 5)
-        covered["widened"] += low <= 500 <= high
-        low, high = np.quantile(means, [0.025, 0.975])
-        covered["plain"] += low <= 500 <= high
-    assert covered["plain"] < 0.87 * 400
-    assert covered["widened"] > 0.89 * 400
+def test_the_exact_interval_of_a_share():
+    """Against the binomial tails that define it; its coverage is at least nominal whatever the share."""
+    for n in (3, 5, 10):
+        ends = [clopper_pearson(successes, n) for successes in range(n + 1)]
+        for successes, (low, high) in enumerate(ends):
+            assert successes == 0 or binom.sf(successes - 1, n, low) == pytest.approx(0.025)
+            assert successes == n or binom.cdf(successes, n, high) == pytest.approx(0.025)
+        for share in np.linspace(0.01, 0.99, 99):
+            covered = [low <= share <= high for low, high in ends]
+            assert binom.pmf(range(n + 1), n, share) @ covered >= 0.95
+    assert all(math.isnan(bound) for bound in clopper_pearson(0, 0))
 
 
-def test_wilson():
-    """Against his formula: (s + z²/2n ± z sqrt(s (1 - s) / n + z²/4n²)) / (1 + z²/n)."""
-    z, n = 1.959963984540054, 5
-    for successes in range(n + 1):
-        share = successes / n
-        half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        expected = [(share + z * z / (2 * n) + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
-        assert wilson(successes, n) == pytest.approx(expected, abs=1e-12)
-    assert wilson(0, 5)[0] == 0.0
-    assert wilson(5, 5)[1] == 1.0
-    assert all(math.isnan(bound) for bound in wilson(0, 0))
+def test_intervals_of_means():
+    values = [0.2, 0.5, 0.9]
+    expected = t.interval(0.95, 2, np.mean(values), sem(values))
+    found = mean_with_t_interval(values)
+    assert (found.low, found.high) == pytest.approx(expected)
+    logs = geometric_mean(np.exp(values))
+    assert (logs.low, logs.high) == pytest.approx(np.exp(expected))
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_coverage_of_the_restricted_mean(seeds):
+    """On every known truth; the benchmark ``coverage`` has the whole table.  300 draws err by 1.5 points."""
+    generator = np.random.default_rng(11)
+    for name, truth in TRUTHS.items():
+        expected = restricted_mean(truth(generator, (200_000,)))
+        covered = 0
+        for sample in truth(generator, (300, seeds)):
+            found = summarise(measured(sample), known_truths.TAU, generator, draws=1000).restricted_mean_steps
+            covered += found.low <= expected <= found.high
+        assert covered >= 0.91 * 300, name
+
+
+def test_measured_times_are_not_late():
+    """The middle of an interval is right on average; its upper end would be late by half of it."""
+    generator = np.random.default_rng(12)
+    times = TRUTHS["log-normal"](generator, (100_000,))
+    assert incidence(measured(times)).restricted_mean(known_truths.TAU)[0] == pytest.approx(
+        restricted_mean(times), abs=0.5
+    )
 
 
 def test_short_and_long_intervals():
     short = [at(100, 5.0), at(20, 1.0), at(8, 1.0)]
     assert times(*short).short()
-    assert summarise([*short, censored(TAU)], TAU, rng()).estimator == "Aalen-Johansen"
+    assert summary_of(*short, censored(TAU)).estimator == "Aalen-Johansen"
     assert not times(*short, at(100, 6.0)).short()
-    assert summarise([*short, at(100, 6.0), censored(TAU)], TAU, rng()).estimator == "Turnbull"
+    assert summary_of(*short, at(100, 6.0), censored(TAU)).estimator == "Turnbull"
 
 
 def test_turnbull_by_hand():
     """(0, 100], (50, 150] and (120, 200]: the innermost intervals are (50, 100] and (120, 150]; EM by hand."""
-    data = times(at(100, 100), at(150, 100), at(200, 80))
+    data = times(at(50, 100), at(100, 100), at(160, 80))
     curve = turnbull(data, np.ones((1, 3)))
-    assert curve.steps.tolist() == [100, 150]
+    assert curve.steps.tolist() == [75, 135]
     # The first needs (50, 100], the third (120, 150]; the second shares: p = (1 + p) / 3, so p = 1/2.
     assert curve.jumps[0] == pytest.approx([0.5, 0.5], abs=1e-6)
 
@@ -195,17 +232,41 @@ def test_paired_difference():
     assert found.difference_steps.value == pytest.approx(expected)
     assert found.pairs == 5
     assert found.p == 2 / 32  # the least that five pairs can reach
-    assert found.difference_steps.low < expected < found.difference_steps.high < 0
+    assert found.difference_steps.low < expected < 0 < found.difference_steps.high, "five pairs prove nothing of others"
+    assert (found.both, found.ratio.high < 0.7) == (5, True)
+    assert found.pairs_to_decide == pairs_needed()
 
 
 def test_pairing_removes_what_seeds_share():
-    """Both arms follow the seeds; paired, a constant gain of 20 has no spread at all."""
+    """Both arms follow the seeds; paired, a constant factor has no spread at all."""
     seeds = np.array([100, 300, 500, 700, 900.0])
-    theirs, ours = (times(*map(at, values)) for values in (seeds, seeds - 20))
+    theirs, ours = (times(*map(at, values)) for values in (seeds, 0.8 * seeds))
     found = paired_contrast([theirs], [ours], TAU, rng())
     assert found is not None
-    assert found.difference_steps.value == pytest.approx(-20)
-    assert math.isnan(found.difference_steps.low)  # all pairs alike: no interval, not one of no width
+    assert found.difference_steps.value == pytest.approx(-100)
+    assert (found.ratio.low, found.ratio.high) == (pytest.approx(0.8), pytest.approx(0.8))
+
+
+def test_pairs_of_which_one_side_never_gets_there():
+    """They count in the difference, and not in the ratio."""
+    theirs, ours = times(at(400), at(400), censored(TAU)), times(at(200), at(200), at(300))
+    found = paired_contrast([theirs], [ours], TAU, rng())
+    assert found is not None
+    assert found.difference_steps.value == pytest.approx((-200 - 200 - 700) / 3)
+    assert (found.both, found.ratio.value) == (2, pytest.approx(0.5))
+
+
+def test_coverage_and_size_of_the_contrast():
+    """Equal sides of which one fifth groks: most pairs do not differ at all."""
+    generator = np.random.default_rng(13)
+    covered = significant = 0
+    for sample in PAIRS["equal, one fifth groks"](generator, (200, 6)):
+        found = paired_contrast([measured(sample[:, 0])], [measured(sample[:, 1])], known_truths.TAU, generator)
+        assert found is not None
+        covered += found.difference_steps.low <= 0 <= found.difference_steps.high
+        significant += found.p < 0.05
+    assert covered >= 0.93 * 200
+    assert significant <= 0.05 * 200
 
 
 def test_the_best_cell_is_chosen_on_the_other_seeds():
