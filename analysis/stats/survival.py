@@ -18,7 +18,7 @@ Chance enters through explicit generators only.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -278,7 +278,8 @@ def _given(times: CensoredTimes, curve: Incidence, tau_steps: float) -> Estimate
     if not reached.any():
         return Estimate(math.nan, math.nan, math.nan, "no event by tau")
     if times.known_by(tau_steps).all():
-        return geometric_mean(np.maximum(times.time[reached], SHORTEST_STEPS))
+        mean = geometric_mean(np.maximum(times.time[reached], SHORTEST_STEPS))
+        return replace(mean, high=min(mean.high, tau_steps))  # a NaN stays one
     jumps = curve.jumps[0] * (curve.steps <= tau_steps)
     logs = np.log(np.maximum(curve.steps, SHORTEST_STEPS))
     return Estimate(float(np.exp(jumps @ logs / jumps.sum())), math.nan, math.nan, f"{curve.estimator}, not all known")

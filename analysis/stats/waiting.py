@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.intervals import wilson
+from analysis.stats.intervals import clopper_pearson
 from analysis.stats.survival import CensoredTimes, incidence
 from trainables.engine.events import KINDS, EventKind
 
@@ -56,7 +56,7 @@ def waiting_curve(times: CensoredTimes, tau_steps: float) -> WaitingCurve | None
     # Up to the next step a trial's event may have come just after its low end; at the end itself it has not.
     begun = np.where(steps[:, None] < end, times.low <= steps[:, None], times.low < end)
     possibly = np.sum((event | censored) & begun, axis=1)
-    bounds = {count: wilson(int(count), len(times)) for count in np.union1d(surely, possibly)}
+    bounds = {count: clopper_pearson(int(count), len(times)) for count in np.union1d(surely, possibly)}
     return WaitingCurve(
         steps=steps,
         incidence=np.array([curve.by(step)[0] for step in steps]),
