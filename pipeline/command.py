@@ -19,6 +19,7 @@ from pipeline.execution.background import Upkeep
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerMissingError
+from pipeline.spec import SweepSpec
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from pipeline.terminal import dry_run as texts
@@ -34,8 +35,10 @@ from trainables.engine.terminal import print_line
 
 if TYPE_CHECKING:
     from analysis.report import Figures
+    from pipeline.terminal.history import History
 
 SYNC_TIMEOUT_S = 600.0
+HISTORY = "suggestions.csv"
 
 
 def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
@@ -56,11 +59,11 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         if not silent:
             print_line(line, sys.stdout)
 
-    for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.shrunk()]):
+    for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
         say(f"note: {note}")
     sweep.record()
     say(announcement(space.name, plan, sweep.suggestions_left))
-    tally = tally_of(plan, ledger)
+    tally = tally_of(plan, ledger, sweep.progress)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
         "sweep": space.name,
@@ -75,7 +78,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
             except Interrupted as interruption:
                 say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=interruption)
-    left = len(tally.trials) - tally.done
+    left = tally.total - tally.done
     if left and settings.max_hours:
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")
     for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
@@ -84,6 +87,14 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
     for line in figures.summary if figures else ():
         say(line)
+    if sweep.progress is not None:
+        history, no_table = _history(space.spec, sweep, out)
+        result = replace(result, best=history.to_json())
+        if result.figures and not no_table:
+            result = replace(result, figures=(*result.figures, out / HISTORY))
+        for line in history.lines():
+            say(line)
+        say(f"history  none: {no_table}" if no_table else f"history  {out / HISTORY}")
     say(f"ledger   {ledger.shown}")
     if sync is not None and settings.mlflow_uri is not None:
         report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
@@ -113,9 +124,11 @@ def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None
     except LedgerMissingError:
         pass  # The first run creates it.
     plan = Planner(ledger, settings, resources).plan(space.spec.trials() if study is None else study.trials())
+    new_study = None if study is None else study.change(plan.cached | plan.failed)
     with without_downloads():
         missing = [] if settings.address else list(dict.fromkeys(missing_data(plan)))
-    notes = (*space.notes(), *settings.notes(), *plan.notes, *(f"data missing: {line}" for line in missing))
+    changed = () if new_study is None else (new_study,)
+    notes = (*space.notes(), *settings.notes(), *plan.notes, *changed, *(f"data missing: {line}" for line in missing))
     plan = replace(plan, notes=notes)
     if as_json:
         summary = texts.summary(plan, space, resources.device_kind) | {"data_missing": missing}
@@ -146,7 +159,7 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
         if not dry:
             ray_environment.check_cluster(settings.address)
     if space.spec.objective is not None:
-        from pipeline.execution.suggestions import check_objective
+        from pipeline.execution.study import check_objective
 
         check_objective(space.spec, settings.ledger)
     if settings.mlflow_uri is not None:
@@ -183,6 +196,39 @@ def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str |
             return draw(ledger, sweep, out), None
     except GrokscapeError as error:
         return None, str(error)
+
+
+def _history(spec: SweepSpec, sweep: SweepRun, out: Path) -> "tuple[History, str | None]":
+    """The suggestions of an objective with the intervals of the tables; and why their table was not written."""
+    from analysis.drawing.guard import drawing
+    from pipeline.terminal.history import History, Suggestion
+
+    suggestions = [Suggestion(number, *each) for number, each in enumerate(sweep.answers(), start=1)]
+    try:
+        with drawing():
+            import numpy as np
+            import pandas as pd
+
+            from analysis.data.spreadsheet import write_csv
+            from analysis.drawing.guard import whole_files
+            from analysis.stats.intervals import Estimate
+            from analysis.stats.survival import CensoredTimes, summarise
+
+            def ends(estimate: Estimate) -> tuple[float, float]:
+                return estimate.low, estimate.high
+
+            for place, each in enumerate(suggestions):
+                if each.answer is not None:
+                    # A generator of its own, as each cell of the tables has.
+                    times = CensoredTimes.of(each.answer.events, spec.base.horizon_steps)
+                    told = summarise(times, spec.base.horizon_steps, np.random.default_rng(0))
+                    suggestions[place] = replace(each, by_tau=ends(told.by_tau), rmst=ends(told.restricted_mean_steps))
+            history = History(spec, suggestions)
+            with whole_files(out) as partial:
+                write_csv(pd.DataFrame(history.rows()), partial / HISTORY)
+    except GrokscapeError as error:
+        return History(spec, suggestions), str(error)
+    return history, None
 
 
 def _figures_on(sweep: str) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
 from pipeline.execution.provenance import collect, source_hash
@@ -24,10 +24,10 @@ from trainables.engine.trial import TrialConfig
 from trainables.runtime.status import Origin
 
 if TYPE_CHECKING:
-    from pipeline.execution.suggestions import Study, Suggestions
+    from pipeline.execution.study import Progress, Study
+    from pipeline.execution.suggestions import Answer, Suggestions
 
-
-Grown: TypeAlias = Callable[[Sequence[PlannedTrial], Set[str]], None]
+Grown: TypeAlias = Callable[[Sequence[PlannedTrial], Set[str], "Progress"], None]
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,32 @@ class SweepRun:
         self._space, self._settings, self._ledger = space, settings, ledger
         self._planner = Planner(ledger, settings, resources)
         self._study = study_of(space, ledger, create=True)
+        self.new_study: str | None = None
+        """Why a new study of the objective begins, and from what; None where the study continues."""
+        if self._study is not None and not self._study.started:
+            plan = self._planner.plan(self._study.trials())
+            self.new_study = self._study.change(plan.cached | plan.failed)
+            self._study.start(plan.cached | plan.failed, self._value_of)
         self.trials = space.spec.trials() if self._study is None else self._study.trials()
 
     def plan(self) -> Plan:
         """Plan what is left to do for the trials that are known."""
         return self._planner.plan(self.trials)
+
+    @property
+    def progress(self) -> "Progress | None":
+        """How far the suggestions of the objective are; None without one."""
+        return None if self._study is None else self._study.progress()
+
+    def answers(self) -> "list[tuple[dict[str, Any], Answer | None]]":
+        """The suggestions that have ended, in order: their values, and what their trials say."""
+        if self._study is None:
+            return []
+        from pipeline.execution.suggestions import answers_of
+
+        ended = self._study.ended()
+        trials = [self._study.trials_of(params) for params in ended]
+        return list(zip(ended, answers_of(self._ledger, self._space.spec, trials), strict=True))
 
     @property
     def suggestions_left(self) -> int:
@@ -157,34 +178,41 @@ class SweepRun:
             again=self._planner.again,
             origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(collect())),
             watchers=watchers,
-            source=self._suggestions(grown),
+            source=self._suggestions(plan, grown),
             device=self._planner.resources.device,
             deadline=time.time() + 3600 * max_hours if max_hours else None,
             checkpoint_every_s=self._settings.checkpoint_every_s,
         )
 
-    def _suggestions(self, grown: Grown | None) -> "Suggestions | None":
+    def _value_of(self, trials: Sequence[PlannedTrial]) -> float | None:
+        from pipeline.execution.suggestions import answers_of
+
+        (answer,) = answers_of(self._ledger, self._space.spec, [trials])
+        return None if answer is None else answer.value
+
+    def _suggestions(self, plan: Plan, grown: Grown | None) -> "Suggestions | None":
         """The suggestions of an objective, or None."""
-        spec = self._space.spec
-        if self._study is None or spec.objective is None:
+        study = self._study
+        if study is None:
             return None
         from pipeline.execution.suggestions import Suggestions
 
-        self._study.reopen()
+        study.reopen()
 
         def record(trials: Sequence[PlannedTrial], settled: Set[str]) -> None:
             self.trials = list(trials)
             self.record()
             if grown is not None:
-                grown(self.trials, settled)
+                grown(self.trials, settled, study.progress())
 
         return Suggestions(
             self._space,
-            self._study,
+            study,
             ledger=self._ledger,
             plan=self._planner.suggested,
             record=record,
             at_once=self._planner.resources.workers or 1,
+            queued={trial.trial_id for cohort in plan.cohorts for trial in cohort.trials},
         )
 
 
@@ -192,9 +220,9 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
     """The study of a space's objective; None for a space without one."""
     if space.spec.objective is None:
         return None
-    from pipeline.execution.suggestions import Study, database_of
+    from pipeline.execution.study import Study, database_of
 
-    return Study(space, database_of(ledger.uri), create=create)
+    return Study(space, database_of(ledger.uri), create=create, in_ledger=ledger.trials().keys())
 
 
 def missing_data(plan: Plan) -> Iterator[str]:

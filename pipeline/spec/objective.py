@@ -1,13 +1,18 @@
-"""What Optuna minimises: the restricted mean time to a declared event."""
+"""What Optuna minimises: the restricted mean time to a declared event.
+
+Where no seed of a suggestion has the event by tau the restricted mean is tau, and a sampler that has seen nothing else
+knows nothing.  Such suggestions are told apart by how far from the event their seeds ended, in a value between tau and
+tau + 1; since one event in one seed makes the restricted mean less than tau, this orders equals only.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.spec.values import SpecError, integer
 from trainables.engine.config import brief, plain
-from trainables.engine.events import EventRule, Outcome
+from trainables.engine.events import RISES, EventKind, EventRule, Outcome
 
 SAMPLER_METHODS = ("infer_relative_search_space", "sample_relative", "sample_independent")
 
@@ -58,14 +63,35 @@ class Objective:
             raise SpecError(f"objective.threshold = {brief(self.threshold)}: must be one of {listed} for {rule.name}")
         return rule
 
-    def value(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
-        """The mean of min(T, tau) in steps: always finite, since a seed without the event counts as tau.
+    def restricted_mean(self, outcomes: Iterable[Outcome], tau_steps: float) -> float:
+        """The mean of min(T, tau) in steps; a seed without the event counts tau, and tau alone means that all are.
 
         T is the middle of the event's interval.  Divergence and freezing count tau as censoring does: with
         competing events the restricted mean is the integral of 1 - CIF, and the event never occurs.
         """
-        times = []
-        for outcome in outcomes:
-            event = outcome.event(self.rule(outcome.rules).name, self.threshold).by(tau_steps)
-            times.append((event.low_steps + event.high_steps) / 2 if event.occurred else float(tau_steps))
+        events = [outcome.event(self.rule(outcome.rules).name, self.threshold) for outcome in outcomes]
+        times = [min(event.by(tau_steps).time_steps, float(tau_steps)) for event in events]
         return math.fsum(times) / len(times)
+
+    def shortfall(self, outcome: Outcome, finals: Mapping[str, float], tau_steps: float) -> float:
+        """How far a seed without the event ended from it: 0 at the threshold or beyond, and below 1.
+
+        d / (1 + d) of the distance d between the last value of the event's own column and the threshold, so that it
+        orders seeds by that value, whatever the column's unit.  1 where the value is not a number or the trial
+        diverged, and 1 more for each event that had to come before and did not.
+
+        :param finals: the last measured value by tau of each event's column; NaN where there is none.
+        """
+        rules = {rule.name: rule for rule in outcome.rules}
+        rule = self.rule(outcome.rules)
+        threshold = rule.shown if self.threshold is None else self.threshold
+        ended_by = outcome.event(rule.name, threshold).by(tau_steps).kind
+        missing = 0
+        while rule.after and not outcome.event(rule.after).by(tau_steps).occurred:
+            rule, missing = rules[rule.after], missing + 1
+            threshold = rule.shown
+        final = finals.get(rule.column, math.nan)
+        if ended_by == EventKind.DIVERGED or not math.isfinite(final):
+            return missing + 1.0
+        distance = max(0.0, threshold - final if rule.direction == RISES else final - threshold)
+        return missing + distance / (1 + distance)

@@ -64,6 +64,7 @@ def describe(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> list[s
     lines.append(f"  horizon  {longest if shortest == longest else f'{shortest} to {longest}'} steps")
     if values["suggestions"] is not None:
         kept = f", {values['cached']} in the ledger" if values["cached"] else ""
+        kept += f", {values['continued']} to continue" if values["continued"] else ""
         lines.append(f"  trials   {values['planned']}: {values['suggestions']} suggestions by Optuna{kept}")
     else:
         parts = [f"{values['cached']} in the ledger", f"{values['continued']} to continue", f"{values['new']} new"]

@@ -144,7 +144,7 @@ class LiveView(SilentView):
 
         tally, size = self.tally, self._console.size
         headline = Text(f"{shown(self._title)}  {tally.headline()}", style="bold red" if tally.failed else "bold")
-        bar = ProgressBar(total=max(len(tally.trials), 1), completed=tally.done, width=min(size.width // 3, 40))
+        bar = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=min(size.width // 3, 40))
         second = Table.grid(padding=(0, 2))
         second.add_row(bar, Text(f"{duration(tally.elapsed_s)}, {tally.pace()}", style="bright_black"))
         body: list[RenderableType] = [headline, second]

@@ -34,6 +34,8 @@ class RunResult:
     mlflow_error: str | None = None
     mlflow_command: str | None = None
     """Repeats the sync that failed."""
+    best: dict[str, Any] | None = None
+    """The best suggestion of an objective."""
     interrupted: Interrupted | None = None
 
     @classmethod
@@ -59,7 +61,7 @@ class RunResult:
         paths = None if self.figures is None else [str(path) for path in self.figures]
         values = vars(self) | {"notes": list(self.notes), "figures": paths}
         values["interrupted"] = self.interrupted and self.interrupted.name
-        optional = ("figures_error", "mlflow_error", "mlflow_command", "interrupted")
+        optional = ("figures_error", "mlflow_error", "mlflow_command", "best", "interrupted")
         return {name: value for name, value in values.items() if value or name not in optional}
 
 

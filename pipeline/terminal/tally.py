@@ -8,6 +8,7 @@ not make it too short.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from pipeline.terminal.dry_run import about
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import TrialState
 from trainables.runtime.status import MemberStatus
+
+if TYPE_CHECKING:
+    from pipeline.execution.study import Progress
 
 RATE_WINDOW_S = 30.0
 
@@ -45,9 +49,15 @@ class Tally:
         """What happened to cohorts, a line each."""
         self.set_trials(trials)
 
-    def set_trials(self, trials: Iterable[PlannedTrial]) -> None:
+    def set_trials(self, trials: Iterable[PlannedTrial], progress: "Progress | None" = None) -> None:
         """Set the trials of the sweep as known now (an objective adds them one suggestion at a time)."""
         self.trials = {trial.config.trial_id: trial for trial in trials}
+        self._progress = progress
+
+    @property
+    def total(self) -> int:
+        """How many trials the sweep has, with those that suggestions still add, if each adds different ones."""
+        return len(self.trials) + (self._progress.trials_to_come if self._progress else 0)
 
     def add_cached(self, trial_id: str, state: str, phase: str, last_step: int) -> None:
         """Count a trial that the ledger already has and that does not run again."""
@@ -103,7 +113,7 @@ class Tally:
     def left_s(self) -> float | None:
         """An estimate of the seconds until the sweep is done; None before there is a rate."""
         rate = self.steps_per_s()
-        if not self.running and len(self.states) == len(self.trials):
+        if not self.running and len(self.states) == self.total:
             return 0.0
         if rate <= 0.0:
             return None
@@ -119,13 +129,19 @@ class Tally:
         known = [(self.states[key][0], self._steps.get(key, 0)) for key in members if key in self.states]
         ended = [steps for state, steps in known if state not in (TrialState.RUNNING, TrialState.FAILED)]
         running = [steps for state, steps in known if state == TrialState.RUNNING]
-        now = running + [0] * (len(members) - len(known))
+        to_come = self.total - len(self.trials)  # Trials that are suggested all have the base's horizon.
+        now = running + [0] * (len(members) - len(known) + to_come)
         return expected_steps_left(ended, running, now, horizon_steps=horizon_steps)
 
     def headline(self) -> str:
-        """``12 of 40 done, 2 running, 5 cached, 1 failed``: those that failed are not among those done."""
+        """``12 of 40 done, 2 running, 5 cached, 1 failed``: those that failed are not among those done.
+
+        With suggestions, ``suggestion 4 of 14: `` before it.
+        """
+        progress = self._progress
+        suggestion = f"suggestion {progress.number} of {progress.budget}: " if progress else ""
         return (
-            f"{self.done - self.failed} of {len(self.trials)} done, "
+            f"{suggestion}{self.done - self.failed} of {self.total} done, "
             f"{self.running} running, {len(self.cached)} cached, {self.failed} failed"
         )
 
@@ -140,19 +156,20 @@ class Tally:
         return f"{speed}, {about(left)} left (until {time.strftime('%H:%M', time.localtime(time.time() + left))})"
 
 
-def tally_of(plan: Plan, ledger: Ledger) -> Tally:
+def tally_of(plan: Plan, ledger: Ledger, progress: "Progress | None" = None) -> Tally:
     """The tally of a sweep before it runs: trials that are cached, and trials that failed before."""
     tally = Tally(plan.trials)
+    tally.set_trials(plan.trials, progress)
     _add_settled(tally, ledger, plan.cached | plan.failed)
     return tally
 
 
-def grow(tally: Tally, ledger: Ledger, trials: Sequence[PlannedTrial], settled: Set[str]) -> None:
+def grow(tally: Tally, ledger: Ledger, trials: Sequence[PlannedTrial], settled: Set[str], progress: "Progress") -> None:
     """Follow a sweep that has more trials now.
 
     :param settled: ids of those that the ledger has already, as another sweep's.
     """
-    tally.set_trials(trials)
+    tally.set_trials(trials, progress)
     _add_settled(tally, ledger, settled - tally.states.keys())
 
 

@@ -1,12 +1,19 @@
 """A space with an objective: Optuna suggests, its study is an ordinary one, a second run continues to the budget."""
 
 import json
-import math
 
 import optuna
+import pandas as pd
+import pytest
 from optuna.trial import TrialState
 
+from analysis.data.source import open_sweep
+from analysis.diagram.cells import build
+from pipeline import command
+from pipeline.command import run
 from pipeline.ledger import Ledger
+from pipeline.spec import RunSettings
+from pipeline.spec.space_file import load_space
 from tests.support.sweep_runs import run_sweep, write_space
 
 SEARCH = (
@@ -29,7 +36,7 @@ def test_a_budget_then_a_larger_one(tmp_path):
     assert (printed["planned"], printed["finished"], printed["failed"]) == (6, 6, 0)
     first = study_of(tmp_path).trials
     assert [trial.state for trial in first] == [TrialState.COMPLETE] * 3
-    assert all(math.isfinite(trial.value) and 0 < trial.value <= 40 for trial in first)
+    assert all(0 < trial.value <= 41 for trial in first)  # 40 and a tie-break
     ledger = Ledger.open(str(tmp_path / "results/ledger"))
     sweep = ledger.sweep("search")
     assert len(sweep.trial_ids) == len(set(sweep.trial_ids)) == 6
@@ -56,3 +63,50 @@ def test_a_budget_then_a_larger_one(tmp_path):
     assert [trial.params for trial in trials[:3]] == [trial.params for trial in first]
     assert len({json.dumps(trial.params) for trial in trials}) == 5
     assert ledger.verify() == []
+
+
+FIT = (
+    'base=BASE.replace(events=(rises_to("train_accuracy", 0.3, name="t_fit"),), phases=(), horizon_steps={horizon}), '
+    'axes={{"optimizer.learning_rate": tune.loguniform(1e-4, 3e-2)}}, seeds=range({seeds}), '
+    "objective=Objective(budget={budget})"
+)
+
+
+def local_run(folder, capsys, **values):
+    path = write_space(folder, FIT.format(**values), name="fit")
+    path.write_text(path.read_text().replace("SWEEP =", "from trainables.engine.events import rises_to\nSWEEP ="))
+    settings = RunSettings(local=True, mlflow_uri=None, ledger=str(folder / "ledger"), out=str(folder / "out"))
+    return run(load_space(path), settings), capsys.readouterr().out
+
+
+def test_the_end_and_a_raised_horizon_with_more_seeds(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_draw", lambda *_: (None, "not in this test"))
+    monkeypatch.setattr(command, "_figures_on", lambda _: [])
+    result, printed = local_run(tmp_path, capsys, horizon=20, seeds=2, budget=3)
+    assert "suggestion 3 of 3: 6 of 6 done" in printed
+    assert "by step 20: among themselves they are ordered by their final train accuracy, for the sampler too" in printed
+    table = pd.read_csv(tmp_path / "out/suggestions.csv")
+    assert len(table) == 3
+    ordered = table.sort_values(["rmst_steps", "tie_break"])
+    assert result.best["suggestion"] == ordered["suggestion"].iloc[0]
+    assert result.best["rmst_steps"] == table["rmst_steps"].min() < 20
+
+    # The objective's number is the one of the phase diagram's table.
+    ledger = Ledger.open(str(tmp_path / "ledger"))
+    diagram = build(open_sweep("fit", ledger))
+    means = {cell.coordinates["optimizer.learning_rate"]: cell.main.restricted_mean_steps for cell in diagram.cells}
+    for row in table.itertuples():
+        mean = means[row._2]
+        assert mean.value == pytest.approx(row.rmst_steps)
+        assert [row.rmst_low_steps, row.rmst_high_steps] == pytest.approx([mean.low, mean.high], nan_ok=True)
+
+    longer, printed = local_run(tmp_path, capsys, horizon=30, seeds=3, budget=3)
+    assert "note: objective: seeds is [0, 1, 2] (was [0, 1]), horizon_steps is 30 (was 20), so a new study, " in printed
+    assert (longer.planned, longer.cached + longer.finished) == (9, 9)
+    again = pd.read_csv(tmp_path / "out/suggestions.csv")
+    assert set(again["optimizer.learning_rate"]) == set(table["optimizer.learning_rate"])
+    assert set(again["seeds"]) == {3}
+
+    more, printed = local_run(tmp_path, capsys, horizon=20, seeds=2, budget=3)
+    assert "the ledger has all 6 trials" in printed
+    assert more.best == result.best

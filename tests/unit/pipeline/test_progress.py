@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from pipeline.execution.study import Progress
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.live_view import LiveView, PlainView
 from pipeline.terminal.phase_map import PhaseMap, glyphs_of
@@ -261,9 +262,9 @@ def test_suggested_trials_are_added():
     assert tally.headline() == "0 of 0 done, 0 running, 0 cached, 0 failed"
     console = Console(width=80, file=io.StringIO())
     with LiveView(tally, "search", console) as view:
-        tally.set_trials(planned(ARMS[:2]))
+        tally.set_trials(planned(ARMS[:2]), Progress(number=4, budget=14, trials_to_come=20))
         view.reported(COHORT, [status("a00", 10)])
-    assert "0 of 2 done, 1 running" in tally.headline()
+    assert tally.headline().startswith("suggestion 4 of 14: 0 of 22 done, 1 running")
 
 
 class TestNotes:

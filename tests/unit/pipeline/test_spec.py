@@ -1,8 +1,10 @@
 """The search space: its order, its coordinates and its draws."""
 
 import json
+import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from ray import tune
 from pipeline.spec import Arm, Objective, RunSettings, SpecError
 from tests.support.small_spaces import BASE, DECAY, RATE, coordinates, spec
 from trainables.engine.encodings import Tokens
-from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, Outcome, outcome, rises_to
+from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, Outcome, falls_to, outcome, rises_to
 from trainables.engine.gradients import OrthogonalGradient
 from trainables.engine.losses import SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import MLP
@@ -186,19 +188,44 @@ def test_an_objective_gives_trials_by_suggestion_only() -> None:
         space.suggestion({RATE: -0.02})
 
 
-def test_the_objective_is_the_restricted_mean_and_finite_whatever_happens() -> None:
-    steps = np.arange(0, 101, 10)
+STEPS = np.arange(0, 101, 10)
 
+
+def test_the_objective_is_the_restricted_mean_and_finite_whatever_happens() -> None:
     def at(reached: float, stop_reason: str | None = None) -> Outcome:
-        columns = {"train_accuracy": np.ones(11), "test_accuracy": np.where(steps >= reached, 1.0, 0.0)}
-        return outcome(steps, columns, ACCURACY_EVENTS, stop_reason=stop_reason)
+        columns = {"train_accuracy": np.ones(11), "test_accuracy": np.where(reached <= STEPS, 1.0, 0.0)}
+        return outcome(STEPS, columns, ACCURACY_EVENTS, stop_reason=stop_reason)
 
     grokked, never, diverged = at(40), at(1000), at(1000, "diverged")
     objective = Objective(budget=1)
-    assert objective.value([grokked], 100) == 35.0
-    assert objective.value([grokked, never, diverged], 100) == pytest.approx((35 + 100 + 100) / 3)
-    assert objective.value([grokked], 30) == 30.0
-    assert Objective(budget=1, event="t_mem", threshold=0.99).value([grokked], 100) == 0.0
+    assert objective.restricted_mean([grokked], 100) == 35.0
+    assert objective.restricted_mean([grokked, never, diverged], 100) == pytest.approx((35 + 100 + 100) / 3)
+    assert objective.restricted_mean([grokked], 30) == 30.0
+    # A hold that is unfinished at tau is no event by tau: 40, 50 and 60 are three in a row.
+    assert [objective.restricted_mean([grokked], tau) for tau in (50, 60)] == [50.0, 35.0]
+    assert Objective(budget=1, event="t_mem", threshold=0.99).restricted_mean([grokked], 100) == 0.0
+
+
+def test_a_suggestion_without_the_event_is_told_by_its_own_column() -> None:
+    """Whichever way the column goes, and whatever it is; the sampler gets a signal, and only among equals."""
+    fit = falls_to("test_loss", 0.1, name="t_fit")
+    relapse = falls_to("test_loss", 0.1, name="t_again", after="t_gen")
+    rules = (ACCURACY_EVENTS[1], fit, relapse)
+
+    def ended(accuracy: float, loss: float, stop_reason: str | None = None) -> tuple[Outcome, dict[str, float]]:
+        columns = {"test_accuracy": np.full(11, accuracy), "test_loss": np.full(11, loss)}
+        return outcome(STEPS, columns, rules, stop_reason=stop_reason), {"test_accuracy": accuracy, "test_loss": loss}
+
+    def short(event: str, *trial: Any) -> float:
+        return Objective(budget=1, event=event).shortfall(*ended(*trial), 100)
+
+    near, half, far = (distance / (1 + distance) for distance in (0.01, 0.45, 0.95))
+    assert [short("t_gen", value, 5.0) for value in (0.94, 0.5, 0.0)] == pytest.approx([near, half, far])
+    assert [short("t_fit", 0.9, value) for value in (0.05, 0.2, 1e9)] == pytest.approx([0.0, 0.1 / 1.1, 1.0])
+    assert short("t_fit", 0.9, 0.2, "diverged") == short("t_fit", 0.9, math.inf) == 1.0
+    # Before it can fall again, it has to have generalised.
+    assert short("t_again", 0.94, 0.05) == pytest.approx(1 + near)
+    assert short("t_again", 1.0, 0.2) == pytest.approx(0.1 / 1.1)
 
 
 def test_overrides_cap_the_horizon_and_count_the_seeds() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpys
 from ray import tune
 
-from pipeline.execution.suggestions import distribution
+from pipeline.execution.study import distribution
 from pipeline.spec import Arm, Objective, RunSettings, SpecError, SweepSpec
 from pipeline.spec.domains import Range, describe_domain, suggested
 from trainables.engine.config import Config, ConfigError, canonical_json, digest, from_json, parse_json

@@ -7,8 +7,10 @@ from dataclasses import replace
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray import tune
 
-from pipeline.execution.suggestions import AGAIN, Study, Suggestions, check_objective, storage_address
+from pipeline.execution.study import AGAIN, TAKEN_OVER, Study, check_objective, storage_address
+from pipeline.execution.suggestions import Suggestions
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from pipeline.spec import SpecError
@@ -25,7 +27,7 @@ def search(tmp_path):
     space = load_space(write_space(tmp_path, sweep, name="search"))
     database = tmp_path / "optuna.db"
 
-    def suggestions(at_once=1):
+    def suggestions(at_once=1, queued=frozenset()):
         study = Study(space, database, create=True)
         study.reopen()
         return study, Suggestions(
@@ -35,6 +37,7 @@ def search(tmp_path):
             plan=lambda trials: [CohortPlan(tuple(trial.config for trial in trials), 0, 1.0)],
             record=lambda *arguments: None,
             at_once=at_once,
+            queued=queued,
         )
 
     return space, database, suggestions
@@ -44,17 +47,20 @@ def test_an_open_suggestion_of_a_killed_run(search):
     _, database, suggestions = search
     _, killed = suggestions()
     (cohort,) = killed.more()
-    assert len(cohort.trials) == 2
-    # Another run: the first one reported no value.
-    study, resumed = suggestions()
-    (same,) = resumed.more()
-    assert [trial.trial_id for trial in same.trials] == [trial.trial_id for trial in cohort.trials]
-    assert len(study.trials()) == 2
+    ids = {trial.trial_id for trial in cohort.trials}
+    assert len(ids) == 2
+    # Another run: the first one reported no value, and the plan has its trials, which are not trained twice.
+    study, resumed = suggestions(at_once=2, queued=ids)
+    (other,) = resumed.more()
+    assert ids.isdisjoint(trial.trial_id for trial in other.trials)
+    assert len(study.trials()) == 4
     states = [trial.state for trial in optuna.load_study(study_name="search", storage=storage_address(database)).trials]
-    assert states == [TrialState.FAIL, TrialState.RUNNING]
-    assert [AGAIN in trial.user_attrs for trial in study._study.trials] == [True, False]
+    assert states == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
+    assert [AGAIN in trial.user_attrs for trial in study._study.trials] == [True, False, False]
     # And it counts once.
-    assert (study.settled(), len(study.suggestions()), resumed.exhausted) == (0, 1, False)
+    assert (study.settled(), len(study.suggestions()), resumed.exhausted) == (0, 2, False)
+    resumed.ended(dict.fromkeys(ids, "finished"))
+    assert study.settled() == 1
 
 
 def test_limits_of_suggestions(search):
@@ -72,14 +78,67 @@ def test_limits_of_suggestions(search):
     assert not source.more()
 
 
-def test_a_study_of_another_question(search, tmp_path):
-    space, database, _ = search
-    Study(space, database, create=True)
-    other = space.spec.with_overrides(max_steps=7)
-    changed = load_space(space.path)
-    object.__setattr__(changed, "spec", other)
-    with pytest.raises(SpecError, match="was made for another base, horizon, axes, seeds or event"):
-        Study(changed, database, create=True)
+def changed(space, **fields):
+    other = load_space(space.path)
+    object.__setattr__(other, "spec", replace(space.spec, **fields))
+    return other
+
+
+def ids_of(space, params):
+    return {trial.config.trial_id for trial in space.spec.suggestion(params)}
+
+
+def test_a_changed_question_begins_a_new_study_with_what_the_ledger_has(search):
+    space, database, suggestions = search
+    study, _ = suggestions()
+    params = []
+    for value in (12.0, None, 7.0):
+        asked = study.ask()
+        params.append(asked.params)
+        study.tell(asked, value)
+    in_ledger = set().union(*(ids_of(space, each) for each in params))
+    longer = changed(space, base=space.spec.base.replace(horizon_steps=80), seeds=range(3))
+    settled = ids_of(longer, params[2])
+    for create in (False, True):
+        second = Study(longer, database, create=create, in_ledger=in_ledger)
+        assert not second.started
+        assert second.change(settled) == (
+            "objective: seeds is [0, 1, 2] (was [0, 1]), horizon_steps is 80 (was 40), so a new study, 'search #2', "
+            "begins with the 3 suggestions so far: 1 have their new values in the ledger, 2 are evaluated first"
+        )
+        assert len(second.trials()) == 9
+    # A run that is killed while it begins leaves a study without its question, which does not count.
+    optuna.create_study(study_name="search #2", storage=storage_address(database)).set_user_attr(TAKEN_OVER, ["search"])
+    second = Study(longer, database, create=True, in_ledger=in_ledger)
+    second.start(settled, lambda trials: float(len(trials)))
+    assert names_in(database) == ["search", "search #2", "search #3"]
+    assert [(trial.params, trial.value) for trial in second.suggestions()] == [(params[2], 3.0)]
+    assert (len(second.trials()), second.settled(), second.progress().number) == (9, 1, 3)
+    again = Study(longer, database, create=True)
+    assert again.started
+    again.reopen()
+    assert [again.ask().params for _ in "12"] == params[:2]
+    # The first study is as it was, and a smaller question goes back to it.
+    first = Study(space, database, create=True)
+    assert [trial.value for trial in first.suggestions()] == [12.0, None, 7.0]
+    assert first.change(settled) is None
+
+
+def test_a_new_study_takes_over_only_what_its_axes_and_the_ledger_have(search):
+    space, database, suggestions = search
+    study, _ = suggestions()
+    study._study.enqueue_trial({"optimizer.weight_decay": 0.5})
+    study._study.enqueue_trial({"optimizer.weight_decay": 3.5})
+    params = [study.ask().params for _ in "12"]
+    in_ledger = set().union(*(ids_of(space, each) for each in params))
+    narrower = {"optimizer.weight_decay": tune.uniform(0, 1)}
+    other = Study(changed(space, axes=narrower), database, create=False, in_ledger=in_ledger)
+    assert [trial.coordinates for trial in other.trials()] == [params[0] | {"seed": seed} for seed in (0, 1)]
+    others = Study(changed(space, seeds=[7, 8]), database, create=False, in_ledger=in_ledger)
+    assert others.trials() == []
+    assert others.change(frozenset()).endswith(
+        "'search #2', begins; the ledger has no trial of the suggestions so far that serves it"
+    )
 
 
 def test_what_could_not_suggest_is_refused_without_a_study(search, tmp_path):
