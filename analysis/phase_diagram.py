@@ -1,8 +1,9 @@
 """``python -m analysis.phase_diagram SWEEP``: the phase diagram of a finished or a running sweep.
 
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
-``phase_diagram.html``, ``waiting.png``, ``cells.csv``, ``outcomes.csv`` and ``waiting.csv``.  A sweep without events
-gets its learning curves and final values instead: ``curves.png``, ``cells.csv`` and ``finals.csv``.
+``phase_diagram.html``, ``waiting.png``, ``effects.png``, and as tables ``cells.csv``, ``outcomes.csv``, ``waiting.csv``
+and ``effects.csv``.  A sweep without events gets its learning curves and final values instead: ``curves.png``,
+``cells.csv`` and ``finals.csv``.
 """
 
 import argparse

@@ -5,7 +5,7 @@ A sweep with events gets a phase diagram of one of them; one without gets its le
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from analysis.data.source import open_sweep
 from analysis.data.spreadsheet import write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
-from analysis.diagram.influence import waiting_picture, waiting_table
+from analysis.diagram.influence import INFLUENCE_NOTE, influence, influence_lines, influence_panels, influence_table
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
+from analysis.diagram.waiting import waiting_picture, waiting_table
 from analysis.drawing import style
+from analysis.drawing.effects import draw_effects
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
 from analysis.drawing.waiting import MOST_PANELS, draw_waiting
@@ -33,10 +35,10 @@ class Figures:
     """What :func:`draw` has written, and a summary of it."""
 
     paths: tuple[Path, ...]
-    """The picture, then of a phase diagram its interactive page and its curves of waiting, then tables.
+    """The picture, then of a phase diagram its interactive page, its curves of waiting and what axes do, then tables.
 
     ``CELL_COLUMNS`` and ``TRIAL_COLUMNS`` of :mod:`analysis.diagram.tables` or :mod:`analysis.curves.finals`, and
-    ``WAITING_COLUMNS`` of :mod:`analysis.diagram.influence`, say what their columns mean."""
+    ``WAITING_COLUMNS`` and ``EFFECT_COLUMNS`` beside the code that fills them, say what their columns mean."""
     summary: tuple[str, ...]
 
     @property
@@ -88,29 +90,38 @@ def draw(
 
 
 def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
-    names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "cells.csv", "outcomes.csv", "waiting.csv"]
+    names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "effects.png"]
+    names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv"]
     with whole_files(folder) as partial:
-        picture, page, curves, cells, outcomes, waiting = (partial / name for name in names)
+        picture, page, curves, bars, cells, outcomes, waiting, effects = (partial / name for name in names)
         write_csv(cells_table(diagram), cells)
         write_csv(trials_table(diagram), outcomes)
         write_csv(waiting_table(diagram), waiting)
         lines = boxes_note(draw_png(diagram, picture))
-        sections = []
+        sections: list[tuple[str, Sequence[str], Path | None]] = []
         if len(diagram.cells) <= MOST_PANELS:
             drawn = waiting_picture(diagram)
             style.to_png(lambda figure: draw_waiting(figure, drawn), curves)
             sections.append(("Curves of waiting", drawn.notes, curves))
         else:
-            names.remove(curves.name)
             lines.append(f"no picture of {len(diagram.cells)} curves of waiting (at most {MOST_PANELS}): waiting.csv")
+        if (found := influence(diagram)) is not None:
+            texts = influence_lines(diagram, found)
+            panels = influence_panels(diagram, found)
+            lines += texts
+            if panels:
+                write_csv(influence_table(found), effects)
+                head = diagram.title, diagram.subtitle, [INFLUENCE_NOTE]
+                style.to_png(lambda figure: draw_effects(figure, *head, panels), bars)
+            sections.append(("What the axes do", texts, bars if panels else None))
         try:
             from analysis.diagram.page import Section, write_page
         except ModuleNotFoundError as error:
-            names.remove(page.name)
-            lines = [*lines, f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})"]
+            lines.append(f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})")
         else:
             write_page(diagram, page, [Section(*section) for section in sections])
-    return Figures(tuple(folder / name for name in names), (*summary_lines(diagram), *lines))
+        written = [folder / name for name in names if (partial / name).exists()]
+    return Figures(tuple(written), (*summary_lines(diagram), *lines))
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:

@@ -1,85 +1,324 @@
-"""What the axes of a diagram do to its main event: curves of waiting."""
+"""What the axes of a diagram do to its main event: ratios of times, and their effects on RMST and on P.
 
+The numbers are of :mod:`analysis.stats.regression` and :mod:`analysis.stats.effects`; here they get their words.
+Where the data carry no such numbers, a sentence says why.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
-from analysis.diagram import marks
-from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.words import event_words
-from analysis.drawing.waiting import WaitingPanel, WaitingPicture, in_rows
+from analysis.data.sweep import ARM
+from analysis.diagram.cells import Diagram, PlacedTrial
+from analysis.diagram.layout import axis_words, tick_text
+from analysis.diagram.words import by_words, event_name
+from analysis.drawing.effects import BAR_COLOUR, NOISE_COLOUR, PAIR_COLOUR, EffectPanel, EffectRow
+from analysis.stats.design import MANY_LEVELS, Column, Design, design, is_number, level_columns
+from analysis.stats.effects import Decomposition, decompose, pseudo_observations
+from analysis.stats.intervals import Estimate
+from analysis.stats.regression import TimeRegression, Times, TooFewError, better, fit_times, p_of_more
 from analysis.stats.survival import CensoredTimes
-from analysis.stats.waiting import WaitingCurve, waiting_curve
 
-WAITING_COLUMNS = {
-    "cell": "the cell in words",
-    "<axis>": "its value of each axis that all its trials share",
-    "event": "the event's name",
-    "step": "the numbers hold from here to the next row's step",
-    "incidence": "the share of the cell's trials that had the event by then: the cumulative incidence",
-    "incidence_low, incidence_high": "its pointwise 95 % interval, for trials whose interval holds the step, or that "
-    "were not followed to it, from none of them to all",
-    "estimator": "as in cells.csv",
+PARTS = 4
+"""A sampled axis has so many levels in the decomposition of a map, with as many values each."""
+UNEVEN = 0.05
+EFFECT_COLUMNS = {
+    "quantity": "time ratio: of the event's time among those that get there; RMST, P: the map of that number",
+    "term": "the change of an axis; of a map an axis, or two beyond each alone; or the seeds' noise",
+    "distribution": "of the times, in the model that the ratio is of",
+    "value": "the ratio; of a map the standard deviation over its cells that the term makes, in steps or in shares",
+    "low, high": "its 95 % interval; inf where the data set no bound",
+    "share": "of the map's variance without noise",
 }
-"""What the columns of waiting.csv mean."""
-WAITING_NOTE = (
-    "A panel: the share of its seeds that had the event by then, {estimator}; a seed that diverged or froze never has "
-    "it.  Band: at each time the 95 % interval of that share, as the tables give it at τ; it is not for the whole "
-    "curve at once."
+"""What the columns of effects.csv mean."""
+INFLUENCE_NOTE = (
+    "Ratios are of the times of those that get there, by a model with a share that never does, which depends on the "
+    "setting.  A bar is the standard deviation over the cells that an axis makes; ×: what two make together beyond "
+    "each alone; in percent: of the variance.  What seeds would make is taken off; grey: what they do to one cell's "
+    "number.  95 % intervals."
 )
 
 
-def waiting_picture(diagram: Diagram) -> WaitingPicture:
-    """The curves of every cell, where the diagram has it."""
-    axis = marks.time_axis(diagram)
-    curves = [(cell, waiting(diagram, cell)) for cell in diagram.cells]
-    estimators = sorted({curve.estimator for _, (curve, _) in curves if curve is not None})
-    # Numbers grow upwards; names read from the top down.
-    upwards = diagram.y is not None and diagram.y.numeric
-    ticks = diagram.y.ticks if diagram.y else ()
-    wrapped = in_rows(len(curves))
-    panels = []
-    for cell, (main, earlier) in curves:
-        column, row = (cell.x, len(ticks) - 1 - cell.y if upwards else cell.y) if diagram.y else next(wrapped)
-        title = f"{diagram.x.label} {diagram.x.ticks[cell.x]}" if diagram.y else cell.label
-        note = _came(cell)
-        panels.append(WaitingPanel(column=column, row=row, title=title, note=note, main=main, earlier=earlier))
-    return WaitingPicture(
-        title=diagram.title,
-        subtitle=diagram.subtitle,
-        notes=[WAITING_NOTE.format(estimator=" and ".join(estimators))],
-        panels=panels,
-        rows=ticks[::-1] if upwards else ticks,
-        row_label=diagram.y.label if diagram.y else "",
-        main=event_words(diagram.main),
-        earlier=event_words(diagram.earlier) if diagram.earlier else "",
-        logarithmic=axis.logarithmic,
-        floor=axis.floor,
-        tau=diagram.tau_steps,
+@dataclass(frozen=True)
+class TimeRatio:
+    """What one change of an axis does to the times."""
+
+    change: str
+    models: Mapping[Times, Estimate]
+    chosen: Times
+    uneven: str = ""
+    """That the change does not do the same everywhere, where it does not."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What the axes do."""
+
+    ratios: tuple[TimeRatio, ...]
+    rmst: Decomposition | None
+    by_tau: Decomposition | None
+    remarks: tuple[str, ...]
+    """What the data do not say."""
+
+
+def influence(diagram: Diagram) -> Influence | None:
+    """Fit and decompose; None where no axis varies."""
+    placed = [one for cell in diagram.cells for one in cell.trials if one.main is not None]
+    settings = [one.trial.setting for one in placed]
+    varying = [
+        axis
+        for axis in dict.fromkeys(axis for setting in settings for axis in setting)
+        if len({str(setting.get(axis)) for setting in settings}) > 1
+    ]
+    if not varying:
+        return None
+    settings = [{axis: setting[axis] for axis in varying if axis in setting} for setting in settings]
+    times = CensoredTimes.of([one.main for one in placed if one.main is not None], diagram.tau_steps)
+    came = np.array([one.main is not None and one.main.occurred for one in placed])
+    coded = design(settings, came)
+    name = event_name(diagram.main)
+    remarks = [_silence(coded, name)]
+    try:
+        ratios = _ratios(times, settings, coded)
+    except TooFewError as error:
+        ratios = ()
+        remarks.append(f"No ratios of times: {error}.")
+    rmst, by_tau = _maps(diagram, placed, settings, varying)
+    if rmst is None:
+        remarks.append("No effects on RMST and P: they need three cells that were followed to τ, and seeds in them.")
+    return Influence(ratios, rmst, by_tau, tuple(filter(None, remarks)))
+
+
+def _silence(coded: Design, name: str) -> str:
+    """Where the event never came, or came only."""
+    never = [f"with {_level(axis, level)}" for axis, level in coded.silent]
+    only = [f"{name} came with {_level(axis, level)} only" for axis, level in coded.alone]
+    return "; ".join(([f"no {name} {' or '.join(never)}, which has no ratio"] if never else []) + only)
+
+
+def _level(axis: str, level: Any) -> str:
+    return str(level) if axis == ARM else f"{axis_words(axis)} {tick_text(level)}"
+
+
+# --- ratios of times ----------------------------------------------------------------------------------------------
+
+
+def _ratios(times: CensoredTimes, settings: Sequence[Mapping[str, Any]], coded: Design) -> tuple[TimeRatio, ...]:
+    """Fit both distributions to what varies."""
+    own = [setting for setting, use in zip(settings, coded.used, strict=True) if use]
+    used = CensoredTimes(times.low[coded.used], times.high[coded.used], times.cause[coded.used])
+    if not coded.columns:
+        raise TooFewError("the event did not come at two levels of an axis")
+    cure = level_columns(own)
+    models = {each: fit_times(used, coded.matrix, cure, each) for each in Times}
+    chosen = better([*models.values()])
+    return tuple(
+        TimeRatio(
+            change=_change(column, coded, own),
+            models={each: model.ratio(place, column.change) for each, model in models.items()},
+            chosen=chosen.distribution,
+            uneven=_uneven(used, coded, place, cure, chosen, own),
+        )
+        for place, column in enumerate(coded.columns)
     )
 
 
-def waiting_table(diagram: Diagram) -> pd.DataFrame:
-    """The curves' numbers, with the columns of :data:`WAITING_COLUMNS`."""
-    rows = []
-    for cell in diagram.cells:
-        for rule, curve in zip((diagram.main, diagram.earlier), waiting(diagram, cell), strict=True):
-            if rule is None or curve is None:
-                continue
-            same = {"cell": cell.label, **cell.coordinates, "event": rule.name, "estimator": curve.estimator}
-            for step, share, low, high in zip(curve.steps, curve.incidence, curve.low, curve.high, strict=True):
-                rows.append(same | {"step": step, "incidence": share, "incidence_low": low, "incidence_high": high})
-    return pd.DataFrame(rows)
+def _change(column: Column, coded: Design, settings: Sequence[Mapping[str, Any]]) -> str:
+    """``weight decay doubled``, ``dtype float32 instead of float16``, ``⊥AdamW instead of AdamW at weight decay 2``."""
+    words = axis_words(column.axis)
+    if not math.isnan(column.times):
+        return f"doubling {words}" if column.times == 2 else f"ten times the {words}"
+    if column.axis != ARM:
+        return f"{words} {tick_text(column.end)} instead of {tick_text(column.start)}"
+    # An axis that not all arms have is held where its columns are zero.
+    held = []
+    for axis in dict.fromkeys(other.axis for other in coded.columns if other.axis != ARM):
+        if all(axis in setting for setting in settings):
+            continue
+        zero = np.all([other.values == 0 for other in coded.columns if other.axis == axis], axis=0)
+        levels = [setting[axis] for setting, at in zip(settings, zero, strict=True) if at and axis in setting]
+        held += [_level(axis, levels[0])] if levels else []
+    return f"{column.end} instead of {column.start}" + (f" at {' and '.join(held)}" if held else "")
 
 
-def waiting(diagram: Diagram, cell: Cell) -> tuple[WaitingCurve | None, WaitingCurve | None]:
-    """The curves of a cell: of the main event, and of the one before it."""
+def _uneven(
+    times: CensoredTimes,
+    coded: Design,
+    place: int,
+    cure: np.ndarray,
+    model: TimeRegression,
+    settings: Sequence[Mapping[str, Any]],
+) -> str:
+    """Whether a ratio for each step of a numeric axis says more than one for all; then what each is."""
+    column = coded.columns[place]
+    came = np.isfinite(times.high) & (times.cause == 1)
+    levels = sorted({*column.values.tolist()})
+    reached = [(column.values == level)[came].any() for level in levels]
+    if math.isnan(column.times) or len(levels) > MANY_LEVELS or sum(reached) < 3:
+        return ""
+    known = [level for level, one in zip(levels, reached, strict=True) if one]
+    # A level without events has no ratio of its own: it stays on the line, by its distance to the last that has.
+    own = np.column_stack([column.values >= level for level in known[1:]]).astype(float)
+    others = np.delete(coded.matrix, place, axis=1)
+    try:
+        free = fit_times(times, np.column_stack([others, own]), cure, model.distribution, intervals=False)
+    except TooFewError:
+        return ""
+    p = p_of_more(model, free)
+    if p >= UNEVEN:
+        return ""
+    named = {
+        float(value): setting[column.axis]
+        for value, setting in zip(column.values, settings, strict=True)
+        if setting.get(column.axis)
+    }
+    steps = np.exp(free.coefficients[others.shape[1] :])
+    each = ", ".join(
+        f"{tick_text(named[low])} to {tick_text(named[high])} × {_number(step)}"
+        for low, high, step in zip(known, known[1:], steps, strict=False)
+    )
+    return f"not the same all along (p = {p:.2g}): {each}"
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio_words(estimate: Estimate) -> str:
+    """``1.80 times earlier [1.51, 2.13]``, ``at a time × 0.93 [0.80, 1.09], perhaps no other``."""
+    if estimate.high < 1:
+        inverse = [math.inf if number == 0 else 1 / number for number in (estimate.value, estimate.high, estimate.low)]
+        return "{} times earlier [{}, {}]".format(*map(_number, inverse))
+    value, low, high = map(_number, (estimate.value, estimate.low, estimate.high))
+    if estimate.low > 1:
+        return f"{value} times later [{low}, {high}]"
+    return f"at a time × {value} [{low}, {high}], perhaps no other"
+
+
+def _ratio_text(ratio: TimeRatio, name: str) -> str:
+    other = next(each for each in ratio.models if each != ratio.chosen)
+    text = f"{ratio.change} brings {name} {ratio_words(ratio.models[ratio.chosen])}"
+    text += f" ({ratio.chosen}; {other} × {_number(ratio.models[other].value)})"
+    return f"{text}; {ratio.uneven}" if ratio.uneven else text
+
+
+# --- effects on maps ----------------------------------------------------------------------------------------------
+
+
+def _maps(
+    diagram: Diagram, placed: Sequence[PlacedTrial], settings: Sequence[Mapping[str, Any]], axes: Sequence[str]
+) -> tuple[Decomposition | None, Decomposition | None]:
+    """Decompose the maps of RMST and of P, over the settings that were followed to tau."""
+    levels = {axis: _coarse([setting.get(axis) for setting in settings]) for axis in axes}
+    groups: dict[tuple[Any, ...], list[PlacedTrial]] = {}
+    for index, one in enumerate(placed):
+        groups.setdefault(tuple(str(levels[axis][index]) for axis in axes), []).append(one)
+    keys, means, shares = [], [], []
+    for key, members in groups.items():
+        times = CensoredTimes.of([one.main for one in members if one.main is not None], diagram.tau_steps)
+        if times.followed_to(diagram.tau_steps):
+            mean, share = pseudo_observations(times, diagram.tau_steps)
+            keys.append(key)
+            means.append(mean)
+            shares.append(share)
+    names = {axis: [None if key[place] == "None" else key[place] for key in keys] for place, axis in enumerate(axes)}
+    return decompose(means, names), decompose(shares, names, (0.0, 1.0))
+
+
+def _coarse(own: Sequence[Any]) -> Sequence[Any]:
+    """The levels of an axis; of one that was sampled, which quarter of its values each is in."""
+    known = [value for value in own if value is not None]
+    if len({*map(str, known)}) <= MANY_LEVELS or not all(map(is_number, known)):
+        return own
+    edges = np.quantile(known, np.arange(1, PARTS) / PARTS)
+    return [None if value is None else int(np.searchsorted(edges, value)) for value in own]
+
+
+def _term(axes: Sequence[str]) -> str:
+    return " × ".join(map(axis_words, axes))
+
+
+def _map_text(what: str, found: Decomposition, style: str, unit: str) -> str:
+    parts = [
+        f"{_term(effect.axes)} {effect.share:.0%} ({_sized(effect.size, style)})".replace("%", " %")
+        for effect in sorted(found.effects, key=lambda effect: -effect.size.value)
+        if effect.size.value > 0
+    ]
+    size = f"{what} varies by {found.size:{style}}{unit} (SD) over {found.cells} cells, {found.noise:{style}} by seeds"
+    return f"{size}: {', '.join(parts)}" if parts else f"{size}: no axis does more than seeds would"
+
+
+def _sized(size: Estimate, style: str) -> str:
+    interval = "" if math.isnan(size.low) else f" [{size.low:{style}}, {size.high:{style}}]"
+    return f"{size.value:{style}}{interval}"
+
+
+# --- what is shown ------------------------------------------------------------------------------------------------
+
+
+def influence_lines(diagram: Diagram, found: Influence) -> list[str]:
+    """What the axes do, a line each."""
     tau = diagram.tau_steps
-    measured = [placed for placed in cell.trials if placed.main is not None]
-    main, earlier = (
-        waiting_curve(CensoredTimes.of([event for event in events if event is not None], tau), tau)
-        for events in ([placed.main for placed in measured], [placed.earlier for placed in measured])
-    )
-    return main, earlier
+    lines = [_ratio_text(ratio, event_name(diagram.main)) for ratio in found.ratios]
+    if found.rmst is not None and found.by_tau is not None:
+        lines.append(_map_text(f"RMST({tau})", found.rmst, ".0f", " steps"))
+        lines.append(_map_text(by_words(diagram.main, str(tau)), found.by_tau, ".2f", ""))
+    return [*lines, *found.remarks]
 
 
-def _came(cell: Cell) -> str:
-    return f"{sum(placed.main is not None and placed.main.occurred for placed in cell.trials)} of {cell.measured}"
+def influence_panels(diagram: Diagram, found: Influence) -> list[EffectPanel]:
+    """The rows of the picture."""
+    panels = []
+    name = event_name(diagram.main)
+    if found.ratios:
+        rows = []
+        for ratio in found.ratios:
+            estimate = ratio.models[ratio.chosen]
+            interval = f"[{_number(estimate.low)}, {_number(estimate.high)}]"
+            rows.append(EffectRow(label=ratio.change, estimate=estimate, text=f"{_number(estimate.value)} {interval}"))
+        title = f"Time to {name}, of those that get there ({found.ratios[0].chosen})"
+        panels.append(EffectPanel(title=title, xlabel="earlier  ←  ratio of times  →  later", rows=rows, ratio=True))
+    for what, decomposition, style, xlabel in (
+        (f"RMST({diagram.tau_steps}) of {name}", found.rmst, ".0f", "standard deviation over the cells, steps"),
+        (by_words(diagram.main, str(diagram.tau_steps)), found.by_tau, ".2f", "standard deviation over the cells"),
+    ):
+        if decomposition is None:
+            continue
+        rows = [
+            EffectRow(
+                label=_term(effect.axes),
+                estimate=effect.size,
+                text=f"{_sized(effect.size, style)}   {effect.share:.0%}".replace("%", " %"),
+                colour=BAR_COLOUR if len(effect.axes) == 1 else PAIR_COLOUR,
+            )
+            for effect in decomposition.effects
+        ]
+        noise = Estimate(decomposition.noise, math.nan, math.nan)
+        rows.append(
+            EffectRow(label="seeds, in one cell", estimate=noise, text=f"{noise.value:{style}}", colour=NOISE_COLOUR)
+        )
+        panels.append(EffectPanel(title=what, xlabel=xlabel, rows=rows))
+    return panels
+
+
+def influence_table(found: Influence) -> pd.DataFrame:
+    """The numbers, with the columns of :data:`EFFECT_COLUMNS`."""
+    rows: list[tuple[Any, ...]] = [
+        ("time ratio", ratio.change, distribution.value, estimate.value, estimate.low, estimate.high, math.nan)
+        for ratio in found.ratios
+        for distribution, estimate in ratio.models.items()
+    ]
+    for what, decomposition in (("RMST", found.rmst), ("P", found.by_tau)):
+        if decomposition is not None:
+            rows += [
+                (what, _term(effect.axes), "", effect.size.value, effect.size.low, effect.size.high, effect.share)
+                for effect in decomposition.effects
+            ]
+            rows.append((what, "seeds", "", decomposition.noise, math.nan, math.nan, math.nan))
+    return pd.DataFrame(rows, columns=", ".join(EFFECT_COLUMNS).split(", "))

@@ -14,8 +14,9 @@ from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
 from analysis.diagram.curve_charts import trials_shown
-from analysis.diagram.influence import WAITING_COLUMNS
+from analysis.diagram.influence import EFFECT_COLUMNS
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
+from analysis.diagram.waiting import WAITING_COLUMNS
 from analysis.drawing import library
 from analysis.drawing.page import render
 from trainables.engine.errors import redact
@@ -62,7 +63,12 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
-        files={"cells.csv": CELL_COLUMNS, "outcomes.csv": TRIAL_COLUMNS, "waiting.csv": WAITING_COLUMNS},
+        files={
+            "cells.csv": CELL_COLUMNS,
+            "outcomes.csv": TRIAL_COLUMNS,
+            "waiting.csv": WAITING_COLUMNS,
+            "effects.csv": EFFECT_COLUMNS,
+        },
     )
 
 

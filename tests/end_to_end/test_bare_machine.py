@@ -54,8 +54,12 @@ def test_a_bare_gpu_machine_trains_files_draws_and_judges(tmp_path):
     assert "NOT MET  at laptop size: 3 seeds, all 30 steps" in lines
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
         "cells.csv",
+        "effects.csv",
+        "effects.png",
         "outcomes.csv",
         "phase_diagram.png",
+        "waiting.csv",
+        "waiting.png",
     ]
     assert (tmp_path / "judged" / "fig06b.png").exists()
     assert out.stderr.splitlines() == [

@@ -1,4 +1,4 @@
-"""The analysis' estimates against outside judges: scikit-survival, scipy, quadrature, the likelihood."""
+"""The analysis' estimates against outside judges: scikit-survival, surpyval, scipy, quadrature, the likelihood."""
 
 import math
 from itertools import pairwise
@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import quad
 from sksurv.nonparametric import cumulative_incidence_competing_risks, kaplan_meier_estimator
 
+from analysis.stats.regression import Times, fit_times
 from analysis.stats.survival import CensoredTimes, aalen_johansen, turnbull
 
 CASES = range(20)
@@ -136,3 +137,42 @@ def test_turnbull_maximises_the_likelihood(seed):
             moved = (1 - share) * own + share * toward
             event, competing, after = np.split(moved, [len(curve.steps), size - 1])
             assert log_likelihood(event, competing, float(after[0])) <= best + 1e-6
+
+
+def intervals(seed: int, cured: float) -> tuple[CensoredTimes, np.ndarray]:
+    """Log-normal times by a number and a group, known to 10 %, followed to 400; some never come."""
+    rng = np.random.default_rng(seed)
+    columns = np.column_stack([rng.normal(size=60), rng.integers(0, 2, 60)])
+    times = np.exp(5 + columns @ [0.5, -0.3] * (cured == 0) + 0.4 * rng.normal(size=60))
+    times[rng.random(60) < cured] = math.inf
+    low = 1.1 ** np.floor(np.log(np.minimum(times, 1e6)) / math.log(1.1))
+    came = 1.1 * low < 400
+    high = np.where(came, 1.1 * low, math.inf)
+    return CensoredTimes(np.where(came, low, 400.0), high, came.astype(int)), columns
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("distribution", Times)
+def test_regression_of_times(seed, distribution):
+    surpyval = pytest.importorskip("surpyval")
+    data, columns = intervals(seed, cured=0.0)
+    judge = surpyval.AFT(surpyval.LogNormal if distribution == Times.LOG_NORMAL else surpyval.LogLogistic)
+    x = np.column_stack([data.low, np.where(data.cause == 1, data.high, data.low)])
+    theirs = judge.fit(x=x, Z=columns, c=np.where(data.cause == 1, 2, 1))
+    ours = fit_times(data, columns, None, distribution, intervals=False)
+    # Its exp(b x) multiplies the speed of time, not the time.
+    assert ours.coefficients == pytest.approx(-theirs.params[2:], abs=2e-3)
+    scale = theirs.params[1] if distribution == Times.LOG_NORMAL else 1 / theirs.params[1]
+    assert ours.scale == pytest.approx(scale, rel=5e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_share_that_gets_there(seed):
+    surpyval = pytest.importorskip("surpyval")
+    data, _ = intervals(seed, cured=0.4)
+    x = np.column_stack([data.low, np.where(data.cause == 1, data.high, data.low)])
+    theirs = surpyval.LogNormal.fit(x=x, c=np.where(data.cause == 1, 2, 1), lfp=True)
+    ours = fit_times(data, np.zeros((60, 0)), np.zeros((60, 0)), intervals=False)
+    assert ours.intercept == pytest.approx(theirs.params[0], abs=5e-3)
+    assert ours.scale == pytest.approx(theirs.params[1], rel=1e-2)
+    assert ours.shares[0] == pytest.approx(theirs.lfp_p, abs=5e-3)

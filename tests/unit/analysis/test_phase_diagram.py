@@ -414,6 +414,8 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
     said = capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
         "cells.csv",
+        "effects.csv",
+        "effects.png",
         "outcomes.csv",
         "phase_diagram.html",
         "phase_diagram.png",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.diagram.cells import build
-from analysis.diagram.influence import WAITING_COLUMNS, waiting_picture, waiting_table
+from analysis.diagram.waiting import WAITING_COLUMNS, waiting_picture, waiting_table
 from analysis.drawing.waiting import in_rows
 from analysis.stats.survival import CensoredTimes
 from analysis.stats.waiting import waiting_curve
