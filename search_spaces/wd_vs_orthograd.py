@@ -40,5 +40,6 @@ SWEEP = SweepSpec(
             patch={"gradient": OrthogonalGradient(), "optimizer.betas": (0.9, 0.999), "optimizer.eps": 1e-8},
         ),
     ],
+    contrasts=[("⊥AdamW", "AdamW")],
     seeds=range(5),
 )

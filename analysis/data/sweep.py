@@ -264,6 +264,12 @@ class Sweep:
         return describe_task([{name: config[name] for name in parts if name in config} for config in configs])
 
     @property
+    def contrasts(self) -> list[tuple[str, str]]:
+        """The pairs of arms that the space declares to be compared, the second being what the first is held against."""
+        pairs = self.design.get("contrasts", ())
+        return [(str(pair[0]), str(pair[1])) for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+
+    @property
     def sampled(self) -> frozenset[str]:
         """The axes that were drawn or suggested, not listed."""
         return frozenset(axis["path"] for axis in self.design.get("axes", ()) if axis["kind"] == "sampled")
@@ -484,7 +490,8 @@ def describe_task(configs: Iterable[Mapping[str, Any]]) -> str:
     words = []
     for name in sorted(tasks[0]) if tasks else ():
         value = tasks[0][name]
-        if isinstance(value, Mapping | list) or any(task.get(name) != value for task in tasks):
+        # Zero and nothing at all are what a task does not have: no corrupted labels, no noise.
+        if isinstance(value, Mapping | list) or not value or any(task.get(name) != value for task in tasks):
             continue
         if name == "class":
             words.append(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value.rpartition(":")[2]).lower())

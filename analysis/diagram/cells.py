@@ -8,14 +8,14 @@ declared event the probability of having come by tau, the time given that, the r
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial, shared_seeds
-from analysis.diagram.layout import Axis, Layout, axis_words, lay_out, setting_words
-from analysis.stats.contrasts import Contrast, holm, paired_contrast
+from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
+from analysis.diagram.comparisons import ArmContrast, compare_arms
+from analysis.diagram.layout import Axis, Layout, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
 from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
@@ -68,16 +68,6 @@ class Cell:
     def ended_by(self, kind: str) -> int:
         """How many trials had a competing event before the main one."""
         return sum(placed.main is not None and placed.main.kind == kind for placed in self.trials)
-
-
-@dataclass(frozen=True)
-class ArmContrast:
-    """A comparison and what it compares."""
-
-    text: str
-    contrast: Contrast
-    declared: bool
-    """Declared beforehand; the others are exploratory."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +190,7 @@ def build(
         y=layout.y,
         cells=tuple(cells),
         pooled=layout.pooled,
-        contrasts=_contrasts(sweep, main, tau),
+        contrasts=compare_arms(sweep, main, tau),
     )
 
 
@@ -322,57 +312,3 @@ def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[
 def _common(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     first, *others = points
     return {name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)}
-
-
-# --- comparing arms -----------------------------------------------------------------------------------------------
-
-
-def _contrasts(sweep: Sweep, main: EventRule, tau: float) -> tuple[ArmContrast, ...]:
-    """The last arm against the first, each at its best setting on the other seeds: declared by the sweep's shape.
-
-    Beside it, exploratory: the last arm against each single setting of the others, adjusted by Holm's method.
-    """
-    arms: dict[str, dict[tuple, dict[Any, Trial]]] = {}
-    for trial in sweep.trials:
-        if ARM not in trial.coordinates or not trial.begun:
-            continue
-        setting = tuple((name, value) for name, value in trial.setting.items() if name != ARM)
-        arms.setdefault(trial.arm, {}).setdefault(setting, {})[trial.seed] = trial
-    if len(arms) < 2:
-        return ()
-    shared = shared_seeds(*(members for settings in arms.values() for members in settings.values()))
-    if len(shared) < 2:
-        return ()
-    times = {
-        arm: {
-            setting: CensoredTimes.of([members[seed].event(main.name, main.shown) for seed in shared], tau)
-            for setting, members in settings.items()
-        }
-        for arm, settings in arms.items()
-    }
-    (first, theirs), *_, (last, ours) = ((arm, [*settings.values()]) for arm, settings in times.items())
-    declared = paired_contrast(theirs, ours, tau, np.random.default_rng(0))
-    if declared is None:
-        return ()
-    at_best = f"at its best {_axes_of(times[first])} as chosen on the other seeds"
-    contrasts = [ArmContrast(f"{last} minus {first}" + (f" {at_best}" if len(theirs) > 1 else ""), declared, True)]
-    single = [
-        (
-            f"{last} minus {setting_words({ARM: arm, **dict(setting)})}",
-            paired_contrast([one], ours, tau, np.random.default_rng(0)),
-        )
-        for arm, settings in [*times.items()][:-1]
-        for setting, one in settings.items()
-        if len(times) > 2 or len(settings) > 1
-    ]
-    compared = [(text, contrast) for text, contrast in single if contrast is not None]
-    adjusted = holm([contrast.p for _, contrast in compared])
-    contrasts += [
-        ArmContrast(text, replace(contrast, p_holm=p), False)
-        for (text, contrast), p in zip(compared, adjusted, strict=True)
-    ]
-    return tuple(contrasts)
-
-
-def _axes_of(settings: Iterable[tuple]) -> str:
-    return " · ".join(dict.fromkeys(axis_words(name) for setting in settings for name, _ in setting))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.diagram.cells import UNFINISHED, Diagram
 from analysis.diagram.words import (
+    COMPARED_IN_TERMINAL,
     by_words,
     contrast_texts,
     event_name,
@@ -159,7 +160,7 @@ def summary_lines(diagram: Diagram) -> list[str]:
     told = [column for column in zip(titles, *rows, strict=True) if any(text not in ("", "–") for text in column[1:])]
     return [
         *aligned([*zip(*told, strict=True)]),
-        *contrast_texts(diagram, declared=True),
+        *contrast_texts(diagram, most=COMPARED_IN_TERMINAL),
         *filter(None, [stopped_sentence(diagram)]),
     ]
 

@@ -3,10 +3,14 @@
 import math
 import statistics
 
-from analysis.diagram.cells import ArmContrast, Cell, Diagram, name_of_column
+from analysis.diagram.cells import Cell, Diagram, name_of_column
+from analysis.diagram.comparisons import ArmContrast
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.intervals import LEVEL, Estimate
 from trainables.engine.events import Event, EventKind, EventRule
+
+COMPARED_BELOW, COMPARED_IN_TERMINAL = 3, 12
+"""How many comparisons stand below a picture, and in a terminal."""
 
 
 def with_interval(estimate: Estimate, style: str) -> str:
@@ -62,17 +66,26 @@ def contrast_text(compared: ArmContrast, tau_steps: int) -> str:
     if contrast.both:
         text += f"{with_interval(contrast.ratio, '.2f')} times as long in {contrast.both} of "
     text += f"{contrast.pairs} paired seeds, p = {contrast.p:.3g}"
-    if not compared.declared:
-        return f"{text} (Holm: {contrast.p_holm:.3g}, exploratory)"
+    p = contrast.p if math.isnan(contrast.p_holm) else contrast.p_holm
+    text += "" if math.isnan(contrast.p_holm) else f" (Holm: {p:.3g})"
     least = 2.0 ** (1 - contrast.pairs)
     if least >= 1 - LEVEL:
         text += f" ({contrast.pairs} pairs cannot reach p < {1 - LEVEL:.2g}: at best {least:.3g}; {pairs_needed()} can)"
+    elif p >= 1 - LEVEL and math.isfinite(contrast.pairs_to_decide):
+        text += f" (about {max(contrast.pairs + 1, contrast.pairs_to_decide):.0f} pairs would decide)"
     return text
 
 
-def contrast_texts(diagram: Diagram, *, declared: bool) -> list[str]:
-    """The comparison that the sweep's shape declares, or the exploratory ones."""
-    return [contrast_text(each, diagram.tau_steps) for each in diagram.contrasts if each.declared == declared]
+def contrast_texts(diagram: Diagram, most: int | None = None) -> list[str]:
+    """The comparisons of arms, of many the first; whether the space declares them where it does not."""
+    texts = [contrast_text(each, diagram.tau_steps) for each in diagram.contrasts[:most]]
+    if not texts:
+        return []
+    beyond = len(diagram.contrasts) - len(texts)
+    texts += [f"{beyond} further comparisons of arms: phase_diagram.html has them"] if beyond else []
+    if not diagram.sweep.contrasts and len(diagram.contrasts) > 1:
+        texts.append("Every arm is compared with the first: the space declares no contrasts")
+    return texts
 
 
 def event_name(rule: EventRule) -> str:
@@ -118,9 +131,9 @@ def stopped_sentence(diagram: Diagram) -> str:
 
 
 def notes(diagram: Diagram, note: str) -> list[str]:
-    """What is written below a picture: how to read it, what decides the phases, and the declared comparison."""
+    """What is written below a picture: how to read it, what decides the phases, and how arms compare."""
     texts = [f"{note}  {phases_definition(diagram)}", stopped_sentence(diagram)]
-    return [*filter(None, texts), *(f"{text}." for text in contrast_texts(diagram, declared=True))]
+    return [*filter(None, texts), *(f"{text}." for text in contrast_texts(diagram, most=COMPARED_BELOW))]
 
 
 def estimator_words(diagram: Diagram) -> str:

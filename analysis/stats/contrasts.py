@@ -47,7 +47,7 @@ class Contrast:
     pairs_to_decide: float
     """About how many would give p < .05 with a power of .8, were the differences like these; infinite at 0."""
     p_holm: float = math.nan
-    """Adjusted over the exploratory contrasts; NaN for the one declared beforehand."""
+    """Adjusted over all comparisons of its sweep; NaN for a single one."""
 
 
 def paired_contrast(

@@ -83,6 +83,9 @@ class SweepSpec(metaclass=_TakesSettings):
     samples: int = 0
     """How many distinct joint draws of the sampled axes; raising it keeps the earlier draws."""
     sampling_seed: int = 0
+    contrasts: Sequence[tuple[str, str]] = ()
+    """Which arms the analysis compares, ``[("⊥AdamW", "AdamW")]``: the first of a pair minus the second, over paired
+    seeds, at each setting of the axes that both have; without, every arm is compared with the first."""
     objective: Objective | None = None
     """With an objective, Optuna suggests the values of the sampled axes instead of ``samples`` draws."""
 
@@ -154,7 +157,8 @@ class SweepSpec(metaclass=_TakesSettings):
         ``{"axes": [axis, ...], "arms": [{"name", "axes": [axis, ...], **protocol}, ...], "seeds": [...], **protocol}``,
         where the protocol is ``{"horizon_steps", "events": [...], "phases": [...]}``, the base's or the arm's own;
         a grid axis is ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled",
-        "domain"}``; the values are those of the trials' coordinates.
+        "domain"}``; the values are those of the trials' coordinates.  ``"contrasts": [[arm, arm], ...]`` stands beside
+        them where the space declares some.
         """
 
         def grid(path: str, arm: str | None) -> dict[str, Any]:
@@ -178,6 +182,7 @@ class SweepSpec(metaclass=_TakesSettings):
                     for arm in self.arms
                 ],
                 "seeds": [] if self.seeds is None else list(self.seeds),
+                **({"contrasts": [list(pair) for pair in self.contrasts]} if self.contrasts else {}),
                 **self._protocol(Arm(name="base")),
             }
         )
@@ -268,6 +273,7 @@ class SweepSpec(metaclass=_TakesSettings):
         object.__setattr__(self, "arms", tuple(arms))
         if not isinstance(self.settings, RunSettings):
             raise SpecError(f"settings = {brief(self.settings)}: must be RunSettings(...)")
+        self._check_contrasts()
         self._check_seeds()
         self._check_sampling()
         self._check_size()
@@ -306,6 +312,17 @@ class SweepSpec(metaclass=_TakesSettings):
             )
         if head == SEEDS and self.seeds is not None:
             raise SpecError(f"{what} {path}: the space's seeds would overwrite it; seeds must be None beside it")
+
+    def _check_contrasts(self) -> None:
+        names = [arm.name for arm in self.arms]
+        pairs = []
+        for pair in listed("contrasts", self.contrasts, 'a list of pairs of arms, such as [("⊥AdamW", "AdamW")]'):
+            is_pair = isinstance(pair, tuple | list) and len(pair) == 2 and all(name in names for name in pair)
+            if not is_pair or pair[0] == pair[1]:
+                allowed = ", ".join(map(repr, names)) or "none, for the space has no arms"
+                raise SpecError(f"contrasts: {brief(pair)}: must be a pair of two different arms; allowed: {allowed}")
+            pairs.append((pair[0], pair[1]))
+        object.__setattr__(self, "contrasts", tuple(pairs))
 
     def _check_seeds(self) -> None:
         if self.seeds is None:

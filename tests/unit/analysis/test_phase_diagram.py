@@ -293,17 +293,47 @@ def test_the_words_of_what_is_drawn():
 # --- comparing arms -----------------------------------------------------------------------------------------------
 
 
-def test_the_declared_contrast():
+def test_arms_are_compared():
     diagram = build(make_sweep(wd_vs_orthograd()))
-    declared, *exploratory = diagram.contrasts
-    assert declared.declared
-    text = contrast_text(declared, diagram.tau_steps)
+    (compared,) = diagram.contrasts
+    text = contrast_text(compared, diagram.tau_steps)
     assert text.startswith("⊥AdamW minus AdamW at its best weight decay as chosen on the other seeds: -")
+    assert "times as long in 5 of 5 paired seeds, p = 0.0625" in text
     assert "5 pairs cannot reach p < 0.05: at best 0.0625; 6 can" in text
-    assert len(exploratory) == 7
-    assert all(found.contrast.p_holm >= found.contrast.p for found in exploratory)
-    assert "exploratory" in contrast_text(exploratory[0], diagram.tau_steps)
     assert build(make_sweep(grid_sweep())).contrasts == ()
+
+
+def three_arms(**design: object) -> Diagram:
+    """Three arms at two training fractions; c is twice as fast as a, and b as fast as a."""
+    times = {"a": 200, "b": 200, "c": 100}
+    trials = [
+        make_trial(f"{arm}{fraction}{seed}", {"arm": arm, "task.train_fraction": fraction, "seed": seed}, t_mem=30,
+                   t_gen=t_gen * (1 + seed / 10) / fraction)
+        for arm, t_gen in times.items()
+        for fraction in (0.4, 0.8)
+        for seed in range(6)
+    ]  # fmt: skip
+    sweep = make_sweep(trials)
+    return build(replace(sweep, design={**sweep.design, **design}))
+
+
+def test_arms_are_compared_at_each_setting_of_the_axes_that_they_share():
+    diagram = three_arms(contrasts=[["c", "b"]])
+    texts = words.contrast_texts(diagram)
+    assert [text.partition(":")[0] for text in texts] == [
+        "c minus b, train fraction 0.4",
+        "c minus b, train fraction 0.8",
+    ]
+    for compared in diagram.contrasts:
+        assert compared.contrast.ratio.value == pytest.approx(0.5, rel=0.05)
+        assert (compared.contrast.p, compared.contrast.p_holm) == (2 / 64, 4 / 64)
+
+
+def test_without_declared_contrasts_every_arm_is_compared_with_the_first():
+    texts = words.contrast_texts(three_arms())
+    assert [text[:9] for text in texts[:4]] == ["b minus a"] * 2 + ["c minus a"] * 2
+    assert texts[-1] == "Every arm is compared with the first: the space declares no contrasts"
+    assert words.contrast_texts(three_arms(), most=2)[2].startswith("2 further comparisons of arms")
 
 
 def test_ten_pairs():

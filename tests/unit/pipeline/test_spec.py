@@ -255,6 +255,21 @@ def test_an_arm_sets_a_task_and_a_model_that_fit_only_each_other() -> None:
         spec(arms=[Arm(name="half", patch={"task": changes["task"]})])
 
 
+def test_contrasts_are_pairs_of_arms() -> None:
+    arms = [Arm(name="decay", axes={DECAY: [0, 1]}), Arm(name="⊥", patch={"gradient": OrthogonalGradient()})]
+    space = spec(arms=arms, contrasts=[["⊥", "decay"]])
+    assert space.contrasts == (("⊥", "decay"),)
+    assert json.loads(space.axes_json())["contrasts"] == [["⊥", "decay"]]
+    assert "contrasts" not in json.loads(spec(arms=arms).axes_json())
+    for bad in ("decay", ("decay", "decay"), ("decay", "Adam"), ("decay",), ({}, [])):
+        with pytest.raises(
+            SpecError, match=r"^contrasts: .*must be a pair of two different arms; allowed: 'decay', '⊥'"
+        ):
+            spec(arms=arms, contrasts=[bad])
+    with pytest.raises(SpecError, match="allowed: none, for the space has no arms"):
+        spec(contrasts=[("a", "b")])
+
+
 def test_axes_json_says_the_axes_in_order() -> None:
     space = spec(
         axes={"task.train_fraction": [0.4, 0.6], RATE: tune.loguniform(1e-4, 1e-1)},
