@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.comparing.arms import ArmContrast, compare_arms
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
-from analysis.diagram.comparisons import ArmContrast, compare_arms
 from analysis.diagram.layout import Axis, Layout, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise

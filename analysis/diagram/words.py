@@ -3,8 +3,8 @@
 import math
 import statistics
 
+from analysis.comparing.arms import ArmContrast
 from analysis.diagram.cells import Cell, Diagram, name_of_column
-from analysis.diagram.comparisons import ArmContrast
 from analysis.stats.contrasts import pairs_needed
 from analysis.stats.intervals import LEVEL, Estimate
 from trainables.engine.events import Event, EventKind, EventRule
