@@ -36,6 +36,8 @@ from trainables.engine.errors import one_line, redact
 DATABASE = "optuna.db"
 QUESTION = "grokscape.question"
 """What the values of a study answer; it is set last, so that a study has it only when it is complete."""
+VALUE = "restricted mean, ties by the event's column"
+"""What is minimised; earlier studies had no tie-break."""
 TAKEN_OVER = "grokscape.taken_over_from"
 """The names of the studies whose suggestions a new one takes over."""
 AGAIN = "grokscape.suggested_again"
@@ -321,6 +323,7 @@ def _question(spec: SweepSpec) -> str:
             "axes": spec.axes_json(),
             "event": spec.objective.rule(spec.base.events).to_json(),
             "threshold": spec.objective.threshold,
+            "value": VALUE,
         }
     )
 
@@ -340,6 +343,7 @@ def _flat(question: str) -> dict[str, Any]:
     values = json.loads(question)
     axes = json.loads(values["axes"])
     flat = {"seeds": axes["seeds"], "objective.event": values["event"], "objective.threshold": values["threshold"]}
+    flat["objective.value"] = values.get("value")
     flat |= {f"axis {axis['path']}": axis["domain"] for axis in axes["axes"]}
 
     def visit(prefix: str, fields: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ class History:
     def __init__(self, spec: SweepSpec, suggestions: Sequence[Suggestion]) -> None:
         assert spec.objective is not None
         self.suggestions = suggestions
-        self._budget = spec.objective.budget
+        self._of = max(spec.objective.budget, len(suggestions))  # The budget may have been larger.
         self._tau_steps = spec.base.horizon_steps
         self._rule: EventRule = spec.objective.rule(spec.base.events)
         self._words = self._rule.words(spec.objective.threshold)
@@ -85,7 +85,7 @@ class History:
             answer, share = each.answer, each.reached / len(each.answer.events)
             table.append(
                 [
-                    f"{each.number} of {self._budget}",
+                    f"{each.number} of {self._of}",
                     _with_interval(share, each.by_tau, ".2f"),
                     _with_interval(answer.restricted_mean_steps, each.rmst, ".0f"),
                     f"{answer.final:.3g}",
@@ -104,7 +104,7 @@ class History:
         ends = dict(zip(("rmst_low_steps", "rmst_high_steps"), best.rmst, strict=True))
         return {
             "suggestion": best.number,
-            "of": self._budget,
+            "of": self._of,
             "values": dict(best.values),
             "event": self._words,
             "rmst_steps": best.answer.restricted_mean_steps,

@@ -150,7 +150,7 @@ class LiveView(SilentView):
         body: list[RenderableType] = [headline, second]
         if tally.trials:
             if tally.trials is not self._mapped:
-                self._mapped, self._map = tally.trials, self._new_map(tally.trials.values())
+                self._mapped, self._map = tally.trials, self._new_map(tally.trials.values(), listed=tally.suggests)
             height = max(size.height - 8, 3)
             body += [Text(""), *self._map.render(tally.states, width=size.width, height=height), self._map.legend()]
         return Group(*body)

@@ -36,9 +36,10 @@ def glyphs_of(phases: Iterable[PhaseRule]) -> dict[str, tuple[str, str]]:
 class PhaseMap:
     """Cells by the coordinates of a sweep's trials, seeds pooled."""
 
-    def __init__(self, trials: Iterable[PlannedTrial]) -> None:
+    def __init__(self, trials: Iterable[PlannedTrial], *, listed: bool = False) -> None:
         """
         :param trials: in the order of the sweep.
+        :param listed: a row a cell, the latest first, instead of a table, which suggestions would leave almost empty.
         """
         trials = list(trials)
         self._glyphs = glyphs_of(phase for trial in trials for phase in trial.config.phases)
@@ -46,13 +47,14 @@ class PhaseMap:
         axes = list(dict.fromkeys(name for point in points.values() for name in point if not _is_seed(name)))
         values = {axis: {str(point[axis]) for point in points.values() if axis in point} for axis in axes}
         free = [axis for axis in axes if axis != ARM] or axes
-        self.x = max(free, key=lambda axis: len(values[axis]), default="")
+        self.x = "" if listed else max(free, key=lambda axis: len(values[axis]), default="")
         """The horizontal axis: the one with the most values; all others together are the vertical one."""
+        self._listed = listed
         self._others = [axis for axis in axes if axis != self.x]
         self._cells: dict[tuple[str, str], list[str]] = {}
         for trial_id, point in points.items():
             self._cells.setdefault(self._place(point), []).append(trial_id)
-        self.rows = list(dict.fromkeys(row for row, _ in self._cells))
+        self.rows = list(dict.fromkeys(row for row, _ in self._cells))[:: -1 if listed else 1]
         columns: dict[str, Any] = {self._place(point)[1]: point.get(self.x) for point in points.values()}
         numeric = all(isinstance(value, int | float | None) for value in columns.values())
         self.columns = sorted(columns, key=lambda name: _rank(columns[name])) if numeric else list(columns)
@@ -63,7 +65,7 @@ class PhaseMap:
         :param states: (state, phase so far) by trial id, for the trials that have begun.
         """
         seeds = max(len(members) for members in self._cells.values())
-        label = min(max(5, *map(cell_len, self.rows)), width // 3)
+        label = min(max(5, *map(cell_len, self.rows)), width - seeds - 4 if self._listed else width // 3)
         fitting, used = 0, label + 2
         for column in self.columns:
             used += max(seeds, cell_len(column)) + 2
@@ -73,7 +75,7 @@ class PhaseMap:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
         table.add_column("", style="bold", max_width=label, no_wrap=True)
         for column in self.columns[:fitting]:
-            table.add_column(Text(column, style="bright_black"), no_wrap=True)
+            table.add_column(Text("" if self._listed else column, style="bright_black"), no_wrap=True)
         if fitting < len(self.columns):
             table.add_column(Text(f"+{len(self.columns) - fitting}", style="bright_black"), no_wrap=True)
         shown = self.rows if len(self.rows) <= height else self.rows[: max(height - 1, 1)]
@@ -83,7 +85,8 @@ class PhaseMap:
         if len(shown) < len(self.rows):
             table.add_row(Text(f"+{len(self.rows) - len(shown)}", style="bright_black"))
         down = " · ".join(_words(axis) for axis in self._others)
-        return [Text(f"{down} ↓  {_words(self.x)} →" if down else f"{_words(self.x)} →", style="bright_black"), table]
+        axes = [f"{words} {arrow}" for words, arrow in ((down, "↓"), (_words(self.x), "→")) if words]
+        return [Text("  ".join(axes), style="bright_black"), table]
 
     def legend(self) -> Text:
         """What the glyphs mean, in one line."""

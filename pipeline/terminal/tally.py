@@ -55,6 +55,11 @@ class Tally:
         self._progress = progress
 
     @property
+    def suggests(self) -> bool:
+        """Whether the trials are suggested one after another."""
+        return self._progress is not None
+
+    @property
     def total(self) -> int:
         """How many trials the sweep has, with those that suggestions still add, if each adds different ones."""
         return len(self.trials) + (self._progress.trials_to_come if self._progress else 0)

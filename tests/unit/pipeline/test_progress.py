@@ -211,6 +211,19 @@ class TestPhaseMap:
         assert len({glyph for glyph, _ in glyphs.values()}) == len(glyphs)
         assert len({colour for _, colour in glyphs.values()}) == len(glyphs)
 
+    def test_suggestions_are_listed_the_latest_first(self):
+        points = planned([(f"s{number}", {"decay": number / 3, "rate": 1 / (number + 1)}) for number in range(4)])
+        table = PhaseMap(points, listed=True)
+        console = Console(width=60, file=io.StringIO(), color_system=None)
+        console.print(*table.render({"s3": ("finished", "grokking")}, width=60, height=3))
+        lines = [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+        assert lines == [
+            ["decay", "·", "rate", "↓"],
+            ["1", "·", "0.25", "●"],
+            ["0.666667", "·", "0.333333", "·"],
+            ["+2"],
+        ]
+
     def test_no_axis_at_all(self):
         assert (
             self.rendered([("a", {"seed": 0}), ("b", {"seed": 1})], {"b": ("finished", "confusion")})[-1].strip()
