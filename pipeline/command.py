@@ -19,7 +19,6 @@ from pipeline.execution.background import Upkeep
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerMissingError
-from pipeline.spec import SweepSpec
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from pipeline.terminal import dry_run as texts
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from pipeline.terminal.history import History
 
 SYNC_TIMEOUT_S = 600.0
-HISTORY = "suggestions.csv"
+HISTORY = ("suggestions.png", "suggestions.csv")
 
 
 def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
@@ -88,13 +87,13 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     for line in figures.summary if figures else ():
         say(line)
     if sweep.progress is not None:
-        history, no_table = _history(space.spec, sweep, out)
+        history, no_files = _history(space, sweep, out)
         result = replace(result, best=history.to_json())
-        if result.figures and not no_table:
-            result = replace(result, figures=(*result.figures, out / HISTORY))
+        if result.figures and not no_files:
+            result = replace(result, figures=(*result.figures, *(out / name for name in HISTORY)))
         for line in history.lines():
             say(line)
-        say(f"history  none: {no_table}" if no_table else f"history  {out / HISTORY}")
+        say(f"history  none: {no_files}" if no_files else f"history  {out / HISTORY[0]} and {HISTORY[1]}")
     say(f"ledger   {ledger.shown}")
     if sync is not None and settings.mlflow_uri is not None:
         report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
@@ -198,12 +197,15 @@ def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str |
         return None, str(error)
 
 
-def _history(spec: SweepSpec, sweep: SweepRun, out: Path) -> "tuple[History, str | None]":
-    """The suggestions of an objective with the intervals of the tables; and why their table was not written."""
+def _history(space: LoadedSpace, sweep: SweepRun, out: Path) -> "tuple[History, str | None]":
+    """The suggestions of an objective with the intervals of the tables, written beside the figures; or why not."""
     from analysis.drawing.guard import drawing
     from pipeline.terminal.history import History, Suggestion
 
+    spec = space.spec
     suggestions = [Suggestion(number, *each) for number, each in enumerate(sweep.answers(), start=1)]
+    if not suggestions:
+        return History(spec, suggestions), "no suggestion has ended"
     try:
         with drawing():
             import numpy as np
@@ -211,6 +213,7 @@ def _history(spec: SweepSpec, sweep: SweepRun, out: Path) -> "tuple[History, str
 
             from analysis.data.spreadsheet import write_csv
             from analysis.drawing.guard import whole_files
+            from analysis.drawing.history import HistoryPoint, draw_history
             from analysis.stats.intervals import Estimate
             from analysis.stats.survival import CensoredTimes, summarise
 
@@ -225,7 +228,11 @@ def _history(spec: SweepSpec, sweep: SweepRun, out: Path) -> "tuple[History, str
                     suggestions[place] = replace(each, by_tau=ends(told.by_tau), rmst=ends(told.restricted_mean_steps))
             history = History(spec, suggestions)
             with whole_files(out) as partial:
-                write_csv(pd.DataFrame(history.rows()), partial / HISTORY)
+                points = [HistoryPoint(*each) for each in history.points()]
+                title = space.doc.partition("\n")[0] or space.name
+                picture, table = (partial / name for name in HISTORY)
+                draw_history(points, picture, title=title, event=history.event, tau_steps=spec.base.horizon_steps)
+                write_csv(pd.DataFrame(history.rows()), table)
     except GrokscapeError as error:
         return History(spec, suggestions), str(error)
     return history, None

@@ -43,7 +43,7 @@ class History:
         self._of = max(spec.objective.budget, len(suggestions))  # The budget may have been larger.
         self._tau_steps = spec.base.horizon_steps
         self._rule: EventRule = spec.objective.rule(spec.base.events)
-        self._words = self._rule.words(spec.objective.threshold)
+        self.event = f"{self._rule.name} ({self._rule.words(spec.objective.threshold)})"
         self._final = f"final {self._rule.column.replace('_', ' ')}"
 
     def best(self) -> list[Suggestion]:
@@ -73,11 +73,16 @@ class History:
             )
         return rows
 
+    def points(self) -> list[tuple[float, float, float, bool]]:
+        """What a picture shows of each: RMST, its interval, and whether a seed has the event; NaN without a value."""
+        means = [each.answer.restricted_mean_steps if each.answer else math.nan for each in self.suggestions]
+        return [(mean, *each.rmst, bool(each.reached)) for mean, each in zip(means, self.suggestions, strict=True)]
+
     def lines(self) -> list[str]:
         """The best few for the terminal, and how to read them."""
         best = self.best()
         if not best:
-            return ["suggestions  none has a value"]
+            return []
         tau = self._tau_steps
         table = [["suggestion", f"P({self._rule.name} <= {tau})", f"RMST({tau})", self._final, ""]]
         for each in best[:BEST_SHOWN]:
@@ -106,7 +111,7 @@ class History:
             "suggestion": best.number,
             "of": self._of,
             "values": dict(best.values),
-            "event": self._words,
+            "event": self.event,
             "rmst_steps": best.answer.restricted_mean_steps,
             **{name: steps if math.isfinite(steps) else None for name, steps in ends.items()},
             "seeds": len(best.answer.events),
@@ -116,7 +121,7 @@ class History:
     def _notes(self, best: Sequence[Suggestion]) -> list[str]:
         without = sum(not each.reached for each in best)
         by = "how near they ended to it" if self._rule.after else f"their {self._final}"
-        event = f"{self._rule.name} ({self._words}) by step {self._tau_steps}"
+        event = f"{self.event} by step {self._tau_steps}"
         among = f"ordered by {by}, for the sampler too (less than one step)"
         notes = []
         if without == len(best):

@@ -88,6 +88,7 @@ def test_the_end_and_a_raised_horizon_with_more_seeds(tmp_path, capsys, monkeypa
     assert "by step 20: among themselves they are ordered by their final train accuracy, for the sampler too" in printed
     table = pd.read_csv(tmp_path / "out/suggestions.csv")
     assert len(table) == 3
+    assert (tmp_path / "out/suggestions.png").stat().st_size > 10_000
     ordered = table.sort_values(["rmst_steps", "tie_break"])
     assert result.best["suggestion"] == ordered["suggestion"].iloc[0]
     assert result.best["rmst_steps"] == table["rmst_steps"].min() < 20
