@@ -1,19 +1,22 @@
-"""Sweeps read from a ledger, from MLflow or from what the figures keep: ``from analysis import open_sweep``."""
+"""Sweeps read from a ledger, from MLflow or from what the figures keep: ``open_sweep``, ``compare_sweeps``."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.comparing.sweeps import SweepComparison, compare_sweeps
     from analysis.data.source import open_sweep
     from analysis.data.sweep import Sweep, SweepError, Trial
 
 _HOMES = {
     "Sweep": "analysis.data.sweep",
+    "SweepComparison": "analysis.comparing.sweeps",
     "SweepError": "analysis.data.sweep",
     "Trial": "analysis.data.sweep",
+    "compare_sweeps": "analysis.comparing.sweeps",
     "open_sweep": "analysis.data.source",
 }
 
-__all__ = ["Sweep", "SweepError", "Trial", "open_sweep"]
+__all__ = ["Sweep", "SweepComparison", "SweepError", "Trial", "compare_sweeps", "open_sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.data.sweep import Sweep, Trial, paired
 from analysis.diagram.words import with_interval
 from analysis.drawing.bands import COLOURS
-from analysis.drawing.panels import legend, not_run, tidy
+from analysis.drawing.panels import legend, not_run, ratio_axis, tidy
 from analysis.drawing.style import FAINT, GRID, INK
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
@@ -32,8 +31,6 @@ AGREEING = 2 / 3
 """The share of the settings that must agree: four of six."""
 
 
-RATIOS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
-"""Where the axis of ratios has ticks."""
 _COLOUR_OF: dict[Tristate, Any] = {True: COLOURS[1], False: COLOURS[0], None: FAINT}
 
 
@@ -242,10 +239,7 @@ def _draw_differences(axes: Axes, results: list[Comparison]) -> None:
         axes.plot(seeds, [place + 0.16] * len(seeds), marker="o", ms=3, mfc="white", mec=colour, ls="", zorder=3)
         axes.annotate(f"{contrast.both} of {contrast.pairs}", (contrast.ratio.value, place), xytext=(0, 7),
                       textcoords="offset points", ha="center", fontsize=8, color=FAINT)  # fmt: skip
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(FixedLocator([at for at in RATIOS if low <= at <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ratio_axis(axes)
     axes.set_yticks(range(len(results)), [comparison.decay.setting for comparison in results], color=INK)
     axes.set_ylim(len(results) - 0.5 + 0.17 * len(results), -0.5)  # with room for the legend
     axes.grid(visible=False, axis="y")

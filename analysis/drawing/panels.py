@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from analysis.data.sweep import Sweep, Trial, thousands
 from analysis.drawing.bands import draw_accuracies, ramp
@@ -106,6 +106,18 @@ def step_axis(axes: Axes, *, log: bool, until: float, start: float = 1) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(start if log else -0.01 * until, until)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_steps(value)))
+
+
+def ratio_axis(axes: Axes) -> None:
+    """The horizontal axis as ratios: logarithmic, with 1 inside, and plain numbers."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.8), max(high, 1.25))
+    low, high = axes.get_xlim()
+    digits = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 5, 7)
+    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in digits]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _short_steps(value: float) -> str:

@@ -15,8 +15,9 @@ from analysis.stats.intervals import (
     dirichlet_weights,
     geometric_mean,
     percentile,
+    ratio_of_geometric_means,
 )
-from analysis.stats.survival import CensoredTimes, incidence
+from analysis.stats.survival import CensoredTimes, incidence, restricted_mean_draws
 from trainables.engine.events import KINDS, EventKind
 
 FLIPS = 20_000
@@ -84,6 +85,33 @@ def paired_contrast(
     )
 
 
+def independent_contrast(
+    first: CensoredTimes, second: CensoredTimes, tau_steps: float, rng: np.random.Generator
+) -> Contrast | None:
+    """Compare two sides that share no seeds: ``pairs`` is 0, and p is of exchanging trials between the sides.
+
+    The ratio is of the geometric means over the trials that have the event; ``both`` is how many have it on the side
+    that has fewer.
+
+    :returns: None with fewer than two trials on a side, or where a curve is not known to tau.
+    """
+    sides = first, second
+    if min(map(len, sides)) < 2 or not all(times.followed_to(tau_steps) for times in sides):
+        return None
+    (theirs, their_times), (ours, our_times) = (_at_the_best([times], tau_steps) for times in sides)
+    came = [each[np.isfinite(each)] for each in (their_times, our_times)]
+    draws = restricted_mean_draws(second, tau_steps, rng) - restricted_mean_draws(first, tau_steps, rng)
+    means = [float(incidence(times).restricted_mean(tau_steps)[0]) for times in sides]
+    return Contrast(
+        difference_steps=percentile(means[1] - means[0], draws, "Bayesian bootstrap of each side"),
+        ratio=ratio_of_geometric_means(*came),
+        both=min(map(len, came)),
+        p=exchange_p(theirs, ours, rng),
+        pairs=0,
+        pairs_to_decide=math.inf,
+    )
+
+
 def _at_the_best(candidates: Sequence[CensoredTimes], tau_steps: float) -> tuple[np.ndarray, np.ndarray]:
     """Each seed's value and time (n,) at the candidate with the smallest RMST on the other seeds.
 
@@ -120,6 +148,17 @@ def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
     test = permutation_test(
         (np.asarray(differences),), np.sum, permutation_type="samples", vectorized=True, n_resamples=FLIPS, rng=rng
     )
+    return float(test.pvalue)
+
+
+def exchange_p(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> float:
+    """The two-sided permutation p of a difference of means between independent samples (n,) and (m,)."""
+    from scipy.stats import permutation_test  # half a second to import: only when there is something to compare
+
+    def difference(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.mean(one, axis=axis) - np.mean(other, axis=axis)
+
+    test = permutation_test((first, second), difference, vectorized=True, n_resamples=FLIPS, rng=rng)
     return float(test.pvalue)
 
 

@@ -83,6 +83,27 @@ def mean_with_t_interval(values: Sequence[float] | np.ndarray, level: float = LE
     return Estimate(mean, mean - half, mean + half, "Student's t")
 
 
+def ratio_of_geometric_means(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Second over first, of independent positive values, with Welch's interval (1947) of their logarithms.
+
+    NaN with fewer than two values on a side.
+
+    >>> ratio_of_geometric_means(np.array([100.0, 110.0]), np.array([200.0, 220.0])).value
+    2.0...
+    """
+    if min(len(first), len(second)) < 2:
+        return UNKNOWN
+    logs = [np.log(values) for values in (first, second)]
+    squared_errors = [float(np.var(each, ddof=1)) / len(each) for each in logs]
+    difference, total = float(np.mean(logs[1]) - np.mean(logs[0])), sum(squared_errors)
+    if total == 0:
+        return Estimate(math.exp(difference), math.exp(difference), math.exp(difference), "Welch's t, of logarithms")
+    freedom = total**2 / sum(each**2 / (len(values) - 1) for each, values in zip(squared_errors, logs, strict=True))
+    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(total)
+    low, high = math.exp(difference - half), math.exp(difference + half)
+    return Estimate(math.exp(difference), low, high, "Welch's t, of logarithms")
+
+
 def geometric_mean(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Estimate:
     """The geometric mean of positive values and Student's interval of their logarithms; NaN without any.
 

@@ -237,7 +237,7 @@ def summarise(times: CensoredTimes, tau_steps: float, rng: np.random.Generator, 
         given_steps=_given(times, curve, tau_steps),
         restricted_mean_steps=percentile(
             float(curve.restricted_mean(tau_steps)[0]),
-            _restricted_means(times, tau_steps, draws, rng),
+            restricted_mean_draws(times, tau_steps, rng, draws),
             f"{curve.estimator}, Bayesian bootstrap",
         ),
         median_steps=float(curve.median()[0]),
@@ -245,7 +245,9 @@ def summarise(times: CensoredTimes, tau_steps: float, rng: np.random.Generator, 
     )
 
 
-def _restricted_means(times: CensoredTimes, tau_steps: float, draws: int, rng: np.random.Generator) -> np.ndarray:
+def restricted_mean_draws(
+    times: CensoredTimes, tau_steps: float, rng: np.random.Generator, draws: int = DRAWS
+) -> np.ndarray:
     """RMST(tau) under the weights of a Bayesian bootstrap over the trials and over one at each end of time (B,)."""
     distinct, counts = _distinct(times, np.ones((1, len(times))))
     at_once = CensoredTimes(np.array([-1.0]), np.array([0.0]), np.array([_EVENT]))

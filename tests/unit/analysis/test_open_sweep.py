@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 
 from analysis import phase_diagram
 from analysis.data.source import is_tracking, open_sweep
-from analysis.data.sweep import MISSING, SweepError, describe_task
+from analysis.data.sweep import MISSING, SweepError
+from analysis.data.task import describe_task
 from analysis.diagram.cells import build
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from pipeline.ledger import Ledger, LedgerError

@@ -4,10 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, sem, t
+from scipy.stats import binom, sem, t, ttest_ind
 
 from analysis.stats.contrasts import holm, paired_contrast, pairs_needed, sign_flip_p
-from analysis.stats.intervals import clopper_pearson, geometric_mean, mean_with_t_interval
+from analysis.stats.intervals import (
+    clopper_pearson,
+    geometric_mean,
+    mean_with_t_interval,
+    ratio_of_geometric_means,
+)
 from analysis.stats.survival import CensoredTimes, Summary, aalen_johansen, incidence, summarise, turnbull
 from tests.support import known_truths
 from tests.support.known_truths import PAIRS, TRUTHS, measured, restricted_mean
@@ -148,6 +153,10 @@ def test_intervals_of_means():
     expected = t.interval(0.95, 2, np.mean(values), sem(values))
     found = mean_with_t_interval(values)
     assert (found.low, found.high) == pytest.approx(expected)
+    other = [0.1, 0.15, 0.3, 0.2]
+    judge = ttest_ind(other, values, equal_var=False).confidence_interval(0.95)
+    ratio = ratio_of_geometric_means(np.exp(values), np.exp(other))
+    assert (ratio.low, ratio.high) == pytest.approx(np.exp([judge.low, judge.high]))
     logs = geometric_mean(np.exp(values))
     assert (logs.low, logs.high) == pytest.approx(np.exp(expected))
 
