@@ -22,7 +22,11 @@ from analysis.stats.effects import Decomposition, decompose, pseudo_observations
 from analysis.stats.intervals import Estimate
 from analysis.stats.regression import TimeRegression, Times, TooFewError, better, fit_times, p_of_more
 from analysis.stats.survival import CensoredTimes
+from trainables.engine.events import KINDS, EventKind
 
+EVENT = KINDS.index(EventKind.EVENT)
+NAMED = 6
+"""More settings without the event are counted."""
 PARTS = 4
 """A sampled axis has so many levels in the decomposition of a map, with as many values each."""
 UNEVEN = 0.05
@@ -59,6 +63,8 @@ class Influence:
     """What the axes do."""
 
     ratios: tuple[TimeRatio, ...]
+    axes: tuple[str, ...]
+    """Those that vary."""
     rmst: Decomposition | None
     by_tau: Decomposition | None
     remarks: tuple[str, ...]
@@ -79,70 +85,105 @@ def influence(diagram: Diagram) -> Influence | None:
     settings = [{axis: setting[axis] for axis in varying if axis in setting} for setting in settings]
     times = CensoredTimes.of([one.main for one in placed if one.main is not None], diagram.tau_steps)
     came = np.array([one.main is not None and one.main.occurred for one in placed])
-    coded = design(settings, came)
-    name = event_name(diagram.main)
-    remarks = [_silence(coded, name)]
+    coded = design(settings, came, ARM if ARM in varying else "")
+    words = _AxisWords(varying)
+    remarks = words.silence(coded, event_name(diagram.main))
     try:
-        ratios = _ratios(times, settings, coded)
+        ratios = _ratios(times, settings, coded, words)
     except TooFewError as error:
         ratios = ()
         remarks.append(f"No ratios of times: {error}.")
     rmst, by_tau = _maps(diagram, placed, settings, varying)
     if rmst is None:
         remarks.append("No effects on RMST and P: they need three cells that were followed to τ, and seeds in them.")
-    return Influence(ratios, rmst, by_tau, tuple(filter(None, remarks)))
+    return Influence(ratios, tuple(varying), rmst, by_tau, tuple(remarks))
 
 
-def _silence(coded: Design, name: str) -> str:
-    """Where the event never came, or came only."""
-    never = [f"with {_level(axis, level)}" for axis, level in coded.silent]
-    only = [f"{name} came with {_level(axis, level)} only" for axis, level in coded.alone]
-    return "; ".join(([f"no {name} {' or '.join(never)}, which has no ratio"] if never else []) + only)
+@dataclass(frozen=True)
+class _AxisWords:
+    """Axes, levels and changes in words; axes with the same last name go by their full ones."""
 
+    axes: Sequence[str]
 
-def _level(axis: str, level: Any) -> str:
-    return str(level) if axis == ARM else f"{axis_words(axis)} {tick_text(level)}"
+    def axis(self, axis: str) -> str:
+        same = [other for other in self.axes if axis_words(other) == axis_words(axis)]
+        return axis_words(axis) if len(same) == 1 else axis
+
+    def term(self, axes: Sequence[str]) -> str:
+        """``weight decay × dtype``."""
+        return " × ".join(map(self.axis, axes))
+
+    def level(self, axis: str, level: Any) -> str:
+        return str(level) if axis == ARM else f"{self.axis(axis)} {tick_text(level)}"
+
+    def silence(self, coded: Design, name: str) -> list[str]:
+        """What is left out of the ratios, and why."""
+        told = [
+            self.level(each.axis, each.level) + (f" of {each.group}" if each.group else "") for each in coded.silent
+        ]
+        texts = []
+        if told:
+            more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+            texts.append(f"no {name}, so no ratio: {', '.join(told[:NAMED])}{more}")
+        only = [self.level(each.axis, each.level) for each in coded.alone if not each.group]
+        texts += [f"{name} came with {level} only" for level in only]
+        mixed = dict.fromkeys(self.axis(column.axis) for column in coded.confounded)
+        if mixed:
+            texts.append(f"where {name} came, {' and '.join(mixed)} cannot be told apart from the other axes")
+        return texts
+
+    def change(self, column: Column, coded: Design, settings: Sequence[Mapping[str, Any]]) -> str:
+        """``doubling weight decay``, ``dtype float32 instead of float16``; arms with where they are compared."""
+        if column.axis == ARM:
+            start, end = (self._held(arm, coded, settings) for arm in (column.start, column.end))
+            if start == end or not end:
+                return f"{column.end} instead of {column.start}{start}"
+            return f"{column.end}{end} instead of {column.start}{start}"
+        words = self.axis(column.axis)
+        if math.isnan(column.times):
+            text = f"{words} {tick_text(column.end)} instead of {tick_text(column.start)}"
+        else:
+            text = f"doubling {words}" if column.times == 2 else f"ten times the {words}"
+        arms = {setting[ARM] for setting in settings if ARM in setting and column.axis in setting}
+        return f"{text} of {column.group}" if len(arms) > 1 else text
+
+    def _held(self, arm: Any, coded: Design, settings: Sequence[Mapping[str, Any]]) -> str:
+        """``at weight decay 2``: where an arm's other columns are zero."""
+        held = []
+        for axis in (axis for axis in self.axes if axis != ARM):
+            own = [column for column in coded.columns if (column.axis, column.group) == (axis, arm)]
+            levels = {
+                setting[axis]
+                for index, setting in enumerate(settings)
+                if setting.get(ARM) == arm and axis in setting and all(column.values[index] == 0 for column in own)
+            }
+            held += [self.level(axis, levels.pop())] if len(levels) == 1 else []
+        return f" at {' and '.join(held)}" if held else ""
 
 
 # --- ratios of times ----------------------------------------------------------------------------------------------
 
 
-def _ratios(times: CensoredTimes, settings: Sequence[Mapping[str, Any]], coded: Design) -> tuple[TimeRatio, ...]:
+def _ratios(
+    times: CensoredTimes, settings: Sequence[Mapping[str, Any]], coded: Design, words: _AxisWords
+) -> tuple[TimeRatio, ...]:
     """Fit both distributions to what varies."""
     own = [setting for setting, use in zip(settings, coded.used, strict=True) if use]
     used = CensoredTimes(times.low[coded.used], times.high[coded.used], times.cause[coded.used])
     if not coded.columns:
         raise TooFewError("the event did not come at two levels of an axis")
-    cure = level_columns(own)
+    cure = level_columns(own, ARM if ARM in words.axes else "")
     models = {each: fit_times(used, coded.matrix, cure, each) for each in Times}
     chosen = better([*models.values()])
     return tuple(
         TimeRatio(
-            change=_change(column, coded, own),
+            change=words.change(column, coded, own),
             models={each: model.ratio(place, column.change) for each, model in models.items()},
             chosen=chosen.distribution,
             uneven=_uneven(used, coded, place, cure, chosen, own),
         )
         for place, column in enumerate(coded.columns)
     )
-
-
-def _change(column: Column, coded: Design, settings: Sequence[Mapping[str, Any]]) -> str:
-    """``weight decay doubled``, ``dtype float32 instead of float16``, ``⊥AdamW instead of AdamW at weight decay 2``."""
-    words = axis_words(column.axis)
-    if not math.isnan(column.times):
-        return f"doubling {words}" if column.times == 2 else f"ten times the {words}"
-    if column.axis != ARM:
-        return f"{words} {tick_text(column.end)} instead of {tick_text(column.start)}"
-    # An axis that not all arms have is held where its columns are zero.
-    held = []
-    for axis in dict.fromkeys(other.axis for other in coded.columns if other.axis != ARM):
-        if all(axis in setting for setting in settings):
-            continue
-        zero = np.all([other.values == 0 for other in coded.columns if other.axis == axis], axis=0)
-        levels = [setting[axis] for setting, at in zip(settings, zero, strict=True) if at and axis in setting]
-        held += [_level(axis, levels[0])] if levels else []
-    return f"{column.end} instead of {column.start}" + (f" at {' and '.join(held)}" if held else "")
 
 
 def _uneven(
@@ -155,14 +196,12 @@ def _uneven(
 ) -> str:
     """Whether a ratio for each step of a numeric axis says more than one for all; then what each is."""
     column = coded.columns[place]
-    came = np.isfinite(times.high) & (times.cause == 1)
-    levels = sorted({*column.values.tolist()})
-    reached = [(column.values == level)[came].any() for level in levels]
-    if math.isnan(column.times) or len(levels) > MANY_LEVELS or sum(reached) < 3:
+    came = times.cause == EVENT
+    # A level without events has no step of its own: it stays with the last before it that has some.
+    known = sorted({*column.values[column.has & came].tolist()})
+    if math.isnan(column.times) or not 3 <= len(known) <= MANY_LEVELS:
         return ""
-    known = [level for level, one in zip(levels, reached, strict=True) if one]
-    # A level without events has no ratio of its own: it stays on the line, by its distance to the last that has.
-    own = np.column_stack([column.values >= level for level in known[1:]]).astype(float)
+    own = np.column_stack([column.has & (column.values >= level) for level in known[1:]]).astype(float)
     others = np.delete(coded.matrix, place, axis=1)
     try:
         free = fit_times(times, np.column_stack([others, own]), cure, model.distribution, intervals=False)
@@ -171,12 +210,13 @@ def _uneven(
     p = p_of_more(model, free)
     if p >= UNEVEN:
         return ""
-    named = {
-        float(value): setting[column.axis]
-        for value, setting in zip(column.values, settings, strict=True)
-        if setting.get(column.axis)
-    }
     steps = np.exp(free.coefficients[others.shape[1] :])
+    levels = [setting.get(column.axis) for setting in settings]
+    named = {
+        float(value): level
+        for value, level, one in zip(column.values, levels, column.has, strict=True)
+        if one and level
+    }
     each = ", ".join(
         f"{tick_text(named[low])} to {tick_text(named[high])} × {_number(step)}"
         for low, high, step in zip(known, known[1:], steps, strict=False)
@@ -191,14 +231,14 @@ def _number(value: float) -> str:
 
 
 def ratio_words(estimate: Estimate) -> str:
-    """``1.80 times earlier [1.51, 2.13]``, ``at a time × 0.93 [0.80, 1.09], perhaps no other``."""
+    """``1.80 times earlier [1.51, 2.13]``; where the interval holds 1, says that it is not certain."""
     if estimate.high < 1:
         inverse = [math.inf if number == 0 else 1 / number for number in (estimate.value, estimate.high, estimate.low)]
         return "{} times earlier [{}, {}]".format(*map(_number, inverse))
     value, low, high = map(_number, (estimate.value, estimate.low, estimate.high))
     if estimate.low > 1:
         return f"{value} times later [{low}, {high}]"
-    return f"at a time × {value} [{low}, {high}], perhaps no other"
+    return f"neither earlier nor later for certain, × {value} [{low}, {high}]"
 
 
 def _ratio_text(ratio: TimeRatio, name: str) -> str:
@@ -240,15 +280,11 @@ def _coarse(own: Sequence[Any]) -> Sequence[Any]:
     return [None if value is None else int(np.searchsorted(edges, value)) for value in own]
 
 
-def _term(axes: Sequence[str]) -> str:
-    return " × ".join(map(axis_words, axes))
-
-
-def _map_text(what: str, found: Decomposition, style: str, unit: str) -> str:
+def _map_text(what: str, found: Decomposition, words: _AxisWords, style: str, unit: str) -> str:
     parts = [
-        f"{_term(effect.axes)} {effect.share:.0%} ({_sized(effect.size, style)})".replace("%", " %")
+        f"{words.term(effect.axes)} {effect.share:.0%} ({_sized(effect.size, style)})".replace("%", " %")
         for effect in sorted(found.effects, key=lambda effect: -effect.size.value)
-        if effect.size.value > 0
+        if effect.share > 5e-4
     ]
     size = f"{what} varies by {found.size:{style}}{unit} (SD) over {found.cells} cells, {found.noise:{style}} by seeds"
     return f"{size}: {', '.join(parts)}" if parts else f"{size}: no axis does more than seeds would"
@@ -264,17 +300,18 @@ def _sized(size: Estimate, style: str) -> str:
 
 def influence_lines(diagram: Diagram, found: Influence) -> list[str]:
     """What the axes do, a line each."""
-    tau = diagram.tau_steps
+    tau, words = diagram.tau_steps, _AxisWords(found.axes)
     lines = [_ratio_text(ratio, event_name(diagram.main)) for ratio in found.ratios]
     if found.rmst is not None and found.by_tau is not None:
-        lines.append(_map_text(f"RMST({tau})", found.rmst, ".0f", " steps"))
-        lines.append(_map_text(by_words(diagram.main, str(tau)), found.by_tau, ".2f", ""))
+        lines.append(_map_text(f"RMST({tau})", found.rmst, words, ".0f", " steps"))
+        lines.append(_map_text(by_words(diagram.main, str(tau)), found.by_tau, words, ".2f", ""))
     return [*lines, *found.remarks]
 
 
 def influence_panels(diagram: Diagram, found: Influence) -> list[EffectPanel]:
     """The rows of the picture."""
     panels = []
+    words = _AxisWords(found.axes)
     name = event_name(diagram.main)
     if found.ratios:
         rows = []
@@ -292,7 +329,7 @@ def influence_panels(diagram: Diagram, found: Influence) -> list[EffectPanel]:
             continue
         rows = [
             EffectRow(
-                label=_term(effect.axes),
+                label=words.term(effect.axes),
                 estimate=effect.size,
                 text=f"{_sized(effect.size, style)}   {effect.share:.0%}".replace("%", " %"),
                 colour=BAR_COLOUR if len(effect.axes) == 1 else PAIR_COLOUR,
@@ -309,6 +346,7 @@ def influence_panels(diagram: Diagram, found: Influence) -> list[EffectPanel]:
 
 def influence_table(found: Influence) -> pd.DataFrame:
     """The numbers, with the columns of :data:`EFFECT_COLUMNS`."""
+    words = _AxisWords(found.axes)
     rows: list[tuple[Any, ...]] = [
         ("time ratio", ratio.change, distribution.value, estimate.value, estimate.low, estimate.high, math.nan)
         for ratio in found.ratios
@@ -317,7 +355,7 @@ def influence_table(found: Influence) -> pd.DataFrame:
     for what, decomposition in (("RMST", found.rmst), ("P", found.by_tau)):
         if decomposition is not None:
             rows += [
-                (what, _term(effect.axes), "", effect.size.value, effect.size.low, effect.size.high, effect.share)
+                (what, words.term(effect.axes), "", effect.size.value, effect.size.low, effect.size.high, effect.share)
                 for effect in decomposition.effects
             ]
             rows.append((what, "seeds", "", decomposition.noise, math.nan, math.nan, math.nan))

@@ -20,7 +20,8 @@ BAR_COLOUR, PAIR_COLOUR, NOISE_COLOUR = "#56b4e9", "#b9ddf3", STEM
 ROW_IN = 0.27
 LABEL_IN, TEXT_IN = 3.3, 2.0
 MOST_LETTERS = 44
-"""A longer label has two lines."""
+"""A longer label has several lines."""
+LINE_IN = 0.145
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def draw_effects(
     width = 9.2
     lines = style.wrapped(notes, width)
     head, footing, between = 0.95, 0.15 + style.NOTE_LINE_IN * len(lines), 0.95
-    tall = [ROW_IN * len(panel.rows) + 0.12 for panel in panels]
+    tall = [sum(map(_row_height, panel.rows)) + 0.08 for panel in panels]
     height = head + sum(tall) + between * len(panels) + footing
     figure.set_size_inches(width, height)
     style.draw_head(figure, title, subtitle, 0.28 / width)
@@ -82,15 +83,26 @@ def _draw_panel(axes: Axes, panel: EffectPanel) -> None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_xlim(low, high)
-    axes.set_ylim(len(panel.rows) - 0.45, -0.55)
+    heights = [_row_height(row) for row in panel.rows]
+    places = np.cumsum(heights) - np.array(heights) / 2  # In inches from the top.
+    axes.set_ylim(sum(heights) + 0.08, 0)
     axes.set_yticks([])
     aside = axes.get_yaxis_transform()
-    for place, row in enumerate(panel.rows):
-        axes.text(-0.02, place, _label(row.label), fontsize=8.5, color=INK, ha="right", va="center", transform=aside)
+    for place, row in zip(places, panel.rows, strict=True):
+        axes.text(
+            -0.02,
+            place,
+            "\n".join(map(style.safe, _label(row))),
+            fontsize=8.5,
+            color=INK,
+            ha="right",
+            va="center",
+            transform=aside,
+        )
         axes.text(1.02, place, style.safe(row.text), fontsize=8.5, color=INK, va="center", transform=aside)
         value, start, end = row.estimate.value, row.estimate.low, row.estimate.high
         if not panel.ratio:
-            axes.barh(place, value, height=0.56, color=row.colour, zorder=2)
+            axes.barh(place, value, height=0.56 * ROW_IN, color=row.colour, zorder=2)
         if not math.isnan(start):
             ends = [min(max(start, low), high), min(max(end, low), high)]
             axes.plot(ends, [place, place], color=GEN_COLOUR if panel.ratio else INK, lw=1.8 if panel.ratio else 1.2,
@@ -103,10 +115,13 @@ def _draw_panel(axes: Axes, panel: EffectPanel) -> None:
             axes.plot([value], [place], marker="o", ms=5.5, color=GEN_COLOUR, ls="", zorder=4)
 
 
-def _label(text: str) -> str:
-    return "\n".join(
-        style.safe(line) for line in textwrap.wrap(textwrap.shorten(text, 2 * MOST_LETTERS - 4), MOST_LETTERS)
-    )
+def _label(row: EffectRow) -> list[str]:
+    return textwrap.wrap(row.label, MOST_LETTERS, max_lines=4, placeholder=" …")
+
+
+def _row_height(row: EffectRow) -> float:
+    """In inches."""
+    return max(ROW_IN, LINE_IN * len(_label(row)) + 0.08)
 
 
 def _reach(panel: EffectPanel) -> tuple[float, float]:

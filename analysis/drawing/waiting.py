@@ -5,6 +5,7 @@ which each has a unit square: a hundred axes would take seconds.
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,10 @@ WIDE = 300
 MOST_PANELS = 150
 """More are no picture."""
 PANEL_IN, SMALL_PANEL_IN = (1.95, 1.5), (1.35, 1.05)
-GAP_IN = (0.32, 0.42)
-"""To the right of a panel and above it."""
+GAP_IN = 0.32
+"""To the right of a panel."""
+MOST_LETTERS = 33
+"""A longer title has several lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ def draw_waiting(figure: Figure, picture: WaitingPicture) -> None:
     columns, rows = (1 + max(getattr(panel, way) for panel in picture.panels) for way in ("column", "row"))
     wide, tall = PANEL_IN if columns <= MOST_ABREAST else SMALL_PANEL_IN
     margin = 0.8 + 0.09 * max(map(len, picture.rows), default=0)
-    body_wide, body_tall = columns * (wide + GAP_IN[0]), rows * (tall + GAP_IN[1])
+    above = 0.28 + 0.14 * max(len(_lines(panel)) for panel in picture.panels)
+    body_wide, body_tall = columns * (wide + GAP_IN), rows * (tall + above)
     width = max(8.6, margin + body_wide + 0.1)
     lines = style.wrapped(picture.notes, width)
     head, footing = 1.1, 0.62 + style.NOTE_LINE_IN * len(lines)
@@ -90,13 +94,13 @@ def draw_waiting(figure: Figure, picture: WaitingPicture) -> None:
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
     # A square's left and lower edges are its panel's; the gaps are to the right and above.
-    _draw_panels(axes, picture, _Squares(picture, wide / (wide + GAP_IN[0]), tall / (tall + GAP_IN[1])))
+    _draw_panels(axes, picture, _Squares(picture, wide / (wide + GAP_IN), tall / (tall + above)))
     for row, tick in enumerate(picture.rows):
-        place = -0.55 / (wide + GAP_IN[0]), row + 1 - 0.5 * tall / (tall + GAP_IN[1])
+        place = -0.55 / (wide + GAP_IN), row + 1 - 0.5 * tall / (tall + above)
         axes.text(*place, style.safe(tick), fontsize=10, color=INK, va="center", ha="right")
     if picture.row_label:
         label = style.safe(picture.row_label)
-        axes.text(-0.55 / (wide + GAP_IN[0]), 0.18, label, fontsize=9, color=FAINT, va="center", ha="right")
+        axes.text(-0.55 / (wide + GAP_IN), 0.18, label, fontsize=9, color=FAINT, va="center", ha="right")
     unit = f"steps{' (log scale)' if picture.logarithmic else ''}"
     figure.text((margin + body_wide / 2) / width, (footing - 0.4) / height, unit, fontsize=9.5, color=INK, ha="center")
     style.draw_notes(figure, lines, 0.28 / width)
@@ -170,9 +174,14 @@ def _draw_panels(axes: Axes, picture: WaitingPicture, squares: _Squares) -> None
 
 def _draw_words(axes: Axes, panel: WaitingPanel, squares: _Squares) -> None:
     top = panel.row + float(squares.y(1)) - 0.04
-    axes.text(panel.column, top, style.short(panel.title), fontsize=8.5, color=INK, va="bottom")
+    title, size = _lines(panel), 8.5 if len(_lines(panel)) == 1 else 7.5
+    axes.text(panel.column, top, "\n".join(map(style.safe, title)), fontsize=size, color=INK, va="bottom")
     look: dict[str, Any] = {"fontsize": 7.5, "color": FAINT, "va": "bottom", "ha": "right", "zorder": 5}
     axes.text(panel.column + 0.97 * squares.wide, panel.row + 0.98, style.safe(panel.note), **look)
+
+
+def _lines(panel: WaitingPanel) -> list[str]:
+    return textwrap.wrap(panel.title, MOST_LETTERS, max_lines=3, placeholder=" …")
 
 
 def _ticks(picture: WaitingPicture) -> list[float]:

@@ -86,6 +86,7 @@ def decompose(
     spreads = np.array([each.var(ddof=1) if len(each) > 1 else math.nan for each in values])
     pooled = np.average(spreads[counts > 1], weights=counts[counts > 1] - 1)
     noise = np.where(counts > 1, spreads, pooled) / counts
+    noise[noise <= 1e-12 * np.square(means).max()] = 0.0  # The seeds agree, but for rounding.
     wide = noise if ends is None else np.array([_spread_with(each, ends) for each in values]) / counts
     terms = {term: columns for term, columns in _terms(axes).items() if columns.shape[1]}
     cells, one = len(values), np.ones((len(values), 1))

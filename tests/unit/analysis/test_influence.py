@@ -123,20 +123,26 @@ def test_axes_are_coded():
         for bias in (False, True)
     ]
     came = np.array([setting.get("decay") != 0 or setting["bias"] for setting in settings])
-    coded = design(settings, came)
-    assert [(column.axis, column.start, column.end, column.times) for column in coded.columns[:1]] == [
-        ("arm", "plain", "rule", pytest.approx(math.nan, nan_ok=True))
+    coded = design(settings, came, "arm")
+    assert [(column.axis, column.group, column.start, column.end) for column in coded.columns] == [
+        ("arm", None, "plain", "rule"),
+        ("decay", "plain", None, None),
+        ("decay", "plain", 1, 0),
+        ("bias", "plain", False, True),
+        ("bias", "rule", False, True),
     ]
-    arm, decay, zero, bias = (column.values.tolist() for column in coded.columns)
+    arm, decay, zero, plain, rule = (column.values.tolist() for column in coded.columns)
     assert arm == [0, 0, 0, 0, 0, 0, 1, 1]
     assert decay == [0, 0, 0, 0, 2, 2, 0, 0], "the arm without it is compared at decay 1"
     assert zero == [1, 1, 0, 0, 0, 0, 0, 0]
-    assert bias == [0, 1] * 4
-    silent = design(settings, np.array([setting.get("decay") != 0 for setting in settings]))
-    assert silent.silent == (("decay", 0),)
+    assert (plain, rule) == ([0, 1, 0, 1, 0, 1, 0, 0], [0] * 7 + [1])
+    silent = design(settings, np.array([setting.get("decay") != 0 for setting in settings]), "arm")
+    assert [(each.group, each.axis, each.level) for each in silent.silent] == [("plain", "decay", 0)]
     assert silent.used.tolist() == [False, False, *[True] * 6]
-    alone = design(settings, np.array([setting["arm"] == "rule" for setting in settings]))
-    assert alone.alone == (("arm", "rule"),)
+    alone = design(settings, np.array([setting["arm"] == "rule" for setting in settings]), "arm")
+    assert [(each.axis, each.level) for each in alone.alone] == [("arm", "rule")]
+    together = design([{"a": a, "b": b} for a, b in ((1, "u"), (2, "v"), (4, "w"))], np.ones(3, bool))
+    assert [column.axis for column in together.confounded] == ["b"]
     narrow = design([{"share": share} for share in (0.6, 0.7, 0.9)], np.ones(3, bool)).columns[0]
     assert (narrow.start, narrow.end, narrow.change) == (0.6, 0.9, pytest.approx(math.log2(1.5)))
 
@@ -206,7 +212,8 @@ def test_words():
     assert ratio_words(Estimate(0.5, 0.4, 0.8)) == "2.00 times earlier [1.25, 2.50]"
     assert ratio_words(Estimate(3, 1.5, math.inf)) == "3.00 times later [1.50, ∞]"
     assert ratio_words(Estimate(0.5, 0, 0.8)) == "2.00 times earlier [1.25, ∞]"
-    assert ratio_words(Estimate(0.9, 0.7, 1.2)) == "at a time × 0.90 [0.70, 1.20], perhaps no other"
+    uncertain = ratio_words(Estimate(0.9, 0.7, 1.2))
+    assert uncertain == "neither earlier nor later for certain, × 0.90 [0.70, 1.20]"
 
 
 def test_a_sweep_in_words():
@@ -220,9 +227,33 @@ def test_a_sweep_in_words():
     assert "4 to 8 × 1.6" in decay
     assert mean.startswith("RMST(1500) varies by")
     assert share.startswith("P(t_gen ≤ 1500) varies by 0.42 (SD) over 8 cells, 0.07 by seeds: weight decay ")
-    assert silent == "no t_gen with weight decay 0, which has no ratio"
+    assert silent == "no t_gen, so no ratio: weight decay 0 of AdamW"
     assert [*influence_table(found)] == ", ".join(EFFECT_COLUMNS).split(", ")
     assert [len(panel.rows) for panel in influence_panels(diagram, found)] == [2, 3, 3]
+
+
+def test_arms_with_the_same_axis_have_ratios_of_their_own():
+    """Twice the rate is twice as fast in one arm, half as fast in the other; a third gets there at one rate only."""
+    rng = np.random.default_rng(4)
+    trials = []
+    for arm, slope in (("one", -1.0), ("two", 1.0), ("three", 0.0)):
+        for rate in (0.1, 0.2, 0.4, 0.8):
+            for seed in range(3):
+                place = {"arm": arm, "o.rate": rate, "x.rate": 1 if rate in (0.1, 0.8) else 2, "seed": seed}
+                t_gen = 200 * (rate / 0.4) ** slope * rng.lognormal(0, 0.05)
+                came = arm != "three" or rate == 0.8
+                trials.append(make_trial(f"{arm}{rate}{seed}", place, t_mem=20, t_gen=t_gen if came else math.inf))
+    diagram = build(make_sweep(trials))
+    found = influence(diagram)
+    assert found is not None
+    lines = influence_lines(diagram, found)
+    assert lines[0].startswith("two instead of one at o.rate 0.2 and x.rate 1 brings t_gen 4.0")
+    assert lines[1].startswith(
+        "three at o.rate 0.8 and x.rate 1 instead of one at o.rate 0.2 and x.rate 1 brings t_gen 1.9"
+    )
+    assert lines[2].startswith("doubling o.rate of one brings t_gen 1.97 times earlier [1.9")
+    assert lines[3].startswith("doubling o.rate of two brings t_gen 1.99 times later [1.9")
+    assert lines[-1].startswith("no t_gen, so no ratio: o.rate 0.1 of three, ")
 
 
 def test_sweeps_that_carry_no_numbers():
