@@ -132,6 +132,10 @@ from trainables.engine.updates import OrthogonalUpdate as OrthogonalUpdate
 from trainables.engine.updates import PlainUpdate as PlainUpdate
 from trainables.engine.updates import UpdateRule as UpdateRule
 from trainables.grokking import GrokkingTrial as GrokkingTrial
+from trainables.neighbours.large_learning_rates import CorrelatedParity as CorrelatedParity
+from trainables.neighbours.large_learning_rates import CorrelatedTask as CorrelatedTask
+from trainables.neighbours.large_learning_rates import DoubleMNIST as DoubleMNIST
+from trainables.neighbours.large_learning_rates import LargeLearningRates as LargeLearningRates
 from trainables.neighbours.lazy_to_rich import LazyToRich as LazyToRich
 from trainables.neighbours.matrix_recovery import MatrixRecovery as MatrixRecovery
 from trainables.neighbours.opposing_signals import OpposingSignals as OpposingSignals
