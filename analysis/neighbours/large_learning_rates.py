@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from analysis.data.sweep import STEP, Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band, ramp
 from analysis.drawing.panels import accuracy_axis, legend, not_run, tidy
-from analysis.drawing.style import FAINT, INK
+from analysis.drawing.style import FAINT
 from analysis.paper.figure import FigureSpec, Snapshots
 from analysis.paper.verdict import MIN_SEEDS, Claim, Tristate, Verdict, judge, report
 from analysis.paper.words import percent, spread
@@ -33,7 +34,14 @@ LEAST, FEWEST = 0.6, 5
 """What the coefficient must exceed, and of how many values it must be."""
 EARLY_LOSS = 0.5
 LOSS, CONFIDENCE = "train_loss", "conflict_confidence"
-KEPT_EVERY = 5
+LOSSES = (0.7, 0.5, 0.2, 0.1, 0.05)
+"""The training losses at the ticks of the panel on the right."""
+SHOWN = (0.02, 0.16, 0.64)
+"""The learning rates whose curves are drawn."""
+KEPT_EVERY = 3
+TASK_COLOURS = {DIGITS: COLOURS[0], PARITY: COLOURS[1]}
+LOOKS: Mapping[str, tuple[Any, float]] = {CONFLICT: ("-", 0.97), PRUNING: ((0, (4, 2)), 1.03)}
+"""The dashes of each outcome, and the factor that sets its points apart."""
 
 
 def arm(task: str, axis: str) -> dict[str, Any]:
@@ -132,7 +140,8 @@ def reports(evidence: Sweep, task: str) -> list[Claim]:
         CONFLICT: lambda trial: outcome(trial, CONFLICT),
         PRUNING: lambda trial: outcome(trial, PRUNING),
     }
-    others = [rho for rho in evidence.numbers("correlation") if rho != JUDGED[task]]
+    rates = evidence.where(arm=f"{task}, {NAMES[RATE]}")
+    others = sorted({value_of(trial, "task.correlation") for trial in rates} - {JUDGED[task]})
     return [
         *(
             report(
@@ -178,32 +187,34 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     _draw_ends(left, evidence, RATE)
     _draw_ends(middle, evidence, DECAY)
     if left.axison:
-        named = [Line2D([], [], color=colour, lw=2, label=f"{task}, ρ = {JUDGED[task]:g}") for task, colour in _TASKS]
-        kinds = [Line2D([], [], color=FAINT, lw=1.8, ls=ls, label=name) for name, ls in _LOOKS.items()]
-        legend(left, handles=[*named, *kinds], loc="lower left")
+        named = [
+            Line2D([], [], color=colour, lw=2, label=f"{task}, ρ = {JUDGED[task]:g}")
+            for task, colour in TASK_COLOURS.items()
+        ]
+        kinds = [Line2D([], [], color=FAINT, lw=1.8, ls=ls, label=name) for name, (ls, _) in LOOKS.items()]
+        left.legend(handles=[*named, *kinds], loc="lower right", fontsize=8.5, frameon=False, handlelength=2.4)
     _draw_curves(right, evidence)
-
-
-_TASKS = ((DIGITS, COLOURS[0]), (PARITY, COLOURS[1]))
-_LOOKS: Mapping[str, Any] = {CONFLICT: "-", PRUNING: (0, (4, 2))}
 
 
 def _draw_ends(axes: Axes, evidence: Sweep, axis: str) -> None:
     drawn = False
-    for task, colour in _TASKS:
+    for task, colour in TASK_COLOURS.items():
         trials = matched(evidence.where(**arm(task, axis)))
-        for name, ls in _LOOKS.items():
-            spans = _by_value(trials, axis, name)
+        for name, (ls, apart) in LOOKS.items():
+            spans = {apart * value: known for value, known in _by_value(trials, axis, name).items()}
             drawn = drawn or bool(spans)
-            axes.plot([*spans], [float(np.median(known)) for known in spans.values()], color=colour, ls=ls, marker="o",
-                      ms=4, lw=1.8, zorder=3)  # fmt: skip
-            for value, known in spans.items():
-                axes.plot([value, value], [min(known), max(known)], color=colour, lw=1.0, alpha=0.6, zorder=2)
+            medians = [float(np.median(known)) for known in spans.values()]
+            axes.plot([*spans], medians, color=colour, ls=ls, marker="o", ms=4, lw=1.8, zorder=3)
+            for place, known in spans.items():
+                axes.plot([place, place], [min(known), max(known)], color=colour, lw=1.0, alpha=0.6, zorder=2)
     if not drawn:
         not_run(axes, f"{NAMES[axis]}: not run")
         return
     tidy(axes, f"Over the {NAMES[axis]}", xlabel=f"{NAMES[axis]} (log scale)")
     axes.set_xscale("log")
+    values = sorted({value_of(trial, axis) for task in JUDGED for trial in evidence.where(**arm(task, axis))})
+    axes.set_xticks(values, [f"{value:g}".removeprefix("0") for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
     accuracy_axis(axes)
 
 
@@ -213,32 +224,34 @@ def _by_value(trials: Sequence[Trial], axis: str, name: str) -> dict[float, list
 
 
 def _draw_curves(axes: Axes, evidence: Sweep) -> None:
-    rates = sorted({value_of(trial, RATE) for trial in evidence.where(**arm(PARITY, RATE))})
-    if not rates:
+    shown = [rate for rate in SHOWN if evidence.where(learning_rate=rate, **arm(PARITY, RATE))]
+    if not shown:
         not_run(axes, "parity: not run")
         return
-    for rate, colour in zip(rates, ramp(len(rates)), strict=True):
+    for rate, colour in zip(shown, ramp(len(shown)), strict=True):
         trials = evidence.where(learning_rate=rate, **arm(PARITY, RATE))
-        draw_band(axes, [_over_time(trial) for trial in trials], "conflict_accuracy", colour=colour, label=f"{rate:g}")
-    tidy(axes, f"Parity, ρ = {JUDGED[PARITY]:g}: conflict accuracy", xlabel="steps × learning rate (log scale)")
+        draw_band(axes, [_over_loss(trial) for trial in trials], "conflict_accuracy", colour=colour, label=f"{rate:g}")
+    tidy(axes, f"Parity, ρ = {JUDGED[PARITY]:g}, while it is fitted", xlabel="lowest training loss so far (log scale)",
+         ylabel="conflict accuracy")  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(left=1)
+    axes.set_xlim(1 / LOSSES[0], 1 / LOSSES[-1])
+    axes.set_xticks([1 / loss for loss in LOSSES], [f"{loss:g}" for loss in LOSSES])
+    axes.xaxis.set_minor_locator(NullLocator())
     accuracy_axis(axes)
-    legend(axes, title="learning rate", title_fontsize=8.5, alignment="left", loc="upper left", labelcolor=INK)
+    legend(axes, title="learning rate", title_fontsize=8.5, alignment="left", loc="upper left")
 
 
-def _over_time(trial: Trial) -> Trial:
-    """The trial with steps times learning rate where its steps are: gradient flow would make all curves one.
-
-    Its curves end where they do: not on success, whose last accuracy would be drawn on up to the longest trial.
-    """
-    curves = {**trial.curves, STEP: trial.curves[STEP] * value_of(trial, RATE)}
-    return replace(trial, curves=curves, stop_reason=None)
+def _over_loss(trial: Trial) -> Trial:
+    """The trial at the measurements with its lowest training loss so far, with 1 / loss where its steps are."""
+    losses = trial.curves[LOSS]
+    lowest = np.flatnonzero(losses < np.concatenate(([math.inf], np.fmin.accumulate(losses)[:-1])))
+    curves = {name: values[lowest] for name, values in trial.curves.items()}
+    return replace(trial, curves={**curves, STEP: 1 / curves[LOSS]}, stop_reason=None)
 
 
 def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
-    """Keep the first and the last measurement and the early one; of what is drawn, every fifth too."""
-    drawn = {trial.trial_id for trial in evidence.where(**arm(PARITY, RATE))}
+    """Keep the first and the last measurement and the early one; of what is drawn, every third too."""
+    drawn = {trial.trial_id for trial in evidence.where(learning_rate=SHOWN, **arm(PARITY, RATE))}
     return replace(
         evidence,
         trials=tuple(
@@ -257,7 +270,7 @@ def _thinned(trial: Trial, every: int) -> Trial:
 
 
 FIGURE = FigureSpec(
-    title="Large learning rates against a spurious feature",
+    title="The size of the step against a spurious feature",
     statement="At one training loss, Spearman's coefficient of the learning rate with the accuracy on conflicting rows "
     "and with that after pruning is above .6, and above that of weight decay, for two digits and for the parity. For "
     "grokking: which feature has been learnt by the time the rows are fitted depends on the step size alone.",
