@@ -273,7 +273,8 @@ FIGURE = FigureSpec(
     title="The size of the step against a spurious feature",
     statement="At one training loss, Spearman's coefficient of the learning rate with the accuracy on conflicting rows "
     "and with that after pruning is above .6, and above that of weight decay, for two digits and for the parity. For "
-    "grokking: which feature has been learnt by the time the rows are fitted depends on the step size alone.",
+    "grokking: which feature has been learnt by the time the rows are fitted depends on the size of the step too, "
+    "without any decay or projection.",
     space="large_learning_rates",
     columns=(LOSS, "conflict_accuracy", *PRUNED, "zero_fraction", "class_separation", CONFIDENCE),
     condense=condense,

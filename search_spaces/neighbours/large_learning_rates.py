@@ -3,7 +3,8 @@
 An MLP by plain SGD on rows with a core feature, which is the label, and a spurious one, which agrees with it in a share
 ρ of the training rows: two digits of MNIST, a bright one and a dim one, or a parity of three bits and one more bit.
 `trainables/neighbours/large_learning_rates.py` has the equations and the origin of each setting.  How it bears on
-grokking: what is learnt by the time the rows are fitted depends on the step size alone, without decay or projection.
+grokking: what is learnt by the time the rows are fitted may depend on the size of the step, without decay or
+projection.
 
 How losses are matched (fixed before any seed from 100 on was run): every trial, of the learning rate or of decay, ends
 at the first measurement at which its loss over all training rows is at .05 or below, and is compared there.  Times of

@@ -79,6 +79,15 @@ def test_an_epoch_reads_each_row_at_most_once_and_every_epoch_another_order():
     assert not torch.equal(other, TRIAL.draws(0)["batch_B"])
 
 
+def test_it_resumes_bit_for_bit_over_the_end_of_an_epoch():
+    whole, resumed = TRIAL.build([TRIAL]), TRIAL.build([TRIAL])
+    whole.advance(3)
+    resumed.load_state_dict([whole.state_dict(0)])
+    for cohort in (whole, resumed):
+        cohort.advance(4)
+    assert all(np.array_equal(value, resumed.snapshot(0)[name]) for name, value in whole.snapshot(0).items())
+
+
 def test_pruning_is_torchs_global_one():
     trials = [TRIAL, TRIAL.replace(seeds=Seeds.all(1))]
     cohort = TRIAL.build(trials)
