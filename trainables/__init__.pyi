@@ -139,4 +139,5 @@ from trainables.neighbours.large_learning_rates import LargeLearningRates as Lar
 from trainables.neighbours.lazy_to_rich import LazyToRich as LazyToRich
 from trainables.neighbours.matrix_recovery import MatrixRecovery as MatrixRecovery
 from trainables.neighbours.opposing_signals import OpposingSignals as OpposingSignals
+from trainables.neighbours.projected_guidance import ProjectedGuidance as ProjectedGuidance
 from trainables.neighbours.xor_clusters import XORClusters as XORClusters

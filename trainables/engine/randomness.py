@@ -19,6 +19,7 @@ SENSING_STREAM, TARGET_STREAM, OUTLIERS_STREAM, FACTOR_STREAM = 20, 21, 22, 23  
 NOISE_ROWS_STREAM, CLUSTER_STREAM, FLIP_STREAM, TEST_ROWS_STREAM = 24, 25, 26, 27  # XOR clusters
 FIRST_LAYER_STREAM, SECOND_LAYER_STREAM = 28, 29  # likewise
 CORE_STREAM, SPURIOUS_STREAM, BATCHES_STREAM = 34, 35, 36  # large learning rates: features, batches
+MIXTURE_STREAM, DENOISER_STREAM, DENOISING_STREAM, SAMPLER_STREAM = 41, 42, 43, 44  # projected guidance
 
 
 def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
