@@ -249,11 +249,12 @@ def median_gap(trial: ProjectedGuidance, rows: ONE) -> Tensor:
 def trained(trial: ProjectedGuidance, means_CD: Tensor) -> ONE:
     """Return the weights after training on fresh rows at each step."""
     sides = [trial.dimension + CLASSES + 1, *[trial.width] * (LAYERS - 1), trial.dimension]
-    weights = {}
+    initial = {}
     for layer, (inputs, outputs) in enumerate(pairwise(sides)):
         drawn_IO = normal_matrix(trial.seeds.init, DENOISER_STREAM, inputs, outputs, block=layer)
-        weights[f"matrix_{layer}"] = (drawn_IO / inputs**0.5).unsqueeze(0)
-        weights[f"bias_{layer}"] = torch.zeros(1, 1, outputs, dtype=torch.float64)
+        initial[f"matrix_{layer}"] = (drawn_IO / inputs**0.5).unsqueeze(0)
+        initial[f"bias_{layer}"] = torch.zeros(1, 1, outputs, dtype=torch.float64)
+    weights: Tensors = initial
     optimizer = Adam(learning_rate=LEARNING_RATE)
     hyper, state = stack_hyper([optimizer], torch.device("cpu")), optimizer.init_state(weights)
     for step in range(trial.training_steps):
