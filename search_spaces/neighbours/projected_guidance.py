@@ -20,7 +20,7 @@ And in every seed, in both dimensions and with both denoisers:
 
 Precision is the share of the 1000 samples that lie within reach of any of 1000 rows of data, recall that of the rows
 within reach of any sample, where a point's reach is the distance to its third nearest neighbour in its own set
-(Kynkäänniemi et al. 2019); all classes together, as the paper has it, and equally many of each.  The other cells are
+(Kynkäänniemi et al. 2019); all classes are taken together, equally many of each.  The other cells are
 reported: single parts, η between, half of r, smaller w, two dimensions, the exact denoiser.
 
 Choices   w = 16 is high: seeds 0 to 2 were looked at first, under CFG alone, where the norm error is .26 to .35 at 16
