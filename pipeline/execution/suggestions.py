@@ -55,13 +55,12 @@ def answers_of(ledger: Ledger, spec: SweepSpec, suggestions: Sequence[Sequence[P
         own = [outcomes[trial_id] for trial_id in ids]
         known = tuple(outcome.event(rule.name, objective.threshold).by(tau_steps) for outcome in own)
         last = [finals[trial_id] for trial_id in ids]
-        short = [objective.shortfall(*pair, tau_steps) for pair in zip(own, last, strict=True)]
         none = not any(event.occurred for event in known)
         answers.append(
             Answer(
                 events=known,
                 restricted_mean_steps=objective.restricted_mean(own, tau_steps),
-                tie_break=math.fsum(short) / len(short) if none else 0.0,
+                tie_break=objective.tie_break(own, last, tau_steps) if none else 0.0,
                 final=math.fsum(each[rule.column] for each in last) / len(last),
             )
         )

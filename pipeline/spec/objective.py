@@ -1,8 +1,8 @@
 """What Optuna minimises: the restricted mean time to a declared event.
 
 Where no seed of a suggestion has the event by tau the restricted mean is tau, and a sampler that has seen nothing else
-knows nothing.  Such suggestions are told apart by how far from the event their seeds ended, in a value between tau and
-tau + 1; since one event in one seed makes the restricted mean less than tau, this orders equals only.
+knows nothing.  Such suggestions are told apart by how far from the event their seeds ended, in a value of tau or a
+little more; since one event in one seed makes the restricted mean less than tau, this orders equals only.
 """
 
 import math
@@ -19,7 +19,10 @@ SAMPLER_METHODS = ("infer_relative_search_space", "sample_relative", "sample_ind
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What Optuna minimises over the sampled axes: the restricted mean time to an event, over a suggestion's seeds."""
+    """What Optuna minimises over the sampled axes: the restricted mean time to an event, over a suggestion's seeds.
+
+    Suggestions of which no seed has the event come last, in the order of how near the event's column ended to it.
+    """
 
     budget: int
     """How many suggestions are tried."""
@@ -73,25 +76,29 @@ class Objective:
         times = [min(event.by(tau_steps).time_steps, float(tau_steps)) for event in events]
         return math.fsum(times) / len(times)
 
-    def shortfall(self, outcome: Outcome, finals: Mapping[str, float], tau_steps: float) -> float:
-        """How far a seed without the event ended from it: 0 at the threshold or beyond, and below 1.
+    def tie_break(self, outcomes: Iterable[Outcome], finals: Iterable[Mapping[str, float]], tau_steps: float) -> float:
+        """How far from the event a suggestion ended of which no seed has it: 0 at the threshold, else above.
 
-        d / (1 + d) of the distance d between the last value of the event's own column and the threshold, so that it
-        orders seeds by that value, whatever the column's unit.  1 where the value is not a number or the trial
-        diverged, and 1 more for each event that had to come before and did not.
+        d / (1 + d) of the mean distance d between the last values of the event's own column and the threshold, so that
+        the mean last value orders suggestions, whatever the column's unit.  A seed that diverged, or whose value is not
+        a number, counts 1 in its place, and so does each event that had to come before and did not.
 
-        :param finals: the last measured value by tau of each event's column; NaN where there is none.
+        :param finals: for each seed the last measured value by tau of each event's column; NaN where there is none.
         """
-        rules = {rule.name: rule for rule in outcome.rules}
-        rule = self.rule(outcome.rules)
-        threshold = rule.shown if self.threshold is None else self.threshold
-        ended_by = outcome.event(rule.name, threshold).by(tau_steps).kind
-        missing = 0
-        while rule.after and not outcome.event(rule.after).by(tau_steps).occurred:
-            rule, missing = rules[rule.after], missing + 1
-            threshold = rule.shown
-        final = finals.get(rule.column, math.nan)
-        if ended_by == EventKind.DIVERGED or not math.isfinite(final):
-            return missing + 1.0
-        distance = max(0.0, threshold - final if rule.direction == RISES else final - threshold)
-        return missing + distance / (1 + distance)
+        lacks, distances = [], []
+        for outcome, last in zip(outcomes, finals, strict=True):
+            rules = {rule.name: rule for rule in outcome.rules}
+            rule = self.rule(outcome.rules)
+            threshold = rule.shown if self.threshold is None else self.threshold
+            diverged = outcome.event(rule.name, threshold).by(tau_steps).kind == EventKind.DIVERGED
+            missing = 0
+            while rule.after and not outcome.event(rule.after).by(tau_steps).occurred:
+                rule, missing = rules[rule.after], missing + 1
+                threshold = rule.shown
+            final = last.get(rule.column, math.nan)
+            distance = threshold - final if rule.direction == RISES else final - threshold
+            lost = diverged or not math.isfinite(distance)
+            lacks.append(missing + lost)
+            distances.append(0.0 if lost else max(0.0, distance))
+        distance = math.fsum(distances) / len(distances)
+        return math.fsum(lacks) / len(lacks) + distance / (1 + distance)

@@ -122,7 +122,7 @@ class History:
         without = sum(not each.reached for each in best)
         by = "how near they ended to it" if self._rule.after else f"their {self._final}"
         event = f"{self.event} by step {self._tau_steps}"
-        among = f"ordered by {by}, for the sampler too (less than one step)"
+        among = f"ordered by {by}, for the sampler too"
         notes = []
         if without == len(best):
             notes.append(f"no suggestion has {event}: they are {among}")

@@ -84,6 +84,11 @@ def test_its_time_is_an_objective(folder):
     (folder / "search.py").write_text(HEAD + SEARCH.format(more=', event="t_fit", threshold=0.01'))
     done = json.loads(run_sweep(folder, "search.py", "--local", "--json").stdout)
     assert (done["planned"], done["finished"], done["failed"]) == (8, 8, 0)
+    assert done["best"]["event"] == "t_fit (test loss ≤ 0.01)"
+    history = pd.read_csv(folder / "results/figures/search/suggestions.csv")
+    without = history[history["seeds_with_t_fit"] == 0]
+    # Nearer by its own column, which falls, is better.
+    assert without.sort_values("tie_break")["final_test_loss"].is_monotonic_increasing
     (folder / "typo.py").write_text(HEAD + SEARCH.format(more=', event="t_gen"'))
     refused = run_sweep(folder, "typo.py", "--dry-run")
     assert refused.returncode == 2

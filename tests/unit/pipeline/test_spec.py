@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -216,16 +215,18 @@ def test_a_suggestion_without_the_event_is_told_by_its_own_column() -> None:
         columns = {"test_accuracy": np.full(11, accuracy), "test_loss": np.full(11, loss)}
         return outcome(STEPS, columns, rules, stop_reason=stop_reason), {"test_accuracy": accuracy, "test_loss": loss}
 
-    def short(event: str, *trial: Any) -> float:
-        return Objective(budget=1, event=event).shortfall(*ended(*trial), 100)
+    def short(event: str, *trials: tuple) -> float:
+        pairs = [ended(*trial) for trial in trials]
+        return Objective(budget=1, event=event).tie_break(*zip(*pairs, strict=True), 100)
 
     near, half, far = (distance / (1 + distance) for distance in (0.01, 0.45, 0.95))
-    assert [short("t_gen", value, 5.0) for value in (0.94, 0.5, 0.0)] == pytest.approx([near, half, far])
-    assert [short("t_fit", 0.9, value) for value in (0.05, 0.2, 1e9)] == pytest.approx([0.0, 0.1 / 1.1, 1.0])
-    assert short("t_fit", 0.9, 0.2, "diverged") == short("t_fit", 0.9, math.inf) == 1.0
+    assert [short("t_gen", (value, 5.0)) for value in (0.94, 0.5, 0.0)] == pytest.approx([near, half, far])
+    assert short("t_gen", (0.0, 5.0), (1.0, 5.0), (0.55, 5.0)) == pytest.approx(half)
+    assert [short("t_fit", (0.9, value)) for value in (0.05, 0.2, 1e9)] == pytest.approx([0.0, 0.1 / 1.1, 1.0])
+    assert short("t_fit", (0.9, 0.2, "diverged")) == short("t_fit", (0.9, math.inf)) == 1.0
     # Before it can fall again, it has to have generalised.
-    assert short("t_again", 0.94, 0.05) == pytest.approx(1 + near)
-    assert short("t_again", 1.0, 0.2) == pytest.approx(0.1 / 1.1)
+    assert short("t_again", (0.94, 0.05)) == pytest.approx(1 + near)
+    assert short("t_again", (1.0, 0.2)) == pytest.approx(0.1 / 1.1)
 
 
 def test_overrides_cap_the_horizon_and_count_the_seeds() -> None:
