@@ -33,6 +33,20 @@ def parser() -> argparse.ArgumentParser:
     command_line.add_argument("--x", metavar="AXIS", help="the horizontal axis; by default the sweep's shape decides")
     command_line.add_argument("--y", metavar="AXIS", help="the vertical axis; by default the sweep's shape decides")
     command_line.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="take the trials with this value only; may be repeated",
+    )
+    command_line.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        metavar="AXIS",
+        help="pool the values of an axis in each cell, as seeds are; may be repeated",
+    )
+    command_line.add_argument(
         "--event",
         help="the event to draw: a declared one, NAME or NAME:THRESHOLD (t_gen:.9), or any column's crossing "
         "('sc_any_fraction>=.5'), which MLflow cannot answer; default: the last declared one",
@@ -46,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
         "default: %(default)s",
     )
     command_line.add_argument("--out", metavar="DIR", help=f"the folder of the files; default: {DEFAULT_FIGURES}/SWEEP")
+    command_line.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        default=[],
+        choices=("pdf", "svg"),
+        help="write the picture in this format too, with its fonts inside; may be repeated",
+    )
     command_line.add_argument(
         "--tau", type=int, metavar="STEPS", help="ignore what comes after this step; default: the sweep's horizon"
     )
@@ -68,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.y,
                 event=options.event,
                 tau_steps=options.tau,
+                fix=options.fix,
+                pool=options.pool,
+                formats=options.formats,
             )
     except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)

@@ -63,6 +63,9 @@ def draw(
     *,
     event: str | None = None,
     tau_steps: int | None = None,
+    fix: Sequence[str] = (),
+    pool: Sequence[str] = (),
+    formats: Sequence[str] = (),
 ) -> Figures:
     """Draw the phase diagram of a sweep; or its learning curves where it has no times of events.
 
@@ -71,6 +74,9 @@ def draw(
     :param x: the horizontal axis, in full or by its ending, and likewise ``y``; the sweep's shape decides without.
     :param event: the diagram's main event, ``NAME`` or ``NAME:THRESHOLD``; the last declared one without.
     :param tau_steps: the time up to which the data count; the sweep's horizon without.
+    :param fix: ``["train_fraction=0.4"]``: the trials that count.
+    :param pool: axes whose values are pooled in each cell.
+    :param formats: ``"pdf"``, ``"svg"``: the picture in these formats too, for a paper.
     :raises SweepError: for an MLflow that cannot answer, a bad tau or event, axes or an event of a sweep that has no
         phase diagram, or a folder that cannot be written.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
@@ -80,16 +86,17 @@ def draw(
     folder = Path(out_dir)
     try:
         if opened.events:
-            diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps)
-            return _draw_diagram(diagram, folder)
-        _check_no_diagram_asked(opened, {"--x": x, "--y": y, "--event": event})
+            diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool)
+            return _draw_diagram(diagram, folder, formats)
+        asked = {"--x": x, "--y": y, "--event": event, "--fix": " ".join(fix), "--pool": " ".join(pool)}
+        _check_no_diagram_asked(opened, asked | {"--format": " ".join(formats)})
         results = finals.finals(opened, tau_steps=tau_steps)
         return _draw_curves(results, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
 
-def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
+def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:
     names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "effects.png"]
     names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv"]
     with whole_files(folder) as partial:
@@ -98,6 +105,9 @@ def _draw_diagram(diagram: Diagram, folder: Path) -> Figures:
         write_csv(trials_table(diagram), outcomes)
         write_csv(waiting_table(diagram), waiting)
         lines = boxes_note(draw_png(diagram, picture))
+        for kind in formats:
+            names.append(f"phase_diagram.{kind}")
+            draw_png(diagram, partial / names[-1])
         sections: list[tuple[str, Sequence[str], Path | None]] = []
         if len(diagram.cells) <= MOST_PANELS:
             drawn = waiting_picture(diagram)
@@ -137,7 +147,7 @@ def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
 def _check_no_diagram_asked(sweep: Sweep, options: Mapping[str, str | None]) -> None:
     """Learning curves have no axes and no event to choose."""
     for option, value in options.items():
-        if value is not None:
+        if value:
             raise SweepError(
                 f"{option} {value}: {sweep.name} declares no event and has no phase diagram; allowed: --tau"
             )

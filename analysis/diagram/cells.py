@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.comparing.arms import ArmContrast, compare_arms
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
-from analysis.diagram.layout import Axis, Layout, lay_out
+from analysis.diagram.layout import Axis, Layout, fixed, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
 from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
@@ -88,6 +88,8 @@ class Diagram:
     y: Axis | None
     cells: tuple[Cell, ...]
     pooled: tuple[str, ...]
+    fixed: tuple[str, ...]
+    """``train_fraction=0.4``: what all trials have that count."""
     contrasts: tuple[ArmContrast, ...]
 
     @property
@@ -111,6 +113,7 @@ class Diagram:
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
         words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_per_cell([cell.measured for cell in self.cells])]
+        words += [fix.replace("_", " ").replace("=", " ") for fix in self.fixed]
         words += [f"pooled over {axis}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
 
@@ -128,17 +131,22 @@ def build(
     y: str | None = None,
     event: str | None = None,
     tau_steps: int | None = None,
+    fix: Sequence[str] = (),
+    pool: Sequence[str] = (),
 ) -> Diagram:
     """The diagram's numbers.
 
     :param x: the horizontal axis, in full or by its ending; likewise ``y``.
     :param event: the main event, as :func:`asked_event` reads it; by default the last declared one.
     :param tau_steps: the time up to which the data count; the sweep's horizon by default.
+    :param fix: ``["train_fraction=0.4"]``: the trials that count; :func:`analysis.diagram.layout.fixed`.
+    :param pool: axes whose values are pooled in each cell.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises SweepError: for an unknown event, a tau outside the horizon, or a sweep without measurements.
     """
     tau = sweep.tau(tau_steps)
-    layout = lay_out(sweep, x, y)
+    sweep = fixed(sweep, fix)
+    layout = lay_out(sweep, x, y, pool)
     if not sweep:
         raise SweepError(f"{sweep.name} in {sweep.source}: {sweep.why_empty()}")
     main = asked_event(sweep, event)
@@ -190,6 +198,7 @@ def build(
         y=layout.y,
         cells=tuple(cells),
         pooled=layout.pooled,
+        fixed=tuple(fix),
         contrasts=compare_arms(sweep, main, tau),
     )
 

@@ -1,7 +1,8 @@
 """The layout of a diagram: which axes are drawn, and which cell each trial falls into.
 
-Seeds are replicates: they are pooled in a cell.  Settings never are, with one exception: an axis that was sampled
-and is not drawn is pooled over its distribution, and the subtitle says so.  There are three layouts:
+Seeds are replicates: they are pooled in a cell.  Settings never are, with two exceptions, which the subtitle names: an
+axis that was sampled and is not drawn is pooled over its distribution, and so is one that the user asks to pool.  There
+are three layouts:
 
 * axes that only some arms have, or a single axis: a row of cells, the second dimension being time;
 * two axes: a grid of cells;
@@ -9,7 +10,7 @@ and is not drawn is pooled over its distribution, and the subtitle says so.  The
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Layout:
     places: tuple[tuple[int, int], ...]
     """(x, y) indices of each trial; y is 0 in a row of cells."""
     pooled: tuple[str, ...]
-    """Sampled axes that are not drawn: a cell holds draws of them."""
+    """Axes that are not drawn: a cell holds several values of them."""
 
 
 def axis_words(axis: str) -> str:
@@ -81,19 +82,41 @@ def find_axis(sweep: Sweep, option: str, given: str | None) -> str | None:
     raise AxisError(f"{option} {given}: no such axis; {allowed}")
 
 
-def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None) -> Layout:
+def fixed(sweep: Sweep, fix: Sequence[str]) -> Sweep:
+    """The sweep's trials with these values, ``["train_fraction=0.4"]``; a value is written as the ticks show it.
+
+    :raises AxisError: for an axis that the sweep does not have, or a value that it does not take.
+    """
+    for text in fix:
+        name, sign, value = text.partition("=")
+        axis = find_axis(sweep, "--fix", name)
+        if not sign or axis is None:
+            raise AxisError(f"--fix {text}: must be AXIS=VALUE")
+        ticks = {tick_text(each): each for each in sweep.values(axis)}
+        if value not in ticks:
+            raise AxisError(f"--fix {text}: {name} must be one of: {', '.join(ticks)}")
+        trials = (trial for trial in sweep.trials if trial.coordinates.get(axis, ABSENT) == ticks[value])
+        sweep = replace(sweep, trials=tuple(trials))
+    return sweep
+
+
+def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequence[str] = ()) -> Layout:
     """Place every trial.
 
     :param x: the horizontal axis, in full or by its ending; by default what the sweep's own shape suggests.
     :param y: likewise, the vertical axis.
+    :param pool: axes whose values are pooled in each cell, as seeds are.
     :raises AxisError: for an axis that the sweep does not have, or the same one twice.
     """
     x, y = find_axis(sweep, "--x", x), find_axis(sweep, "--y", y)
+    asked = [name for name in (find_axis(sweep, "--pool", given) for given in pool) if name is not None]
     if x is not None and x == y:
         raise AxisError(f"--y {y}: is the horizontal axis already; pass another axis, or none")
+    if twice := [name for name in asked if name in (x, y)]:
+        raise AxisError(f"--pool {twice[0]}: is drawn; it must be drawn or pooled")
     points = [trial.coordinates for trial in sweep.trials]
     scales = {name: _Scale(name, points) for name in sweep.axes()}
-    varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies]
+    varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies and name not in asked]
     drawn = {name for name in varying if name in sweep.sampled and scales[name].binned}
     nested = any(name not in point for point in points for name in varying)
     others = [name for name in varying if name not in (x, y)]
@@ -109,7 +132,7 @@ def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None) -> Layout:
     if nested and x is None:
         others, x = others[1:], others[0]
     grid = [name for name in others if name not in drawn]
-    pooled = tuple(name for name in others if name in drawn)
+    pooled = (*asked, *(name for name in others if name in drawn))
     if y is None:
         names = sorted([name for name in (x, *grid) if name is not None], key=lambda name: name != ARM)
         axis, indices = _row(names, scales, points)

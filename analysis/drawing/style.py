@@ -36,11 +36,18 @@ _DEFAULTS: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsD
 """A figure is drawn by its own canvas; asking for the backend would choose one."""
 
 
+VECTOR: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""Formats beside PNG, and the metadata that would make two equal drawings differ."""
+
+
 def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int = DPI) -> str:
     """Draw a figure and write it as PNG, by matplotlib's own settings: the user's do not matter.
 
+    :param target: a path that ends in ``.pdf`` or ``.svg`` makes such a file instead, with its fonts inside.
     :returns: the characters that no font of this machine has, which are drawn as boxes.
     """
+    suffix = target.suffix.removeprefix(".") if isinstance(target, Path) else ""
+    kind, metadata = (suffix, VECTOR[suffix]) if suffix in VECTOR else ("png", {"Software": None})
     with matplotlib.rc_context(_DEFAULTS), quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # They are returned.
         figure = _drawn(draw, dpi)
@@ -48,7 +55,8 @@ def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int 
         if len(fonts) > 1:
             matplotlib.rcParams["font.family"] = fonts
             figure = _drawn(draw, dpi)
-        figure.savefig(target, format="png", metadata={"Software": None})
+        matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "grokscape"})
+        figure.savefig(target, format=kind, metadata=metadata)
     return missing
 
 

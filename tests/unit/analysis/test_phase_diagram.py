@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis import phase_diagram
-from analysis.data.sweep import MISSING, SweepError
+from analysis.data.sweep import MISSING, Sweep, SweepError
 from analysis.diagram import tables, words
 from analysis.diagram.cells import UNFINISHED, Cell, Diagram, build
 from analysis.diagram.layout import AxisError, lay_out
@@ -77,6 +77,47 @@ def test_further_grid_axes_are_never_pooled():
     x, y = ticks_of(trials)
     assert x == ("1", "2")
     assert y == ("3 · u", "3 · v", "4 · u", "4 · v")
+
+
+def three_axes() -> Sweep:
+    """Two by two by two settings of three seeds; c is what slows down."""
+    points = [(a, b, c, seed) for a in (1, 2) for b in (3, 4) for c in ("u", "v") for seed in range(3)]
+    return make_sweep([
+        make_trial(f"t{a}{b}{c}{seed}", {"m.a": a, "m.b": b, "m.c": c, "seed": seed}, t_mem=20,
+                   t_gen=100 * a if c == "u" else math.inf)
+        for a, b, c, seed in points
+    ])  # fmt: skip
+
+
+def test_a_third_axis_is_fixed_or_pooled():
+    fixed = build(three_axes(), x="a", y="b", fix=["c=u"])
+    assert [cell.label for cell in fixed.cells] == ["a 1, b 3", "a 2, b 3", "a 1, b 4", "a 2, b 4"]
+    assert {cell.main.by_tau.value for cell in fixed.cells} == {1.0}
+    assert "c u" in fixed.subtitle
+    pooled = build(three_axes(), x="a", y="b", pool=["c"])
+    assert [cell.measured for cell in pooled.cells] == [6] * 4
+    assert {cell.main.by_tau.value for cell in pooled.cells} == {0.5}
+    assert "pooled over m.c" in pooled.subtitle
+    for options, message in {
+        ("fix", "c=w"): "--fix c=w: c must be one of: u, v",
+        ("fix", "c"): "--fix c: must be AXIS=VALUE",
+        ("fix", "d=1"): "--fix d: no such axis; allowed: m.a, m.b, m.c, seed",
+        ("pool", "a"): "--pool m.a: is drawn; it must be drawn or pooled",
+    }.items():
+        with pytest.raises(AxisError) as error:
+            build(three_axes(), x="a", **{options[0]: [options[1]]})
+        assert str(error.value) == message
+
+
+def test_pictures_for_a_paper(tmp_path):
+    """Vector formats with their fonts inside, the same bytes each time."""
+    diagram = build(make_sweep(wd_vs_orthograd()))
+    for suffix, sign in {"pdf": b"/FontFile2", "svg": b"<path"}.items():
+        first, again = (tmp_path / f"{name}.{suffix}" for name in ("first", "again"))
+        for path in (first, again):
+            draw_png(diagram, path)
+        assert sign in first.read_bytes()
+        assert first.read_bytes() == again.read_bytes()
 
 
 def test_a_sampled_axis_is_binned_or_pooled():
