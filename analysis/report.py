@@ -112,7 +112,7 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
         if len(diagram.cells) <= MOST_PANELS:
             drawn = waiting_picture(diagram)
             style.to_png(lambda figure: draw_waiting(figure, drawn), curves)
-            sections.append(("Curves of waiting", drawn.notes, curves))
+            sections.append(("Curves of waiting", (), curves))
         else:
             lines.append(f"no picture of {len(diagram.cells)} curves of waiting (at most {MOST_PANELS}): waiting.csv")
         if (found := influence(diagram)) is not None:

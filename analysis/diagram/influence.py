@@ -25,6 +25,8 @@ from analysis.stats.survival import CensoredTimes
 from trainables.engine.events import KINDS, EventKind
 
 EVENT = KINDS.index(EventKind.EVENT)
+MOST_TRIALS, MOST_CELLS = 5000, 1000
+"""A model of more trials, or a map of more cells, would take minutes."""
 NAMED = 6
 """More settings without the event are counted."""
 PARTS = 4
@@ -95,7 +97,9 @@ def influence(diagram: Diagram) -> Influence | None:
         remarks.append(f"No ratios of times: {error}.")
     rmst, by_tau = _maps(diagram, placed, settings, varying)
     if rmst is None:
-        remarks.append("No effects on RMST and P: they need three cells that were followed to τ, and seeds in them.")
+        remarks.append(
+            f"No effects on RMST and P: they need 3 to {MOST_CELLS} cells that were followed to τ, and seeds in them."
+        )
     return Influence(ratios, tuple(varying), rmst, by_tau, tuple(remarks))
 
 
@@ -168,6 +172,8 @@ def _ratios(
     times: CensoredTimes, settings: Sequence[Mapping[str, Any]], coded: Design, words: _AxisWords
 ) -> tuple[TimeRatio, ...]:
     """Fit both distributions to what varies."""
+    if len(settings) > MOST_TRIALS:
+        raise TooFewError(f"{len(settings)} trials, of at most {MOST_TRIALS}")
     own = [setting for setting, use in zip(settings, coded.used, strict=True) if use]
     used = CensoredTimes(times.low[coded.used], times.high[coded.used], times.cause[coded.used])
     if not coded.columns:
@@ -267,6 +273,8 @@ def _maps(
             keys.append(key)
             means.append(mean)
             shares.append(share)
+    if len(keys) > MOST_CELLS:
+        return None, None
     names = {axis: [None if key[place] == "None" else key[place] for key in keys] for place, axis in enumerate(axes)}
     return decompose(means, names), decompose(shares, names, (0.0, 1.0))
 

@@ -99,8 +99,8 @@ def draw_waiting(figure: Figure, picture: WaitingPicture) -> None:
         place = -0.55 / (wide + GAP_IN), row + 1 - 0.5 * tall / (tall + above)
         axes.text(*place, style.safe(tick), fontsize=10, color=INK, va="center", ha="right")
     if picture.row_label:
-        label = style.safe(picture.row_label)
-        axes.text(-0.55 / (wide + GAP_IN), 0.18, label, fontsize=9, color=FAINT, va="center", ha="right")
+        place = 0.28 / width, 1 - (head - 0.02) / height
+        figure.text(*place, style.safe(picture.row_label), fontsize=9, color=FAINT, va="center")
     unit = f"steps{' (log scale)' if picture.logarithmic else ''}"
     figure.text((margin + body_wide / 2) / width, (footing - 0.4) / height, unit, fontsize=9.5, color=INK, ha="center")
     style.draw_notes(figure, lines, 0.28 / width)
@@ -181,7 +181,11 @@ def _draw_words(axes: Axes, panel: WaitingPanel, squares: _Squares) -> None:
 
 
 def _lines(panel: WaitingPanel) -> list[str]:
-    return textwrap.wrap(panel.title, MOST_LETTERS, max_lines=3, placeholder=" …")
+    if len(panel.title) <= MOST_LETTERS:
+        return [panel.title]
+    head, _, tail = panel.title.rpartition(", ")
+    shape: dict[str, Any] = {"width": MOST_LETTERS + 4, "max_lines": 2, "placeholder": " …"}
+    return [*textwrap.wrap(head, **shape), *textwrap.wrap(tail, **shape)]
 
 
 def _ticks(picture: WaitingPicture) -> list[float]:
