@@ -127,7 +127,7 @@ class History:
         if without == len(best):
             notes.append(f"no suggestion has {event}: they are {among}")
         elif without:
-            notes.append(f"{without} of {len(best)} suggestions have no {event}: among themselves they are {among}")
+            notes.append(f"no {event} in {without} of {len(best)} suggestions: among themselves they are {among}")
         if without < len(best) and len(best) > 1:
             notes.append(f"the best of {len(best)} on the same seeds looks better than it is: confirm it on others")
         return notes
