@@ -113,7 +113,8 @@ class Diagram:
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
         words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_per_cell([cell.measured for cell in self.cells])]
-        words += [fix.replace("_", " ").replace("=", " ") for fix in self.fixed]
+        fixed = [fix.replace("_", " ").replace("=", " ") for fix in self.fixed]
+        words += [fix for fix in fixed if fix not in self.sweep.task]
         words += [f"pooled over {axis}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
 
