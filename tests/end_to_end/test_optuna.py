@@ -85,7 +85,7 @@ def test_the_end_and_a_raised_horizon_with_more_seeds(tmp_path, capsys, monkeypa
     monkeypatch.setattr(command, "_figures_on", lambda _: [])
     result, printed = local_run(tmp_path, capsys, horizon=20, seeds=2, budget=3)
     assert "suggestion 3 of 3: 6 of 6 done" in printed
-    assert "by step 20: among themselves they are ordered by their final train accuracy, for the sampler too" in printed
+    assert "among themselves they are ordered by their final train accuracy, for the sampler too" in printed
     table = pd.read_csv(tmp_path / "out/suggestions.csv")
     assert len(table) == 3
     assert (tmp_path / "out/suggestions.png").stat().st_size > 10_000
