@@ -100,8 +100,8 @@ class QuadraticNetwork(Model):
     init_scale: float = option(0.5, above=0.0, per_trial=True)
     dtype: str = option("float32", choices=tuple(DTYPES), example="float64")
 
-    layers: ClassVar[tuple[str, ...]] = ("hidden",)  # type: ignore[assignment]
-    readout: ClassVar[str] = "weight_1"  # type: ignore[assignment]
+    layers: ClassVar[tuple[str, ...]] = ("hidden",)
+    readout: ClassVar[str] = "weight_1"
 
     def check(self, task: Task) -> None:
         if task.input_kind != "one_hot":
@@ -155,11 +155,24 @@ class CorruptedLabels(FullBatchTrial):
         (
             rises_to("test_accuracy", 0.9, name="t_test"),
             rises_to("corrupted_accuracy", 0.9, name="t_memorize"),
-            falls_to("corrupted_accuracy", 0.9, 0.1, name="t_unlearn", after="t_memorize"),
+            falls_to("corrupted_accuracy", 0.9, name="t_slip", after="t_memorize"),
+            falls_to("corrupted_accuracy", 0.1, name="t_unlearn", after="t_memorize"),
+            falls_to("train_accuracy", 0.1, name="t_forget", after="t_memorize"),
         ),
         protocol=True,
     )
-    phases: tuple[PhaseRule, ...] = option((), protocol=True)
+    phases: tuple[PhaseRule, ...] = option(
+        (
+            PhaseRule(name="forgetting", happened=("t_forget",), colour="#555555"),
+            PhaseRule(name="full inversion", happened=("t_test", "t_unlearn"), colour="#005b8e"),
+            PhaseRule(name="coexistence", happened=("t_test", "t_memorize"), not_happened=("t_slip",),
+                      colour="#009e73"),
+            PhaseRule(name="partial inversion", happened=("t_test",), colour="#56b4e9"),
+            PhaseRule(name="memorization", happened=("t_memorize",), colour="#e69f00"),
+            PhaseRule(name="confusion", not_happened=("t_test", "t_memorize"), colour="#b3b3b3"),
+        ),
+        protocol=True,
+    )  # fmt: skip
 
     @classmethod
     def build(cls, trials: Sequence[Self], device: str = "cpu") -> "CorruptedLabelsCohort":
