@@ -134,46 +134,45 @@ def verdict(evidence: Sweep) -> Verdict:
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Above: the phases over both fractions, by decay; below: accuracies over the steps, and without some neurons."""
-    rows = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
-    bottom = figure.add_subfigure(rows[1])
-    _draw_phases(figure.add_subfigure(rows[0]), evidence)
-    curves, pruned = bottom.subplots(1, 2, width_ratios=(1.25, 1))
+    cells = [trial for trial in evidence.where(space=DIAGRAM) if trial.complete(trial.horizon_steps)]
+    decays = sorted({trial.coordinates[DECAY] for trial in cells})
+    above, below_it = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+    row = above.subgridspec(1, max(len(decays), 1))
+    panels = [figure.add_subplot(place) for place in row]
+    if not cells:
+        not_run(panels[0], "phases over both fractions: not run")
+    _draw_phases(panels, {decay: [trial for trial in cells if trial.coordinates[DECAY] == decay] for decay in decays})
+    curves, pruned = (figure.add_subplot(place) for place in below_it.subgridspec(1, 2, width_ratios=(1.25, 1)))
     _draw_curves(curves, evidence)
     _draw_pruning(pruned, at_decay(evidence, 0))
 
 
-def _draw_phases(figure: SubFigure, evidence: Sweep) -> None:
-    cells = [trial for trial in evidence.where() if trial.space.startswith(DIAGRAM) and trial.begun]
-    decays = sorted({trial.coordinates[DECAY] for trial in cells})
-    if not cells:
-        not_run(figure.subplots(), "phases over both fractions: not run")
-        return
-    panels = figure.subplots(1, len(decays), sharey=True, squeeze=False)[0]
+def _draw_phases(panels: list[Axes], by_decay: dict[float, list[Trial]]) -> None:
+    cells = [trial for trials in by_decay.values() for trial in trials]
     fractions, shares = (sorted({trial.coordinates[axis] for trial in cells}) for axis in (FRACTION, CORRUPTION))
     colours = {rule.name: rule.colour for trial in cells for rule in trial.phases}
     seen = set()
-    for axes, decay in zip(panels, decays, strict=True):
-        for trial in cells:
-            if trial.coordinates[DECAY] != decay:
-                continue
+    for axes, (decay, trials) in zip(panels, by_decay.items(), strict=False):
+        for trial in trials:
             phase = trial.outcome.phase(trial.phases)
             seen.add(phase)
             column, row = fractions.index(trial.coordinates[FRACTION]), shares.index(trial.coordinates[CORRUPTION])
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours.get(phase, "white"),
-                                     edgecolor="white", lw=1.0))  # fmt: skip
-        title = f"Phases at decay {decay:g}"
-        tidy(
-            axes, title, xlabel="fraction of pairs trained on", ylabel="with random labels" if axes is panels[0] else ""
-        )
+            look = {"facecolor": colours[phase], "edgecolor": "white", "lw": 1.0}
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
+        first = axes is panels[0]
+        ylabel = "part with random labels" if first else ""
+        tidy(axes, f"Phases at decay {decay:g}", xlabel="part of the pairs trained on", ylabel=ylabel)
         axes.set_xticks(*_ticks(fractions))
         axes.set_yticks(*_ticks(shares))
+        axes.tick_params(labelleft=first)
         axes.grid(visible=False)
         axes.set_xlim(-0.5, len(fractions) - 0.5)
         axes.set_ylim(-0.5, len(shares) - 0.5)
-    handles = [
+    keys = [
         Line2D([], [], marker="s", ms=8, ls="", color=colours[name], label=name) for name in colours if name in seen
     ]
-    figure.legend(handles=handles, loc="outside right center", fontsize=8.5, frameon=False)
+    if keys:
+        panels[-1].legend(handles=keys, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8.5, frameon=False)
 
 
 def _ticks(values: list[float]) -> tuple[list[int], list[str]]:
@@ -218,7 +217,7 @@ def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
     """Keep of the phase diagram only what its phases are taken from."""
     trials = (
         replace(trial, curves={name: values for name, values in trial.curves.items() if name not in UNUSED})
-        if trial.space.startswith(DIAGRAM)
+        if trial.space == DIAGRAM
         else trial
         for trial in evidence.trials
     )
@@ -226,7 +225,7 @@ def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
 
 
 FIGURE = FigureSpec(
-    title="A rule learnt beside memorized random labels, and what decay and pruning leave",
+    title="A rule learnt beside memorized random labels",
     statement="Without decay, rule and random labels are both learnt (accuracies of at least .97 at step 1000); decay "
     "5 and 15 unlearn the labels (at most .45 and .03 of them at step 500) and keep the rule (test accuracy at least "
     ".99); decay 20 destroys both; the neurons of lowest IPR hold the labels. For grokking: generalisation is late "
