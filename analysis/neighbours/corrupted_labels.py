@@ -191,7 +191,7 @@ def _draw_curves(axes: Axes, evidence: Sweep) -> None:
         draw_band(axes, group, RANDOM, colour=colour, dashed=True, width=1.3)
         draw_band(axes, group, TEST, colour=colour, label=f"test, decay {decay}" if group else None)
     axes.plot([], [], color=FAINT, ls=(0, (3.2, 1.6)), lw=1.3, label="random labels")
-    step_panel(axes, "Half of the pairs, 35 % random labels", trials, start=25, accuracy=True, legend_at=(0.01, 0.3))
+    step_panel(axes, "Half of the pairs, 35 % random labels", trials, start=3, accuracy=True, legend_at=(0.0, 0.4))
 
 
 def _draw_pruning(axes: Axes, trials: tuple[Trial, ...]) -> None:
@@ -210,7 +210,7 @@ def _draw_pruning(axes: Axes, trials: tuple[Trial, ...]) -> None:
     axes.set_xlim(0, 0.92)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     mark_level(axes, CHANCE)
-    legend(axes, loc=(0.03, 0.28))
+    legend(axes, loc=(0.5, 0.45))
 
 
 def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
