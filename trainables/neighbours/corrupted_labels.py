@@ -156,7 +156,7 @@ class CorruptedLabels(FullBatchTrial):
             rises_to("test_accuracy", 0.9, name="t_test"),
             rises_to("corrupted_accuracy", 0.9, name="t_memorize"),
             falls_to("corrupted_accuracy", 0.9, name="t_slip", after="t_memorize"),
-            falls_to("corrupted_accuracy", 0.1, name="t_unlearn", after="t_memorize"),
+            falls_to("corrupted_accuracy", 0.1, name="t_unlearn", after="t_test"),
             falls_to("train_accuracy", 0.1, name="t_forget", after="t_memorize"),
         ),
         protocol=True,
