@@ -15,7 +15,7 @@ from analysis.drawing.bands import COLOURS, draw_band, ramp
 from analysis.drawing.panels import accuracy_axis, legend, mark_level, not_run, step_panel, tidy
 from analysis.drawing.style import FAINT
 from analysis.paper.claims import at_least, below, every
-from analysis.paper.figure import FigureSpec, Snapshots
+from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Tristate, Verdict, judge, per_seed, report
 from analysis.paper.words import percent, spread
 
@@ -25,8 +25,6 @@ JUDGED_AT = dict(zip(DECAYS, (1000, 500, 500, 5000), strict=True))
 TRAIN, TEST, CLEAN, RANDOM = "train_accuracy", "test_accuracy", "clean_accuracy", "corrupted_accuracy"
 TENTHS = tuple(range(10, 100, 10))
 PRUNED = tuple(f"{rows}_pruned_{share}_accuracy" for share in TENTHS for rows in ("clean", "corrupted", "test"))
-UNUSED = {CLEAN, "train_loss", "ipr", "parameter_norm", *PRUNED}
-"""Of the phase diagram."""
 DECAY, FRACTION, CORRUPTION = "optimizer.weight_decay", "task.train_fraction", "task.label_corruption"
 ASKED = 60
 """The pruned share of the statement, in percent."""
@@ -218,17 +216,6 @@ def _draw_pruning(axes: Axes, trials: tuple[Trial, ...]) -> None:
     legend(axes, loc=(0.5, 0.45))
 
 
-def condense(evidence: Sweep, snapshots: Snapshots) -> Sweep:
-    """Keep of the phase diagram only what its phases are taken from."""
-    trials = (
-        replace(trial, curves={name: values for name, values in trial.curves.items() if name not in UNUSED})
-        if trial.space == DIAGRAM
-        else trial
-        for trial in evidence.trials
-    )
-    return replace(evidence, trials=tuple(trials))
-
-
 FIGURE = FigureSpec(
     title="A rule learnt beside memorized random labels",
     statement="Without decay, rule and random labels are both learnt (accuracies of at least .97 at step 1000); decay "
@@ -237,7 +224,6 @@ FIGURE = FigureSpec(
     "here beside perfect memory, needs no decay, and decay acts on what was memorized.",
     space=(STATEMENT, DIAGRAM),
     columns=(TRAIN, TEST, CLEAN, RANDOM, "train_loss", "ipr", "parameter_norm", *PRUNED),
-    condense=condense,
     size_in=(9.6, 6.6),
     verdict=verdict,
     draw=draw,

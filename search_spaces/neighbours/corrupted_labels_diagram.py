@@ -14,12 +14,12 @@ Choices   one run a cell, as in a picture of phases.  Right means an accuracy of
 Laptop    p = 47 and 250 neurons in place of 97 and 500 (a step costs a tenth, but a smaller p needs a larger part of
           its pairs to generalise: the borders are not those of p = 97), 4 x 4 cells in place of 17 x 17, the decays 0
           and 15, and 600 steps in place of 2000
-Result    laptop, 2026-11-27, 1 seed.  By (fraction trained on, fraction of random labels).  Decay 0: coexistence
-          at (.7, .1) and (.9, .3), partial inversion at (.9, .1), where the random labels are at .90, memorization in the other 13 cells, though
-          the test accuracy is .85 at (.5, .1) and .76 at (.7, .3).  Decay 15: full inversion at (.5, .1), (.7, .1),
-          (.7, .3), (.9, .1) and (.9, .3), with a test accuracy of 1 and .01 to .06 of the random labels, memorization
-          in the other 11.  So within 600 steps decay turns all that coexists into full inversion and moves the border
-          of generalisation to fewer rows.  Full: not run
+Result    laptop, 2026-11-27, 1 seed.  By (fraction trained on, fraction of random labels).  Decay 0: coexistence at
+          (.7, .1) and (.9, .3), partial inversion at (.9, .1), where the random labels are at .90, memorization in the
+          other 13 cells, though the test accuracy is .85 at (.5, .1) and .76 at (.7, .3).  Decay 15: full inversion at
+          (.5, .1), (.7, .1), (.7, .3), (.9, .1) and (.9, .3), with a test accuracy of 1 and .01 to .06 of the random
+          labels, memorization in the other 11.  So within 600 steps decay turns all that coexists into full inversion
+          and moves the border of generalisation to fewer rows.  Full: not run
 Cost      laptop: 19 200 steps, 5 minutes by the clock on one shared core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/neighbours/corrupted_labels_diagram.py
