@@ -155,8 +155,8 @@ def _draw_phases(panels: list[Axes], by_decay: dict[float, list[Trial]]) -> None
             phase = trial.outcome.phase(trial.phases)
             seen.add(phase)
             column, row = fractions.index(trial.coordinates[FRACTION]), shares.index(trial.coordinates[CORRUPTION])
-            look = {"facecolor": colours[phase], "edgecolor": "white", "lw": 1.0}
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
+            corner = (column - 0.5, row - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor=colours[phase], edgecolor="white", lw=1.0))
         first = axes is panels[0]
         ylabel = "part with random labels" if first else ""
         tidy(axes, f"Phases at decay {decay:g}", xlabel="part of the pairs trained on", ylabel=ylabel)
