@@ -134,15 +134,14 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     """Above: the phases over both fractions, by decay; below: accuracies over the steps, and without some neurons."""
     cells = [trial for trial in evidence.where(space=DIAGRAM) if trial.complete(trial.horizon_steps)]
     decays = sorted({trial.coordinates[DECAY] for trial in cells})
-    above, below_it = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
-    row = above.subgridspec(1, max(len(decays), 1))
-    panels = [figure.add_subplot(place) for place in row]
+    rows, count = figure.add_gridspec(2, 1, height_ratios=(1, 1.15)), max(len(decays), 1)
+    above, beneath = rows[0].subgridspec(1, count), rows[1].subgridspec(1, 2, width_ratios=(1.25, 1))
+    panels = [figure.add_subplot(above[place]) for place in range(count)]
     if not cells:
         not_run(panels[0], "phases over both fractions: not run")
     _draw_phases(panels, {decay: [trial for trial in cells if trial.coordinates[DECAY] == decay] for decay in decays})
-    curves, pruned = (figure.add_subplot(place) for place in below_it.subgridspec(1, 2, width_ratios=(1.25, 1)))
-    _draw_curves(curves, evidence)
-    _draw_pruning(pruned, at_decay(evidence, 0))
+    _draw_curves(figure.add_subplot(beneath[0]), evidence)
+    _draw_pruning(figure.add_subplot(beneath[1]), at_decay(evidence, 0))
 
 
 def _draw_phases(panels: list[Axes], by_decay: dict[float, list[Trial]]) -> None:
