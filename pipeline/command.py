@@ -84,7 +84,8 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         say(line)
     figures, why_none = _draw(ledger, space.name, out)
     result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
-    for line in figures.summary if figures else ():
+    answer = list(figures.summary) if figures else []
+    for line in answer:
         say(line)
     if sweep.progress is not None:
         history, no_files = _history(space, sweep, out)
@@ -93,10 +94,11 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
             result = replace(result, figures=(*result.figures, *(out / name for name in HISTORY)))
         for line in history.lines():
             say(line)
+        answer += history.lines()
         say(f"history  none: {no_files}" if no_files else f"history  {out / HISTORY[0]} and {HISTORY[1]}")
     say(f"ledger   {ledger.shown}")
     if sync is not None and settings.mlflow_uri is not None:
-        report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or ())
+        report = sync.close(SYNC_TIMEOUT_S, figures=result.figures or (), answer="\n".join(answer))
         if isinstance(report, TrackingError):
             command = sync_command(space.name, ledger.uri, settings.mlflow_uri)
             result = replace(result, mlflow_error=str(report), mlflow_command=command)

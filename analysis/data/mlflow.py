@@ -6,7 +6,7 @@ imported on first use.
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,17 @@ import numpy as np
 from analysis.data.sweep import ARM, STEP, Curves, Sweep, SweepError, Trial, protocols
 from pipeline.ledger.soundness import MOST_STEPS
 from pipeline.tracking.client import TrackingError, at_home, call, check, connect, is_sqlite, runs_of, sqlite_path
-from pipeline.tracking.content import KIND_TAG, SYNCED_TAG, TRIAL_ID_TAG, fitted_key, fitted_name, read_sheet
+from pipeline.tracking.content import (
+    CAME_PREFIX,
+    DETAIL_PREFIX,
+    KIND_TAG,
+    SYNCED_TAG,
+    TRIAL_ID_TAG,
+    fitted_key,
+    fitted_name,
+    numbers,
+    read_sheet,
+)
 from trainables.engine.config import parse_json
 from trainables.engine.errors import GrokscapeError, one_line, redact
 from trainables.engine.events import KINDS, TIMES, EventRule, Outcome, StopReason, outcome_from_metrics
@@ -31,8 +41,10 @@ CURVE_READERS = 8
 MOST_NAMES = 20
 """How many of MLflow's experiments a message lists."""
 OUTCOME_PARTS = ("kind", *TIMES)
-NOT_CURVES = re.compile(rf"last_step$|.*_({'|'.join(OUTCOME_PARTS)})$")
-"""Metrics that are outcomes, not probes."""
+NOT_CURVES = re.compile(
+    rf"last_step$|{re.escape(CAME_PREFIX)}|{re.escape(DETAIL_PREFIX)}|.*_({'|'.join(OUTCOME_PARTS)})$"
+)
+"""Metrics that are outcomes, not probes; the axes and the names of events are others."""
 
 
 def read_mlflow(uri: str, name: str) -> Sweep:
@@ -75,15 +87,17 @@ def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
         if run.data.tags.get(KIND_TAG) == "trial" and {TRIAL_ID_TAG, SYNCED_TAG} <= run.data.tags.keys()
     }
     trials = []
+    others: set[str] = set()
     for trial_id, coordinates in zip(row.trial_ids, parse_json(row.coordinates_json), strict=True):
         known = asked.get(coordinates.get(ARM), asked[None])
         if trial_id in begun:
             run = begun[trial_id]
             try:
-                known = known | _trial(run.data.tags, run.data.metrics, known["events"])
+                known = known | _trial(run.data.tags, run.data.metrics, coordinates, known["events"])
             except Exception as error:
                 raise unsound(f"run {run.info.run_id}", _reason(error), "--anew") from None
         trials.append(Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known))
+        others |= {*numbers(coordinates), *(fitted_key(rule.name) for rule in known["events"])}
     return Sweep(
         name=name,
         trials=tuple(trials),
@@ -91,7 +105,7 @@ def _read(client: "MlflowClient", uri: str, name: str) -> Sweep:
         horizon_steps=row.horizon_steps,
         design=design,
         source=redact(uri),
-        reader=lambda trial_ids, columns: _curves(client, uri, {id_: begun[id_] for id_ in trial_ids}, columns),
+        reader=lambda trial_ids, columns: _curves(client, uri, {id_: begun[id_] for id_ in trial_ids}, columns, others),
     )
 
 
@@ -110,7 +124,9 @@ def _runs(client: "MlflowClient", uri: str, sweep: str) -> "list[Run]":
     return runs_of(client, uri, experiment.experiment_id)
 
 
-def _trial(tags: Mapping[str, str], metrics: Mapping[str, float], rules: Sequence[EventRule]) -> dict[str, Any]:
+def _trial(
+    tags: Mapping[str, str], metrics: Mapping[str, float], coordinates: Mapping[str, Any], rules: Sequence[EventRule]
+) -> dict[str, Any]:
     """What a run says of its trial: fields of :class:`Trial`.
 
     :raises ValueError: for what no run of ours says.
@@ -121,19 +137,20 @@ def _trial(tags: Mapping[str, str], metrics: Mapping[str, float], rules: Sequenc
         "state": TrialState(tags.get("grokscape.state", "")),
         "stop_reason": reason and StopReason(reason),
         "last_step": _step(metrics.get("last_step", 0)),
-        "read_outcome": _outcome(metrics, rules),
+        "read_outcome": _outcome(metrics, rules) if metrics.keys() - numbers(coordinates) - {"last_step"} else None,
         "read_finals": {rule.column: metrics[key] for rule in rules if (key := fitted_key(rule.column)) in metrics},
     }
 
 
-def _outcome(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome | None:
-    """The events that a run holds, of these; None where nothing was measured."""
-    if not metrics.keys() - {"last_step"}:
-        return None
-    keys = [
-        f"{rule.key(threshold)}_{part}" for rule in rules for threshold in rule.thresholds for part in OUTCOME_PARTS
-    ]
-    held = {key: metrics[fitted_key(key)] for key in keys if fitted_key(key) in metrics}
+def _outcome(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome:
+    """The events that a run holds, of these."""
+    held: dict[str, float] = {}
+    for rule in rules:
+        for key in (f"{rule.key(threshold)}_{part}" for threshold in rule.thresholds for part in OUTCOME_PARTS):
+            # Without the prefix: a sync by version 2 or before wrote it.
+            for written in (fitted_key(f"{DETAIL_PREFIX}{key}"), fitted_key(key)):
+                if written in metrics:
+                    held.setdefault(key, metrics[written])
     for key, value in held.items():
         if key.endswith("_kind") and value not in range(len(KINDS)):
             raise ValueError(f"{key} = {value}: must be an integer below {len(KINDS)}")
@@ -160,15 +177,18 @@ def _config(text: str) -> dict[str, Any]:
 
 
 def _curves(
-    client: "MlflowClient", uri: str, runs: Mapping[str, "Run"], columns: Sequence[str] | None
+    client: "MlflowClient", uri: str, runs: Mapping[str, "Run"], columns: Sequence[str] | None, others: Set[str]
 ) -> Iterator[tuple[str, Curves]]:
-    """The down-sampled curves that MLflow holds, trial by trial."""
+    """The down-sampled curves that MLflow holds, trial by trial.
+
+    :param others: metrics that are no curves, beside those of :data:`NOT_CURVES`.
+    """
     names = None if columns is None else {fitted_key(name): name for name in columns}
     wanted = [
         (trial_id, run.info.run_id, key, key if names is None else names[key])
         for trial_id, run in runs.items()
         for key in run.data.metrics
-        if (names is None or key in names) and not NOT_CURVES.match(key)
+        if (names is None or key in names) and key not in others and not NOT_CURVES.match(key)
     ]
 
     def read(item: tuple[str, str, str, str]) -> tuple[str, str, dict[int, float]]:

@@ -26,6 +26,7 @@ class BackgroundSync:
         self._closing = False
         self._changed = threading.Condition()
         self._figures: tuple[Path, ...] = ()
+        self._answer = ""
         self._result: SyncReport | TrackingError | None = None
         self._thread = threading.Thread(target=self._run, name="mlflow-sync", daemon=True)
         self._thread.start()
@@ -39,10 +40,13 @@ class BackgroundSync:
             self._waiting.update(states)
             self._changed.notify()
 
-    def close(self, timeout_s: float, figures: Sequence[Path] = ()) -> SyncReport | TrackingError:
-        """Sync the whole sweep a last time and return the report, or the error instead of raising it."""
+    def close(self, timeout_s: float, figures: Sequence[Path] = (), answer: str = "") -> SyncReport | TrackingError:
+        """Sync the whole sweep a last time and return the report, or the error instead of raising it.
+
+        ``figures`` and ``answer`` are as in :func:`pipeline.tracking.sync`.
+        """
         with self._changed:
-            self._closing, self._figures = True, tuple(figures)
+            self._closing, self._figures, self._answer = True, tuple(figures), answer
             self._changed.notify()
         self._thread.join(timeout_s)
         if self._result is None:
@@ -73,7 +77,9 @@ class BackgroundSync:
                     self._waiting |= batch
         try:
             # A sweep that was finished before has nothing to write, and thousands of runs take long to list.
-            self._result = sync(self._ledger, self._sweep_name, self._uri, figures=self._figures, trust=True)
+            self._result = sync(
+                self._ledger, self._sweep_name, self._uri, figures=self._figures, answer=self._answer, trust=True
+            )
         except TrackingError as error:
             self._result = error
         except Exception as error:

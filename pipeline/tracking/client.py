@@ -155,9 +155,12 @@ def artifact_location(uri: str) -> str | None:
     return location
 
 
-def browse_hint(uri: str, experiment_id: str) -> str:
-    """Say how to see an experiment: the web address at a server, else the command that starts a server."""
-    page, shown = f"/#/experiments/{experiment_id}/runs", redact(uri)
+def browse_hint(uri: str, experiment_id: str, query: str = "") -> str:
+    """Say how to see an experiment: the web address at a server, else the command that starts a server.
+
+    :param query: what the address says to the page.
+    """
+    page, shown = f"/#/experiments/{experiment_id}/runs{query and '?'}{query}", redact(uri)
     if not is_database(uri):
         return shown.rstrip("/") + page
     left_out = "" if shown == uri else ", with the user, password and query of the address"

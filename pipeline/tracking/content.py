@@ -12,11 +12,11 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +26,11 @@ from pipeline.ledger import SweepRow
 from pipeline.ledger.rows import float_values
 from pipeline.ledger.soundness import SCHEMA_VERSION, sweep_row
 from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, digest, from_json, parse_json
-from trainables.engine.events import EventRule, outcome
+from trainables.engine.events import EventRule, Outcome, PhaseRule, outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
+
+_Rule = TypeVar("_Rule", EventRule, PhaseRule)
 
 PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
 NAME_CHARACTERS = 250
@@ -44,8 +46,19 @@ SYNCED_TAG = "grokscape.synced"
 SHEET_TAG = "grokscape.sheet"
 """The sweep's row: in tags, which move with the database, as the files of a run do not."""
 COORDINATE_PREFIX = "coordinate."
+CELL_TAG, PHASE_TAG = "grokscape.cell", "grokscape.phase"
+EVENT_PREFIX = "event."
+"""Of the tag that says in a word what came of an event, at its headline: ``event``, ``censored``, ``diverged``..."""
+OWN_PREFIXES = ("grokscape.", COORDINATE_PREFIX, EVENT_PREFIX)
+"""Of the tags that a sync removes where the ledger has no reason for them any more."""
+UNFOLDED = {"mlflow.runType": "evaluation"}
+"""The page opens a sweep's own row by itself for runs of this type, and shows no other difference (MLflow 3.17)."""
+CAME_PREFIX = "came."
+"""Of the metric that is 1 where an event came and 0 where it did not, whose mean over seeds is a share."""
+DETAIL_PREFIX = "zz."
+"""Of the metrics of each threshold, which a page sorts by name: last, below what one looks at."""
 
-CONTENT_VERSION = 2
+CONTENT_VERSION = 3
 """Part of every digest: raise it when this file shows a trial differently, and the next sync updates every run."""
 
 DENSE_UNTIL_STEPS = 20
@@ -126,12 +139,14 @@ def trial_content(
     :param trajectory: the trial's rows in ascending ``step``, one column a probe; null where not measured.
     """
     config = json.loads(row.config_json)
+    known = _outcome(row, trajectory)
     identity = {name: value for name, value in config.items() if name not in PROTOCOL}
     committed_ms = milliseconds(row.committed_at)
     tags = {
         KIND_TAG: "trial",
         TRIAL_ID_TAG: row.trial_id,
         "mlflow.parentRunId": parent_run_id,
+        **UNFOLDED,
         "grokscape.state": row.state,
         "grokscape.stop_reason": row.stop_reason,
         "grokscape.error": row.error,
@@ -142,9 +157,11 @@ def trial_content(
         "grokscape.data_fingerprint": row.data_fingerprint,
         "grokscape.source_hash": row.source_hash,
         "grokscape.coordinates": canonical_json(dict(coordinates)),
+        CELL_TAG: words(coordinates, seeds=False),
         "grokscape.config": row.config_json,
         **{f"grokscape.{name}": text for name, text in flatten({name: config.get(name) for name in PROTOCOL}).items()},
         **{f"{COORDINATE_PREFIX}{axis}": _text(value) for axis, value in coordinates.items()},
+        **_outcome_tags(row, known),
         **_provenance_tags(row.provenance_json),
         SYNCED_TAG: Synced(
             content=row_digest(row, coordinates, parent_run_id),
@@ -154,29 +171,64 @@ def trial_content(
         ).to_tag(),
     }
     return RunContent(
-        name=fitted_name(", ".join(f"{axis}={_text(value)}" for axis, value in coordinates.items()) or row.trial_id),
-        params={fitted_key(key): _fit(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
+        name=fitted_name(words(coordinates) or row.trial_id),
+        params={fitted_key(key): fitted_text(text, PARAM_CHARACTERS) for key, text in flatten(identity).items()},
         tags=fitted_tags(tags),
-        points=(*_outcome_points(row, trajectory), *_curve_points(row, trajectory)),
+        points=(
+            *_points_at_end(row, _headlines(row, coordinates, known)),
+            *_curve_points(row, trajectory),
+            *_points_at_end(row, _details(known)),
+        ),
         status={TrialState.RUNNING: "RUNNING", TrialState.FAILED: "FAILED"}.get(row.state, "FINISHED"),
         start_ms=max(0, committed_ms - round(1000 * row.train_s)),
         end_ms=committed_ms if row.ended else None,
     )
 
 
-def can_extend(held: Synced, row: TrialRow, trajectory: pa.Table, content: RunContent, metric_keys: Set[str]) -> bool:
+def can_extend(
+    held: Synced, row: TrialRow, trajectory: pa.Table, content: RunContent, metrics: Mapping[str, float]
+) -> bool:
     """Whether writing what is new onto a run that holds ``held`` shows the trial as it is now.
 
     MLflow can add metrics but not remove them, so a run whose past is not the ledger's past (other code, a dropped
     and repeated trial, another ending at the same step) has to be replaced.
 
-    :param metric_keys: the metrics that the run has.
+    :param metrics: the latest value of each metric that the run has.
     """
     if row.last_step < held.step or rows_digest(trajectory, held.step) != held.rows:
         return False
     if row.last_step == held.step and held.end not in ("", _end(row)):
         return False
-    return metric_keys <= {point.key for point in content.points}
+    latest = {point.key: point.value for point in content.points}
+    if row.last_step == held.step and held.end == _end(row):
+        # Of two values at one time MLflow shows the larger one, not the newer one.
+        return all(key in latest and _same(value, latest[key]) for key, value in metrics.items())
+    return metrics.keys() <= latest.keys()
+
+
+def words(coordinates: Mapping[str, Any], *, seeds: bool = True) -> str:
+    """The name of a trial, or of its cell: ``weight_decay=2, train_fraction=0.5, seed=1``, an arm by its name alone.
+
+    A page shows the first thirty characters: an axis goes by the end of its path where no other axis ends so.
+
+    :param seeds: whether the seeds, which come last, are part of the name.
+    """
+    ends = [axis.rpartition(".")[2] for axis in coordinates]
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for axis, end in zip(coordinates, ends, strict=True):
+        value = coordinates[axis]
+        text = _text(value).removesuffix(".0") if isinstance(value, float) else _text(value)
+        parts[_is_seed(axis)].append(text if axis == "arm" else f"{end if ends.count(end) == 1 else axis}={text}")
+    return ", ".join(parts[False] + (parts[True] if seeds else []))
+
+
+def numbers(coordinates: Mapping[str, Any]) -> dict[str, float]:
+    """The coordinates that are finite numbers, as metrics: MLflow compares parameters as texts only."""
+    return {
+        fitted_key(axis): float(value)
+        for axis, value in coordinates.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -195,12 +247,12 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def fitted_tags(tags: Mapping[str, str | None]) -> dict[str, str]:
     """The tags that have a value, fitted to the server's limits."""
-    return {fitted_key(key): _fit(text, TAG_CHARACTERS) for key, text in tags.items() if text is not None}
+    return {fitted_key(key): fitted_text(text, TAG_CHARACTERS) for key, text in tags.items() if text is not None}
 
 
 def fitted_name(name: str) -> str:
     """The name of a run or an experiment, fitted to the columns of a database."""
-    return _fit(name, NAME_CHARACTERS)
+    return fitted_text(name, NAME_CHARACTERS)
 
 
 def fitted_key(key: str) -> str:
@@ -305,18 +357,49 @@ def milliseconds(iso: str) -> int:
     return round(1000 * datetime.fromisoformat(iso).timestamp())
 
 
-def _outcome_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
-    """The outcome at the last step.  An ending is one millisecond later than a passing state at the same step, for
-    MLflow calls the latest value the one with the larger step, and then the later timestamp."""
-    values = {"last_step": float(row.last_step)}
-    events = _events(row)
-    if events and len(trajectory):
-        names = {rule.column for rule in events} & {*trajectory.column_names}
-        columns = {name: float_values(trajectory[name]) for name in names}
-        reason = row.stop_reason if row.state == TrialState.STOPPED else None
-        values |= outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason).to_metrics()
+def _outcome(row: TrialRow, trajectory: pa.Table) -> Outcome | None:
+    """The outcome of the events that the trial declared; None without an event or a measurement."""
+    events = _declared(row, "events", EventRule)
+    if not events or not len(trajectory):
+        return None
+    names = {rule.column for rule in events} & {*trajectory.column_names}
+    columns = {name: float_values(trajectory[name]) for name in names}
+    reason = row.stop_reason if row.state == TrialState.STOPPED else None
+    return outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason)
+
+
+def _headlines(row: TrialRow, coordinates: Mapping[str, Any], known: Outcome | None) -> dict[str, float]:
+    """What one looks at first: the numeric coordinates, when each event came, whether it did, the last step."""
+    values = numbers(coordinates)
+    events = [known.event(rule.name) for rule in known.rules] if known else []
+    values |= {event.name: event.time_steps for event in events if event.occurred}
+    values |= {"last_step": float(row.last_step)}
+    return values | {f"{CAME_PREFIX}{event.name}": float(event.occurred) for event in events}
+
+
+def _details(known: Outcome | None) -> dict[str, float]:
+    """Every number of every threshold, from which a reader makes the outcome again."""
+    return {f"{DETAIL_PREFIX}{key}": value for key, value in known.to_metrics().items()} if known else {}
+
+
+def _points_at_end(row: TrialRow, values: Mapping[str, float]) -> list[Point]:
+    """Values as they are at the last step.
+
+    An ending is one millisecond later than a passing state at the same step, for MLflow calls the latest value the
+    one with the larger step, and then the later timestamp.
+    """
     timestamp = 1000 * row.last_step + row.ended
     return [Point(fitted_key(key), value, timestamp, row.last_step) for key, value in values.items()]
+
+
+def _outcome_tags(row: TrialRow, known: Outcome | None) -> dict[str, str | None]:
+    """What came of each event at its headline, and the phase, in words."""
+    if known is None:
+        return {}
+    tags: dict[str, str | None] = {f"{EVENT_PREFIX}{rule.name}": known.event(rule.name).kind for rule in known.rules}
+    with suppress(KeyError):  # A phase may look at an event whose class is not known.
+        tags[PHASE_TAG] = known.phase(_declared(row, "phases", PhaseRule)) or None
+    return tags
 
 
 def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
@@ -342,15 +425,15 @@ def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
     return points
 
 
-def _events(row: TrialRow) -> list[EventRule]:
-    """The events that the row's trial declared, without those of a class or a field that no longer exists."""
-    events = []
-    for values in json.loads(row.config_json).get("events", ()):
+def _declared(row: TrialRow, field: str, kind: type[_Rule]) -> list[_Rule]:
+    """The events or phases that the row's trial declared, without those of a class or a field that does not exist."""
+    rules = []
+    for values in json.loads(row.config_json).get(field, ()):
         with suppress(ConfigError, TypeError):
             rule = from_json(values)
-            if isinstance(rule, EventRule):
-                events.append(rule)
-    return events
+            if isinstance(rule, kind):
+                rules.append(rule)
+    return rules
 
 
 def _provenance_tags(provenance_json: str) -> dict[str, str]:
@@ -359,6 +442,14 @@ def _provenance_tags(provenance_json: str) -> dict[str, str]:
     if provenance.get("commit"):
         tags["mlflow.source.git.commit"] = provenance["commit"]
     return tags
+
+
+def _is_seed(axis: str) -> bool:
+    return axis == "seed" or axis.startswith("seeds.")
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def _end(row: TrialRow) -> str:
@@ -370,7 +461,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def _fit(text: str, limit: int) -> str:
+def fitted_text(text: str, limit: int) -> str:
     """Cut a long string and replace what no database takes; a digest keeps two changed ones apart."""
     plain = re.sub("[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
     return text if plain == text and len(text) <= limit else f"{plain[: limit - 25]}... #{digest(ascii(text))}"

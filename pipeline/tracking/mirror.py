@@ -22,8 +22,8 @@ from pipeline.ledger import Ledger, SweepRow
 from pipeline.tracking.artifacts import artifact_location, follow_move, may_write
 from pipeline.tracking.client import at_home, browse_hint, call, check, connect, runs_of
 from pipeline.tracking.content import (
-    COORDINATE_PREFIX,
     KIND_TAG,
+    OWN_PREFIXES,
     SHEET_TAG,
     SYNCED_TAG,
     TRIAL_ID_TAG,
@@ -39,6 +39,15 @@ from pipeline.tracking.content import (
     sheet_tags,
     trial_content,
 )
+from pipeline.tracking.page import (
+    CELLS_FILE,
+    PAGE_QUERY,
+    TABLE_FILE,
+    TABLES_TAG,
+    description,
+    experiment_tags,
+    table_text,
+)
 from trainables.engine.config import canonical_json, digest, parse_json
 from trainables.engine.errors import redact
 from trainables.runtime.rows import TrialRow
@@ -48,6 +57,9 @@ if TYPE_CHECKING:
 
 
 TRIAL_ID = re.compile(r"[\w-]+")
+NOTE_TAG = "mlflow.note.content"
+ANSWER_TAG = "grokscape.answer"
+"""Of the sweep's own run: its answer as last given, for a sync that knows none."""
 CONTENTS_TAG = "grokscape.contents"
 """Of the sweep's own run: what all runs show, written when all have been."""
 
@@ -81,6 +93,7 @@ def sync(
     *,
     trial_ids: Collection[str] | None = None,
     figures: Sequence[Path] = (),
+    answer: str = "",
     anew: bool = False,
     trust: bool = False,
 ) -> SyncReport:
@@ -88,6 +101,7 @@ def sync(
 
     :param trial_ids: only these trials; default: all, and the removal of runs that the ledger no longer has.
     :param figures: files to attach to the sweep's own run.
+    :param answer: what the sweep found, in lines, for that run's description.
     :param anew: remove every run and write it again, for one that somebody changed.
     :param trust: do not list the trials' runs where the last whole sync wrote what the ledger has now.
     :raises TrackingError: when MLflow cannot be reached or fails; what was written stays, and the next sync resumes.
@@ -101,7 +115,7 @@ def sync(
         mirror.clear()
     if not mirror.whole:
         mirror.write(trial_ids)
-    mirror.finish(figures)
+    mirror.finish(figures, answer)
     return replace(mirror.report, wall_s=time.monotonic() - started)
 
 
@@ -128,15 +142,14 @@ class _Run:
     status: str
     tags: dict[str, str]
     params: dict[str, str]
-    metric_keys: frozenset[str]
+    metrics: dict[str, float]
+    """The latest value of each."""
     artifact_uri: str
 
     @classmethod
     def of(cls, run: "Run") -> "_Run":
         info, data = run.info, run.data
-        return cls(
-            info.run_id, info.run_name, info.status, data.tags, data.params, frozenset(data.metrics), info.artifact_uri
-        )
+        return cls(info.run_id, info.run_name, info.status, data.tags, data.params, data.metrics, info.artifact_uri)
 
     @property
     def synced(self) -> Synced | None:
@@ -151,7 +164,7 @@ class Mirror:
         self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
         self._client = connect(uri)
         self._experiment_id = self._find_experiment()
-        self.report = SyncReport(browse_hint(uri, self._experiment_id))
+        self.report = SyncReport(browse_hint(uri, self._experiment_id, PAGE_QUERY))
         self.whole = trust and self._find_whole()
         """Whether every run shows what the ledger has."""
         if not self.whole:
@@ -184,11 +197,13 @@ class Mirror:
             self._remove(run)
         self._parent, self._runs = self._find_runs()
 
-    def finish(self, figures: Sequence[Path]) -> None:
+    def finish(self, figures: Sequence[Path], answer: str = "") -> None:
         """Update the sweep's own run: its description, whether it is done, and its files."""
         rows = self._ledger.trials(self._sweep.trial_ids)
         done = len(rows) == len(self._sweep.trial_ids) and all(row.ended for row in rows.values())
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in figures}
+        if CELLS_FILE in files:
+            files[TABLE_FILE] = files[CELLS_FILE]
         held = self._parent.tags
         attached = _attached(held)
         place = self._parent.artifact_uri
@@ -196,8 +211,11 @@ class Mirror:
             note = f"without figures: MLflow has them at {redact(place)}, which is not a folder of this sync's own"
             self.report = replace(self.report, note=note)
             figures, files = (), {}
+        page = f"#/experiments/{self._experiment_id}/runs/{self._parent.run_id}/artifacts"
+        answer = answer or held.get(ANSWER_TAG, "")
         described = {
-            "mlflow.note.content": self._sweep.doc,
+            NOTE_TAG: description(self._sweep, answer, page, sorted({*attached, *files})),
+            ANSWER_TAG: answer or None,
             "grokscape.sweep": self._sweep.name,
             "grokscape.axes": self._sweep.axes_json,
             "grokscape.horizon_steps": str(self._sweep.horizon_steps),
@@ -205,17 +223,21 @@ class Mirror:
             "grokscape.planned_trials": str(len(self._sweep.trial_ids)),
             "grokscape.recorded_at": self._sweep.recorded_at,
             "grokscape.figures": canonical_json({**attached, **files}),
+            **(TABLES_TAG if TABLE_FILE in {**attached, **files} else {}),
         }
         if self.whole:
             described[CONTENTS_TAG] = self._contents(rows)
         tags = fitted_tags(described) | sheet_tags(self._sweep)
-        tags[SYNCED_TAG] = digest([tags, done])
+        # Without the description, whose links name the run: one digest wherever the sweep is shown.
+        tags[SYNCED_TAG] = digest([{name: text for name, text in tags.items() if name != NOTE_TAG}, done])
         if tags.items() <= held.items():
             return
         run_id = self._parent.run_id
         for path in figures:
             if attached.get(path.name) != files[path.name]:
                 self._call(self._client.log_artifact, run_id, str(path))
+            if path.name == CELLS_FILE and attached.get(TABLE_FILE) != files[TABLE_FILE]:
+                self._call(self._client.log_text, run_id, table_text(str(path)), TABLE_FILE)
         if done:
             end_ms = max((milliseconds(row.committed_at) for row in rows.values()), default=0)
             self._call(self._client.set_terminated, run_id, "FINISHED", end_ms)
@@ -240,7 +262,7 @@ class Mirror:
         else:
             self._count(updated=1)
             for name in set(run.tags) - set(content.tags):
-                if name.startswith(("grokscape.", COORDINATE_PREFIX)):
+                if name.startswith(OWN_PREFIXES):
                     self._call(self._client.delete_tag, run.run_id, name)
         # Name and status go before the tag that says that the run is complete.
         if run.name != content.name or (content.end_ms is None and run.status != content.status):
@@ -255,18 +277,22 @@ class Mirror:
             content.status,
             content.tags,
             content.params,
-            frozenset(point.key for point in content.points),
+            {point.key: point.value for point in content.points},
             run.artifact_uri,
         )
 
     def _find_experiment(self) -> str:
-        name = fitted_name(self._sweep.name)
+        """Find the experiment, or create it, and have the page show it as a sweep's."""
+        name, tags = fitted_name(self._sweep.name), experiment_tags(self._sweep)
         experiment = self._call(self._client.get_experiment_by_name, name)
         if experiment is None:
-            return self._call(self._client.create_experiment, name, artifact_location(self._uri))
+            return self._call(self._client.create_experiment, name, artifact_location(self._uri), tags)
         self._call(follow_move, self._uri)
         if experiment.lifecycle_stage == "deleted":
             self._call(self._client.restore_experiment, experiment.experiment_id)
+        for key, text in tags.items():
+            if experiment.tags.get(key) != text:
+                self._call(self._client.set_experiment_tag, experiment.experiment_id, key, text)
         return experiment.experiment_id
 
     def _find_whole(self) -> bool:
@@ -346,4 +372,4 @@ def _can_take(run: _Run, row: TrialRow, trajectory: pa.Table, content: RunConten
     if any(content.params.get(name, text) != text for name, text in run.params.items()):
         return False
     # A run without the tag was interrupted: its content is a part of the new content.
-    return run.synced is None or can_extend(run.synced, row, trajectory, content, run.metric_keys)
+    return run.synced is None or can_extend(run.synced, row, trajectory, content, run.metrics)

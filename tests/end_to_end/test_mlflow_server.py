@@ -3,6 +3,7 @@
 import http.server
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -75,6 +76,25 @@ def test_a_second_sync_and_a_longer_horizon(server: MlflowServer, sample: Sample
     after = snapshot(server.uri, sample.name)[sample.trial_ids[0]]["metrics"]["test_loss"]
     assert set(before[sample.trial_ids[0]]["metrics"]["test_loss"]) < set(after)
     assert max(after)[0] == 2000
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium on the PATH")
+def test_the_page_shows_axes_and_outcomes_at_once(server: MlflowServer, sample: SampleSweep, tmp_path: Path) -> None:
+    """What a browser shows at the printed address: the question, a row a trial, its axis, its phase."""
+    for number, coordinates in enumerate(sample.coordinates):
+        coordinates["optimizer.weight_decay"] = 0.125 + number
+    sample.record()
+    sample.commit_all()
+    report = sync(sample.ledger, sample.name, server.uri)
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
+    command = ["chromium", *(f"--{flag}" for flag in flags.split()), "--disable-component-update"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--window-size=1800,900"]
+    shown = subprocess.run([*command, "--dump-dom", report.browse], capture_output=True, text=True, timeout=120).stdout
+    text = re.sub("<[^>]+>", " ", shown)
+    for expected in ("Does the sample grok?", "wd1, weight_decay=2.125, seed=0", "optimizer.weight_decay", "last_step"):
+        assert expected in text
+    assert re.search(r"\b3\.125\b.*\b1500\b", text)
+    assert "Error loading shared view" not in text
 
 
 def test_large_content_fits_the_servers_calls(server: MlflowServer, tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from pipeline.tracking.content import DETAIL_PREFIX
+from trainables.engine.events import ACCURACY_EVENTS, Outcome, outcome_from_metrics
+
 
 def copied(database: Path, to: Path) -> str:
     """The address of a copy; copying the bytes would leave out what the write-ahead log holds."""
@@ -44,3 +47,9 @@ def whole(uri: str, run: Run) -> dict[str, list[tuple[int, int, str]]]:
         key: sorted((m.step, m.timestamp, repr(m.value)) for m in client.get_metric_history(run.info.run_id, key))
         for key in run.data.metrics
     }
+
+
+def outcome_of(run: Run) -> Outcome:
+    """The outcome of the standard events that a run holds."""
+    metrics = {key.removeprefix(DETAIL_PREFIX): value for key, value in run.data.metrics.items()}
+    return outcome_from_metrics(metrics, ACCURACY_EVENTS)

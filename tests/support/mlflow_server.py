@@ -77,6 +77,9 @@ def snapshot(uri: str, sweep: str) -> dict[str, Any]:
         tags = dict(run.data.tags)
         trial_id = tags.get("grokscape.trial_id", "")
         assert trial_id not in found
+        # The links of the sweep's own run name it.
+        place = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}/"
+        tags["mlflow.note.content"] = tags.get("mlflow.note.content", "").replace(place, "")
         if trial_id:
             assert {tags.pop("mlflow.parentRunId")} == parents
             synced = json.loads(tags.pop("grokscape.synced"))

@@ -86,6 +86,19 @@ def test_from_mlflow(sources):
     assert mlflow.sampled == ledger.sampled
 
 
+def test_from_an_mlflow_of_an_earlier_version(sources, tmp_path):
+    """Before version 3 of the content a threshold's metrics had no prefix, and there were no others of an event."""
+    uri = copied(Path(sources[1].removeprefix("sqlite:///")), tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        assert database.execute(
+            "DELETE FROM latest_metrics WHERE key LIKE 'came.%' OR key IN ('t_mem', 't_gen')"
+        ).rowcount
+        renamed = database.execute("UPDATE latest_metrics SET key = substr(key, 4) WHERE key LIKE 'zz.%'")
+        assert renamed.rowcount > 100
+    old, new = open_sweep(SWEEP, uri), open_sweep(SWEEP, sources[1])
+    assert [str(trial.outcome) for trial in old.where()] == [str(trial.outcome) for trial in new.where()]
+
+
 @pytest.mark.parametrize("tau", [None, 400])
 @pytest.mark.parametrize("event", [None, "t_gen:.5", "t_mem:.9"])
 def test_same_diagram_from_both(sources, tau, event):
@@ -186,10 +199,10 @@ PIECES = "UPDATE tags SET value = ? WHERE key LIKE 'grokscape.sheet.%'"
         (PIECES, json.dumps({"name": "../x"}), "own run: .* has no "),
         (PIECES, "[" * 5000, "own run: nested too deep"),
         ("UPDATE tags SET value = ? WHERE key = 'grokscape.state'", "done\x1b[31m", "run .* is not a valid TrialState"),
-        ("UPDATE latest_metrics SET value = ? WHERE key = 't_gen_95_kind'", 99.0, "t_gen_95_kind = 99.0: must be"),
-        ("UPDATE latest_metrics SET value = ? WHERE key = 't_gen_95_kind'", -1.0, "t_gen_95_kind = -1.0: must be"),
+        ("UPDATE latest_metrics SET value = ? WHERE key = 'zz.t_gen_95_kind'", 99.0, "t_gen_95_kind = 99.0: must be"),
+        ("UPDATE latest_metrics SET value = ? WHERE key = 'zz.t_gen_95_kind'", -1.0, "t_gen_95_kind = -1.0: must be"),
         ("UPDATE latest_metrics SET value = ? WHERE key = 'last_step'", 1e300, "is no step"),
-        ("DELETE FROM latest_metrics WHERE key = 't_gen_95_low_steps' OR key = ?", "", "KeyError"),
+        ("DELETE FROM latest_metrics WHERE key = 'zz.t_gen_95_low_steps' OR key = ?", "", "KeyError"),
         ("DROP TABLE latest_metrics", None, "no such table"),
         # Not needed for an answer.
         ("UPDATE tags SET value = ? WHERE key = 'grokscape.config'", "5", None),

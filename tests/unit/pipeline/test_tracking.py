@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,12 +13,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
-from pipeline.ledger import Ledger
+from analysis.data.source import open_sweep
+from pipeline.ledger import Ledger, SweepRow
 from pipeline.tracking import content as tracking_content
-from pipeline.tracking import mirror, sync
-from tests.support.mlflow_runs import all_runs, copied, curve, trial_runs, whole
+from pipeline.tracking import mirror, page, sync
+from tests.support.mlflow_runs import all_runs, copied, curve, outcome_of, trial_runs, whole
 from tests.support.sample_sweep import COLUMNS, SampleSweep
-from trainables.engine.events import ACCURACY_EVENTS, outcome, outcome_from_metrics
+from trainables.engine.config import canonical_json
+from trainables.engine.events import ACCURACY_EVENTS, outcome
 from trainables.engine.trial import Measuring
 from trainables.grokking import GrokkingTrial
 from trainables.runtime.rows import TrialState
@@ -37,7 +40,7 @@ class TestWhatARunShows:
             rows = table.filter(pa.compute.equal(table["trial_id"].cast(pa.string()), trial_id))
             columns = {name: rows[name].to_numpy() for name in ("train_accuracy", "test_accuracy")}
             expected = outcome(rows["step"].to_numpy(), columns, ACCURACY_EVENTS)
-            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).to_metrics() == expected.to_metrics()
+            assert outcome_of(run).to_metrics() == expected.to_metrics()
             assert expected.event("t_gen").occurred
             assert run.data.metrics["last_step"] == 1500
 
@@ -47,7 +50,7 @@ class TestWhatARunShows:
         sample.commit(0, config_json=json.dumps(config | {"events": [*config["events"], ACCURACY_EVENTS[0].to_json()]}))
         assert sync(sample.ledger, "sample", uri).created == 1
         metrics = trial_runs(uri)[sample.trial_ids[0]].data.metrics
-        assert {name for name in metrics if name.endswith("_kind")} == {"t_mem_90_kind", "t_mem_99_kind"}
+        assert {name for name in metrics if name.endswith("_kind")} == {"zz.t_mem_90_kind", "zz.t_mem_99_kind"}
 
     def test_parameters_and_tags(self, sample: SampleSweep, uri: str) -> None:
         sample.commit(0)
@@ -74,7 +77,7 @@ class TestWhatARunShows:
         assert tags["grokscape.provenance.versions.torch"] == "2.13"
         assert tags["mlflow.source.git.commit"] == "c0ffee"
         assert "grokscape.stop_reason" not in tags
-        assert run.info.run_name == "arm=wd0, seed=0"
+        assert run.info.run_name == "wd0, seed=0"
         assert run.info.status == "FINISHED"
         assert run.info.end_time - run.info.start_time == 15_000  # train_s
 
@@ -107,7 +110,7 @@ class TestWhatARunShows:
         assert math.isnan(points[1])
         assert math.isnan(points[2])
         assert curve(uri, run, "margin_q10") == {1: 1.0}
-        assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "diverged"
+        assert outcome_of(run).event("t_gen").kind == "diverged"
 
     def test_columns_of_one_tensor_have_their_last_value_only(self, sample: SampleSweep, uri: str) -> None:
         """However many there are, a run takes one value of each, at the measurement that had it."""
@@ -131,15 +134,52 @@ class TestWhatARunShows:
         run = trial_runs(uri)[row.trial_id]
         assert run.info.status == "FAILED"
         assert run.data.tags["grokscape.error"] == "no such file"
-        assert run.data.metrics == {"last_step": 0.0}
+        assert run.data.metrics == {"seed": 0.0, "last_step": 0.0}
+        assert open_sweep("sample", uri).trials[0].read_outcome is None
+
+    def test_numbers_and_words_that_a_server_filters_by(self, sample: SampleSweep, uri: str) -> None:
+        """A numeric axis is a metric, which ``>`` takes; what came of an event and the phase are words."""
+        for coordinates, decay in zip(sample.coordinates, (0, 0.5, 1.5, 2), strict=True):
+            coordinates |= {"optimizer.weight_decay": decay, "task.name": "1", "flag": True}
+        sample.record()
+        sample.commit_all()
+        sync(sample.ledger, "sample", uri)
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("sample").experiment_id
+
+        def names(where: str) -> list[str]:
+            return sorted(run.info.run_name for run in client.search_runs([experiment], where))
+
+        last = "flag=true, weight_decay=2, name=1, seed=1"
+        assert names('metrics."optimizer.weight_decay" > 1.5 and tags."event.t_gen" = \'event\'') == [f"wd1, {last}"]
+        assert len(names("tags.`grokscape.phase` = 'grokking' and metrics.t_gen < 350")) == 2
+        assert len(names("tags.`grokscape.cell` LIKE '%weight_decay=1.5,%'")) == 1
+        metrics = trial_runs(uri)[sample.trial_ids[0]].data.metrics
+        assert metrics.items() >= {"t_mem": 49.0, "t_gen": 299.0, "came.t_gen": 1.0, "seed": 0.0}.items()
+        assert not metrics.keys() & {"task.name", "flag"}
+        details = [key for key in metrics if "_9" in key]
+        assert len(details) > 20
+        assert min(details) > max(key for key in metrics if key not in details)
+
+    def test_a_failure_is_a_word_too(self, sample: SampleSweep, uri: str) -> None:
+        sample.commit(0, 17, TrialState.STOPPED, stop_reason="diverged")
+        sync(sample.ledger, "sample", uri)
+        run = trial_runs(uri)[sample.trial_ids[0]]
+        assert (run.data.tags["event.t_gen"], run.data.metrics["came.t_gen"]) == ("diverged", 0.0)
+        assert "t_gen" not in run.data.metrics
 
     def test_the_sweeps_own_run(self, sample: SampleSweep, uri: str, tmp_path: Path) -> None:
         sample.commit_all()
-        figure = tmp_path / "diagram.png"
+        figure, cells = tmp_path / "diagram.png", tmp_path / "cells.csv"
         figure.write_bytes(b"a picture")
-        report = sync(sample.ledger, "sample", uri, figures=[figure])
+        cells.write_text("cell,optimizer.weight_decay,median\nwd0,0.5,\n")
+        report = sync(sample.ledger, "sample", uri, figures=[figure, cells], answer="all grok\n" * 2000)
         [parent] = [run for run in all_runs(uri) if run.data.tags["grokscape.kind"] == "sweep"]
-        assert parent.data.tags["mlflow.note.content"] == "Does the sample grok?"
+        note = parent.data.tags["mlflow.note.content"]
+        page = f"#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts"
+        links = f"[cells.json]({page}/cells.json) · [diagram.png]({page}/diagram.png)"
+        assert note.startswith(f"Does the sample grok?\n\n{links}\n\n```text\nall grok\n")
+        assert note.endswith("all grok\n... the rest is in cells.csv\n```")
         assert json.loads(parent.data.tags["grokscape.axes"]) == {"arm": ["wd0", "wd1"]}
         assert parent.data.tags["grokscape.planned_trials"] == "4"
         assert parent.info.status == "FINISHED"
@@ -148,8 +188,56 @@ class TestWhatARunShows:
         files = Path(urlsplit(parent.info.artifact_uri).path)
         assert files.is_relative_to(tmp_path / "mlartifacts")
         assert (files / "diagram.png").read_bytes() == b"a picture"
+        assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "cells.json", "type": "table"}]'
+        assert json.loads((files / "cells.json").read_text()) == {
+            "columns": ["cell", "optimizer/weight_decay", "median"],
+            "data": [["wd0", 0.5, None]],
+        }
+        sync(sample.ledger, "sample", uri)  # knows neither figures nor an answer
+        assert MlflowClient(uri).get_run(parent.info.run_id).data.tags == parent.data.tags
         assert tracking_content.read_sheet(parent.data.tags, "sample") == sample.ledger.sweep("sample")
         assert (report.created, report.updated, report.unchanged) == (4, 0, 0)
+
+
+class TestPage:
+    """The saved views that the page reads from an experiment's tags; test_mlflow_server.py looks at them."""
+
+    def test_an_experiment_says_its_kind_its_question_and_its_views(self, sample: SampleSweep, uri: str) -> None:
+        for number, coordinates in enumerate(sample.coordinates):
+            coordinates |= {"optimizer.weight_decay": number, "fixed": 1}
+        sample.record()
+        client = MlflowClient(uri)
+        report = sync(sample.ledger, "sample", uri)
+        tags = client.get_experiment_by_name("sample").tags
+        assert tags["mlflow.experimentKind"] == "custom_model_development"
+        assert tags["mlflow.note.content"] == "Does the sample grok?"
+        key = re.search(r"viewStateShareKey=([\w-]+)", report.browse)[1]
+        envelope = json.loads(tags[f"mlflow.sharedViewState.{key}"])
+        assert envelope["name"] == "Trials"
+        assert json.loads(envelope["state"])["selectedColumns"] == [
+            "metrics.`optimizer.weight_decay`",
+            "metrics.`last_step`",
+        ]
+        # An experiment of an earlier version, or one that somebody changed.
+        client.set_experiment_tag(report.browse.split("/")[-2], "mlflow.experimentKind", "genai_development")
+        sync(sample.ledger, "sample", uri)
+        assert client.get_experiment_by_name("sample").tags == tags
+
+    def test_a_space_with_many_axes_fits_a_tag(self) -> None:
+        axes = {f"model.{'long' * 50}{number}": number for number in range(20)}
+        row = SweepRow(
+            name="wide",
+            doc="x" * 9000,
+            axes_json=canonical_json({"events": [rule.to_json() for rule in ACCURACY_EVENTS]}),
+            trial_ids=("a", "b"),
+            coordinates_json=canonical_json([axes, {axis: value + 1 for axis, value in axes.items()}]),
+            horizon_steps=10,
+            revision="r",
+            recorded_at="2026-01-02T03:04:05+00:00",
+        )
+        tags = page.experiment_tags(row)
+        assert len(tags) == 4
+        assert all(len(text) <= 5000 for text in tags.values())
 
 
 def test_protocol_fields() -> None:
@@ -212,7 +300,7 @@ class TestIdempotence:
             sync(sample.ledger, "sample", uri)
             run = trial_runs(uri)[sample.trial_ids[0]]
             assert run.info.status == "RUNNING"
-            assert outcome_from_metrics(run.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
+            assert outcome_of(run).event("t_gen").kind == "censored"
         sample.commit(0)
         sync(sample.ledger, "sample", uri)
         followed = trial_runs(uri)[sample.trial_ids[0]]
@@ -235,7 +323,7 @@ class TestIdempotence:
             row = sample.row(0, 30, state, stop_reason=reason)
             sample.ledger.commit([row], {"trial_id": [row.trial_id] * 31, "step": steps, **curves})
             sync(sample.ledger, "sample", uri)
-            found = outcome_from_metrics(trial_runs(uri)[row.trial_id].data.metrics, ACCURACY_EVENTS).event("t_gen")
+            found = outcome_of(trial_runs(uri)[row.trial_id]).event("t_gen")
             expected = outcome(steps, curves, ACCURACY_EVENTS, stop_reason=reason).event("t_gen")
             assert (found.kind, found.low_steps, found.high_steps) == (
                 expected.kind,
@@ -271,7 +359,7 @@ class TestIdempotence:
         after = trial_runs(uri)[row.trial_id]
         assert (report.created, report.removed) == (1, 1)
         assert after.info.run_id != before.info.run_id
-        assert outcome_from_metrics(after.data.metrics, ACCURACY_EVENTS).event("t_gen").kind == "censored"
+        assert outcome_of(after).event("t_gen").kind == "censored"
         assert set(curve(uri, after, "test_accuracy").values()) == {0.0}
 
     def test_changed_coordinates_change_tags_only(self, sample: SampleSweep, uri: str) -> None:
