@@ -110,7 +110,7 @@ def decompose(
         low, high = _bounds(projection, left, wide, counts)
         left = max(0.0, left)
         size = Estimate(math.sqrt(left / cells), math.sqrt(low / cells), math.sqrt(high / cells), "noncentral F")
-        effects.append(Effect(term, size, left / cells / total if total > 0 else math.nan))
+        effects.append(Effect(term, size, min(1.0, left / cells / total) if total > 0 else math.nan))
     return Decomposition(tuple(effects), math.sqrt(max(0.0, total)), math.sqrt(noise.mean()), cells)
 
 

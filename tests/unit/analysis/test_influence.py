@@ -20,25 +20,20 @@ from analysis.stats.effects import decompose, pseudo_observations
 from analysis.stats.intervals import Estimate
 from analysis.stats.regression import Times, TooFewError, fit_times, p_of_more
 from analysis.stats.survival import CensoredTimes
+from tests.support.known_truths import TAU, measured
 from tests.support.synthetic import grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import KINDS, EventKind
 
 EVENT, DIVERGED = KINDS.index(EventKind.EVENT), KINDS.index(EventKind.DIVERGED)
-TAU = 1500.0
-GRID = np.unique(np.append(np.round(20 * 1.05 ** np.arange(-60, 89)), TAU))
-"""Where trials are measured."""
 DOUBLINGS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
 
 def observed(times: np.ndarray, *, diverged: np.ndarray | None = None) -> CensoredTimes:
-    """What is known at tau of events at these times (inf: never), measured on the grid."""
-    place = np.searchsorted(GRID, np.minimum(times, TAU))
-    came = times <= TAU
-    low, high = np.where(came, GRID[np.maximum(place - 1, 0)], TAU), np.where(came, GRID[place], math.inf)
-    cause = np.where(came, EVENT, 0)
+    """What is known at tau of events at these times (inf: never); some diverged at 630."""
+    data = measured(times)
     if diverged is not None:
-        low[diverged], high[diverged], cause[diverged] = 600, 630, DIVERGED
-    return CensoredTimes(low, high, cause)
+        data.low[diverged], data.high[diverged], data.cause[diverged] = 600, 630, DIVERGED
+    return data
 
 
 # --- ratios of times ----------------------------------------------------------------------------------------------
