@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
     )
     command_line.add_argument("--out", metavar="DIR", help=f"the folder of the files; default: {DEFAULT_FIGURES}/SWEEP")
     command_line.add_argument(
+        "--colour",
+        metavar="WHAT",
+        help="what the tiles of a grid show: rmst, p, given (the time of those that have the event), median, or any "
+        "column at a step, COLUMN@STEP (test_accuracy@400), by its median; default: rmst",
+    )
+    command_line.add_argument(
         "--format",
         dest="formats",
         action="append",
@@ -93,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 fix=options.fix,
                 pool=options.pool,
                 formats=options.formats,
+                colour=options.colour,
             )
     except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)

@@ -6,7 +6,7 @@ A sweep with events gets a phase diagram of one of them; one without gets its le
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.curves import finals
@@ -18,6 +18,7 @@ from analysis.diagram.cells import Diagram, build
 from analysis.diagram.influence import INFLUENCE_NOTE, influence, influence_lines, influence_panels, influence_table
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
+from analysis.diagram.tiles import check_tiles
 from analysis.diagram.waiting import waiting_picture, waiting_table
 from analysis.drawing import style
 from analysis.drawing.effects import draw_effects
@@ -66,6 +67,7 @@ def draw(
     fix: Sequence[str] = (),
     pool: Sequence[str] = (),
     formats: Sequence[str] = (),
+    colour: str | None = None,
 ) -> Figures:
     """Draw the phase diagram of a sweep; or its learning curves where it has no times of events.
 
@@ -76,24 +78,36 @@ def draw(
     :param tau_steps: the time up to which the data count; the sweep's horizon without.
     :param fix: ``["train_fraction=0.4"]``: the trials that count.
     :param pool: axes whose values are pooled in each cell.
+    :param colour: what the tiles of a grid show: ``"p"``, ``"given"``, ``"median"``, ``"test_accuracy@400"``; the
+        restricted mean without.
     :param formats: ``"pdf"``, ``"svg"``: the picture in these formats too, for a paper.
     :raises SweepError: for an MLflow that cannot answer, a bad tau or event, axes or an event of a sweep that has no
         phase diagram, or a folder that cannot be written.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
+    if colour is not None:
+        check_tiles(colour)
     opened = open_sweep(sweep, uri)
     folder = Path(out_dir)
     try:
         if opened.events:
             diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool)
+            if colour is not None:
+                diagram = _coloured(diagram, colour)
             return _draw_diagram(diagram, folder, formats)
         asked = {"--x": x, "--y": y, "--event": event, "--fix": " ".join(fix), "--pool": " ".join(pool)}
-        _check_no_diagram_asked(opened, asked | {"--format": " ".join(formats)})
+        _check_no_diagram_asked(opened, asked | {"--format": " ".join(formats), "--colour": colour})
         results = finals.finals(opened, tau_steps=tau_steps)
         return _draw_curves(results, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+
+
+def _coloured(diagram: Diagram, colour: str) -> Diagram:
+    if diagram.y is None:
+        raise SweepError(f"--colour {colour}: a row of cells has no tiles to colour; pass --x and --y for a grid")
+    return replace(diagram, colour=colour)
 
 
 def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:

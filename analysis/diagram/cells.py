@@ -91,6 +91,8 @@ class Diagram:
     fixed: tuple[str, ...]
     """``train_fraction=0.4``: what all trials have that count."""
     contrasts: tuple[ArmContrast, ...]
+    colour: str = "rmst"
+    """What the tiles of a grid show: see :mod:`analysis.diagram.tiles`."""
 
     @property
     def drawn(self) -> tuple[EventRule, ...]:

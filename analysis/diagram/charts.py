@@ -14,6 +14,7 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
 from analysis.diagram.curve_charts import CURVES, PLACES, curves_data, draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
+from analysis.diagram.tiles import COLOURS, tiles
 from analysis.diagram.words import by_words, event_name, event_text, median_text, standing_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
 
@@ -88,7 +89,7 @@ def _first_choice(diagram: Diagram) -> int:
 
 
 def _cells_data(diagram: Diagram) -> pd.DataFrame:
-    scale = marks.mean_scale(diagram)
+    shown = tiles(diagram)
     rows = []
     for index, cell in enumerate(diagram.cells):
         mean, reached = cell.main.restricted_mean_steps, cell.main.by_tau
@@ -106,7 +107,8 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "mean_high": mean.high,
                 "mean_top": mean.value if math.isnan(mean.high) else max(mean.high, mean.value),
                 "mean_text": with_interval(mean, ".0f") if known else "unfinished",
-                "headline": f"{mean.value:.0f}" if known else "unfinished",
+                "tile": shown.values[index],
+                "headline": shown.texts[index],
                 "by_tau": reached.value,
                 "by_tau_low": reached.low,
                 "by_tau_high": reached.high,
@@ -114,8 +116,8 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "given_text": with_interval(cell.main.given_steps, ".0f"),
                 "median_text": median_text(cell.main.median_steps, known=known),
                 "standing_text": standing_text(diagram, cell) or "–",
-                "fill": scale.colour(mean.value),
-                "ink": scale.ink(mean.value),
+                "fill": shown.scale.colour(shown.values[index]),
+                "ink": shown.scale.ink(shown.values[index]),
             }
         )
         if diagram.earlier is not None:
@@ -371,10 +373,11 @@ def _shares(diagram: Diagram, base: alt.Chart, x: alt.X, width: int) -> Any:
 
 
 def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: alt.Parameter) -> Any:
-    """Tiles: RMST as colour and number, with P by tau below it."""
+    """Tiles: RMST, or what was asked for, as colour and number, with P by tau below it."""
     assert diagram.y is not None
     side, tall = 108, 74
-    scale = marks.mean_scale(diagram)
+    shown = tiles(diagram)
+    scale = shown.scale
 
     def axis(of: Any, channel: type[alt.X] | type[alt.Y], field: str) -> Any:
         order = list(range(len(of.ticks)))
@@ -388,7 +391,7 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     place: dict[str, Any] = {"x": axis(diagram.x, alt.X, "x"), "y": axis(diagram.y, alt.Y, "y")}
     edge = alt.when(hovered).then(alt.value(INK)).otherwise(alt.value("white"))
     base = alt.Chart(cells)
-    tiles = (
+    squares = (
         base.mark_rect(strokeWidth=3, cursor="pointer")
         .encode(**place, fill=alt.Fill("fill:N", scale=None), stroke=edge, tooltip=_cell_tooltip(diagram))
         .add_params(chosen, hovered)
@@ -397,16 +400,16 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     # Without a size: its legend shows the scale by which the tiles are coloured.
     key = base.mark_point(size=0, opacity=0).encode(
         color=alt.Color(
-            "mean:Q",
-            title=f"RMST(τ) of {event_name(diagram.main)}, steps",
+            "tile:Q",
+            title=shown.label,
             scale=alt.Scale(
                 type="log" if scale.logarithmic else "linear",
                 domain=[scale.low, scale.high],
-                scheme=marks.MEAN_COLOURS,  # type: ignore[arg-type]
-                reverse=True,
+                scheme=COLOURS,  # type: ignore[arg-type]
+                reverse=scale.small_is_bright,
                 nice=False,
             ),
-            legend=alt.Legend(values=list(scale.ticks), format="d", gradientLength=130),
+            legend=alt.Legend(values=list(scale.ticks), format=shown.form, gradientLength=130),
         )
     )
     seeds = []
@@ -439,7 +442,7 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     # On top of the tiles, whose neighbours would hide its edge; the page lets the pointer through.
     ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke=RING, strokeWidth=3).encode(**place)
     seeds_layer = alt.layer(dots, _legend("phase by τ", marks.phase_legend(diagram))).resolve_scale(**APART)
-    cells_layer = alt.layer(tiles, mean, reached, ring.properties(name="ring"), key).resolve_scale(**APART)
+    cells_layer = alt.layer(squares, mean, reached, ring.properties(name="ring"), key).resolve_scale(**APART)
     together = alt.layer(cells_layer, seeds_layer).resolve_scale(x="independent", y="independent", **APART)
     size = {"width": side * len(diagram.x.ticks), "height": tall * len(diagram.y.ticks)}
     return together.properties(**size)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 from analysis.data.sweep import MISSING
 from analysis.diagram.cells import OTHER, UNFINISHED, Cell, Diagram, PlacedTrial
@@ -253,45 +251,3 @@ def time_legend(diagram: Diagram, drawn: Iterable[Stem]) -> list[tuple[str, Symb
     ends = {stem.end for stem in drawn}
     entries += [(words[end], symbol) for end, symbol in ENDS.items() if end in ends]
     return [*entries, (f"RMST(τ) of {event_name(main)}, 95 %", MEAN_SYMBOL)]
-
-
-# --- a grid of cells ----------------------------------------------------------------------------------------------
-
-MEAN_COLOURS = "cividis"
-"""Dark is late, bright is soon; made for colour-blind readers, and known to both backends by this name."""
-WIDE_MEANS = 8
-"""Means whose extremes differ by this factor are coloured on a logarithmic scale."""
-UNKNOWN_COLOUR = "#f2f2f2"
-
-
-@dataclass(frozen=True)
-class MeanScale:
-    """The colours of restricted means, from the smallest up to tau."""
-
-    logarithmic: bool
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-
-    def colour(self, mean: float) -> str:
-        """The colour of a tile."""
-        if math.isnan(mean):
-            return UNKNOWN_COLOUR
-        steps = (self.low, self.high, max(mean, self.low))
-        low, high, at = map(math.log, steps) if self.logarithmic else steps
-        return to_hex(colormaps[MEAN_COLOURS]((high - at) / (high - low)))
-
-    def ink(self, mean: float) -> str:
-        """A legible text colour on the tile."""
-        return style.ink_on(self.colour(mean))
-
-
-def mean_scale(diagram: Diagram) -> MeanScale:
-    """The scale that the diagram's means call for."""
-    high = float(diagram.tau_steps)
-    means = [cell.main.restricted_mean_steps.value for cell in diagram.cells]
-    low = max(min((mean for mean in means if not math.isnan(mean)), default=high), 1.0)
-    if high / low >= WIDE_MEANS:
-        return MeanScale(True, low, high, tuple(style.round_steps(low, high)))
-    low = min(low, 0.9 * high)
-    return MeanScale(False, low, high, tuple(style.even_steps(low, high)))

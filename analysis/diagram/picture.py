@@ -17,8 +17,8 @@ from matplotlib.patches import Patch, Rectangle
 from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.handles import draw_number, legend_handles
-from analysis.diagram.marks import MeanScale
 from analysis.diagram.row import draw_row
+from analysis.diagram.tiles import COLOURS, RMST, Tiles, tiles
 from analysis.diagram.words import by_words, event_name, event_words, notes, with_interval
 from analysis.drawing import style
 from analysis.drawing.style import INK
@@ -26,10 +26,8 @@ from analysis.drawing.style import INK
 DETAILED_TILES = 150
 """Up to this many tiles carry numbers."""
 SIDE_ROOM_IN = 2.5
-NOTE = (
-    "{event}.  A tile: RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ; "
-    "{by} with its 95 % interval; the bar counts the seeds in each phase."
-)
+NOTE = "{event}.  A tile: {shown}; {by} with its 95 % interval; the bar counts the seeds in each phase."
+RMST_NOTE = "RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ"
 
 
 def draw_png(diagram: Diagram, path: Path) -> str:
@@ -50,7 +48,9 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     margin = 0.62 + 0.082 * max(len(tick) for tick in diagram.y.ticks)
     body = max(tall * rows, 3.1)
     width = max(8.6, margin + side * columns + SIDE_ROOM_IN)
-    note = NOTE.format(event=event_words(diagram.main), name=event_name(diagram.main), by=by_words(diagram.main, "τ"))
+    shown = tiles(diagram)
+    number = RMST_NOTE.format(name=event_name(diagram.main)) if diagram.colour == RMST else shown.label
+    note = NOTE.format(event=event_words(diagram.main), shown=number, by=by_words(diagram.main, "τ"))
     lines = style.wrapped(notes(diagram, note), width)
     footing = 0.85 + style.NOTE_LINE_IN * len(lines)
     height = 1.0 + body + footing
@@ -59,14 +59,14 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     axes = figure.add_axes((margin / width, top - tall * rows / height, 1 - (margin + SIDE_ROOM_IN) / width,
                             tall * rows / height))  # fmt: skip
     style.draw_head(figure, diagram.title, diagram.subtitle, 0.28 / width)
-    scale = marks.mean_scale(diagram)
+    scale = shown.scale
     occupied = {(cell.x, cell.y) for cell in diagram.cells}
     for x, y in ((x, y) for x in range(columns) for y in range(rows) if (x, y) not in occupied):
         axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, fc="white", ec="#d0d0d0", hatch="////", lw=0.6))
     # Numbers grow upwards; names read from the top down.
     up = 1 if diagram.y.numeric else -1
-    for cell in diagram.cells:
-        _draw_tile(axes, diagram, cell, scale, up, detailed=detailed)
+    for index, cell in enumerate(diagram.cells):
+        _draw_tile(axes, diagram, cell, shown, index, up, detailed=detailed)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(-0.5 * up + (rows - 1) * (up < 0), 0.5 * up + (rows - 1) * (up > 0))
     axes.set_xticks(range(columns), [style.short(tick) for tick in diagram.x.ticks], fontsize=10, color=INK)
@@ -84,22 +84,25 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     style.draw_legend(figure, handles, "Phase by τ (bars)", (1 - 2.36 / width, top))
     bar_axes = figure.add_axes((1 - 2.33 / width, top - 3.05 / height, 0.16 / width, 1.25 / height))
     norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)
-    bar = figure.colorbar(ScalarMappable(norm, f"{marks.MEAN_COLOURS}_r"), cax=bar_axes)
-    bar.set_label(style.safe(f"RMST(τ) of {event_name(diagram.main)}, steps"), fontsize=8.5, color=INK)
+    bar = figure.colorbar(ScalarMappable(norm, f"{COLOURS}{'_r' if scale.small_is_bright else ''}"), cax=bar_axes)
+    bar.set_label(style.safe(shown.label), fontsize=8.5, color=INK)
     bar.outline.set_visible(False)
-    bar.set_ticks(scale.ticks, labels=[f"{tick:.0f}" for tick in scale.ticks], fontsize=8.5)
+    bar.set_ticks(
+        scale.ticks, labels=[f"{tick:{shown.form.replace('d', '.0f')}}" for tick in scale.ticks], fontsize=8.5
+    )
     bar.ax.minorticks_off()
     style.draw_notes(figure, lines, 0.28 / width)
 
 
-def _draw_tile(axes: Axes, diagram: Diagram, cell: Cell, scale: MeanScale, up: int, *, detailed: bool) -> None:
-    mean = cell.main.restricted_mean_steps.value
-    known, ink = not math.isnan(mean), scale.ink(mean)
-    axes.add_patch(Rectangle((cell.x - 0.48, cell.y - 0.47), 0.96, 0.94, fc=scale.colour(mean), ec="none", zorder=2))
+def _draw_tile(axes: Axes, diagram: Diagram, cell: Cell, shown: Tiles, number: int, up: int, *, detailed: bool) -> None:
+    value, scale = shown.values[number], shown.scale
+    known, ink = not math.isnan(cell.main.by_tau.value), scale.ink(value)
+    axes.add_patch(Rectangle((cell.x - 0.48, cell.y - 0.47), 0.96, 0.94, fc=scale.colour(value), ec="none", zorder=2))
     text: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
     if detailed:
-        headline: dict[str, Any] = {"fontsize": 11 if known else 8.5, "fontweight": "bold", "color": ink}
-        axes.text(cell.x, cell.y + 0.25 * up, f"{mean:.0f}" if known else "unfinished", **headline, **text)
+        size = 11 if len(shown.texts[number]) < 9 else 8.5
+        headline: dict[str, Any] = {"fontsize": size, "fontweight": "bold", "color": ink}
+        axes.text(cell.x, cell.y + 0.25 * up, shown.texts[number], **headline, **text)
         if known:
             reached = f"P {with_interval(cell.main.by_tau, '.2f')}"
             axes.text(cell.x, cell.y - 0.02 * up, reached, fontsize=7, color=ink, **text)

@@ -17,6 +17,7 @@ from analysis.diagram.layout import AxisError, lay_out
 from analysis.diagram.marks import phase_colours, phase_legend, segments, stems, time_axis, time_legend
 from analysis.diagram.page import page
 from analysis.diagram.picture import draw_png
+from analysis.diagram.tiles import check_tiles, tiles
 from analysis.diagram.words import contrast_text
 from analysis.stats.intervals import clopper_pearson
 from pipeline.ledger import Ledger
@@ -107,6 +108,25 @@ def test_a_third_axis_is_fixed_or_pooled():
         with pytest.raises(AxisError) as error:
             build(three_axes(), x="a", **{options[0]: [options[1]]})
         assert str(error.value) == message
+
+
+def test_what_the_tiles_show():
+    diagram = build(make_sweep(grid_sweep()))
+    labels = [cell.label for cell in diagram.cells]
+    frozen, soon, cut = (labels.index(f"train fraction {x}, dtype {y}") for x, y in
+                         (("0.3", "float16"), ("0.6", "float16"), ("0.6", "float64")))  # fmt: skip
+    shares = tiles(replace(diagram, colour="p"))
+    assert [shares.texts[index] for index in (frozen, soon, cut)] == ["0.00", "1.00", "unfinished"]
+    given = tiles(replace(diagram, colour="given"))
+    assert (given.texts[frozen], given.texts[soon]) == ("–", f"{diagram.cells[soon].main.given_steps.value:.0f}")
+    means = tiles(diagram)
+    assert means.scale.colour(means.values[soon]) > means.scale.colour(means.values[frozen]), "bright is soon"
+    norms = tiles(replace(diagram, colour="parameter_norm@300"))
+    assert 20 + 8 * math.log1p(300 / 1.05) < norms.values[soon] <= 20 + 8 * math.log1p(300), "as planted"
+    with pytest.raises(SweepError, match=r"--colour speed@30: column 'speed' was not measured"):
+        tiles(replace(diagram, colour="speed@30"))
+    with pytest.raises(SweepError, match=r"--colour speed: must be one of rmst, p, given, median, or COLUMN@STEP"):
+        check_tiles("speed")
 
 
 def test_pictures_for_a_paper(tmp_path):
