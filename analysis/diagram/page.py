@@ -139,7 +139,7 @@ def _reading(diagram: Diagram) -> list[str]:
         "Intervals are nominally 95 %: exact ones for shares (Clopper-Pearson; from none to all of the seeds of which "
         "it is not known by τ); Student's of the logarithms for the time given the event; for RMST a Bayesian "
         "bootstrap over the seeds and one more, half of which has the event at once and half never. In simulations it "
-        "covers at least 93 % with three seeds and more; it is wide where few seeds agree, because the next one may "
+        "covers 92 % and more with three seeds and more; it is wide where few seeds agree, because the next one may "
         "never get there.",
         f"{words.phases_definition(diagram)} A phase without an event never means more than “not by τ”.",
         words.stopped_sentence(diagram),

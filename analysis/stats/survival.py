@@ -42,7 +42,7 @@ interrupted long before tau says nothing about tau."""
 AT_THE_ENDS = 0.5
 """How much of a trial the restricted mean's interval supposes at 0 and at tau, each: a trial that groks at once, and
 one that never does.  Of the methods compared in ``tests/benchmarks/bench_coverage.py`` this is the narrowest that
-covers at least 93 % with 3 trials and more, on every truth."""
+covers at least .92 with 3 trials and more, on every truth."""
 
 _CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT)
 
