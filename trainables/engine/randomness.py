@@ -20,6 +20,7 @@ NOISE_ROWS_STREAM, CLUSTER_STREAM, FLIP_STREAM, TEST_ROWS_STREAM = 24, 25, 26, 2
 FIRST_LAYER_STREAM, SECOND_LAYER_STREAM = 28, 29  # likewise
 CORE_STREAM, SPURIOUS_STREAM, BATCHES_STREAM = 34, 35, 36  # large learning rates: features, batches
 MIXTURE_STREAM, DENOISER_STREAM, DENOISING_STREAM, SAMPLER_STREAM = 41, 42, 43, 44  # projected guidance
+ATTACK_START_STREAM, FAST_BATCH_STREAM, CNN_STREAM, PGD_START_STREAM = 37, 38, 39, 40  # catastrophic overfitting
 
 
 def random_bits(seed: int, stream: int, count: int, block: int = 0) -> np.ndarray:
