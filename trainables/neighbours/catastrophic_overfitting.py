@@ -19,8 +19,9 @@ changes no gradient: λ2 = 0 here is the released rule; λ2 > 0 differentiates b
 Origin of the settings: r, s, P, λ1 = 1 and the loss are those of the released code [C], and so is PGD of 50 steps of
 ε / 4 from 10 random starts in the size ``full``; the paper trains PreActResNet-18 on CIFAR-10 [R].  MNIST, the network
 (two convolutions of 4 x 4 by strides of 2, a hidden layer, ReLU, He's initial weights), plain mini-batches without
-augmentation, ε that rises from 0 over the first steps, and the shorter PGD are ours [G].  A row counts as right under PGD when it is right at
-the end of every restart; the random starts are the same in every trial.  V is the sum over the classes.
+augmentation, ε that rises from 0 over the first steps, and the shorter PGD are ours [G].  A row counts as right under
+PGD when it is right at the end of every restart; the random starts are the same in every trial.  V is the sum over the
+classes.
 
 The rules of events know fixed thresholds, not shares of a column's best so far.  So a run counts as collapsed when PGD
 accuracy has been at .5 and then falls to a quarter, and the gap between FGSM and PGD accuracy is at .5.
