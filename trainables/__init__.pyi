@@ -132,6 +132,7 @@ from trainables.engine.updates import OrthogonalUpdate as OrthogonalUpdate
 from trainables.engine.updates import PlainUpdate as PlainUpdate
 from trainables.engine.updates import UpdateRule as UpdateRule
 from trainables.grokking import GrokkingTrial as GrokkingTrial
+from trainables.neighbours.catastrophic_overfitting import CatastrophicOverfitting as CatastrophicOverfitting
 from trainables.neighbours.corrupted_labels import CorruptedLabels as CorruptedLabels
 from trainables.neighbours.corrupted_labels import QuadraticNetwork as QuadraticNetwork
 from trainables.neighbours.corrupted_labels import RandomlyLabelledAddition as RandomlyLabelledAddition

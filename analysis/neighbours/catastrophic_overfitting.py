@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from analysis.data.sweep import Sweep, Trial
 from analysis.drawing.bands import COLOURS, draw_band
 from analysis.drawing.panels import legend, not_run, step_panel, tidy
-from analysis.drawing.style import INK, ink_on
+from analysis.drawing.style import FAINT, INK, ink_on
 from analysis.paper.claims import each_seed
 from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
@@ -28,6 +28,7 @@ BEST = 0.2
 """A PGD accuracy that never was this large cannot fall."""
 BROKEN, MASKED = 0.1, 0.8
 TIMES = 5.0
+OWN = {"step_factor": 1.0, "lambda3": 1.5}
 
 
 def collapse(trial: Trial) -> float:
@@ -81,15 +82,19 @@ def grown(trial: Trial) -> Tristate:
     return None if math.isnan(value) else value >= TIMES
 
 
-def cell(evidence: Sweep, attack: str, arm: str, epsilon: float) -> dict[Any, Trial]:
-    """The trials of a cell by seed."""
-    return evidence.by_seed(arm=f"{attack}, {arm}", epsilon=epsilon)
+def cell(evidence: Sweep, arm: str, epsilon: float) -> dict[Any, Trial]:
+    """The trials of a cell by seed, at the attack's own step and λ3 = 1.5 where the size has other ones too."""
+    return {
+        trial.seed: trial
+        for trial in evidence.where(arm=arm, epsilon=epsilon)
+        if all(trial.coordinates.get(axis, value) == value for axis, value in OWN.items())
+    }
 
 
 def verdict(evidence: Sweep) -> Verdict:
     """Seed by seed: FGSM at both ε, how it collapses, and the same with AAER."""
-    safe, critical = (cell(evidence, "FGSM", PLAIN, epsilon) for epsilon in (SAFE, CRITICAL))
-    guarded = [cell(evidence, "FGSM", arm, CRITICAL) for arm in (RELEASED, DIFFERENTIATED)]
+    safe, critical = (cell(evidence, f"FGSM, {PLAIN}", epsilon) for epsilon in (SAFE, CRITICAL))
+    guarded = [cell(evidence, f"FGSM, {arm}", CRITICAL) for arm in (RELEASED, DIFFERENTIATED)]
     fell = [trial for trial in critical.values() if collapses(trial)]
     factors = [multiplied(trial) for trial in fell]
     return judge(
@@ -130,7 +135,7 @@ def verdict(evidence: Sweep) -> Verdict:
                 "; ".join(
                     f"{arm}: collapses in {_count(trials.values())}, at the end {_ends(trials.values())}"
                     for arm in (PLAIN, RELEASED, DIFFERENTIATED)
-                    if (trials := cell(evidence, attack, arm, CRITICAL))
+                    if (trials := cell(evidence, f"{attack}, {arm}", CRITICAL))
                 ),
             )
             for attack in ATTACKS[1:]
@@ -172,9 +177,10 @@ def _draw_cells(axes: Axes, evidence: Sweep) -> None:
     colours = LinearSegmentedColormap.from_list("share", ["#f4f4f4", COLOURS[5]])
     for row, arm in enumerate(rows):
         for column, epsilon in enumerate(epsilons):
-            trials = evidence.where(arm=arm, epsilon=epsilon)
+            trials = cell(evidence, str(arm), epsilon).values()
             known = [answer for trial in trials if (answer := collapses(trial)) is not None]
             if not known:
+                axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=FAINT)
                 continue
             colour = colours(sum(known) / len(known))
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white", lw=1.5))
@@ -192,10 +198,11 @@ def _draw_cells(axes: Axes, evidence: Sweep) -> None:
 def _draw_curves(axes: Axes, evidence: Sweep) -> None:
     shown: list[Trial] = []
     for arm, colour in ((PLAIN, COLOURS[5]), (RELEASED, COLOURS[0])):
-        trials = [*cell(evidence, "FGSM", arm, CRITICAL).values()]
+        trials = [*cell(evidence, f"FGSM, {arm}", CRITICAL).values()]
         draw_band(axes, trials, FGSM, colour=colour, dashed=True, width=1.3)
-        draw_band(axes, trials, PGD, colour=colour, label=f"PGD, {arm}")
-        for trial in trials:
+        axes.plot([], [], color=colour, lw=1.8, label=f"PGD by seed, {arm}")
+        for trial in trials:  # no band: they fall at different steps
+            axes.plot(*trial.measured(PGD), color=colour, lw=1.0, alpha=0.8)
             step = collapse(trial)
             if math.isfinite(step):
                 axes.plot([step], [trial.at(PGD, step)], marker="o", ms=5, mfc="white", mec=colour, mew=1.4, ls="",
@@ -204,7 +211,7 @@ def _draw_curves(axes: Axes, evidence: Sweep) -> None:
     if not shown:
         not_run(axes, f"FGSM, ε = {CRITICAL:g}: not run")
         return
-    axes.plot([], [], color=INK, ls=(0, (3.2, 1.6)), lw=1.3, label="FGSM, likewise")
+    axes.plot([], [], color=INK, ls=(0, (3.2, 1.6)), lw=1.3, label="FGSM, median")
     axes.plot([], [], marker="o", ms=5, mfc="white", mec=INK, mew=1.4, ls="", label="a seed's collapse")
     step_panel(axes, f"Training by FGSM, ε = {CRITICAL:g}: test accuracy", shown, log=False, accuracy=True)
     legend(axes, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=2)

@@ -23,7 +23,7 @@ Choices   2000 training rows, batches of 50, SGD with a learning rate of .05 and
           almost all less than 1 % of the rows are abnormal then, so that part 3 may fail and AAER have nothing to do
 Laptop    600 steps, measured every epoch of 40, 100 test rows, PGD of 10 steps from one start, 8 and 16 channels,
           λ2 with gradient for FGSM only; full has 60 000 rows, 10 epochs, 16 and 32 channels, 1000 test rows and the
-          paper's PGD, of 50 steps from 10 starts, an axis of step sizes and λ3 in {.5, 1.5, 3}
+          paper's PGD, of 50 steps from 10 starts, step sizes without AAER and λ3 in {.5, 1.5, 3}
 Result    not run
 Cost      not run
 Hardware  2 CPU cores
@@ -60,8 +60,8 @@ SWEEP = {
             Arm(
                 name=f"{attack}, {words}",
                 patch={"attack": attack, **patch},
-                axes={"epsilon": [0.1, 0.2, 0.25, 0.3, 0.4], "step_factor": [0.5, 1.0, 2.0]}
-                | ({"lambda3": [0.5, 1.5, 3.0]} if patch else {}),
+                axes={"epsilon": [0.1, 0.2, 0.25, 0.3, 0.4]}
+                | ({"lambda3": [0.5, 1.5, 3.0]} if patch else {"step_factor": [0.5, 1.0, 2.0]}),
             )
             for attack in ATTACKS
             for words, patch in AAER.items()
