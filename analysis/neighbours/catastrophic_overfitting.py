@@ -58,7 +58,8 @@ def spared(trial: Trial) -> Tristate:
 def broken(trial: Trial) -> Tristate:
     """Whether PGD accuracy is below .1 while FGSM accuracy is above .8, at a measurement."""
     (_, robust), (_, single) = trial.measured(PGD), trial.measured(FGSM)
-    if ((robust < BROKEN) & (single > MASKED)).any():
+    # Curves are kept in float32, in which .8 is above .8.
+    if ((robust < np.float32(BROKEN)) & (single > np.float32(MASKED))).any():
         return True
     return False if trial.known_until >= trial.horizon_steps else None
 
@@ -166,7 +167,7 @@ def _factors(values: Iterable[float]) -> str:
 
 
 def draw(evidence: Sweep, figure: SubFigure) -> None:
-    """Left: how many seeds collapse in each cell; right: curves of FGSM at the critical ε, without and with AAER."""
+    """Left: how many seeds collapse in each cell; right: curves of training by FGSM at both ε."""
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     _draw_cells(left, evidence)
     _draw_curves(right, evidence)
@@ -197,10 +198,10 @@ def _draw_cells(axes: Axes, evidence: Sweep) -> None:
 
 def _draw_curves(axes: Axes, evidence: Sweep) -> None:
     shown: list[Trial] = []
-    for arm, colour in ((PLAIN, COLOURS[5]), (RELEASED, COLOURS[0])):
-        trials = [*cell(evidence, f"FGSM, {arm}", CRITICAL).values()]
+    for epsilon, colour in ((CRITICAL, COLOURS[5]), (SAFE, COLOURS[0])):
+        trials = [*cell(evidence, f"FGSM, {PLAIN}", epsilon).values()]
         draw_band(axes, trials, FGSM, colour=colour, dashed=True, width=1.3)
-        axes.plot([], [], color=colour, lw=1.8, label=f"PGD by seed, {arm}")
+        axes.plot([], [], color=colour, lw=1.8, label=f"PGD by seed, ε = {epsilon:g}")
         for trial in trials:  # no band: they fall at different steps
             axes.plot(*trial.measured(PGD), color=colour, lw=1.0, alpha=0.8)
             step = collapse(trial)
@@ -209,11 +210,11 @@ def _draw_curves(axes: Axes, evidence: Sweep) -> None:
                           zorder=5)  # fmt: skip
         shown += trials
     if not shown:
-        not_run(axes, f"FGSM, ε = {CRITICAL:g}: not run")
+        not_run(axes, "FGSM: not run")
         return
     axes.plot([], [], color=INK, ls=(0, (3.2, 1.6)), lw=1.3, label="FGSM, median")
     axes.plot([], [], marker="o", ms=5, mfc="white", mec=INK, mew=1.4, ls="", label="a seed's collapse")
-    step_panel(axes, f"Training by FGSM, ε = {CRITICAL:g}: test accuracy", shown, log=False, accuracy=True)
+    step_panel(axes, "Training by FGSM without AAER: test accuracy", shown, log=False, accuracy=True)
     legend(axes, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=2)
     axes.set_ylim(-0.03, 1.2)
 

@@ -24,8 +24,18 @@ Choices   2000 training rows, batches of 50, SGD with a learning rate of .05 and
 Laptop    600 steps, measured every epoch of 40, 100 test rows, PGD of 10 steps from one start, 8 and 16 channels,
           λ2 with gradient for FGSM only; full has 60 000 rows, 10 epochs, 16 and 32 channels, 1000 test rows and the
           paper's PGD, of 50 steps from 10 starts, step sizes without AAER and λ3 in {.5, 1.5, 3}
-Result    not run
-Cost      not run
+Result    laptop, 2026-11-27, 5 seeds, not met, by parts 2, 3 and 4; part 1 undecided.  With 95 % intervals of shares:
+          1. FGSM collapses at ε = .25 in 4 of 5 seeds [.38, .96], at steps 160, 200, 520 and 520, and in 0 of 5
+          [0, .43] at ε = .1, where PGD and FGSM accuracy end at .84 and .89 (medians).  At .25 PGD accuracy ends at
+          .05 [.04, .42] (median [range]), FGSM accuracy at .75 [.44, .78]; the least PGD accuracy after its best is
+          .01 [0, .03].  PGD accuracy may come back within some epochs, and fall again.
+          2. in 0 of 5 [0, .43]: FGSM accuracy is at most .75 to .80.
+          3. in 0 of 4: at most .25 % of an epoch's rows are abnormal, and none in the epoch of a collapse and before.
+          4. 4 of 5 collapse with AAER as released, on the same curves as without, and 5 of 5 [.57, 1] with λ2 = 1
+          with gradient: with hardly an abnormal row AAER has nothing to penalise.
+          RS-FGSM without AAER collapses in 1 of 4 [.05, .70] and ends at .65 [.62, .77] under PGD.  The run was cut
+          short: 16 of 40 trials, of RS-FGSM and N-FGSM, were not begun.  Full: not run
+Cost      laptop: 14 400 steps in 24 trials, 6 minutes of one core (24 on a machine that was taken by others)
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/neighbours/catastrophic_overfitting.py
 """
