@@ -62,6 +62,8 @@ FULL = LAPTOP.replace(
 )
 AAER = {"without AAER": {}, "AAER": {"lambda1": 1.0}, "AAER, λ2 with gradient": {"lambda1": 1.0, "lambda2": 1.0}}
 ATTACKS = ("FGSM", "RS-FGSM", "N-FGSM")
+STEPS = {"without AAER": {"step_factor": [0.5, 1.0, 2.0]}}
+EPSILONS = {("FGSM", "without AAER"): [0.1, 0.25]}
 
 SWEEP = {
     "full": SweepSpec(
@@ -70,8 +72,7 @@ SWEEP = {
             Arm(
                 name=f"{attack}, {words}",
                 patch={"attack": attack, **patch},
-                axes={"epsilon": [0.1, 0.2, 0.25, 0.3, 0.4]}
-                | ({"lambda3": [0.5, 1.5, 3.0]} if patch else {"step_factor": [0.5, 1.0, 2.0]}),
+                axes={"epsilon": [0.1, 0.2, 0.25, 0.3, 0.4]} | STEPS.get(words, {"lambda3": [0.5, 1.5, 3.0]}),
             )
             for attack in ATTACKS
             for words, patch in AAER.items()
@@ -84,7 +85,7 @@ SWEEP = {
             Arm(
                 name=f"{attack}, {words}",
                 patch={"attack": attack, **patch},
-                axes={"epsilon": [0.1, 0.25] if attack == "FGSM" and not patch else [0.25]},
+                axes={"epsilon": EPSILONS.get((attack, words), [0.25])},
             )
             for attack in ATTACKS
             for words, patch in AAER.items()

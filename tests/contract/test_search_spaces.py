@@ -43,7 +43,7 @@ def sizes_of(path: Path) -> tuple[str | None, ...]:
 def _data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The tasks whose rows come from disk find them."""
     folder = tmp_path_factory.mktemp("data")
-    write_mnist(folder, train_rows=1000, test_rows=10_000)
+    write_mnist(folder, train_rows=2000, test_rows=10_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GROKSCAPE_DATA", str(folder))
         yield
