@@ -81,7 +81,7 @@ def design(settings: Sequence[Mapping[str, Any]], came: np.ndarray, groups: str 
 
     >>> coded = design([{"decay": 1}, {"decay": 4}, {"decay": 0}, {"decay": 4}], np.array([1, 1, 0, 1], dtype=bool))
     >>> coded.matrix.ravel().tolist(), coded.silent
-    ([-1.0, 1.0, 1.0], (Level(group=None, axis='decay', level=0),))
+    ([0.0, 2.0, 2.0], (Level(group=None, axis='decay', level=0),))
     """
     axes = sorted(dict.fromkeys(axis for setting in settings for axis in setting), key=lambda axis: axis != groups)
     used = np.ones(len(settings), dtype=bool)

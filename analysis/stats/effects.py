@@ -8,10 +8,11 @@ root of mu' Q mu / C over C cells, in the map's unit: how far it typically moves
 Seeds add noise to the map: the sum of squares of the observed map is too large by tr(Q V), V being the covariance of
 the cell means, taken as diagonal.  So that is subtracted.  The ratio of the two is distributed about as a noncentral F
 with Box's (1954) degrees of freedom, also where cells are not equally noisy (Brunner, Dette & Munk 1997); its interval
-of the noncentrality (Steiger 2004) is the effect's, through Patnaik's (1949) approximation.  In simulations (20
-cells, 3 and 5 seeds, log-normal times cut at tau) it covers 96 to 100 % for RMST, and more for P, whose noise is taken
-with half a trial more at either end.  Where cells share seeds that are good or bad everywhere, the noise is
-overstated, and the intervals are wide.
+of the noncentrality (Steiger 2004) is the effect's, through Patnaik's (1949) approximation.
+
+In simulations (20 cells, 3 and 5 seeds, log-normal times cut at tau) the intervals cover 97 to 100 % for RMST, and 95
+to 100 % for P, whose noise is taken with half a trial more at either end: tests/benchmarks/bench_influence.py.  Where
+cells share seeds that are good or bad everywhere, the noise is overstated, and the intervals are wide.
 """
 
 import itertools

@@ -42,8 +42,8 @@ def waiting_curve(times: CensoredTimes, tau_steps: float) -> WaitingCurve | None
     >>> from trainables.engine.events import Event
     >>> events = [Event("t_gen", 0.95, "event", 95, 100), Event("t_gen", 0.95, "censored", 500, float("inf"))]
     >>> curve = waiting_curve(CensoredTimes.of(events, 500), 500)
-    >>> curve.incidence[-1], curve.low[-1] < 0.5 < curve.high[-1]
-    (0.5, True)
+    >>> curve.incidence.tolist()[-1]
+    0.5
     """
     if not len(times):
         return None
