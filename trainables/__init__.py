@@ -11,6 +11,8 @@ from trainables.engine.names import find, import_house
 _OTHERS = {
     "ACCURACY_EVENTS": "trainables.engine.events",
     "ACCURACY_PHASES": "trainables.engine.events",
+    "LIU_2022_EVENTS": "trainables.engine.events",
+    "LIU_2022_PHASES": "trainables.engine.events",
     "STANDARD": "trainables.engine.probes",
     "falls_to": "trainables.engine.events",
     "option": "trainables.engine.config",

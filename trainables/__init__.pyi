@@ -44,6 +44,8 @@ from trainables.engine.encodings import Tokens as Tokens
 from trainables.engine.events import ACCURACY_EVENTS as ACCURACY_EVENTS
 from trainables.engine.events import ACCURACY_PHASES as ACCURACY_PHASES
 from trainables.engine.events import EventRule as EventRule
+from trainables.engine.events import LIU_2022_EVENTS as LIU_2022_EVENTS
+from trainables.engine.events import LIU_2022_PHASES as LIU_2022_PHASES
 from trainables.engine.events import PhaseRule as PhaseRule
 from trainables.engine.events import falls_to as falls_to
 from trainables.engine.events import rises_to as rises_to

@@ -111,10 +111,17 @@ def _is_asked(rule: EventRule) -> bool:
 def phases_definition(diagram: Diagram) -> str:
     """What decides the phases: ``Phases: by t_mem (train accuracy ≥ 0.99) and t_gen (test accuracy ≥ 0.95).``"""
     used = {name for phase in diagram.phases for name in phase.events}
-    rules = [f"{rule.name} ({rule.words()})" for rule in diagram.sweep.events if rule.name in used]
-    ratios = {f"{phase.delay_ratio:g}" for phase in diagram.phases if phase.delayed}
-    delayed = f"; delayed: at least {' or '.join(sorted(ratios))} times as late" if ratios else ""
-    return f"Phases: by {' and '.join(rules)}, sustained{delayed}." if rules else ""
+    delays = {
+        f"{phase.delay_ratio:g} times as late" if phase.delay_steps is None else f"{phase.delay_steps} steps later"
+        for phase in diagram.phases
+        if phase.delayed
+    }
+    delayed = f"; delayed: at least {' or '.join(sorted(delays))}" if delays else ""
+    decisive = [rule for rule in diagram.sweep.events if rule.name in used]
+    first = all(rule.hold_measurements == 1 and not rule.hold_fraction for rule in decisive)
+    held = "at the first crossing, sustained or not" if first else "sustained"
+    rules = " and ".join(f"{rule.name} ({rule.words()})" for rule in decisive)
+    return f"Phases: by {rules}, {held}{delayed}." if rules else ""
 
 
 def stopped_sentence(diagram: Diagram) -> str:

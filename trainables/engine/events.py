@@ -148,10 +148,12 @@ class PhaseRule(Config):
     not_happened: tuple[str, ...] = option(())
     """Events that did not come (by the time that is asked about)."""
     delayed: tuple[str, str] | None = option(None)
-    """Two events: the second came at least ``delay_ratio`` times as late as the first."""
+    """Two events: the second came at least ``delay_ratio`` times as late as the first, or ``delay_steps`` after it."""
     prompt: tuple[str, str] | None = option(None)
     """Two events: it did not."""
     delay_ratio: float = option(2.0, above=1.0)
+    delay_steps: int | None = option(None, at_least=1)
+    """Where it is given, it counts instead of the ratio."""
     colour: str = option("")
     """``#rrggbb``, in every picture; empty: one is chosen."""
 
@@ -177,7 +179,11 @@ class PhaseRule(Config):
 
     def _is_late(self, outcome: "Outcome", first: str, second: str) -> bool:
         early, late = outcome.event(first), outcome.event(second)
-        return early.occurred and late.occurred and late.high_steps >= self.delay_ratio * max(early.high_steps, 1)
+        if not (early.occurred and late.occurred):
+            return False
+        if self.delay_steps is not None:
+            return late.high_steps - early.high_steps >= self.delay_steps
+        return late.high_steps >= self.delay_ratio * max(early.high_steps, 1)
 
 
 ACCURACY_EVENTS = (
@@ -193,6 +199,13 @@ ACCURACY_PHASES = (
     PhaseRule(name="confusion", not_happened=("t_mem", "t_gen"), colour="#b3b3b3"),
 )
 """The phases of a run after Liu et al. 2022 ("Towards understanding grokking"), and the one that they left out."""
+LIU_2022_EVENTS = tuple(
+    rises_to(column, 0.9, name=name, hold_measurements=1, hold_fraction=0.0)
+    for column, name in (("train_accuracy", "t_mem"), ("test_accuracy", "t_gen"))
+)
+"""Their own events: the first crossings of .9, whether they last or not."""
+LIU_2022_PHASES = tuple(rule.replace(delay_steps=1000) for rule in ACCURACY_PHASES)
+"""Their own phases: delayed is a thousand steps later, whatever the first step was."""
 
 
 def check_declared(events: Sequence[EventRule], phases: Sequence[PhaseRule]) -> None:

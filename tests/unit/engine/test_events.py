@@ -9,6 +9,8 @@ from trainables.engine.config import ConfigError, from_json
 from trainables.engine.events import (
     ACCURACY_EVENTS,
     ACCURACY_PHASES,
+    LIU_2022_EVENTS,
+    LIU_2022_PHASES,
     EventRule,
     PhaseRule,
     check_declared,
@@ -108,6 +110,19 @@ def test_what_is_known_by_an_earlier_time():
     frozen = at([0.1] * 5, stop_reason="frozen")
     assert frozen.by(7).event("t_gen").kind == "censored"
     assert frozen.by(8).event("t_gen").kind == "frozen"
+
+
+def test_phases_as_liu_et_al_had_them():
+    """A first crossing counts, and what is delayed is so by a thousand steps; by ratio and hold it is neither."""
+    steps = np.array([0, 100, 200, 900, 1150, 2000, 3000])
+    columns = {"train_accuracy": np.array([0, 0.95, 1, 1, 1, 1, 1.0]),
+               "test_accuracy": np.array([0, 0, 0, 0, 0.92, 0.1, 0.1])}  # fmt: skip
+    theirs = outcome(steps, columns, LIU_2022_EVENTS)
+    assert theirs.event("t_gen").high_steps == 1150
+    assert theirs.phase(LIU_2022_PHASES) == "grokking"
+    assert outcome(steps, columns, ACCURACY_EVENTS).phase(ACCURACY_PHASES) == "memorization"
+    columns["test_accuracy"][3] = 0.92
+    assert outcome(steps, columns, LIU_2022_EVENTS).phase(LIU_2022_PHASES) == "comprehension"
 
 
 def test_a_hold_that_is_unfinished_is_no_event_by_then():
