@@ -93,8 +93,7 @@ class EventRule(Config):
     @property
     def shown(self) -> float:
         """The headline's threshold."""
-        assert self.headline is not None
-        return self.headline
+        return self.thresholds[-1] if self.headline is None else self.headline
 
     @property
     def hardest(self) -> float:
@@ -200,8 +199,7 @@ ACCURACY_PHASES = (
 )
 """The phases of a run after Liu et al. 2022 ("Towards understanding grokking"), and the one that they left out."""
 LIU_2022_EVENTS = tuple(
-    rises_to(column, 0.9, name=name, hold_measurements=1, hold_fraction=0.0)
-    for column, name in (("train_accuracy", "t_mem"), ("test_accuracy", "t_gen"))
+    rule.replace(thresholds=(0.9,), headline=0.9, hold_measurements=1, hold_fraction=0.0) for rule in ACCURACY_EVENTS
 )
 """Their own events: the first crossings of .9, whether they last or not."""
 LIU_2022_PHASES = tuple(rule.replace(delay_steps=1000) for rule in ACCURACY_PHASES)
@@ -493,9 +491,8 @@ class _Watched:
 
     def _decided(self, first: int, last: int) -> float:
         """The measurement at which a run had held long enough; the trajectory's last where frozen weights hold it."""
-        held = (index for index in range(first, last + 1) if self._held(first, index))
-        index = next(held, None)
-        return self.last_step if index is None else float(self.steps[index])
+        held = (float(self.steps[index]) for index in range(first, last + 1) if self._held(first, index))
+        return next(held, self.last_step)
 
     def _before(self, step: float) -> float:
         """The last measurement before a step; 0 without any."""
