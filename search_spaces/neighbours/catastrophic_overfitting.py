@@ -33,9 +33,9 @@ Result    laptop, 2026-11-27, 5 seeds, not met, by parts 2, 3 and 4; part 1 unde
           3. in 0 of 4: at most .25 % of an epoch's rows are abnormal, and none in the epoch of a collapse and before.
           4. 4 of 5 collapse with AAER as released, on the same curves as without, and 5 of 5 [.57, 1] with λ2 = 1
           with gradient: with hardly an abnormal row AAER has nothing to penalise.
-          RS-FGSM without AAER collapses in 1 of 4 [.05, .70] and ends at .65 [.62, .77] under PGD.  The run was cut
-          short: 16 of 40 trials, of RS-FGSM and N-FGSM, were not begun.  Full: not run
-Cost      laptop: 14 400 steps in 24 trials, 6 minutes of one core (24 on a machine that was taken by others)
+          Beside them: RS-FGSM collapses in 1 of 5 [.04, .62] and ends at .62 [.58, .77] under PGD, N-FGSM in 0 of 5
+          at .53 [.49, .63], both with AAER as without.  Full: not run
+Cost      laptop: 24 000 steps, 9 minutes of one core (28 minutes on a machine that was mostly taken by others)
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/neighbours/catastrophic_overfitting.py
 """
