@@ -105,7 +105,8 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "mean": mean.value,
                 "mean_low": mean.low,
                 "mean_high": mean.high,
-                "mean_top": mean.value if math.isnan(mean.high) else max(mean.high, mean.value),
+                "given_low": cell.main.given_steps.low,
+                "given_high": cell.main.given_steps.high,
                 "mean_text": with_interval(mean, ".0f") if known else "unfinished",
                 "tile": shown.values[index],
                 "headline": shown.texts[index],
@@ -290,14 +291,17 @@ def _row(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered: 
     ]
     at = alt.XOffset(datum=SUMMARY_LANE, scale=UNIT)
     summary = [
-        base.mark_rule(color=MEAN_COLOUR, strokeWidth=2.5).encode(
-            x=bare, xOffset=at, y=y("mean_low"), y2="mean_high:Q"
+        *(
+            base.mark_rule(color=MEAN_COLOUR, strokeWidth=thick).encode(
+                x=bare, xOffset=at, y=y(f"{what}_low"), y2=f"{what}_high:Q"
+            )
+            for what, thick in (("mean", 1.3), ("given", 6))
         ),
         _points(base, MEAN_SYMBOL, 110)
         .encode(x=bare, xOffset=at, y=y("mean"), tooltip=_cell_tooltip(diagram))
         .properties(name="means"),
         base.mark_text(dy=-14, fontWeight="bold", color=INK).encode(
-            x=bare, xOffset=at, y=y("mean_top"), text=alt.Text("mean:Q", format=".0f")
+            x=bare, xOffset=at, y=y("mean_high"), text=alt.Text("mean:Q", format=".0f")
         ),
     ]
     legend = _legend("time to each event", marks.time_legend(diagram, stems))

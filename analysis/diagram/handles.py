@@ -38,9 +38,9 @@ def draw_symbol(axes: Axes, x: ArrayLike, y: ArrayLike, symbol: Symbol, zorder: 
     axes.plot(np.atleast_1d(x), np.atleast_1d(y), zorder=zorder, **look(symbol))
 
 
-def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str) -> None:
+def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str, width: float = 2.2) -> None:
     """Draw a vertical interval; nothing where it is not known."""
-    axes.plot([x, x], [low, high], color=colour, lw=2.2, zorder=4)
+    axes.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", zorder=4)
 
 
 def draw_number(axes: Axes, x: float, y: float, part: Segment, size: float, pad: float) -> None:

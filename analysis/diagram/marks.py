@@ -250,4 +250,9 @@ def time_legend(diagram: Diagram, drawn: Iterable[Stem]) -> list[tuple[str, Symb
     }
     ends = {stem.end for stem in drawn}
     entries += [(words[end], symbol) for end, symbol in ENDS.items() if end in ends]
-    return [*entries, (f"RMST(τ) of {event_name(main)}, 95 %", MEAN_SYMBOL)]
+    return [
+        *entries,
+        (f"RMST(τ) of {event_name(main)}", MEAN_SYMBOL),
+        ("its 95 % interval", Symbol("line", style.MEAN_COLOUR, style.MEAN_COLOUR)),
+        (f"{event_name(main)} given that it comes, 95 %", Symbol("bar", style.MEAN_COLOUR, style.MEAN_COLOUR)),
+    ]

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.handles import draw_interval, draw_number, draw_symbol, legend_handles
+from analysis.diagram.handles import LINES, draw_interval, draw_number, draw_symbol, legend_handles
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Stem
 from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import style
@@ -102,13 +102,14 @@ def _draw_mean(axes: Axes, cell: Cell) -> None:
     mean, at = cell.main.restricted_mean_steps, cell.x - 0.5 + SUMMARY_LANE
     if math.isnan(mean.value):
         return
-    certain = math.isnan(mean.low)
-    draw_interval(axes, at, mean.low, mean.high, MEAN_COLOUR)
+    given = cell.main.given_steps
+    draw_interval(axes, at, mean.low, mean.high, MEAN_COLOUR, LINES["line"]["lw"])
+    draw_interval(axes, at, given.low, given.high, MEAN_COLOUR, LINES["bar"]["lw"])
     draw_symbol(axes, at, mean.value, MEAN_SYMBOL, zorder=6)
     axes.annotate(
         f"{mean.value:.0f}",
-        (at, mean.value if certain else max(mean.high, mean.value)),
-        xytext=(0, 6 if certain else 4.5),
+        (at, mean.high),
+        xytext=(0, 4.5),
         textcoords="offset points",
         ha="center",
         va="bottom",

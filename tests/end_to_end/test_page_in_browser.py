@@ -124,7 +124,7 @@ def test_hover(browser, row_page):
     opened(browser, row_page)
     point_at(browser, cells(browser)[5], down=100)
     said = tooltip(browser, "AdamW, weight decay 8")
-    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.38, 0.96]", "644", "RMST(1500) of t_gen"):
+    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.28, 0.99]", "644", "RMST(1500) of t_gen"):
         assert part in said
     point_at(browser, cells(browser)[0], down=60)
     assert "not by τ" in tooltip(browser, "AdamW, weight decay 0")

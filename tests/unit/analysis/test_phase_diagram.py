@@ -291,7 +291,7 @@ def test_an_event_that_was_not_declared():
     legend = [label for label, _ in time_legend(falls, list(stems(falls, time_axis(falls))))]
     legend += [label for label, _ in phase_legend(falls, probability=True)]
     assert not [label for label in legend if "train_loss" in label]
-    assert {"train loss ≤ 0.1", "RMST(τ) of train loss ≤ 0.1, 95 %", "P(train loss ≤ 0.1 by τ), 95 %"} <= {*legend}
+    assert {"train loss ≤ 0.1", "RMST(τ) of train loss ≤ 0.1", "P(train loss ≤ 0.1 by τ), 95 %"} <= {*legend}
     assert "train_loss ≤" not in page(falls)
 
 
@@ -346,7 +346,9 @@ def test_the_words_of_what_is_drawn():
         "neither by τ",
         "frozen",
         "diverged",
-        "RMST(τ) of t_gen, 95 %",
+        "RMST(τ) of t_gen",
+        "its 95 % interval",
+        "t_gen given that it comes, 95 %",
     ]
     assert words.phases_definition(diagram).startswith("Phases: by t_mem (train accuracy ≥ 0.99) and t_gen (test")
 
