@@ -8,12 +8,13 @@ learning rate and decays were never released: .01 (as in Fig. 1) and this list a
 Declared in advance: compare ⊥AdamW with the decay that is best on the other seeds.  Five paired seeds cannot reach
 p < .05 (2/32 at best); six can.
 
-Result    2026-11-22, RMST(1500) of t_gen in steps with 95 % intervals, 5 seeds: decay 0 never; .5: 996 [894, 1104];
-          1: 545 [493, 615]; 2: 318 [298, 334]; 4: 227 [206, 240]; 8: 196 [191, 200]; 16 never, and no seed
-          memorises.  ⊥AdamW without decay: 120 [99, 145].  ⊥AdamW minus the best decay: -77 [-101, -48], p = .0625,
-          the smallest p that five pairs can give.  This reproduces the U-shape of Fig. 15a and the failure at its
-          large end, and ⊥Grad needs no decay.  In these seeds it is faster than every decay; that is not yet a
-          verdict.  At decay 8 and with ⊥Grad there is hardly a delay: comprehension, not grokking.
+Result    2026-11-22, estimated anew 2026-11-27; 5 seeds, t_gen in steps with 95 % intervals: decay 0 never; .5: 969
+          [863, 1089]; 1: 530 [467, 601]; 2: 311 [291, 331]; 4: 221 [202, 242]; 8: 192 [186, 198]; 16 never, and no
+          seed memorises.  ⊥AdamW without decay: 115 [91, 147].  Where it comes, it comes in all five seeds, P 1 [.48,
+          1].  ⊥AdamW against the best decay: .60 [.47, .77] times as long, RMST -75 [-459, +339], p = .0625, the
+          smallest p that five pairs can give.  This reproduces the U-shape of Fig. 15a and the failure at its large
+          end, and ⊥Grad needs no decay.  In these seeds it is faster than every decay; that is not yet a verdict.  At
+          decay 8 and with ⊥Grad there is hardly a delay: comprehension, not grokking.
 Cost      29 399 steps (60 000 if nothing stopped early); 9 to 14 minutes, depending on the speed of matrix products
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/wd_vs_orthograd.py
