@@ -9,6 +9,7 @@ are three layouts:
 * more grid axes than two: their combinations with the vertical axis.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,8 @@ ABSENT = "–"
 MANY_VALUES = 12
 """A numeric axis with more distinct values than this is drawn in bins."""
 BINS = 8
+UNIFORM = re.compile(r"(Log)?Uniform \w+\(([-+.\de]+), ([-+.\de]+)\)$")
+"""A sampled axis's domain as a sweep's design describes it: ``LogUniform Float(0.0001, 0.1)``."""
 
 
 class AxisError(GrokscapeError):
@@ -115,7 +118,8 @@ def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequ
     if twice := [name for name in asked if name in (x, y)]:
         raise AxisError(f"--pool {twice[0]}: is drawn; it must be drawn or pooled")
     points = [trial.coordinates for trial in sweep.trials]
-    scales = {name: _Scale(name, points) for name in sweep.axes()}
+    domains = {axis["path"]: str(axis.get("domain", "")) for axis in sweep.design.get("axes", ())}
+    scales = {name: _Scale(name, points, domains.get(name, "")) for name in sweep.axes()}
     varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies and name not in asked]
     drawn = {name for name in varying if name in sweep.sampled and scales[name].binned}
     nested = any(name not in point for point in points for name in varying)
@@ -146,14 +150,14 @@ def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequ
 class _Scale:
     """The values of one axis in their order, as ticks."""
 
-    def __init__(self, name: str, points: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, name: str, points: Sequence[Mapping[str, Any]], domain: str) -> None:
         self.name = name
         values = list(dict.fromkeys(point[name] for point in points if name in point))
         self.absent = any(name not in point for point in points)
         self.varies = len(values) + self.absent > 1
         self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         self.binned = self.numeric and len(values) > MANY_VALUES
-        self.edges = _bin_edges(values) if self.binned else np.array([])
+        self.edges = _bin_edges(values, domain) if self.binned else np.array([])
         if self.binned:
             self.ticks = [f"{low:.2g}–{high:.2g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
         else:
@@ -178,10 +182,16 @@ def tick_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _bin_edges(values: Sequence[float]) -> np.ndarray:
-    """Even edges, on a logarithmic scale where the values are positive and span two decades."""
+def _bin_edges(values: Sequence[float], domain: str) -> np.ndarray:
+    """Even edges over the domain on its own scale; where it is not known, over the values.
+
+    Their scale is logarithmic where they are positive and span two decades.
+    """
     low, high = float(min(values)), float(max(values))
-    if low > 0 and high / low >= 100:
+    logarithmic = low > 0 and high / low >= 100
+    if known := UNIFORM.search(domain):
+        logarithmic, low, high = bool(known[1]), float(known[2]), float(known[3])
+    if logarithmic:
         return np.geomspace(low, high, BINS + 1)
     return np.linspace(low, high, BINS + 1)
 
@@ -191,7 +201,7 @@ def _joined(
 ) -> tuple[Axis, list[int]]:
     """The combinations of these axes that occur, in order, as one axis; and each trial's index on it."""
     keys = [tuple(scales[name].index(point) for name in names) for point in points]
-    order = sorted(set(keys))
+    order = _order(names, scales, keys)
     ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
     label = " · ".join(axis_words(name) for name in names)
     return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), _ranks(order, keys)
@@ -204,7 +214,7 @@ def _row(
     if not names:
         return Axis("", ("all trials",)), [0] * len(points)
     keys = [tuple(scales[name].index(point) for name in names) for point in points]
-    order = sorted(set(keys))
+    order = _order(names, scales, keys)
     ticks, groups = [], []
     for key in order:
         tick_of = {
@@ -218,6 +228,14 @@ def _row(
         groups.append(f"{arm}, {own}" if arm and own else "")
     label = " · ".join(axis_words(name) for name in names if name != ARM) or ARM
     return Axis(label, tuple(ticks), tuple(groups) if any(groups) else ()), _ranks(order, keys)
+
+
+def _order(
+    names: Sequence[str], scales: Mapping[str, _Scale], keys: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """The places that occur, in order; of a single binned axis every bin, empty ones too."""
+    bins = range(len(scales[names[0]].ticks)) if len(names) == 1 and scales[names[0]].binned else ()
+    return sorted({*keys, *((place,) for place in bins)})
 
 
 def _ranks(order: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, ...]]) -> list[int]:

@@ -160,6 +160,18 @@ def test_a_sampled_axis_is_binned_or_pooled():
         assert low - 0.01 <= decay <= high + 0.01
 
 
+def test_the_bins_of_a_domain():
+    """They span what could have been drawn, on its own scale, and empty ones stay."""
+    rates = 10 ** np.linspace(-3.9, -2.6, 20)
+    trials = [make_trial(f"t{i}", {"o.rate": float(rate), "seed": 0}, t_gen=100) for i, rate in enumerate(rates)]
+    sweep = make_sweep(trials, sampled=frozenset({"o.rate"}))
+    axis = {"path": "o.rate", "kind": "sampled", "domain": "LogUniform Float(0.0001, 1)"}
+    layout = lay_out(replace(sweep, design={**sweep.design, "axes": [axis]}))
+    assert layout.x.ticks[0] == "0.0001–0.00032"
+    assert layout.x.ticks[-1] == "0.32–1"
+    assert {place for place, _ in layout.places} == {0, 1, 2}
+
+
 def test_separate_seeds_are_replicates():
     trials = [make_trial(f"{i}{j}", {"seeds.split": i, "seeds.init": j}) for i in range(2) for j in range(3)]
     diagram = build(make_sweep(trials))
