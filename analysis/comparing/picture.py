@@ -1,6 +1,7 @@
 """Sweeps side by side as one picture: P and times at each shared setting, and how far each is from the first."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from analysis.drawing.style import FAINT, GRID, INK
 from analysis.stats.intervals import Estimate
 
 ROW_IN, HEAD_IN, FOOT_IN, WIDTH_IN = 0.46, 1.0, 0.85, 11.5
+LONGEST_NAME = 60
 NOTE = (
     "{event}; RMST(τ) counts τ for a seed without it, and its interval leaves room for seeds that never have it.  "
     "Ratios: in the seeds in which both have it, paired where seeds are shared.  95 % intervals: exact for P, Bayesian "
@@ -38,7 +40,8 @@ def draw(figure: Figure, comparison: SweepComparison) -> None:
     foot = FOOT_IN + style.NOTE_LINE_IN * len(lines)
     height = HEAD_IN + body + foot
     figure.set_size_inches(WIDTH_IN, height)
-    left = 0.35 + 0.075 * max(len(style.shortened(setting)) for setting in comparison.settings)
+    names = [textwrap.shorten(setting, LONGEST_NAME, placeholder=" …") for setting in comparison.settings]
+    left = 0.35 + 0.075 * max(map(len, names))
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(0.7, 1, 1))
     figure.subplots_adjust(
         left=left / WIDTH_IN, right=1 - 0.3 / WIDTH_IN, top=1 - HEAD_IN / height, bottom=foot / height, wspace=0.09
@@ -58,7 +61,7 @@ def draw(figure: Figure, comparison: SweepComparison) -> None:
     ratios.set_xscale("log")
     for place, entries in enumerate(comparison.settings.values()):
         _draw_row(panels, comparison.sweeps, entries, place)
-    shares.set_yticks(range(rows), [style.short(setting) for setting in comparison.settings], color=INK)
+    shares.set_yticks(range(rows), [style.safe(name) for name in names], color=INK)
     shares.set_ylim(rows - 0.5, -0.5)
     for number, sweep in enumerate(comparison.sweeps):
         means.plot([], [], marker="o", color=COLOURS[number % len(COLOURS)], lw=2, label=style.safe(sweep))

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.data.task import describe_task
 from trainables.engine.config import from_json
 from trainables.engine.errors import GrokscapeError
-from trainables.engine.events import Event, EventRule, Outcome, PhaseRule, outcome
+from trainables.engine.events import Event, EventRule, Outcome, PhaseRule, StopReason, outcome
 from trainables.runtime.rows import TrialState
 
 FULL, LAPTOP = "full", "laptop"
@@ -176,10 +176,12 @@ class Trial:
     def at(self, column: str, step: float) -> float:
         """The value at the last measurement up to ``step``; NaN where the trial does not know it yet.
 
-        A trial that was stopped on success keeps its last accuracy afterwards; other columns end with the trial.
+        A trial that was stopped on success keeps its last accuracy afterwards, and a frozen one every column; others
+        end with the trial.
         """
         steps, values = self.measured(column)
-        until = self.known_until if column.endswith("_accuracy") else float(self.last_step)
+        stays = column.endswith("_accuracy") or self.stop_reason == StopReason.FROZEN
+        until = self.known_until if stays else float(self.last_step)
         if step > until or not len(steps) or steps[0] > step:
             return math.nan
         return float(values[np.searchsorted(steps, step, side="right") - 1])

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.comparing.arms import ArmContrast, compare_arms
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
-from analysis.diagram.layout import Axis, Layout, fixed, lay_out
+from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
 from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
@@ -114,17 +114,18 @@ class Diagram:
     @property
     def subtitle(self) -> str:
         """The task, tau and how many trials a cell holds."""
-        words = [self.sweep.task, f"τ = {self.tau_steps} steps", seeds_per_cell([cell.measured for cell in self.cells])]
+        counts = seeds_per_cell([cell.measured for cell in self.cells], "trial" if self.pooled else "seed")
+        words = [self.sweep.task, f"τ = {self.tau_steps} steps", counts]
         fixed = [fix.replace("_", " ").replace("=", " ") for fix in self.fixed]
         words += [fix for fix in fixed if fix not in self.sweep.task]
-        words += [f"pooled over {axis}" for axis in self.pooled]
+        words += [f"pooled over {axis_words(axis)}" for axis in self.pooled]
         return "  ·  ".join(word for word in words if word)
 
 
-def seeds_per_cell(counts: Sequence[int]) -> str:
+def seeds_per_cell(counts: Sequence[int], what: str = "seed") -> str:
     """``3 seeds per cell``, or ``2 to 3 seeds per cell``, from the number in each."""
     many = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-    return f"{many} {'seed' if many == '1' else 'seeds'} per cell"
+    return f"{many} {what if many == '1' else f'{what}s'} per cell"
 
 
 def build(

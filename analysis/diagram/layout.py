@@ -86,7 +86,7 @@ def find_axis(sweep: Sweep, option: str, given: str | None) -> str | None:
 
 
 def fixed(sweep: Sweep, fix: Sequence[str]) -> Sweep:
-    """The sweep's trials with these values, ``["train_fraction=0.4"]``; a value is written as the ticks show it.
+    """The sweep's trials with these values, ``["train_fraction=0.4"]``; a number may be written in any way.
 
     :raises AxisError: for an axis that the sweep does not have, or a value that it does not take.
     """
@@ -95,12 +95,23 @@ def fixed(sweep: Sweep, fix: Sequence[str]) -> Sweep:
         axis = find_axis(sweep, "--fix", name)
         if not sign or axis is None:
             raise AxisError(f"--fix {text}: must be AXIS=VALUE")
-        ticks = {tick_text(each): each for each in sweep.values(axis)}
-        if value not in ticks:
-            raise AxisError(f"--fix {text}: {name} must be one of: {', '.join(ticks)}")
-        trials = (trial for trial in sweep.trials if trial.coordinates.get(axis, ABSENT) == ticks[value])
+        values = [each for each in sweep.values(axis) if _is(each, value)]
+        if not values:
+            allowed = ", ".join(map(tick_text, sweep.values(axis)))
+            raise AxisError(f"--fix {text}: {name} must be one of: {allowed}")
+        trials = (trial for trial in sweep.trials if trial.coordinates.get(axis, ABSENT) == values[0])
         sweep = replace(sweep, trials=tuple(trials))
     return sweep
+
+
+def _is(value: Any, text: str) -> bool:
+    """Whether a text is an axis's value: as a number where it is one, ``.3`` being ``0.3``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value) == text
+    try:
+        return float(text) == float(tick_text(value)) or float(text) == value
+    except ValueError:
+        return False
 
 
 def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequence[str] = ()) -> Layout:

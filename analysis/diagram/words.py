@@ -30,7 +30,7 @@ def median_text(median_steps: float, *, known: bool = True) -> str:
 
 
 def standing_text(diagram: Diagram, cell: Cell) -> str:
-    """Where a cell's seeds without the main event stand at tau: ``test accuracy 0.01, t_mem 87``.
+    """Where a cell's seeds without the main event stand at tau: ``2 diverged, test accuracy 0.01, t_mem 87``.
 
     The median of the event's column, and the time of the event before it; empty where every seed has the event, and
     where the source does not hold the value at tau.
@@ -40,9 +40,11 @@ def standing_text(diagram: Diagram, cell: Cell) -> str:
     column = diagram.main.column
     values = [trial.final(column) if trial.last_step <= tau else trial.at(column, tau) for trial in without]
     values = [value for value in values if math.isfinite(value)]
+    ended = {kind.value: cell.ended_by(kind) for kind in (EventKind.DIVERGED, EventKind.FROZEN, EventKind.STOPPED)}
+    counts = [f"{count} {kind}" for kind, count in ended.items() if count]
     if not values:
-        return ""
-    texts = [f"{column.replace('_', ' ')} {statistics.median(values):.3g}"]
+        return ", ".join(counts)
+    texts = [*counts, f"{column.replace('_', ' ')} {statistics.median(values):.3g}"]
     if diagram.earlier is not None:
         name, given = diagram.earlier.name, cell.events[diagram.earlier.name].given_steps.value
         texts.append(f"{name} not by {tau}" if math.isnan(given) else f"{name} {given:.0f}")

@@ -99,6 +99,8 @@ def decompose(
     terms = {term: columns for term, columns in _terms(axes).items() if columns.shape[1]}
     cells, one = len(values), np.ones((len(values), 1))
     total = _without_noise(np.eye(cells) - 1.0 / cells, means, noise) / cells
+    if total <= 1e-12 * np.square(means).max():
+        total = 0.0  # All cells agree, but for rounding.
     effects = []
     for term, columns in terms.items():
         others = [other for name, other in terms.items() if not {*term} <= {*name}]

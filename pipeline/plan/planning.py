@@ -240,7 +240,8 @@ def _notes(
         if row.device_kind != device_kind:
             differences[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
         if source_hash is not None and row.source_hash != source_hash(config):
-            differences[how, "trained by another version of the components' source"] += 1
+            again = "to train anew, drop the sweep (python -m pipeline.ledger drop)"
+            differences[how, f"trained by another version of the components' source; {again}"] += 1
         try:
             if row.data_fingerprint != config.data_fingerprint():
                 differences[how, "trained on other rows of data"] += 1

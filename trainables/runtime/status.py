@@ -3,12 +3,20 @@
 Free of torch, so that the driver of a sweep need not load it.
 """
 
+import os
+import sysconfig
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import ErrorKind, StoreError, TrialState
+
+ROOT = Path(__file__).parents[2]
+HOUSE = (*(f"{ROOT / room}{os.sep}" for room in ("pipeline", "trainables", "analysis")), sysconfig.get_path("stdlib"))
+"""Where code lies that is nobody's own; installed packages too."""
 
 
 class StaleCheckpointError(RuntimeError):
@@ -36,10 +44,20 @@ class CohortError(Exception):
         if isinstance(error, StaleCheckpointError):
             return cls(ErrorKind.STALE, str(error))
         name, text = type(error).__name__, one_line(error, 1000)
-        message = name if text == name else f"{name}: {text}"
+        message = (name if text == name else f"{name}: {text}") + _own_place(error)
         if isinstance(error, LostProcessError):
             return cls(ErrorKind.LOST_WORKER, message)
         return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
+
+
+def _own_place(error: BaseException) -> str:
+    """`` (mylosses.py:12, in per_example)``: the innermost line of the user's own that an error came through."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*HOUSE, "<")) and "site-packages" not in frame.filename
+    ]
+    return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,8 @@ def test_accuracy_after_a_success():
     assert found.at("test_accuracy", 1000) == 0.99
     assert found.known_until == math.inf
     assert math.isnan(found.at("norm", 1000)), "its norm would have gone on changing"
+    frozen = trial([0, 10, 20], [0.0, 0.2, 0.2], stop_reason="frozen")
+    assert frozen.at("norm", 1000) == frozen.final("norm"), "it stands for ever"
 
 
 def test_a_column_that_was_not_read():

@@ -309,7 +309,8 @@ def test_what_differs_from_now_is_told() -> None:
         row(d, "running", 100, source_hash="older"),  # begins again: nothing of it is used
     ]
     assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hash=lambda _: "source").notes == (
-        "1 cached trial was trained by another version of the components' source",
+        "1 cached trial was trained by another version of the components' source; to train anew, drop the sweep "
+        "(python -m pipeline.ledger drop)",
         f"1 cached trial was trained on cuda:NVIDIA H100, not on {CPU}",
         "1 cached trial was trained on other rows of data",
         f"1 continued trial was trained on cuda:NVIDIA H100, not on {CPU}",

@@ -550,6 +550,19 @@ def test_errors_by_class(error, kind, line):
     assert "\n" not in str(found)
 
 
+def test_an_error_names_the_users_own_line():
+    """Not the house's, nor torch's; an error that came through no line of the user's has none."""
+
+    def step(weight: torch.Tensor) -> torch.Tensor:
+        return weight @ torch.zeros(7)
+
+    with pytest.raises(RuntimeError) as raised:
+        step(torch.zeros(3))
+    line = step.__code__.co_firstlineno + 1
+    assert str(CohortError.of(raised.value)).endswith(f" (test_cohort_run.py:{line}, in step)")
+    assert "test_cohort_run" not in str(CohortError.of(RuntimeError("never raised")))
+
+
 def test_a_checkpoint_of_other_arithmetic_goes_on_and_says_so(monkeypatch):
     """Made while subnormals were kept, it goes on with them flushed; and one that does not say, likewise."""
     trial = BASE.replace(optimizer=AdamW(learning_rate=0.05, weight_decay=16.0), horizon_steps=400)
