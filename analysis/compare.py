@@ -85,6 +85,7 @@ def _summary(comparison: "SweepComparison") -> list[str]:
     """A line a sweep and setting, with its contrast."""
     from analysis.diagram.tables import aligned
     from analysis.diagram.words import by_words, with_interval
+    from analysis.stats.intervals import LEVEL
 
     tau = comparison.tau_steps
     titles = "setting", "sweep", "n", by_words(comparison.event, str(tau), "<="), f"{comparison.event.name} given that"
@@ -108,7 +109,16 @@ def _summary(comparison: "SweepComparison") -> list[str]:
         for entries in comparison.settings.values()
         for entry in entries
     )
-    return [*aligned(rows), *(["p by Holm over all rows"] if adjusted else [])]
+    notes = ["p by Holm over all rows"] if adjusted else []
+    contrasts = [entry.contrast for entries in comparison.settings.values() for entry in entries if entry.contrast]
+    paired = [contrast.pairs for contrast in contrasts if contrast.pairs]
+    least = min((2.0 ** (1 - pairs) for pairs in paired), default=0.0) * len(contrasts)
+    if least >= 1 - LEVEL:
+        notes.append(
+            f"{len(contrasts)} comparisons of at most {max(paired)} pairs cannot reach p < {1 - LEVEL:.2g} (at best "
+            f"{min(1.0, least):.3g}): more seeds, or fewer settings, can"
+        )
+    return [*aligned(rows), *notes]
 
 
 if __name__ == "__main__":

@@ -174,6 +174,8 @@ def _ratios(
     """Fit both distributions to what varies."""
     if len(settings) > MOST_TRIALS:
         raise TooFewError(f"{len(settings)} trials, of at most {MOST_TRIALS}")
+    if at_once := int(np.sum(times.high <= 0)):
+        raise TooFewError(f"{at_once} trials have the event at step 0, and no multiple of 0 is another time")
     own = [setting for setting, use in zip(settings, coded.used, strict=True) if use]
     used = CensoredTimes(times.low[coded.used], times.high[coded.used], times.cause[coded.used])
     if not coded.columns:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-SPLIT_STREAM, ORDER_STREAM, INIT_STREAM, CORRUPTION_STREAM = 0, 1, 2, 3
+SPLIT_STREAM, ORDER_STREAM, INIT_STREAM, CORRUPTION_STREAM = 0, 1, 2, 3  # from 1000 on they are the users'
 NOISE_STREAM = 4  # 5 was in use; do not give it to another
 ENCODING_STREAM, ROWS_STREAM = 6, 7
 BATCH_ORDER_STREAM, AUGMENTATION_STREAM, DROPOUT_STREAM, WEIGHTS_STREAM, MEASURED_STREAM = 8, 9, 10, 11, 12

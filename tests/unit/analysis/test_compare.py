@@ -68,6 +68,7 @@ def test_the_command(ledgers, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:3] == ["setting", "sweep", "n"]
     assert "(6 pairs)" in lines[2]
+    assert lines[6].startswith("2 comparisons of at most 6 pairs cannot reach p < 0.05 (at best 0.0625)")
     assert (tmp_path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
     assert len(pd.read_csv(tmp_path / "comparison.csv")) == 4
 

@@ -1,6 +1,8 @@
 """Iterations: a member is the solo trial bit for bit, in any packing, through checkpoints and compaction."""
 
+import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -112,3 +114,18 @@ def test_states_that_do_not_fit():
         cohort.load_state_dict([state])
     with pytest.raises(ConfigError, match="must differ in per-trial values only"):
         Regression.build([trials[0], trials[1].replace(horizon_steps=7)], "cpu")
+
+
+def test_the_example_of_the_readme(tmp_path, monkeypatch):
+    """It fits, and ends frozen in one of the two wells."""
+    readme = Path(__file__).parents[3] / "trainables" / "neighbours" / "README.md"
+    code = readme.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "wells_of_the_readme.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("wells_of_the_readme").DoubleWell
+    cohort = kind.build([kind(seeds=Seeds.all(seed), horizon_steps=400) for seed in range(6)])
+    cohort.advance(400)
+    columns = cohort.measure()
+    assert (columns["loss"] < 1e-20).all()
+    assert {*columns["side"]} == {-1.0, 1.0}
+    assert cohort.frozen().all()
