@@ -2,8 +2,8 @@
 
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
 ``phase_diagram.html``, ``waiting.png``, ``effects.png``, and as tables ``cells.csv``, ``outcomes.csv``, ``waiting.csv``
-and ``effects.csv``.  A sweep without events gets its learning curves and final values instead: ``curves.png``,
-``cells.csv`` and ``finals.csv``.
+``effects.csv`` and ``sensitivity.csv``.  A sweep without events gets its learning curves and final values instead:
+``curves.png``, ``cells.csv`` and ``finals.csv``.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from analysis.comparing.sensitivity import sensitivity, sensitivity_line, sensitivity_table
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
 from analysis.data.source import open_sweep
@@ -112,9 +113,10 @@ def _coloured(diagram: Diagram, colour: str) -> Diagram:
 
 def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:
     names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "effects.png"]
-    names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv"]
+    names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv", "sensitivity.csv"]
     with whole_files(folder) as partial:
-        picture, page, curves, bars, cells, outcomes, waiting, effects = (partial / name for name in names)
+        paths = [partial / name for name in names]
+        picture, page, curves, bars, cells, outcomes, waiting, effects, others = paths
         write_csv(cells_table(diagram), cells)
         write_csv(trials_table(diagram), outcomes)
         write_csv(waiting_table(diagram), waiting)
@@ -138,6 +140,11 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
                 head = diagram.title, diagram.subtitle, [INFLUENCE_NOTE]
                 style.to_png(lambda figure: draw_effects(figure, *head, panels), bars)
             sections.append(("What the axes do", texts, bars if panels else None))
+        variants = sensitivity(diagram)
+        write_csv(sensitivity_table(diagram, variants), others)
+        if line := sensitivity_line(diagram, variants):
+            lines.append(line)
+            sections.append(("Other thresholds and horizons", [f"{line}; sensitivity.csv has the numbers."], None))
         try:
             from analysis.diagram.page import Section, write_page
         except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.comparing.sensitivity import SENSITIVITY_COLUMNS
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
@@ -67,6 +68,7 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
             "outcomes.csv": TRIAL_COLUMNS,
             "waiting.csv": WAITING_COLUMNS,
             "effects.csv": EFFECT_COLUMNS,
+            "sensitivity.csv": SENSITIVITY_COLUMNS,
         },
     )
 

@@ -58,6 +58,7 @@ def test_a_bare_gpu_machine_trains_files_draws_and_judges(tmp_path):
         "effects.png",
         "outcomes.csv",
         "phase_diagram.png",
+        "sensitivity.csv",
         "waiting.csv",
         "waiting.png",
     ]

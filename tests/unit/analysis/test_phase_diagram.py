@@ -525,6 +525,7 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
         "outcomes.csv",
         "phase_diagram.html",
         "phase_diagram.png",
+        "sensitivity.csv",
         "waiting.csv",
         "waiting.png",
     ]
