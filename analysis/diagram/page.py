@@ -54,6 +54,7 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
         source=redact(diagram.sweep.source),
         title=diagram.title,
         subtitle=diagram.subtitle,
+        answer=words.answer(diagram),
         scripts=(library.script(), CODE.read_text(encoding="utf-8")),
         spec=page_chart(diagram),
         panels=[_panel(diagram, cell) for cell in diagram.cells],

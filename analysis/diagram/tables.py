@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.diagram.cells import UNFINISHED, Diagram
 from analysis.diagram.words import (
     COMPARED_IN_TERMINAL,
+    answer,
     by_words,
     contrast_texts,
     event_name,
@@ -160,6 +161,7 @@ def summary_lines(diagram: Diagram) -> list[str]:
     told = [column for column in zip(titles, *rows, strict=True) if any(text not in ("", "–") for text in column[1:])]
     return [
         *aligned([*zip(*told, strict=True)]),
+        *filter(None, [answer(diagram)]),
         *contrast_texts(diagram, most=COMPARED_IN_TERMINAL),
         *filter(None, [stopped_sentence(diagram)]),
     ]

@@ -348,6 +348,22 @@ def test_a_sweep_that_declares_no_phases():
     assert parts(diagram, cell) == [("reached", EventKind.CENSORED, 4), ("not reached", EventKind.CENSORED, 1)]
 
 
+def test_the_answer():
+    diagram = build(make_sweep(wd_vs_orthograd()))
+    soonest = min(diagram.cells, key=lambda cell: cell.main.restricted_mean_steps.value)
+    given = words.with_interval(soonest.main.given_steps, ".0f")
+    assert words.answer(diagram) == (
+        f"t_gen comes soonest with ⊥AdamW: in 5 of 5 seeds by step 1500, at {given} steps; some seed has it in 6 of 8 "
+        "cells"
+    )
+    assert words.answer(diagram) in tables.summary_lines(diagram)
+    assert words.answer(diagram) in page(diagram)
+    never = [trial for trial in wd_vs_orthograd() if trial.trial_id.startswith("adamw-0-")]
+    assert words.answer(build(make_sweep(never))) == "No seed of 1 cell has t_gen: test accuracy ≥ 0.95 by step 1500"
+    cut = [make_trial("early", {"seed": 0}, until_steps=100)]
+    assert words.answer(build(make_sweep(cut))) == ""
+
+
 def test_the_words_of_what_is_drawn():
     diagram = build(make_sweep(wd_vs_orthograd()))
     legend = [label for label, _ in time_legend(diagram, list(stems(diagram, time_axis(diagram))))]
