@@ -124,7 +124,7 @@ def test_hover(browser, row_page):
     opened(browser, row_page)
     point_at(browser, cells(browser)[5], down=100)
     said = tooltip(browser, "AdamW, weight decay 8")
-    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.28, 0.99]", "644", "RMST(1500) of t_gen"):
+    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.28, 0.99]", "636", "RMST(1500) of t_gen"):
         assert part in said
     point_at(browser, cells(browser)[0], down=60)
     assert "not by τ" in tooltip(browser, "AdamW, weight decay 0")
@@ -209,7 +209,9 @@ def test_what_others_wrote_is_text(browser, tmp_path):
         assert HOSTILE[0] in tooltip(browser, "<!--")
         point_at(browser, cells(browser)[1], click=True)
         assert browser.execute_script("return window.ran") is None
-        assert not browser.find_elements(By.TAG_NAME, "img")
+        images = [image.get_attribute("src") for image in browser.find_elements(By.TAG_NAME, "img")]
+        assert images
+        assert all(source.startswith("data:image/png;base64,") for source in images), "the page's own pictures only"
 
 
 def test_the_policy_runs_nothing_else(browser, row_page, tmp_path):
