@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from analysis.data.origin import Origin
 from analysis.data.stored import StoredCurves, StoredJson
 from analysis.data.sweep import ARM, Curves, Sweep, Trial, evaluate, protocols
 from pipeline.ledger import Ledger
@@ -47,5 +48,6 @@ def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None)
         horizon_steps=sweep.horizon_steps,
         design=design,
         source=ledger.shown,
+        origin=Origin.of(sweep.revision, sweep.recorded_at, rows.values()),
         reader=ledger.curves,
     )

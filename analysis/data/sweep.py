@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from analysis.data.origin import Origin
 from analysis.data.task import describe_task
 from trainables.engine.config import from_json
 from trainables.engine.errors import GrokscapeError
@@ -237,6 +238,8 @@ class Sweep:
     """The axes and arms as the sweep's row has them: ``SweepSpec.axes_json``."""
     source: str = ""
     """Where it was read from, as messages show it."""
+    origin: Origin | None = field(default=None, compare=False, repr=False)
+    """Who made its trials; None where the source does not say."""
     reader: CurveReader | None = field(default=None, compare=False, repr=False)
     """Reads further curves; None: there are none but those that the trials have."""
 

@@ -1,3 +1,10 @@
+document.querySelectorAll("button.copy").forEach(button => button.addEventListener("click", () => {
+  const text = button.parentElement.querySelector("code").textContent;
+  navigator.clipboard.writeText(text).then(
+    () => { button.textContent = "copied"; },
+    () => { getSelection().selectAllChildren(button.parentElement.querySelector("code")); }, // not allowed: select it
+  );
+}));
 const spec = JSON.parse(document.getElementById("spec").textContent);
 // The curves come by column; Vega wants a row for each trial and step.
 const columns = Object.entries(spec.datasets.curves);

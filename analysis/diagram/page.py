@@ -4,6 +4,7 @@ Everything is inline, the drawing library too: the page works from a file, witho
 """
 
 import math
+import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.comparing.sensitivity import SENSITIVITY_COLUMNS
+from analysis.data.origin import command
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.charts import hatches, page_chart
@@ -48,6 +50,7 @@ def write_page(diagram: Diagram, path: Path, sections: Sequence[Section] = ()) -
 def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
     """The page's HTML."""
     titles, rows = _cells_table(diagram)
+    origin = diagram.sweep.origin
     return render(
         "diagram/page.html.j2",
         name=diagram.sweep.name,
@@ -61,6 +64,9 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
         hatches=hatches(diagram),
         compared=words.contrast_texts(diagram),
         sections=sections,
+        failures=origin.failures if origin else (),
+        made=_made(diagram),
+        repeat=_repeat(diagram),
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
@@ -127,6 +133,28 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
             ]
         rows.append([*texts, words.standing_text(diagram, cell)])
     return titles, rows
+
+
+def _made(diagram: Diagram) -> dict[str, str]:
+    """Where the numbers come from, and what they cost."""
+    sweep, origin = diagram.sweep, diagram.sweep.origin
+    if origin is None:
+        return {}
+    begun = sum(trial.begun for trial in sweep.trials)
+    return {
+        "trials": f"{begun} of {len(sweep.trials)} measured; {origin.cost()}",
+        "made by": "; ".join(origin.made_by),
+        "the question": f"{sweep.name}: SHA-256 {origin.revision[:12]}, recorded {origin.recorded_at[:10]}",
+    }
+
+
+def _repeat(diagram: Diagram) -> list[str]:
+    """The commands that run the sweep and draw the diagram again."""
+    sweep = diagram.sweep
+    drawn = ["python", "-m", "analysis.phase_diagram", sweep.name, "--from", redact(sweep.source)]
+    drawn += ["--event", f"{diagram.main.name}:{diagram.main.shown:g}"] if diagram.main != sweep.events[-1] else []
+    drawn += [part for fix in diagram.fixed for part in ("--fix", fix)]
+    return [*filter(None, [command(sweep.doc)]), shlex.join(drawn)]
 
 
 def _reading(diagram: Diagram) -> list[str]:

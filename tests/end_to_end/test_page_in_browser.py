@@ -189,6 +189,19 @@ HOSTILE = (
 )
 
 
+def test_the_commands_to_repeat_it(browser, row_page):
+    """The button puts a command on the clipboard, or selects it where the browser forbids that."""
+    opened(browser, row_page)
+    (button,) = browser.find_elements(By.CSS_SELECTOR, "button.copy")
+    browser.execute_script("arguments[0].click()", button)
+    taken = "return document.querySelector('button.copy').textContent === 'copied' ? 'copied' : String(getSelection())"
+    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(taken))
+    assert browser.execute_script(taken) in (
+        "copied",
+        button.parent.find_element(By.CSS_SELECTOR, ".command code").text,
+    )
+
+
 def test_what_others_wrote_is_text(browser, tmp_path):
     """Markup in every text of a ledger is shown as it is, and nothing of it runs."""
     ledger = Ledger.open(str(tmp_path / "ledger?password=secret&<b>#"), create=True)

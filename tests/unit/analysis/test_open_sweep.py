@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import phase_diagram
+from analysis.data.origin import Origin, command
 from analysis.data.source import is_tracking, open_sweep
 from analysis.data.sweep import MISSING, SweepError
 from analysis.data.task import describe_task
@@ -25,6 +26,7 @@ from tests.support.mlflow_runs import copied
 from tests.support.synthetic import PROTOCOL, MadeTrial, fill_ledger, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.config import digest
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, falls_to, rises_to
+from trainables.runtime.rows import TrialRow
 
 # MLflow's own use of SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -269,3 +271,24 @@ def test_a_dead_server_is_one_line(capsys, tmp_path):
     assert phase_diagram.main([SWEEP, "--from", "http://127.0.0.1:9", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_where_the_trials_come_from():
+    """Grouped by what made them and by what failed; a stranger's provenance may be anything."""
+    common = {"config_json": "{}", "data_fingerprint": "d", "source_hash": "s", "committed_at": "2026-01-01"}
+    known = json.dumps({"commit": "1a17bc0ffee", "dirty": True, "versions": {"torch": "2.13.0"}, "python": "3.11.7"})
+    rows = [
+        TrialRow(trial_id=f"t{index}", state=state, last_step=1000, train_s=1800.0, device_kind="cpu:x",
+                 provenance_json=text, error=error, error_kind=error and "out_of_memory", **common)
+        for index, (state, text, error) in enumerate(
+            [("finished", known, None), ("failed", "[1", "no memory left"), ("failed", known, "no memory left")]
+        )
+    ]  # fmt: skip
+    origin = Origin.of("abc", "2026-01-02", rows)
+    assert origin.made_by == (
+        "2 trials: grokscape at 1a17bc0 and changes, torch 2.13.0, Python 3.11.7, on cpu:x",
+        "1 trial: unknown code, on cpu:x",
+    )
+    assert origin.failures == ("2 trials (t1, ...): out of memory: no memory left",)
+    assert origin.cost() == "3\u202f000 steps, 1.5 hours of training"
+    assert command("A question?\n\nCommand   python -m pipeline.sweep a.py\n") == "python -m pipeline.sweep a.py"
