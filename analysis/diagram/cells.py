@@ -18,7 +18,7 @@ from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
 from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, summarise
-from trainables.engine.events import SHARES, Event, EventKind, EventRule, Outcome, PhaseRule, falls_to, rises_to
+from trainables.engine.events import SHARES, Event, EventKind, EventRule, PhaseRule, falls_to, rises_to
 
 UNFINISHED = "unfinished"
 """The phase of a trial that was not followed to tau, and may yet change."""
@@ -286,7 +286,7 @@ def _placed(
     }
     return PlacedTrial(
         trial=trial,
-        phase=_phase(trial.outcome.by(tau), phases, complete=trial.complete(tau)),
+        phase=_phase(trial, phases, tau),
         events=events,
         main=events[main.name],
         earlier=events[earlier.name] if earlier else None,
@@ -298,15 +298,17 @@ def _not_looked_for(rule: EventRule) -> Event:
     return Event(rule.name, rule.shown, EventKind.CENSORED, 0.0, math.inf)
 
 
-def _phase(outcome: Outcome, phases: Sequence[PhaseRule], *, complete: bool) -> str:
-    """The first phase that fits; unfinished where an event that it depends on may yet come."""
+def _phase(trial: Trial, phases: Sequence[PhaseRule], tau_steps: float) -> str:
+    """The first phase that fits; unfinished where an event that it depends on may yet come, or was not measured."""
+    outcome = trial.outcome.by(tau_steps)
     name = outcome.phase(phases)
     for phase in phases:
-        if not complete and not all(outcome.event(event).occurred for event in phase.events):
+        events = [outcome.event(event) for event in phase.events]
+        if any(event.kind == EventKind.CENSORED and event.low_steps < tau_steps for event in events):
             return UNFINISHED
         if phase.name == name:
             return name
-    return OTHER if complete else UNFINISHED
+    return OTHER if trial.complete(tau_steps) else UNFINISHED
 
 
 def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[str, Estimate]:

@@ -238,6 +238,15 @@ def test_unfinished_and_missing_trials():
     assert sum(part.number for part in segments(diagram, cell)) == 3
 
 
+def test_a_column_that_was_never_measured_decides_no_phase():
+    """All NaN: neither P nor the phase says "not by tau"."""
+    (made,) = [make_trial("nan", {"seed": 0}, t_mem=30)]
+    never = np.full(len(made.rows["step"]), math.nan)
+    (cell,) = build(make_sweep([replace(made, rows={**made.rows, "test_accuracy": never})])).cells
+    assert (cell.count(UNFINISHED), cell.count(MEMORIZATION)) == (1, 0)
+    assert math.isnan(cell.main.by_tau.value)
+
+
 def test_tau():
     diagram = build(make_sweep(wd_vs_orthograd()), tau_steps=300)
     cells = cells_of(diagram)
