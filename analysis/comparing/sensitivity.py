@@ -22,6 +22,7 @@ SENSITIVITY_COLUMNS = {
     "threshold": "of the main event; the first rows are the diagram's own",
     "tau_steps": "the data count up to this step",
     "cell": "the cell in words",
+    "<axis>": "its value of each axis that all its trials share; empty where they do not",
     "by_tau": "P(event by tau)",
     "rmst_steps": "restricted mean time to the event up to tau; empty where it is not known to tau",
 }
@@ -69,11 +70,13 @@ def _looked_for(diagram: Diagram, event: Event) -> bool:
 
 def sensitivity_table(diagram: Diagram, variants: list[Variant]) -> pd.DataFrame:
     """One row a variant and cell, with the columns of :data:`SENSITIVITY_COLUMNS`."""
+    axes = [axis for axis in diagram.sweep.axes() if any(axis in cell.coordinates for cell in diagram.cells)]
     return pd.DataFrame(
         {
             "threshold": each.threshold,
             "tau_steps": each.tau_steps,
             "cell": cell.label,
+            **{axis: cell.coordinates.get(axis) for axis in axes},
             "by_tau": each.by_tau[index],
             "rmst_steps": each.rmst_steps[index],
         }
