@@ -6,10 +6,10 @@ project the update off the weights (Heo et al. 2021; Ziyin et al. 2020).  Learni
 
 Choices   the setting of quick.py, taken after a first look at addition mod 31 and half of the pairs, where nothing but
           ⊥Grad without decay groks within 2000 steps
-Result    2026-11-27, 5 seeds, RMST(1000) of t_gen with 95 % intervals.  With decay 2 AdamW needs 258 [222, 331]
-          and AdamP 253 [212, 331], in all seeds: its projection hardly acts here.  Without decay only ⊥LaProp groks,
-          686 [299, 975] in 4 of 5 seeds.  Muon and SGD memorise without decay and end at test accuracies of .00; with
-          decay 2 Muon memorises half.  At these untuned settings; nothing is said of tuned ones
+Result    2026-11-27, 5 seeds, t_gen in steps where it comes, with 95 % intervals.  With decay 2 AdamW needs 248 [196,
+          313] and AdamP 243 [189, 314], in all seeds: its projection hardly acts here.  Without decay only ⊥LaProp
+          groks, in 4 of 5 seeds, at 525 [190, 1000].  Muon and SGD memorise without decay and end at test accuracies of
+          .00; with decay 2 Muon memorises half.  At these untuned settings; nothing is said of tuned ones
 Cost      47 497 steps, 30 s
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/optimizers.py

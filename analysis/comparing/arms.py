@@ -5,7 +5,7 @@ output says so.  Arms are compared at each setting of the axes that they share. 
 sampled ones, an arm is taken at its best setting, as chosen on the other seeds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,14 +95,22 @@ def _at_each_setting(
         # A generator of its own: an interval does not depend on which other comparisons there are.
         contrast = paired_contrast(their_times, our_times, tau_steps, np.random.default_rng(0)) if seeds else None
         if contrast is not None:
-            names = _at_its_best(ours, our_settings[shared]), _at_its_best(theirs, their_cells)
             where = f", {setting_words(dict(shared))}" if shared else ""
-            yield ArmContrast(f"{names[0]} minus {names[1]}{where}", contrast)
+            tuned = _tuned(our_settings[shared]), _tuned(their_cells)
+            yield ArmContrast(f"{_minus(ours, theirs, *tuned)}{where}", contrast)
 
 
-def _at_its_best(arm: str, cells: Mapping[Setting, Members]) -> str:
-    """``AdamW at its best weight decay as chosen on the other seeds``; the name alone where nothing is chosen."""
+def _minus(ours: str, theirs: str, our_axes: str, their_axes: str) -> str:
+    """``⊥AdamW minus AdamW at its best weight decay as chosen on the other seeds``; both tuned alike, said once."""
+    chosen = "as chosen on the other seeds"
+    if our_axes and our_axes == their_axes:
+        return f"{ours} minus {theirs}, each at its best {our_axes} {chosen}"
+    sides = ((ours, our_axes), (theirs, their_axes))
+    return " minus ".join(f"{arm} at its best {axes} {chosen}" if axes else arm for arm, axes in sides)
+
+
+def _tuned(cells: Mapping[Setting, Members]) -> str:
+    """The axes over which an arm's best setting is chosen; empty where it has a single one."""
     if len(cells) < 2:
-        return arm
-    axes: Sequence[str] = [*dict.fromkeys(axis_words(name) for setting in cells for name, _ in setting)]
-    return f"{arm} at its best {' · '.join(axes)} as chosen on the other seeds"
+        return ""
+    return " · ".join(dict.fromkeys(axis_words(name) for setting in cells for name, _ in setting))

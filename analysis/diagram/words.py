@@ -85,7 +85,7 @@ def event_text(event: Event | None) -> str:
 
 
 def contrast_text(compared: ArmContrast, tau_steps: int) -> str:
-    """One comparison in words, with what its number of pairs can and cannot show."""
+    """One comparison in words, and how many pairs would decide it."""
     contrast = compared.contrast
     text = f"{compared.text}: {with_interval(contrast.difference_steps, '+.0f')} steps of RMST({tau_steps}), "
     if contrast.both:
@@ -93,20 +93,23 @@ def contrast_text(compared: ArmContrast, tau_steps: int) -> str:
     text += f"{contrast.pairs} paired seeds, p = {contrast.p:.3g}"
     p = contrast.p if math.isnan(contrast.p_holm) else contrast.p_holm
     text += "" if math.isnan(contrast.p_holm) else f" (Holm: {p:.3g})"
-    least = 2.0 ** (1 - contrast.pairs)
-    if least >= 1 - LEVEL:
-        text += f" ({contrast.pairs} pairs cannot reach p < {1 - LEVEL:.2g}: at best {least:.3g}; {pairs_needed()} can)"
-    elif p >= 1 - LEVEL and math.isfinite(contrast.pairs_to_decide):
+    if p >= 1 - LEVEL and contrast.pairs >= pairs_needed() and math.isfinite(contrast.pairs_to_decide):
         text += f" (about {max(contrast.pairs + 1, contrast.pairs_to_decide):.0f} pairs would decide)"
     return text
 
 
 def contrast_texts(diagram: Diagram, most: int | None = None) -> list[str]:
-    """The comparisons of arms, of many the first; whether the space declares them where it does not."""
+    """The comparisons of arms, of many the first; what so few pairs cannot show, and that the space declares none."""
     texts = [contrast_text(each, diagram.tau_steps) for each in diagram.contrasts[:most]]
     if not texts:
         return []
-    beyond = len(diagram.contrasts) - len(texts)
+    for pairs in sorted({each.contrast.pairs for each in diagram.contrasts}):
+        if pairs < pairs_needed():
+            least = 2.0 ** (1 - pairs)
+            texts.append(
+                f"{pairs} pairs cannot reach p < {1 - LEVEL:.2g}: at best {least:.3g}; {pairs_needed()} pairs can"
+            )
+    beyond = len(diagram.contrasts) - len(diagram.contrasts[:most])
     texts += [f"{beyond} further comparisons of arms: phase_diagram.html has them"] if beyond else []
     if not diagram.sweep.contrasts and len(diagram.contrasts) > 1:
         texts.append("Every arm is compared with the first: the space declares no contrasts")

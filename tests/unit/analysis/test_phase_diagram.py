@@ -400,7 +400,7 @@ def test_arms_are_compared():
     text = contrast_text(compared, diagram.tau_steps)
     assert text.startswith("⊥AdamW minus AdamW at its best weight decay as chosen on the other seeds: -")
     assert "times as long in 5 of 5 paired seeds, p = 0.0625" in text
-    assert "5 pairs cannot reach p < 0.05: at best 0.0625; 6 can" in text
+    assert words.contrast_texts(diagram)[1:] == ["5 pairs cannot reach p < 0.05: at best 0.0625; 6 pairs can"]
     assert build(make_sweep(grid_sweep())).contrasts == ()
 
 
@@ -440,7 +440,7 @@ def test_without_declared_contrasts_every_arm_is_compared_with_the_first():
 def test_ten_pairs():
     diagram = build(make_sweep(wd_vs_orthograd(seeds=10)))
     assert diagram.contrasts[0].contrast.p < 0.05
-    assert "cannot" not in contrast_text(diagram.contrasts[0], diagram.tau_steps)
+    assert "cannot" not in " ".join(words.contrast_texts(diagram))
 
 
 def test_arms_are_compared_over_shared_seeds():
