@@ -8,6 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from analysis.comparing.sensitivity import sensitivity, sensitivity_line, sensitivity_table
 from analysis.curves import finals
@@ -25,8 +29,11 @@ from analysis.drawing import style
 from analysis.drawing.effects import draw_effects
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
+from analysis.drawing.history import HistoryPoint, draw_history
 from analysis.drawing.waiting import MOST_PANELS, draw_waiting
+from analysis.stats.survival import CensoredTimes, summarise
 from pipeline.ledger import Ledger
+from trainables.engine.events import Event
 
 OF_PAGES = ("altair", "vl-convert-python")
 """What only the interactive page needs; a machine that trains without it writes everything else."""
@@ -153,6 +160,33 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
             write_page(diagram, page, [Section(*section) for section in sections])
         written = [folder / name for name in names if (partial / name).exists()]
     return Figures(tuple(written), (*summary_lines(diagram), *lines))
+
+
+def search_intervals(events: Sequence[Event], tau_steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The intervals of P by tau and of RMST(tau), of a suggestion's events, as a cell of the tables would have them."""
+    summary = summarise(CensoredTimes.of(events, tau_steps), tau_steps, np.random.default_rng(0))
+    share, mean = summary.by_tau, summary.restricted_mean_steps
+    return (share.low, share.high), (mean.low, mean.high)
+
+
+def draw_search(
+    rows: Sequence[Mapping[str, Any]],
+    points: Sequence[tuple[float, float, float, bool]],
+    paths: Sequence[Path],
+    title: str,
+    event: str,
+    *,
+    tau_steps: int,
+) -> None:
+    """Write the history of a search: a picture of its suggestions, and a table, at these two paths of one folder.
+
+    :param points: of each suggestion RMST, its interval, and whether a seed has the event.
+    """
+    with whole_files(paths[0].parent) as partial:
+        picture, table = (partial / path.name for path in paths)
+        drawn = [HistoryPoint(*point) for point in points]
+        draw_history(drawn, picture, title=title, event=event, tau_steps=tau_steps)
+        write_csv(pd.DataFrame(rows), table)
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:

@@ -210,31 +210,18 @@ def _history(space: LoadedSpace, sweep: SweepRun, out: Path) -> "tuple[History, 
         return History(spec, suggestions), "no suggestion has ended"
     try:
         with drawing():
-            import numpy as np
-            import pandas as pd
+            from analysis.report import draw_search, search_intervals
 
-            from analysis.data.spreadsheet import write_csv
-            from analysis.drawing.guard import whole_files
-            from analysis.drawing.history import HistoryPoint, draw_history
-            from analysis.stats.intervals import Estimate
-            from analysis.stats.survival import CensoredTimes, summarise
-
-            def ends(estimate: Estimate) -> tuple[float, float]:
-                return estimate.low, estimate.high
-
+            tau = spec.base.horizon_steps
             for place, each in enumerate(suggestions):
                 if each.answer is not None:
-                    # A generator of its own, as each cell of the tables has.
-                    times = CensoredTimes.of(each.answer.events, spec.base.horizon_steps)
-                    told = summarise(times, spec.base.horizon_steps, np.random.default_rng(0))
-                    suggestions[place] = replace(each, by_tau=ends(told.by_tau), rmst=ends(told.restricted_mean_steps))
+                    by_tau, rmst = search_intervals(each.answer.events, tau)
+                    suggestions[place] = replace(each, by_tau=by_tau, rmst=rmst)
             history = History(spec, suggestions)
-            with whole_files(out) as partial:
-                points = [HistoryPoint(*each) for each in history.points()]
-                title = space.doc.partition("\n")[0] or space.name
-                picture, table = (partial / name for name in HISTORY)
-                draw_history(points, picture, title=title, event=history.event, tau_steps=spec.base.horizon_steps)
-                write_csv(pd.DataFrame(history.rows()), table)
+            title = space.doc.partition("\n")[0] or space.name
+            draw_search(
+                history.rows(), history.points(), [out / name for name in HISTORY], title, history.event, tau_steps=tau
+            )
     except GrokscapeError as error:
         return History(spec, suggestions), str(error)
     return history, None

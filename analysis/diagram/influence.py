@@ -30,7 +30,7 @@ MOST_TRIALS, MOST_CELLS = 5000, 1000
 NAMED = 6
 """More settings without the event are counted."""
 PARTS = 4
-"""A sampled axis has so many levels in the decomposition of a map, with as many values each."""
+"""The levels of a sampled axis in the decomposition of a map, with equally many values each."""
 UNEVEN = 0.05
 EFFECT_COLUMNS = {
     "quantity": "time ratio: of the event's time among those that get there; RMST, P: the map of that number",

@@ -105,7 +105,7 @@ def fixed(sweep: Sweep, fix: Sequence[str]) -> Sweep:
 
 
 def _is(value: Any, text: str) -> bool:
-    """Whether a text is an axis's value: as a number where it is one, ``.3`` being ``0.3``."""
+    """Whether what the user wrote is an axis's value; numbers may be written in any way (``.3`` is ``0.3``)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value) == text
     try:

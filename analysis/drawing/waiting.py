@@ -25,7 +25,7 @@ BEHIND_COLOUR = "#d9d9d9"
 BAND = 0.17
 """How dense a band is."""
 MOST_ABREAST = 6
-"""Panels without a vertical axis are broken into rows of at most so many."""
+"""The most panels in a row where there is no vertical axis."""
 WIDE = 300
 """A time axis with at least so much between its ends has a tick at each power of ten only."""
 MOST_PANELS = 150
@@ -70,7 +70,7 @@ class WaitingPicture:
 
 
 def in_rows(panels: int) -> Iterator[tuple[int, int]]:
-    """Columns and rows of so many panels in reading order, in rows about as long as each other."""
+    """Columns and rows for this number of panels in reading order, in rows of about equal length."""
     columns = -(-panels // -(-panels // MOST_ABREAST))
     return ((index % columns, index // columns) for index in range(panels))
 

@@ -19,7 +19,7 @@ MANY_LEVELS = 12
 
 @dataclass(frozen=True)
 class Column:
-    """One number a trial, and the change of it whose effect is told."""
+    """One number a trial, and the change of it whose effect is reported."""
 
     axis: str
     group: Any
@@ -31,7 +31,7 @@ class Column:
     change: float
     """Of the column."""
     times: float = math.nan
-    """What the change does to the axis: the value is so many times as large (2: doubled); NaN: it goes from
+    """What the change does to the axis: the factor by which the value grows (2: doubled); NaN: it goes from
     ``start`` to ``end``."""
     start: Any = None
     end: Any = None

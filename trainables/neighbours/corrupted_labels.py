@@ -65,7 +65,7 @@ class RandomlyLabelledAddition(ModularArithmetic):
     p: int = option(97, at_least=2, at_most=2039, example=7)
     train_fraction: float = option(0.5, above=0.0, below=1.0, example=0.6)
     label_corruption: float = option(0.35, at_least=0.0, at_most=1.0, per_trial=True)
-    """The share of training rows with a random label, of which there are at most so many; test labels stay true."""
+    """The share of training rows with a random label, which may be the true one; test labels stay true."""
 
     def result(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + b

@@ -1,6 +1,5 @@
-"""Where trials are in the diagram, the numbers of its cells, and its command line."""
+"""The numbers of a diagram's cells, its events, its comparisons of arms, its tables and files."""
 
-import csv
 import math
 import re
 from dataclasses import replace
@@ -9,27 +8,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from analysis import phase_diagram
-from analysis.data.sweep import MISSING, Sweep, SweepError
+from analysis.data.sweep import MISSING, SweepError
 from analysis.diagram import tables, words
 from analysis.diagram.cells import UNFINISHED, Cell, Diagram, build
-from analysis.diagram.layout import AxisError, lay_out
 from analysis.diagram.marks import phase_colours, phase_legend, segments, stems, time_axis, time_legend
 from analysis.diagram.page import page
 from analysis.diagram.picture import draw_png
-from analysis.diagram.tiles import check_tiles, tiles
 from analysis.diagram.words import contrast_text
 from analysis.stats.intervals import clopper_pearson
-from pipeline.ledger import Ledger
-from tests.support.synthetic import MadeTrial, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
+from tests.support.synthetic import MadeTrial, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, PhaseRule, falls_to, rises_to
 
 COMPREHENSION, GROKKING, TEST_ONLY, MEMORIZATION, CONFUSION = PHASES = tuple(phase.name for phase in ACCURACY_PHASES)
-
-
-def ticks_of(trials: list[MadeTrial], x: str | None = None, y: str | None = None, **frame: object):
-    layout = lay_out(make_sweep(trials, **frame), x, y)
-    return layout.x.ticks, layout.y.ticks if layout.y else None
 
 
 def cells_of(diagram: Diagram) -> dict[str, Cell]:
@@ -38,165 +28,6 @@ def cells_of(diagram: Diagram) -> dict[str, Cell]:
 
 def parts(diagram: Diagram, cell: Cell) -> list[tuple[str, str, int]]:
     return [(part.phase, part.ending, part.number) for part in segments(diagram, cell)]
-
-
-# --- layout -------------------------------------------------------------------------------------------------------
-
-
-def test_arms_with_axes_of_their_own_are_a_row():
-    layout = lay_out(make_sweep(wd_vs_orthograd()))
-    assert layout.x.ticks == ("0", "0.5", "1", "2", "4", "8", "16", "⊥AdamW")
-    assert layout.x.groups == ("AdamW, weight decay",) * 7 + ("",)
-    assert layout.y is None
-    assert layout.places[:6] == ((0, 0),) * 5 + ((1, 0),)
-    # Naming the axis that one arm has changes nothing: settings are never pooled.
-    assert lay_out(make_sweep(wd_vs_orthograd()), x="weight_decay") == layout
-
-
-def test_two_axes_are_a_grid():
-    assert ticks_of(grid_sweep()) == (("0.3", "0.4", "0.5", "0.6"), ("float16", "float32", "float64"))
-    assert ticks_of(grid_sweep(), x="dtype") == (("float16", "float32", "float64"), ("0.3", "0.4", "0.5", "0.6"))
-    assert ticks_of(grid_sweep(), y="train_fraction")[1] == ("0.3", "0.4", "0.5", "0.6")
-
-
-def test_an_axis_that_an_arm_lacks():
-    assert ticks_of(wd_vs_orthograd(), x="weight_decay", y="arm") == (
-        ("0", "0.5", "1", "2", "4", "8", "16", "–"),
-        ("AdamW", "⊥AdamW"),
-    )
-
-
-def test_seeds_as_an_axis():
-    diagram = build(make_sweep(grid_sweep(2)), x="train_fraction", y="seed")
-    assert len(diagram.cells) == 23 - 1  # 4 fractions x 3 dtypes x 2 seeds, without the cell that was left out
-    assert all(len(cell.trials) == 1 for cell in diagram.cells)
-
-
-def test_further_grid_axes_are_never_pooled():
-    points = [(a, b, c) for a in (1, 2) for b in (3, 4) for c in ("u", "v")]
-    trials = [make_trial(f"t{i}", {"m.a": a, "m.b": b, "m.c": c, "seed": 0}) for i, (a, b, c) in enumerate(points)]
-    x, y = ticks_of(trials)
-    assert x == ("1", "2")
-    assert y == ("3 · u", "3 · v", "4 · u", "4 · v")
-
-
-def three_axes() -> Sweep:
-    """Two by two by two settings of three seeds; c is what slows down."""
-    points = [(a, b, c, seed) for a in (1, 2) for b in (3, 4) for c in ("u", "v") for seed in range(3)]
-    return make_sweep([
-        make_trial(f"t{a}{b}{c}{seed}", {"m.a": a, "m.b": b, "m.c": c, "seed": seed}, t_mem=20,
-                   t_gen=100 * a if c == "u" else math.inf)
-        for a, b, c, seed in points
-    ])  # fmt: skip
-
-
-def test_a_third_axis_is_fixed_or_pooled():
-    fixed = build(three_axes(), x="a", y="b", fix=["c=u"])
-    assert [cell.label for cell in fixed.cells] == ["a 1, b 3", "a 2, b 3", "a 1, b 4", "a 2, b 4"]
-    assert {cell.main.by_tau.value for cell in fixed.cells} == {1.0}
-    assert "c u" in fixed.subtitle
-    assert {cell.measured for cell in build(three_axes(), fix=["a=1.0", "b=3e0"]).cells} == {3}, "numbers in any way"
-    pooled = build(three_axes(), x="a", y="b", pool=["c"])
-    assert [cell.measured for cell in pooled.cells] == [6] * 4
-    assert {cell.main.by_tau.value for cell in pooled.cells} == {0.5}
-    assert "pooled over c" in pooled.subtitle
-    for options, message in {
-        ("fix", "c=w"): "--fix c=w: c must be one of: u, v",
-        ("fix", "c"): "--fix c: must be AXIS=VALUE",
-        ("fix", "d=1"): "--fix d: no such axis; allowed: m.a, m.b, m.c, seed",
-        ("pool", "a"): "--pool m.a: is drawn; it must be drawn or pooled",
-    }.items():
-        with pytest.raises(AxisError) as error:
-            build(three_axes(), x="a", **{options[0]: [options[1]]})
-        assert str(error.value) == message
-
-
-def test_what_the_tiles_show():
-    diagram = build(make_sweep(grid_sweep()))
-    labels = [cell.label for cell in diagram.cells]
-    frozen, soon, cut = (labels.index(f"train fraction {x}, dtype {y}") for x, y in
-                         (("0.3", "float16"), ("0.6", "float16"), ("0.6", "float64")))  # fmt: skip
-    shares = tiles(replace(diagram, colour="p"))
-    assert [shares.texts[index] for index in (frozen, soon, cut)] == ["0.00", "1.00", "unfinished"]
-    given = tiles(replace(diagram, colour="given"))
-    assert (given.texts[frozen], given.texts[soon]) == ("–", f"{diagram.cells[soon].main.given_steps.value:.0f}")
-    means = tiles(diagram)
-    assert means.scale.colour(means.values[soon]) > means.scale.colour(means.values[frozen]), "bright is soon"
-    norms = tiles(replace(diagram, colour="parameter_norm@300"))
-    assert 20 + 8 * math.log1p(300 / 1.05) < norms.values[soon] <= 20 + 8 * math.log1p(300), "as planted"
-    with pytest.raises(SweepError, match=r"--colour speed@30: column 'speed' was not measured"):
-        tiles(replace(diagram, colour="speed@30"))
-    with pytest.raises(SweepError, match=r"--colour speed: must be one of rmst, p, given, median, or COLUMN@STEP"):
-        check_tiles("speed")
-
-
-def test_pictures_for_a_paper(tmp_path):
-    """Vector formats with their fonts inside, the same bytes each time."""
-    diagram = build(make_sweep(wd_vs_orthograd()))
-    for suffix, sign in {"pdf": b"/FontFile2", "svg": b"<path"}.items():
-        first, again = (tmp_path / f"{name}.{suffix}" for name in ("first", "again"))
-        for path in (first, again):
-            draw_png(diagram, path)
-        assert sign in first.read_bytes()
-        assert first.read_bytes() == again.read_bytes()
-
-
-def test_a_sampled_axis_is_binned_or_pooled():
-    rng = np.random.default_rng(0)
-    rates, decays = 10 ** rng.uniform(-4, -1, 40), rng.uniform(0, 1, 40)
-    trials = [
-        make_trial(f"t{i}", {"o.rate": float(rates[i]), "o.decay": float(decays[i]), "o.eps": float(decays[i] / 7)})
-        for i in range(40)
-    ]
-    frame = make_sweep(trials, sampled=frozenset({"o.rate", "o.decay", "o.eps"}))
-    layout = lay_out(frame)
-    assert layout.y is not None
-    assert layout.pooled == ("o.eps",)
-    assert "pooled over eps" in build(frame).subtitle
-    # Three decades: logarithmic bins, eight of them; every trial lies in one whose range holds it.
-    for (column, row), rate, decay in zip(layout.places, rates, decays, strict=True):
-        low, high = map(float, layout.x.ticks[column].split("–"))
-        assert low * 0.94 <= rate <= high * 1.06
-        low, high = map(float, layout.y.ticks[row].split("–"))
-        assert low - 0.01 <= decay <= high + 0.01
-
-
-def test_the_bins_of_a_domain():
-    """They span what could have been drawn, on its own scale, and empty ones stay."""
-    rates = 10 ** np.linspace(-3.9, -2.6, 20)
-    trials = [make_trial(f"t{i}", {"o.rate": float(rate), "seed": 0}, t_gen=100) for i, rate in enumerate(rates)]
-    sweep = make_sweep(trials, sampled=frozenset({"o.rate"}))
-    axis = {"path": "o.rate", "kind": "sampled", "domain": "LogUniform Float(0.0001, 1)"}
-    layout = lay_out(replace(sweep, design={**sweep.design, "axes": [axis]}))
-    assert layout.x.ticks[0] == "0.0001–0.00032"
-    assert layout.x.ticks[-1] == "0.32–1"
-    assert {place for place, _ in layout.places} == {0, 1, 2}
-
-
-def test_separate_seeds_are_replicates():
-    trials = [make_trial(f"{i}{j}", {"seeds.split": i, "seeds.init": j}) for i in range(2) for j in range(3)]
-    diagram = build(make_sweep(trials))
-    assert [len(cell.trials) for cell in diagram.cells] == [6]
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        ("decay", None, "--x decay: no such axis; allowed: arm, optimizer.weight_decay, seed"),
-        (None, "momentum", "--y momentum: no such axis; allowed: arm, optimizer.weight_decay, seed"),
-        ("arm", "arm", "--y arm: is the horizontal axis already; pass another axis, or none"),
-    ],
-)
-def test_an_unknown_axis(x, y, message):
-    with pytest.raises(AxisError) as error:
-        lay_out(make_sweep(wd_vs_orthograd()), x, y)
-    assert str(error.value) == message
-
-
-def test_an_ambiguous_ending():
-    trials = [make_trial(f"t{i}", {"a.size": i, "b.size": -i}) for i in range(3)]
-    with pytest.raises(AxisError, match=r"--x size: could be a\.size or b\.size"):
-        lay_out(make_sweep(trials), "size")
 
 
 # --- cells --------------------------------------------------------------------------------------------------------
@@ -525,109 +356,3 @@ def test_phase_colours_differ_in_lightness():
         for colour in filled
     )
     assert min(b - a for a, b in pairwise(light)) > 3
-
-
-# --- the command line ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ledger_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("source") / "ledger"
-    ledger = Ledger.open(str(folder), create=True)
-    fill_ledger(ledger, "wd_vs_orthograd", wd_vs_orthograd())
-    fill_ledger(ledger, "planned", [MadeTrial("later", {"seed": 0})])
-    return str(folder)
-
-
-def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
-    out = tmp_path / "deep" / "figures"
-    assert phase_diagram.main(["wd_vs_orthograd", "--from", ledger_uri, "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == [
-        "cells.csv",
-        "effects.csv",
-        "effects.png",
-        "outcomes.csv",
-        "phase_diagram.html",
-        "phase_diagram.png",
-        "sensitivity.csv",
-        "waiting.csv",
-        "waiting.png",
-    ]
-    for path in out.iterdir():
-        assert str(path) in said
-    assert "⊥AdamW" in said
-    assert "RMST(1500)" in said
-    assert f"{out / 'phase_diagram.html'}" in said.splitlines()[-1]
-    with open(out / "outcomes.csv", newline="", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 40
-    with open(out / "cells.csv", newline="", encoding="utf-8") as file:
-        rows = {row["cell"]: row for row in csv.DictReader(file)}
-    assert float(rows["AdamW, weight decay 8"]["t_gen_by_tau"]) == 0.8
-    assert rows["AdamW, weight decay 0"]["t_gen_median_steps"] == ""
-
-
-def test_the_default_places(ledger_uri, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "ledger").symlink_to(ledger_uri)
-    assert phase_diagram.main(["wd_vs_orthograd", "--x", "weight_decay", "--y", "arm", "--tau", "800"]) == 0
-    assert (tmp_path / "results/figures/wd_vs_orthograd/phase_diagram.png").is_file()
-    assert "RMST(800)" in capsys.readouterr().out
-
-
-def test_bad_input(ledger_uri, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "some.db").write_text("")
-    for arguments, expected in (
-        (["wd_vs_orthograd", "--x", "nope"], "--x nope: no such axis; allowed: arm, optimizer.weight_decay, seed"),
-        (["wd_vs_orthograd", "--tau", "0"], "--tau 0: must be above 0"),
-        (
-            ["wd_vs_orthograd", "--event", "t_gen:1.5"],
-            "--event t_gen:1.5: the threshold must be a fraction between 0 and 1",
-        ),
-        (["wd_vs_orthograd", "--event", "t_fit"], "--event t_fit: must be one of t_mem, t_gen"),
-        (["nope"], "nope"),
-        (["planned"], "nothing was measured yet"),
-        (["wd_vs_orthograd", "--from", str(tmp_path / "none")], "no ledger"),
-        (["wd_vs_orthograd", "--from", str(tmp_path / "some.db")], "for an MLflow database "),
-        (["wd_vs_orthograd", "--from", f"sqlite:///{tmp_path}/none.db"], "no such file"),
-        (["wd_vs_orthograd", "--from", "http://127.0.0.1:1"], "cannot be reached"),
-        (["wd_vs_orthograd", "--out", str(tmp_path / "file" / "x")], "cannot be written"),
-    ):
-        source = [] if "--from" in arguments else ["--from", ledger_uri]
-        out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
-        assert phase_diagram.main([*arguments, *source, *out]) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.count("\n") == 1
-        assert expected in said.err
-
-
-def test_a_sweep_without_measurements_says_why():
-    missing = make_sweep([MadeTrial("a", {"seed": 0}), MadeTrial("b", {"seed": 1})])
-    one, other = missing.trials
-    failed = replace(one, state="failed")
-    for trials, why in (((one,), "run the sweep first"), ((failed,), "all trials failed"), ((failed, other), "1 of 2")):
-        with pytest.raises(SweepError, match=why):
-            build(replace(missing, trials=trials))
-
-
-def test_help(capsys):
-    with pytest.raises(SystemExit) as end:
-        phase_diagram.main(["--help"])
-    assert end.value.code == 0
-    said = " ".join(capsys.readouterr().out.split())
-    for part in ("--from URI", "default: results/ledger", "results/figures/SWEEP", "Exit codes: 0 done, 2 bad input"):
-        assert part in said
-
-
-def test_another_threshold_from_the_ledger(ledger_uri, tmp_path, capsys):
-    assert phase_diagram.main(["wd_vs_orthograd", "--from", ledger_uri, "--out", str(tmp_path / "usual")]) == 0
-    usual = capsys.readouterr().out.partition("\n\n")[0]
-    arguments = ["wd_vs_orthograd", "--from", ledger_uri, "--event", "t_gen:.37", "--out", str(tmp_path)]
-    assert phase_diagram.main(arguments) == 0
-    assert capsys.readouterr().out.partition("\n\n")[0] != usual
-    with open(tmp_path / "cells.csv", newline="", encoding="utf-8") as file:
-        row = next(iter(csv.DictReader(file)))
-    assert (row["t_mem_threshold"], row["t_gen_threshold"]) == ("0.99", "0.37")
