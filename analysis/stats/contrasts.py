@@ -18,7 +18,6 @@ from analysis.stats.intervals import (
     ratio_of_geometric_means,
 )
 from analysis.stats.survival import CensoredTimes, incidence, restricted_mean_draws
-from trainables.engine.events import KINDS, EventKind
 
 FLIPS = 20_000
 """Sign flips that are drawn where there are more; up to 14 pairs all are enumerated."""
@@ -123,7 +122,7 @@ def _at_the_best(candidates: Sequence[CensoredTimes], tau_steps: float) -> tuple
         without = incidence(candidate, np.ones((n, n)) - np.eye(n)).restricted_mean(tau_steps)
         others.append(without)
         values.append(n * incidence(candidate).restricted_mean(tau_steps) - (n - 1) * without)
-        came = candidate.cause == KINDS.index(EventKind.EVENT)
+        came = candidate.came
         times.append(np.where(came, np.maximum(candidate.time, SHORTEST_STEPS), math.inf))
     best = np.argmin(others, axis=0)[None]
     value, time = (np.take_along_axis(np.array(each), best, axis=0)[0] for each in (values, times))

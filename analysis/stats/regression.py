@@ -32,9 +32,7 @@ from scipy.special import expit, log_expit, log_ndtr, stdtrit
 
 from analysis.stats.intervals import LEVEL, Estimate
 from analysis.stats.survival import CensoredTimes
-from trainables.engine.events import KINDS, EventKind
 
-_CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT)
 LEAST_DEGREES = 3
 """Fewer degrees of freedom (events that are left when each coefficient has taken one) carry no model."""
 FARTHEST = math.log(1e3)
@@ -105,7 +103,7 @@ def fit_times(
     >>> round(model.ratio(0).value, 2)  # As of the geometric means.
     2.02
     """
-    came = times.cause == _EVENT
+    came = times.came
     k, m = columns.shape[1], int(came.sum())
     degrees = m - k - 1 - (cure_columns is not None)
     centred = columns - columns[came].mean(axis=0) if m else columns
@@ -165,11 +163,11 @@ class _Likelihood:
     def __init__(
         self, times: CensoredTimes, columns: np.ndarray, cure_columns: np.ndarray | None, distribution: Times
     ) -> None:
-        never = (times.cause != _CENSORED) & (times.cause != _EVENT)
+        never = ~times.censored & ~times.came
         if cure_columns is None and never.any():
             raise ValueError("cure_columns: must be given where there are competing events")
         # Each different row once, with how often it occurs: trials of a cell share their censoring.
-        kind = np.where(times.cause == _EVENT, 1, np.where(never, 2, 0))
+        kind = np.where(times.came, 1, np.where(never, 2, 0))
         self.cures = cure_columns is not None
         cure = np.zeros((len(kind), 0)) if cure_columns is None else cure_columns
         rows = np.column_stack([kind, times.low, np.where(kind == 1, times.high, math.inf), columns, cure])

@@ -69,6 +69,16 @@ class CensoredTimes:
         return len(self.low)
 
     @property
+    def came(self) -> np.ndarray:
+        """Which trials have the event (n,), bool."""
+        return self.cause == _EVENT
+
+    @property
+    def censored(self) -> np.ndarray:
+        """Which trials had not ended, in the event or a competing one, when they were last seen (n,), bool."""
+        return self.cause == _CENSORED
+
+    @property
     def time(self) -> np.ndarray:
         """One number a trial (n,): the middle of the interval that holds its end; censored: the step up to which it
         was followed."""
@@ -158,7 +168,7 @@ def aalen_johansen(times: CensoredTimes, weights: np.ndarray) -> Incidence:
     at_step = (time[:, None] == steps) & ends[:, None]
     at_risk = weights @ (time[:, None] >= steps).astype(float)
     ended = weights @ at_step.astype(float)
-    event = weights @ (at_step & (times.cause == _EVENT)[:, None]).astype(float)
+    event = weights @ (at_step & times.came[:, None]).astype(float)
     occupied = np.where(at_risk > 0, at_risk, 1.0)  # where nobody is at risk nothing ends, and the hazard is 0
     survival = np.cumprod(1.0 - ended / occupied, axis=1)
     before = np.concatenate([np.ones((len(weights), 1)), survival[:, :-1]], axis=1)[:, : len(steps)]
@@ -263,7 +273,7 @@ def _by_tau(times: CensoredTimes, curve: Incidence, tau_steps: float) -> Estimat
     upper bound, should all: it holds whatever kept them from being known, and with three seeds, of which one is
     unknown, a bootstrap would say no more than [0, 1].
     """
-    n, reached = len(times), int(np.sum(times.cause == _EVENT))
+    n, reached = len(times), int(times.came.sum())
     unknown = int(np.sum(~times.known_by(tau_steps)))
     if not unknown:
         return Estimate(reached / n, *clopper_pearson(reached, n), "Clopper-Pearson")
@@ -276,7 +286,7 @@ def _given(times: CensoredTimes, curve: Incidence, tau_steps: float) -> Estimate
 
     Student's interval of the logarithms over the trials that have the event (a single one has no interval).
     """
-    reached = times.cause == _EVENT
+    reached = times.came
     if not reached.any():
         return Estimate(math.nan, math.nan, math.nan, "no event by tau")
     if times.known_by(tau_steps).all():

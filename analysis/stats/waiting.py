@@ -16,9 +16,6 @@ import numpy as np
 
 from analysis.stats.intervals import clopper_pearson
 from analysis.stats.survival import CensoredTimes, incidence
-from trainables.engine.events import KINDS, EventKind
-
-_CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT)
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def waiting_curve(times: CensoredTimes, tau_steps: float) -> WaitingCurve | None
     """
     if not len(times):
         return None
-    censored, event = times.cause == _CENSORED, times.cause == _EVENT
+    censored, event = times.censored, times.came
     end = tau_steps if times.followed_to(tau_steps) else float(times.low[censored].max())
     curve = incidence(times)
     jumps = np.concatenate([curve.steps, times.low[event | censored], times.high[event], [0.0, end]])
