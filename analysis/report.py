@@ -153,7 +153,7 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
             lines.append(line)
             sections.append(("Other thresholds and horizons", [f"{line}; sensitivity.csv has the numbers."], None))
         try:
-            from analysis.diagram.page import Section, write_page
+            from analysis.page.page import Section, write_page
         except ModuleNotFoundError as error:
             lines.append(f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})")
         else:

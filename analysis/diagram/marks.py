@@ -1,6 +1,6 @@
 """What is drawn of a diagram, computed once for both backends: places, symbols, colours, and the words beside them.
 
-Matplotlib (:mod:`analysis.diagram.picture`) and Vega (:mod:`analysis.diagram.charts`) only translate it.
+Matplotlib (:mod:`analysis.diagram.picture`) and Vega (:mod:`analysis.page.charts`) only translate it.
 """
 
 import math

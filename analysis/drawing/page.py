@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
-    """The HTML of a template, named by its path below ``analysis/``: ``diagram/page.html.j2``.
+    """The HTML of a template, named by its path below ``analysis/``: ``page/page.html.j2``.
 
     :param scripts: JavaScript of ours, run in this order at the end of the page.
     """

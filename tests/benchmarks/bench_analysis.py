@@ -22,7 +22,7 @@ assert sum(trial.event("t_gen").occurred for trial in sweep.trials) > 0
 """
 DIAGRAM = """
 from analysis.diagram.cells import build
-from analysis.diagram.page import page
+from analysis.page.page import page
 from analysis.diagram.tables import cells_table, trials_table
 diagram = build(sweep)
 assert len(page(diagram)) > 1e6
@@ -58,7 +58,7 @@ def used(code: str, ledger: Path, imports: str) -> dict[str, float]:
 def measure(quick: bool, trials: int = 2000) -> Iterator[Result]:
     trials = 500 if quick else trials
     rounds = 1 if quick or trials > 10_000 else 3
-    imports = "import analysis.data.source, analysis.diagram.page, analysis.diagram.tables, scipy.stats"
+    imports = "import analysis.data.source, analysis.page.page, analysis.diagram.tables, scipy.stats"
     with tempfile.TemporaryDirectory() as name:
         few, many = Path(name) / "few", Path(name) / "many"
         write(few, trials // 4)

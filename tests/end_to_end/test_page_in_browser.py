@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
-from analysis.diagram.page import write_page
+from analysis.page.page import write_page
 from analysis.paper import page as figures
 from analysis.paper.figure import named
 from analysis.paper.results import result

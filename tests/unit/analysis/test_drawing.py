@@ -88,7 +88,7 @@ def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, 
     out = str(tmp_path / "out")
     report.draw(ledger, "grid", out, tau_steps=500)
     before = {path.name: path.read_bytes() for path in Path(out).iterdir()}
-    monkeypatch.setattr("analysis.diagram.page.write_page", fail)
+    monkeypatch.setattr("analysis.page.page.write_page", fail)
     assert phase_diagram.main(["grid", "--from", ledger, "--out", out]) == 2
     assert capsys.readouterr() == ("", line.replace("OUT", out))
     monkeypatch.setattr("analysis.paper.command.png", fail)

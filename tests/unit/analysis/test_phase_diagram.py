@@ -12,9 +12,9 @@ from analysis.data.sweep import MISSING, SweepError
 from analysis.diagram import tables, words
 from analysis.diagram.cells import UNFINISHED, Cell, Diagram, build
 from analysis.diagram.marks import phase_colours, phase_legend, segments, stems, time_axis, time_legend
-from analysis.diagram.page import page
 from analysis.diagram.picture import draw_png
 from analysis.diagram.words import contrast_text
+from analysis.page.page import page
 from analysis.stats.intervals import clopper_pearson
 from tests.support.synthetic import MadeTrial, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 from trainables.engine.events import ACCURACY_EVENTS, ACCURACY_PHASES, EventKind, PhaseRule, falls_to, rises_to
@@ -149,7 +149,7 @@ def test_an_event_that_was_not_declared():
 
 
 def test_a_page_of_many_trials_shows_the_first_of_each_cell(monkeypatch):
-    monkeypatch.setattr("analysis.diagram.curve_charts.TRIALS_IN_PAGE", 0)
+    monkeypatch.setattr("analysis.page.curve_charts.TRIALS_IN_PAGE", 0)
     diagram = build(make_sweep(wd_vs_orthograd(seeds=7)))
     text = page(diagram)
     assert text.count("the first 5 of 7 trials; outcomes.csv has all") == len(diagram.cells)

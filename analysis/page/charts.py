@@ -12,11 +12,11 @@ import pandas as pd
 from analysis.data.sweep import STEP
 from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
-from analysis.diagram.curve_charts import CURVES, PLACES, curves_data, draw_curves
 from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
 from analysis.diagram.tiles import COLOURS, tiles
 from analysis.diagram.words import by_words, event_name, event_text, median_text, standing_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
+from analysis.page.curve_charts import CURVES, PLACES, curves_data, draw_curves
 
 CELL = "cell"
 """The name of the selection: the index of the chosen cell."""

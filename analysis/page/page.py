@@ -15,13 +15,13 @@ from analysis.comparing.sensitivity import SENSITIVITY_COLUMNS
 from analysis.data.origin import command
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.charts import hatches, page_chart
-from analysis.diagram.curve_charts import trials_shown
 from analysis.diagram.influence import EFFECT_COLUMNS
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.diagram.waiting import WAITING_COLUMNS
 from analysis.drawing import library
 from analysis.drawing.page import render
+from analysis.page.charts import hatches, page_chart
+from analysis.page.curve_charts import trials_shown
 from trainables.engine.errors import redact
 
 CODE = Path(__file__).with_name("page.js")
@@ -52,7 +52,7 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
     titles, rows = _cells_table(diagram)
     origin = diagram.sweep.origin
     return render(
-        "diagram/page.html.j2",
+        "page/page.html.j2",
         name=diagram.sweep.name,
         source=redact(diagram.sweep.source),
         title=diagram.title,
