@@ -213,7 +213,7 @@ def finals(sweep: Sweep, *, tau_steps: int | None = None) -> Finals:
     :raises SweepError: for a tau outside the horizon, or a sweep of which nothing was measured yet.
     """
     tau = sweep.tau(tau_steps)
-    measured = dict.fromkeys(name for _, curves in sweep.curves() for name in curves if name != STEP)
+    measured = dict.fromkeys(name for _, curves in sweep.iter_curves() for name in curves if name != STEP)
     shown, columns = choose(measured)
     if not shown:
         raise SweepError(f"{sweep.name} in {sweep.source}: {sweep.why_empty()}")

@@ -14,7 +14,7 @@ from analysis.data.sweep import STEP, CurveReader
 
 
 class StoredCurves(Mapping[str, np.ndarray]):
-    """The curves of one trial, read anew whenever one is asked for: for many trials use :meth:`Sweep.curves`."""
+    """The curves of one trial, read anew whenever one is asked for: for many trials use :meth:`Sweep.iter_curves`."""
 
     def __init__(self, reader: CurveReader, trial_id: str, columns: Sequence[str]) -> None:
         self._reader, self._trial_id, self._columns = reader, trial_id, columns

@@ -338,7 +338,7 @@ class Sweep:
 
     # --- curves -----------------------------------------------------------------------------------------------
 
-    def curves(self, columns: Sequence[str] | None = None) -> Iterator[tuple[Trial, Curves]]:
+    def iter_curves(self, columns: Sequence[str] | None = None) -> Iterator[tuple[Trial, Curves]]:
         """Each begun trial with its curves, one after the other; from MLflow they are as coarse as it holds them.
 
         :param columns: those wanted; every column that was measured, without.
@@ -352,7 +352,7 @@ class Sweep:
     def with_curves(self, columns: Sequence[str]) -> "Sweep":
         """The sweep with these columns in every begun trial: NaN where a trial has none of it."""
         curves = {}
-        for trial, given in self.curves(columns):
+        for trial, given in self.iter_curves(columns):
             never = np.full(len(given[STEP]), math.nan)
             curves[trial.trial_id] = {STEP: given[STEP], **{name: given.get(name, never) for name in columns}}
         trials = (replace(trial, curves=curves.get(trial.trial_id, {})) for trial in self.trials)

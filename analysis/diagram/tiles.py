@@ -132,7 +132,7 @@ def _values_at(sweep: Sweep, column: str, step: int) -> dict[str, float]:
     """The column's value of each trial that has measured it."""
     return {
         trial.trial_id: replace(trial, curves=curves).at(column, min(step, trial.last_step))
-        for trial, curves in sweep.curves([column])
+        for trial, curves in sweep.iter_curves([column])
         if column in curves
     }
 

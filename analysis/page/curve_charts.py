@@ -101,7 +101,7 @@ def curves_data(diagram: Diagram) -> dict[str, list[Any]]:
             trials.append(placed.trial)
     trials.sort(key=lambda trial: trial.trial_id)  # as files have them: each is read once
     parts = []
-    for trial, curves in replace(diagram.sweep, trials=tuple(trials)).curves():
+    for trial, curves in replace(diagram.sweep, trials=tuple(trials)).iter_curves():
         within = curves[STEP] <= diagram.tau_steps
         part = {probe: values[within] for probe, values in curves.items() if probe not in PLACES}
         parts.append((place[trial.trial_id], part))

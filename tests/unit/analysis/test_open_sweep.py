@@ -123,7 +123,7 @@ def test_curves_from_mlflow(sources):
     assert set(mlflow["trial_id"]) == set(ledger["trial_id"])
     for name in ("test_accuracy", "test_loss", "parameter_norm"):
         assert np.array_equal(both[name], both[f"{name}_mlflow"])
-    some = table(open_sweep(SWEEP, sources[1]).curves(["test_accuracy"]))
+    some = table(open_sweep(SWEEP, sources[1]).iter_curves(["test_accuracy"]))
     assert list(some.columns) == ["step", "test_accuracy", "trial_id"]
 
 
