@@ -116,7 +116,7 @@ def table(curves) -> pd.DataFrame:
 
 
 def test_curves_from_mlflow(sources):
-    ledger, mlflow = (table(open_sweep(SWEEP, uri).curves()) for uri in sources)
+    ledger, mlflow = (table(open_sweep(SWEEP, uri).iter_curves()) for uri in sources)
     assert set(mlflow.columns) == set(ledger.columns)
     both = ledger.merge(mlflow, on=["trial_id", "step"], suffixes=("", "_mlflow"))
     assert len(both) == len(mlflow) > 0.4 * len(ledger)
