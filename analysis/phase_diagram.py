@@ -1,7 +1,7 @@
 """``python -m analysis.phase_diagram SWEEP``: the phase diagram of a finished or a running sweep.
 
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
-``phase_diagram.html``, ``waiting.png``, ``effects.png``, and as tables ``cells.csv``, ``outcomes.csv``, ``waiting.csv``
+``report.html``, ``waiting.png``, ``effects.png``, and as tables ``cells.csv``, ``outcomes.csv``, ``waiting.csv``,
 ``effects.csv`` and ``sensitivity.csv``.  A sweep without events gets its learning curves and final values instead:
 ``curves.png``, ``cells.csv`` and ``finals.csv``.
 """
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with drawing():
-            from analysis.report import draw
+            from analysis.draw import draw
 
             figures = draw(
                 options.source,

@@ -33,7 +33,7 @@ from trainables.engine.errors import GrokscapeError, redact
 from trainables.engine.terminal import print_line
 
 if TYPE_CHECKING:
-    from analysis.report import Figures
+    from analysis.draw import Figures
     from pipeline.terminal.history import History
 
 SYNC_TIMEOUT_S = 600.0
@@ -192,7 +192,7 @@ def _draw(ledger: Ledger, sweep: str, out: Path) -> "tuple[Figures | None, str |
 
     try:
         with drawing():
-            from analysis.report import draw
+            from analysis.draw import draw
 
             return draw(ledger, sweep, out), None
     except GrokscapeError as error:
@@ -210,7 +210,7 @@ def _history(space: LoadedSpace, sweep: SweepRun, out: Path) -> "tuple[History, 
         return History(spec, suggestions), "no suggestion has ended"
     try:
         with drawing():
-            from analysis.report import draw_search, search_intervals
+            from analysis.draw import draw_search, search_intervals
 
             tau = spec.base.horizon_steps
             for place, each in enumerate(suggestions):

@@ -110,7 +110,7 @@ def contrast_texts(diagram: Diagram, most: int | None = None) -> list[str]:
                 f"{pairs} pairs cannot reach p < {1 - LEVEL:.2g}: at best {least:.3g}; {pairs_needed()} pairs can"
             )
     beyond = len(diagram.contrasts) - len(diagram.contrasts[:most])
-    texts += [f"{beyond} further comparisons of arms: phase_diagram.html has them"] if beyond else []
+    texts += [f"{beyond} further comparisons of arms: report.html has them"] if beyond else []
     if not diagram.sweep.contrasts and len(diagram.contrasts) > 1:
         texts.append("Every arm is compared with the first: the space declares no contrasts")
     return texts

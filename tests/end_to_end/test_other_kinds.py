@@ -62,7 +62,7 @@ def test_a_regression_with_declared_events(folder):
     assert cells.loc[0.01, "t_fit_by_tau"] == 0
     assert cells.loc[1.0, "t_fit_rmst_steps"] < cells.loc[0.5, "t_fit_rmst_steps"] < cells.loc[0.01, "t_fit_rmst_steps"]
     assert cells.loc[1.0, "fitted"] == cells.loc[0.01, "not_fitted"] == 3
-    page = (folder / "results/figures/fits/phase_diagram.html").read_text()
+    page = (folder / "results/figures/fits/report.html").read_text()
     assert "test loss ≤ 0.1" in page
     assert "accuracy" not in page.partition("<script>const spec")[0].partition("</script>")[2]
 

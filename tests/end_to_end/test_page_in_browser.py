@@ -13,11 +13,11 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from analysis.diagram.cells import build
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
+from analysis.draw import draw
 from analysis.page.page import write_page
 from analysis.paper import page as figures
 from analysis.paper.figure import named
 from analysis.paper.results import result
-from analysis.report import draw
 from pipeline.ledger import Ledger
 from tests.support.synthetic import CONFIG, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
@@ -214,7 +214,7 @@ def test_what_others_wrote_is_text(browser, tmp_path):
     fill_ledger(ledger, "hostile", trials, doc=" ".join(HOSTILE) + "?", config=config)
     for event, out, title in ((None, "declared", HOSTILE[1]), ("parameter_norm<=1e9", "asked", "≤ 1e+09")):
         draw(ledger.uri, "hostile", tmp_path / out, event=event)
-        opened(browser, tmp_path / out / "phase_diagram.html")
+        opened(browser, tmp_path / out / "report.html")
         assert not complaints(browser)
         assert title in browser.find_element(By.TAG_NAME, "h1").text
         assert len(cells(browser)) == 4

@@ -27,8 +27,8 @@ def test_one_command_gives_everything_and_nothing_else(on_ray):
     assert any(line.startswith("8 of 8 done, 0 running, 0 cached, 0 failed after") for line in lines)
     # Nothing of Ray's or Tune's own: no tables, no warnings, no paths of theirs.
     assert not re.search(r"\b(ray|tune)\b|warning", done.stdout.replace(str(folder), ""), re.IGNORECASE)
-    assert lines[-1] == "open     xdg-open results/figures/tiny/phase_diagram.html"
-    for name in ("phase_diagram.png", "phase_diagram.html", "cells.csv", "outcomes.csv"):
+    assert lines[-1] == "open     xdg-open results/figures/tiny/report.html"
+    for name in ("phase_diagram.png", "report.html", "cells.csv", "outcomes.csv"):
         assert (folder / "results/figures/tiny" / name).stat().st_size
     assert (folder / "results/mlflow.db").exists()
     ledger = Ledger.open(str(folder / "results/ledger"))

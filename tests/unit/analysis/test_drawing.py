@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.font_manager import fontManager
 
-from analysis import figures, phase_diagram, report
+from analysis import draw, figures, phase_diagram
 from analysis.diagram.cells import build
 from analysis.diagram.picture import draw_png
 from analysis.drawing import library
@@ -59,7 +59,7 @@ def test_the_user_s_matplotlib_does_not_reach_the_picture(ledger, tmp_path, plac
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    report.draw(ledger, "grid", tmp_path / "ours")
+    draw.draw(ledger, "grid", tmp_path / "ours")
     picture = (tmp_path / "theirs" / "phase_diagram.png").read_bytes()
     assert picture == (tmp_path / "ours" / "phase_diagram.png").read_bytes()
 
@@ -86,7 +86,7 @@ def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, 
         raise error
 
     out = str(tmp_path / "out")
-    report.draw(ledger, "grid", out, tau_steps=500)
+    draw.draw(ledger, "grid", out, tau_steps=500)
     before = {path.name: path.read_bytes() for path in Path(out).iterdir()}
     monkeypatch.setattr("analysis.page.page.write_page", fail)
     assert phase_diagram.main(["grid", "--from", ledger, "--out", out]) == 2
@@ -117,7 +117,7 @@ def test_characters_that_matplotlib_lacks(tmp_path, monkeypatch, caplog):
 
 
 def test_a_note_of_boxes_is_in_the_summary(ledger, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report, "draw_png", lambda diagram, path: "学")
+    monkeypatch.setattr(draw, "draw_png", lambda diagram, path: "学")
     assert phase_diagram.main(["grid", "--from", ledger, "--out", str(tmp_path / "out")]) == 0
     assert "\nthe picture has boxes for 学 (cjk): " in capsys.readouterr().out
 
@@ -142,6 +142,6 @@ def test_the_drawing_library_is_made_once_and_checked(tmp_path, monkeypatch):
 
 
 def test_a_library_that_cannot_be_imported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "analysis.report", None)
+    monkeypatch.setitem(sys.modules, "analysis.draw", None)
     with pytest.raises(DrawingError, match=r"cannot be drawn \(ModuleNotFoundError: "), drawing():
-        from analysis.report import draw  # noqa: F401
+        from analysis.draw import draw  # noqa: F401

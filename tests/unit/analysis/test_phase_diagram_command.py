@@ -30,8 +30,8 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
         "effects.csv",
         "effects.png",
         "outcomes.csv",
-        "phase_diagram.html",
         "phase_diagram.png",
+        "report.html",
         "sensitivity.csv",
         "waiting.csv",
         "waiting.png",
@@ -40,7 +40,7 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
         assert str(path) in said
     assert "⊥AdamW" in said
     assert "RMST(1500)" in said
-    assert f"{out / 'phase_diagram.html'}" in said.splitlines()[-1]
+    assert f"{out / 'report.html'}" in said.splitlines()[-1]
     with open(out / "outcomes.csv", newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 40
     with open(out / "cells.csv", newline="", encoding="utf-8") as file:

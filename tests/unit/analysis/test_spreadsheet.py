@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.data.spreadsheet import write_csv
-from analysis.report import draw
+from analysis.draw import draw
 from pipeline.ledger import Ledger
 from tests.support.synthetic import fill_ledger, make_trial
 from tests.support.synthetic_baselines import AXES, CONFIG, HORIZON, make_baseline

@@ -181,7 +181,7 @@ def test_a_whole_sweep_twice(capsys, tmp_path):
     assert (code, errors) == (0, "")
     assert "space: 4 to run in " in output
     assert "4 of 4 done, 0 running, 0 cached, 0 failed after" in output
-    assert output.splitlines()[-1] == "open     xdg-open pictures/phase_diagram.html"
+    assert output.splitlines()[-1] == "open     xdg-open pictures/report.html"
     recorded = Ledger.open("results/ledger").sweep("space")
     code, output, errors = run(capsys, "space.py", *flags)
     assert (code, errors) == (0, "")
@@ -197,13 +197,13 @@ def test_a_whole_sweep_twice(capsys, tmp_path):
 
 FAILING = """
 import sys
-import analysis.report
+import analysis.draw
 from pipeline.sweep import main
 
 def fail(*_):
     raise BaseException("a panic\\nof a library")
 
-analysis.report.draw_png = fail
+analysis.draw.draw_png = fail
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -119,7 +119,7 @@ def _coloured(diagram: Diagram, colour: str) -> Diagram:
 
 
 def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:
-    names = ["phase_diagram.png", "phase_diagram.html", "waiting.png", "effects.png"]
+    names = ["phase_diagram.png", "report.html", "waiting.png", "effects.png"]
     names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv", "sensitivity.csv"]
     with whole_files(folder) as partial:
         paths = [partial / name for name in names]
