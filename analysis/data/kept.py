@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.data.ledger import read_ledger
-from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial, protocols
+from analysis.data.sweep import ARM, STEP, Sweep, SweepError, Trial
 from pipeline.ledger import Ledger
+from pipeline.ledger.sweep_row import protocols
 
 KEPT = Path(__file__).parents[1] / "paper" / "evidence"
 MANTISSA_BITS = 13

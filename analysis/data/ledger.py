@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from analysis.data.origin import Origin
 from analysis.data.stored import StoredCurves, StoredJson
-from analysis.data.sweep import ARM, Curves, Sweep, Trial, evaluate, protocols
+from analysis.data.sweep import ARM, Curves, Sweep, Trial, evaluate
 from pipeline.ledger import Ledger
+from pipeline.ledger.sweep_row import protocols
 
 VALUES_IN_MEMORY = 1 << 25
 """The largest number of curve values kept in memory; those of further trials are read again when asked for."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.data.sweep import ARM, STEP, Curves, Sweep, SweepError, Trial, protocols
+from analysis.data.sweep import ARM, STEP, Curves, Sweep, SweepError, Trial
 from pipeline.ledger.soundness import MOST_STEPS
+from pipeline.ledger.sweep_row import protocols
 from pipeline.tracking.client import TrackingError, at_home, call, check, connect, is_sqlite, runs_of, sqlite_path
 from pipeline.tracking.content import (
     CAME_PREFIX,

@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from analysis.data.origin import Origin
 from analysis.data.task import describe_task
-from trainables.engine.config import from_json
+from pipeline.ledger.sweep_row import by_name
 from trainables.engine.errors import GrokscapeError
 from trainables.engine.events import Event, EventRule, Outcome, PhaseRule, StopReason, outcome
 from trainables.runtime.rows import TrialState
@@ -30,9 +30,6 @@ Curves = Mapping[str, np.ndarray]
 """``step`` and the columns of probes, float64, (T,); NaN where not measured."""
 CurveReader = Callable[[Sequence[str], Sequence[str] | None], Iterable[tuple[str, Curves]]]
 """From trial ids and columns (None: every column that was measured) to each trial's curves."""
-
-
-_Rule = TypeVar("_Rule", EventRule, PhaseRule)
 
 
 class SweepError(GrokscapeError):
@@ -282,12 +279,12 @@ class Sweep:
     @cached_property
     def events(self) -> tuple[EventRule, ...]:
         """Every event of its trials, in the order in which the arms declare them."""
-        return _by_name(rule for trial in self.trials for rule in trial.events)
+        return by_name(rule for trial in self.trials for rule in trial.events)
 
     @cached_property
     def phases(self) -> tuple[PhaseRule, ...]:
         """Every phase of its trials, likewise."""
-        return _by_name(rule for trial in self.trials for rule in trial.phases)
+        return by_name(rule for trial in self.trials for rule in trial.phases)
 
     # --- choosing trials --------------------------------------------------------------------------------------
 
@@ -439,37 +436,6 @@ def _coordinate(trial: Trial, name: str) -> Any:
         if axis.rpartition(".")[2] == name:
             return value
     return _ABSENT
-
-
-def protocols(design: Mapping[str, Any], horizon_steps: int) -> dict[str | None, dict[str, Any]]:
-    """What a sweep asks of the trials of each arm, and under None of the others: fields of :class:`Trial`.
-
-    :param design: what ``SweepSpec.axes_json`` says.
-    """
-    arms = {arm["name"]: arm for arm in design.get("arms", ())}
-    declared = {name: _rules(arm, "events") for name, arm in (arms or {None: design}).items()}
-    every = tuple(rule for rules in declared.values() for rule in rules)
-    asked: dict[str | None, dict[str, Any]] = {}
-    for name, part in {None: design, **arms}.items():
-        own = declared.get(name, ())
-        asked[name] = {
-            "horizon_steps": part.get("horizon_steps") or horizon_steps,
-            "events": _by_name((*own, *every)),
-            "phases": _rules(part, "phases"),
-        }
-    return asked
-
-
-def _by_name(rules: Iterable[_Rule]) -> tuple[_Rule, ...]:
-    """The first rule of each name."""
-    first: dict[str, _Rule] = {}
-    for rule in rules:
-        first.setdefault(rule.name, rule)
-    return tuple(first.values())
-
-
-def _rules(part: Mapping[str, Any], kind: str) -> tuple[Any, ...]:
-    return tuple(from_json(rule) for rule in part.get(kind, ()))
 
 
 def is_share(column: str) -> bool:

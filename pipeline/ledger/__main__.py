@@ -67,10 +67,13 @@ def _verify(uri: str, _: argparse.Namespace) -> int:
     problems = ledger.verify()
     for problem in problems:
         print(problem)
-    strays = sum(problem.harmless for problem in problems)
-    serious = len(problems) - strays
-    verdict = _many(serious, "problem") if serious else "no problems"
-    print(f"{ledger.shown}: {verdict}" + (f", {_many(strays, 'harmless stray file')}" if strays else ""))
+    counts = Counter(str(problem.kind) for problem in problems)
+    strays, unfinished = counts.pop("stray", 0), counts.pop("unfinished", 0)
+    serious = counts.total()
+    parts = [_many(serious, "problem") if serious else "no problems"]
+    parts += [_many(unfinished, "unfinished sweep")] * bool(unfinished)
+    parts += [_many(strays, "harmless stray file")] * bool(strays)
+    print(f"{ledger.shown}: {', '.join(parts)}")
     return 1 if serious else 0
 
 
@@ -109,12 +112,13 @@ def _merge(uri: str, options: argparse.Namespace) -> int:
 
 def _export(uri: str, options: argparse.Namespace) -> int:
     ledger = _open(uri)
-    from pipeline.ledger.export import export
+    from pipeline.ledger.views.export import export
 
-    report = export(ledger, options.out, options.sweeps)
+    out = options.out or f"{TABLES}/{options.sweep}"
+    report = export(ledger, options.sweep, out, options.where)
     print(
-        f"{ledger.shown}: wrote {_many(report.sweeps, 'sweep')}, {_many(report.trials, 'trial')} and "
-        f"{_many(report.measurements, 'measurement')} as Parquet tables into {options.out}"
+        f"{ledger.shown}: wrote {_many(report.trials, 'trial')} and {_many(report.measurements, 'measurement')} of "
+        f"{options.sweep} into {out}"
     )
     _note_left_out(ledger)
     return 0
@@ -165,7 +169,7 @@ def _decimal(size: float) -> str:
 def _parser() -> CommandLine:
     parser = CommandLine(
         prog="python -m pipeline.ledger",
-        description="List, verify, compact, merge or export ledgers, the Parquet stores of every trial's rows.",
+        description="Look into, verify, compact, merge or export ledgers, the Parquet stores of every trial's rows.",
         epilog=f"URI is a folder or an address such as s3://bucket/prefix; default: {DEFAULT_LEDGER}.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -175,20 +179,23 @@ def _parser() -> CommandLine:
         added.set_defaults(command=command)
         if argument is not None:
             added.add_argument(argument[0], metavar=argument[0].upper(), help=argument[1])
-        if command is not _export:
-            added.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
+        added.add_argument("uri", metavar="URI", nargs="?", help="the ledger")
         added.add_argument("--ledger", metavar="URI", help="the ledger, as in the other commands of the pipeline")
         return added
 
+    def where(added: CommandLine) -> None:
+        text = "those trials only, such as: weight_decay > 1 and phase == 'grokking'"
+        added.add_argument("--where", metavar="EXPRESSION", help=text)
+
+    sweep = ("sweep", "the sweep's name")
     add("list", _list, "list the sweeps, the states of their trials, and their sizes")
     add("verify", _verify, "read every row; report what is missing, damaged or contradictory (exit code 1)")
     add("compact", _compact, "rewrite many files into few; safe while sweeps run")
-    add("drop", _drop, "delete a sweep and the trials that no other sweep has", ("sweep", "the sweep's name"))
+    add("drop", _drop, "delete a sweep and the trials that no other sweep has", sweep)
     add("merge", _merge, "copy everything from another ledger", ("other", "the other ledger's URI; it is only read"))
-    tables = add("export", _export, "write plain Parquet tables for other tools: sweeps, trials, measurements")
-    tables.add_argument("sweeps", metavar="SWEEP", nargs="*", help="the sweeps to write; default: all")
-    tables.add_argument("--out", metavar="DIR", default=TABLES, help=f"the folder of the tables; default: {TABLES}")
-    tables.set_defaults(uri=None)
+    tables = add("export", _export, "write a sweep's trials and measurements as Parquet tables for other tools", sweep)
+    tables.add_argument("--out", metavar="DIR", help=f"the folder of the tables; default: {TABLES}/SWEEP")
+    where(tables)
     return parser
 
 

@@ -205,7 +205,7 @@ class Catalogue:
             manifest = next(path for path, manifest in listing.manifests.items() if missing in manifest.files)
             raise LedgerError(
                 f"ledger: {self.files.shown}/{missing} is missing, though {manifest} names it; restore it from a copy, "
-                "or delete that manifest and then drop the sweeps that verify reports as incomplete"
+                "or delete that manifest and then drop the sweeps that verify reports as unfinished"
             )
         return listing
 

@@ -1,4 +1,4 @@
-"""Verification: read a whole ledger and report what is missing, damaged, contradictory or stray."""
+"""Verification: read a whole ledger and report what is missing, damaged, contradictory, stray or unfinished."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,6 +36,8 @@ class ProblemKind(StrEnum):
     """A trial lacks rows that its own row promises."""
     STRAY = "stray"
     """A file that a killed process left behind, or that is not the ledger's; no row is affected."""
+    UNFINISHED = "unfinished"
+    """A sweep has trials that nobody has begun: it runs, or was interrupted, and the same command resumes it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Problem:
     @property
     def harmless(self) -> bool:
         """Whether no row is affected."""
-        return self.kind == ProblemKind.STRAY
+        return self.kind in (ProblemKind.STRAY, ProblemKind.UNFINISHED)
 
     def __str__(self) -> str:
         return shown(f"{self.kind}: {self.where}: {self.what}")
@@ -202,8 +204,9 @@ class _Checks:
             missing = [trial_id for trial_id in sweep.trial_ids if trial_id not in latest]
             if missing:
                 some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-                what = f"{len(missing)} of its {len(sweep.trial_ids)} trials have no row: {some}"
-                self._report(ProblemKind.MISSING, f"sweep {sweep.name}", what)
+                what = f"{len(missing)} of its {len(sweep.trial_ids)} trials have no row yet: {some}"
+                hint = "if it was interrupted, run the same command again to resume"
+                self._report(ProblemKind.UNFINISHED, f"sweep {sweep.name}", f"{what}; {hint}")
 
     def _check_archives(self, latest: Collection[str]) -> None:
         """Check the sums of checkpoints and snapshots; nothing in a checkpoint is unpickled."""

@@ -46,7 +46,7 @@ def test_the_trials_stay_open(tmp_path, monkeypatch, capsys, folder, numbers):
         )
         ledger = Ledger.open(errno.errorcode[number])
         assert [row.state for row in ledger.trials().values()] == ["finished", "finished"]
-        assert [problem.kind for problem in ledger.verify()] == ["missing"]  # two trials of the sweep have no row
+        assert [problem.kind for problem in ledger.verify()] == ["unfinished"]  # two trials of the sweep have no row
     monkeypatch.setattr(os, "replace", replace)
     for ledger in ("ENOSPC", "undisturbed"):
         assert run(ledger) == (0, [])

@@ -1,7 +1,10 @@
 """``export``: plain tables, as any reader of Parquet sees them."""
 
+import errno
 import json
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +13,10 @@ import pytest
 
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.ledger.__main__ import main
-from tests.support.ledger_samples import COLUMNS, commit_steps, record, trial_row, value
+from pipeline.ledger.views.export import export
+from tests.support.ledger_samples import COLUMNS, commit_steps, record, trial_row
 from trainables.engine.config import canonical_json
+from trainables.engine.events import rises_to
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD
 from trainables.engine.tasks import ModularAddition
@@ -52,32 +57,31 @@ def ledger(tmp_path, monkeypatch):
 
 def tables(folder):
     """The folder's tables by name, as pyarrow's dataset reads the files."""
-    return {path.stem: dataset.dataset(path).to_table() for path in Path(folder).iterdir()}
+    return {path.stem: dataset.dataset(path).to_table() for path in Path(folder).glob("*.parquet")}
 
 
 @pytest.mark.parametrize("compacted", [False, True])
 def test_the_tables(ledger, capsys, compacted):
     if compacted:
         ledger.compact()
-    assert main(["export"]) == 0
+    assert main(["export", "two"]) == 0
     printed = capsys.readouterr().out
-    assert (
-        printed == f"{ledger.uri}: wrote 2 sweeps, 4 trials and 13 measurements as Parquet tables into results/tables\n"
-    )
-    found = tables("results/tables")
-    assert set(found) == {"sweeps", "trials", "measurements"}
-    sweeps = found["sweeps"].to_pylist()
-    assert [(row["sweep"], row["trials"]) for row in sweeps] == [("empty", 0), ("two", 3)]
-    assert sweeps[1]["doc"] == "Does it?\nIt does."
+    assert printed == f"{ledger.uri}: wrote 3 trials and 10 measurements of two into results/tables/two\n"
+    found = tables("results/tables/two")
+    assert set(found) == {"trials", "measurements"}
+    sweep = json.loads(Path("results/tables/two/sweep.json").read_text())
+    assert (sweep["sweep"], sweep["doc"], sweep["axes"]) == ("two", "Does it?\nIt does.", ["arm", "seed"])
     trials = {row["trial_id"]: row for row in found["trials"].to_pylist()}
-    assert [row["sweep"] for row in trials.values()] == ["two", "two", "two", None]
-    assert [row["state"] for row in trials.values()] == ["finished", "failed", None, "running"]
-    groks, fails = trials["g"], trials["f"]
+    assert list(trials) == ["g", "f", "never"]  # in the order of the sweep
+    assert [row["state"] for row in trials.values()] == ["finished", "failed", "missing"]
+    groks, fails, never = trials.values()
     assert (groks["axis.arm"], groks["axis.seed"], groks["phase"]) == ("⊥", 0, "grokking")
+    assert (never["axis.arm"], never["axis.seed"], never["config"]) == ("plain", 1, None)
     assert [groks[f"t_gen_95_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 3, 4]
     assert [groks[f"t_mem_99_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 1, 2]
+    assert (groks["t_gen"], groks["t_mem"], groks["final.test_accuracy"]) == (3.5, 1.5, 1.0)
     assert (groks["config"], groks["config.task"], groks["config.task.p"]) == ("GrokkingTrial", "ModularAddition", 7)
-    assert (groks["config.model.hidden"], groks["config.model.bias"]) == ("[8, 4]", GROKS.model.bias)
+    assert (groks["config.model.hidden"], groks["config.model.bias"]) == ("[8,4]", GROKS.model.bias)
     assert (groks["config.optimizer"], fails["config.optimizer"]) == ("AdamW", "SGD")
     assert (fails["config.optimizer.learning_rate"], fails["error"], fails["t_gen_95_kind"]) == (0.5, "no", None)
     types = {field.name: field.type for field in found["trials"].schema}
@@ -85,31 +89,93 @@ def test_the_tables(ledger, capsys, compacted):
     assert types["t_gen_95_high_steps"] == types["t_gen_95_relapse_steps"] == pa.int64()
     measured = found["measurements"]
     assert measured.column_names == ["trial_id", "step", *sorted(COLUMNS)]
-    assert measured["trial_id"].to_pylist() == ["g"] * 10 + ["other"] * 3
-    assert measured["train_loss"].to_pylist() == [None] * 10 + value("other", "train_loss", range(3)).tolist()
+    assert measured["trial_id"].to_pylist() == ["g"] * 10
+    assert measured["step"].to_pylist() == list(range(10))
+    assert measured["train_loss"].to_pylist() == [None] * 10
 
 
-def test_some_sweeps_into_a_folder_again(ledger, tmp_path, capsys):
-    """Whole files or none: what was there is replaced, and what else is there stays."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    for names, count in ((["two"], 10), (["empty"], 0)):
-        assert main(["export", *names, "--ledger", ledger.uri, "--out", "out"]) == 0
-        assert sorted(path.name for path in Path("out").iterdir()) == [
-            "measurements.parquet",
-            "notes.txt",
-            "sweeps.parquet",
-            "trials.parquet",
-        ]
+def test_outcomes_are_what_the_sweep_asks(ledger):
+    """Its own events, by its own horizon, though the trial was declared others and went further."""
+    sweep = ledger.sweep("two")
+    for name, horizon in (("near", 3), ("far", 9)):
+        design = {"horizon_steps": horizon, "events": [rises_to("test_accuracy", 0.5, name="t_half").to_json()]}
+        asked = replace(sweep, name=name, horizon_steps=horizon, axes_json=json.dumps(design))
+        ledger.record_sweep(asked)
+        export(ledger, name, name)
+    near, far = (tables(name)["trials"].slice(0, 1).to_pylist()[0] for name in ("near", "far"))
+    assert (near["t_half_50_kind"], near["t_half"], near["final.test_accuracy"]) == ("censored", None, 0.1)
+    assert (far["t_half_50_kind"], far["t_half"], far["final.test_accuracy"]) == ("event", 3.5, 1.0)
+    assert not any(name.startswith("t_gen") for name in near)
+
+
+def test_a_second_export_replaces_the_first_all_or_nothing(ledger, monkeypatch):
+    """What else is in the folder stays."""
+    Path("out").mkdir()
+    Path("out/notes.txt").write_text("mine")
+    for name, count in (("two", 10), ("empty", 0)):
+        assert main(["export", name, ledger.uri, "--out", "out"]) == 0
+        files = sorted(path.name for path in Path("out").iterdir())
+        assert files == ["measurements.parquet", "notes.txt", "sweep.json", "trials.parquet"]
         assert dataset.dataset("out/measurements.parquet").count_rows() == count
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    monkeypatch.setattr(json, "dumps", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    assert main(["export", "two", ledger.uri, "--out", "out"]) == 2
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("where", "trial_ids"),
+    [
+        ("phase == 'grokking'", ["g"]),
+        ("t_gen - t_mem >= 2 and seed in (0, 3)", ["g"]),
+        ("learning_rate > 0.01 or axis.seed == 1", ["f", "never"]),
+        ("learning_rate == None", ["never"]),
+        ("not learning_rate < 0.4", ["f", "never"]),
+        ("-optimizer.learning_rate * 2 < -.9", ["f"]),
+        ("test_accuracy > .9", ["g"]),
+        ("'SG' in optimizer and error != None", ["f"]),
+        ("0 <= last_step < 5", ["f"]),
+    ],
+)
+def test_where(ledger, where, trial_ids):
+    assert main(["export", "two", "--out", "out", "--where", where]) == 0
+    found = tables("out")
+    assert found["trials"]["trial_id"].to_pylist() == trial_ids
+    assert set(found["measurements"]["trial_id"].to_pylist()) == {"g"} & set(trial_ids)
+    assert json.loads(Path("out/sweep.json").read_text())["where"] == where
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("learning_rat > 1", "learning_rat: no such column; nearest: learning_rate"),
+        ("bias > 1 and dtype == 'float32'", "dtype: could be loss.dtype, model.dtype; name one of them"),
+        ("phase = 'grokking'", "is no expression; compare with ==; for example: weight_decay > 1 and"),
+        ("(seed > 1) & (seed < 3)", "write and, or, not; allowed: columns, numbers, texts"),
+        ("__import__('os').system('touch hacked')", "__import__('os').system('touch hacked'): allowed: columns"),
+        ("phase.__class__ == 1", "phase.__class__: no such column"),
+        ("[x for x in phase] == 1", "allowed: columns"),
+        ("arm > 3", "cannot order 'plain' and 3"),
+        ("arm * 3 == 3", "cannot compute with 'plain'"),
+        ("seed > 1" * 200, "must have at most 1000"),
+    ],
+)
+def test_a_filter_runs_no_code(ledger, capsys, where, message):
+    assert main(["export", "two", "--where", where]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: --where ")
+    assert error.count("\n") == 1
+    assert not Path("hacked").exists()
+    assert not list(Path("results").rglob(".tmp*"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing"], "has no sweep 'nothing'; its sweeps: empty, two"),
-        (["--out", "file/tables"], "cannot write the tables into file/tables: Not a directory"),
-        (["--out", "s3://bucket/tables"], "--out s3://bucket/tables: must be a folder of this machine"),
+        (["two", "--out", "file/tables"], "cannot write the tables into file/tables: Not a directory"),
+        (["two", "--out", "s3://bucket/tables"], "--out s3://bucket/tables: must be a folder of this machine"),
     ],
 )
 def test_bad_input(ledger, capsys, arguments, message):

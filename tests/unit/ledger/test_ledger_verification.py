@@ -31,11 +31,15 @@ def only(ledger):
     return problem
 
 
-def test_missing_trials_of_a_sweep(ledger):
+def test_a_sweep_that_was_interrupted(ledger):
     commit_steps(ledger, "a", range(3))
     record(ledger, "some", ["a", "b", "c"])
     problem = only(ledger)
-    assert str(problem) == "missing: sweep some: 2 of its 3 trials have no row: b, c"
+    assert problem.harmless
+    assert str(problem) == (
+        "unfinished: sweep some: 2 of its 3 trials have no row yet: b, c; if it was interrupted, run the same command "
+        "again to resume"
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
