@@ -4,19 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.comparing.sweeps import SweepComparison, compare_sweeps
-    from analysis.data.source import open_sweep
     from analysis.data.sweep import Sweep, SweepError, Trial
+    from analysis.results import SweepResult, open_sweep
 
 _HOMES = {
     "Sweep": "analysis.data.sweep",
     "SweepComparison": "analysis.comparing.sweeps",
     "SweepError": "analysis.data.sweep",
+    "SweepResult": "analysis.results",
     "Trial": "analysis.data.sweep",
     "compare_sweeps": "analysis.comparing.sweeps",
-    "open_sweep": "analysis.data.source",
+    "open_sweep": "analysis.results",
 }
 
-__all__ = ["Sweep", "SweepComparison", "SweepError", "Trial", "compare_sweeps", "open_sweep"]
+__all__ = ["Sweep", "SweepComparison", "SweepError", "SweepResult", "Trial", "compare_sweeps", "open_sweep"]
 
 
 def __getattr__(name: str) -> Any:

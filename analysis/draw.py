@@ -94,22 +94,39 @@ def draw(
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises pipeline.ledger.LedgerError: for a folder that is no ledger, or a ledger without the sweep.
     """
-    if colour is not None:
-        check_tiles(colour)
     opened = open_sweep(sweep, uri)
     folder = Path(out_dir)
+    options: dict[str, Any] = {"event": event, "tau_steps": tau_steps, "fix": fix, "pool": pool, "colour": colour}
     try:
-        if opened.events:
-            diagram = build(opened, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool)
-            if colour is not None:
-                diagram = _coloured(diagram, colour)
-            return _draw_diagram(diagram, folder, formats)
-        asked = {"--x": x, "--y": y, "--event": event, "--fix": " ".join(fix), "--pool": " ".join(pool)}
-        _check_no_diagram_asked(opened, asked | {"--format": " ".join(formats), "--colour": colour})
-        results = finals.finals(opened, tau_steps=tau_steps)
-        return _draw_curves(results, folder)
+        numbers = numbers_of(opened, x, y, **options)
+        if isinstance(numbers, Diagram):
+            return _draw_diagram(numbers, folder, formats)
+        _check_no_diagram_asked(opened, {"--format": " ".join(formats)})
+        return _draw_curves(numbers, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+
+
+def numbers_of(
+    sweep: Sweep,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    event: str | None = None,
+    tau_steps: int | None = None,
+    fix: Sequence[str] = (),
+    pool: Sequence[str] = (),
+    colour: str | None = None,
+) -> Diagram | finals.Finals:
+    """The numbers that :func:`draw` draws, with its options: a phase diagram's, or the final values."""
+    if colour is not None:
+        check_tiles(colour)
+    if sweep.events:
+        diagram = build(sweep, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool)
+        return diagram if colour is None else _coloured(diagram, colour)
+    asked = {"--x": x, "--y": y, "--event": event, "--fix": " ".join(fix), "--pool": " ".join(pool)}
+    _check_no_diagram_asked(sweep, asked | {"--colour": colour})
+    return finals.finals(sweep, tau_steps=tau_steps)
 
 
 def _coloured(diagram: Diagram, colour: str) -> Diagram:

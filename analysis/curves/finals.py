@@ -293,6 +293,11 @@ def trials_table(results: Finals) -> pd.DataFrame:
 
 def summary_lines(results: Finals) -> list[str]:
     """A line a cell: its final values, the difference to the first, and which of its trials are not at their end."""
+    return aligned(summary_rows(results))
+
+
+def summary_rows(results: Finals) -> list[list[str]]:
+    """The titles of the columns, and a row of texts for each cell."""
     titles = [quantity.title for quantity in results.shown]
     points = ", points" if results.headline.share else ""
     rows: list[list[str]] = [["cell", "n", *titles, f"minus {results.cells[0].label}{points} [95 %]", ""]]
@@ -300,6 +305,4 @@ def summary_lines(results: Finals) -> list[str]:
         values = [mean_words(cell.values(quantity), quantity.style) for quantity in results.shown]
         difference = "" if cell is results.cells[0] else results.against_first(cell)
         rows.append([cell.label, str(len(cell.values(results.headline))), *values, difference, cell.remark()])
-    if len(rows) == 2:
-        rows = [[*row[:-2], row[-1]] for row in rows]
-    return aligned(rows)
+    return [[*row[:-2], row[-1]] for row in rows] if len(rows) == 2 else rows

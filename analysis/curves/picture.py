@@ -34,10 +34,11 @@ WIDE = 15
 
 def draw_curves(results: Finals, path: Path) -> str:
     """Write the picture as a PNG file; return the characters that are boxes in it."""
-    return style.to_png(lambda figure: _draw(figure, results), path)
+    return style.to_png(lambda figure: draw_panels(figure, results), path)
 
 
-def _draw(figure: Figure, results: Finals) -> None:
+def draw_panels(figure: Figure, results: Finals) -> None:
+    """Draw the picture on a figure, whose size this sets."""
     colours = _colours(results)
     longest = max((len(_numbers(results, results.cells[index])) for index in colours), default=0)
     right = max(RIGHT_IN, 0.35 + CHARACTER_IN * longest)

@@ -139,8 +139,14 @@ def _trial(
         "stop_reason": reason and StopReason(reason),
         "last_step": _step(metrics.get("last_step", 0)),
         "read_outcome": _outcome(metrics, rules) if metrics.keys() - numbers(coordinates) - {"last_step"} else None,
-        "read_finals": {rule.column: metrics[key] for rule in rules if (key := fitted_key(rule.column)) in metrics},
+        "read_finals": _finals(metrics, {*numbers(coordinates), *(fitted_key(rule.name) for rule in rules)})
+        | {rule.column: metrics[key] for rule in rules if (key := fitted_key(rule.column)) in metrics},
     }
+
+
+def _finals(metrics: Mapping[str, float], others: Set[str]) -> dict[str, float]:
+    """The last value of each probe: what MLflow has of a metric with its run."""
+    return {key: value for key, value in metrics.items() if key not in others and not NOT_CURVES.match(key)}
 
 
 def _outcome(metrics: Mapping[str, float], rules: Sequence[EventRule]) -> Outcome:

@@ -35,8 +35,12 @@ def draw_png(diagram: Diagram, path: Path) -> str:
 
     :returns: the characters that are boxes in it, as :func:`analysis.drawing.style.to_png` does.
     """
-    draw = draw_row if diagram.y is None else draw_grid
-    return style.to_png(lambda figure: draw(figure, diagram), path)
+    return style.to_png(lambda figure: draw_diagram(figure, diagram), path)
+
+
+def draw_diagram(figure: Figure, diagram: Diagram) -> None:
+    """Draw a diagram on a figure, whose size this sets."""
+    (draw_row if diagram.y is None else draw_grid)(figure, diagram)
 
 
 def draw_grid(figure: Figure, diagram: Diagram) -> None:

@@ -133,6 +133,16 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
 
 def summary_lines(diagram: Diagram) -> list[str]:
     """A line a cell, and what the arms' comparison says."""
+    return [
+        *aligned(summary_rows(diagram)),
+        *filter(None, [answer(diagram)]),
+        *contrast_texts(diagram, most=COMPARED_IN_TERMINAL),
+        *filter(None, [stopped_sentence(diagram)]),
+    ]
+
+
+def summary_rows(diagram: Diagram) -> list[tuple[str, ...]]:
+    """The titles of the columns, and a row of texts for each cell."""
     tau = diagram.tau_steps
     name = event_name(diagram.main)
     titles = (
@@ -159,12 +169,7 @@ def summary_lines(diagram: Diagram) -> list[str]:
         )
     # Where no cell has the event, or every trial has it, a column would say nothing.
     told = [column for column in zip(titles, *rows, strict=True) if any(text not in ("", "–") for text in column[1:])]
-    return [
-        *aligned([*zip(*told, strict=True)]),
-        *filter(None, [answer(diagram)]),
-        *contrast_texts(diagram, most=COMPARED_IN_TERMINAL),
-        *filter(None, [stopped_sentence(diagram)]),
-    ]
+    return [*zip(*told, strict=True)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,7 +5,8 @@ Colours are from the Okabe-Ito palette and differ in lightness too.
 
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,23 +49,31 @@ def to_png(draw: Callable[[Figure], None], target: Path | BinaryIO, *, dpi: int 
     """
     suffix = target.suffix.removeprefix(".") if isinstance(target, Path) else ""
     kind, metadata = (suffix, VECTOR[suffix]) if suffix in VECTOR else ("png", {"Software": None})
-    with matplotlib.rc_context(_DEFAULTS), quiet(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # They are returned.
-        figure = _drawn(draw, dpi)
-        fonts, missing = families({each for text in figure.findobj(Text) for each in text.get_text()})
-        if len(fonts) > 1:
-            matplotlib.rcParams["font.family"] = fonts
-            figure = _drawn(draw, dpi)
+    with own_settings():
+        figure, missing = drawn(draw, Figure(dpi=dpi, facecolor="white"))
         matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "grokscape"})
         figure.savefig(target, format=kind, metadata=metadata)
     return missing
 
 
-def _drawn(draw: Callable[[Figure], None], dpi: int) -> Figure:
-    figure = Figure(dpi=dpi, facecolor="white")
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw in this block by matplotlib's own settings, whatever the user's are."""
+    with matplotlib.rc_context(_DEFAULTS), quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # They are returned.
+        yield
+
+
+def drawn(draw: Callable[[Figure], None], figure: Figure) -> tuple[Figure, str]:
+    """Draw on an empty figure, with the fonts that its texts need; return it, and the characters that no font has."""
     FigureCanvasAgg(figure)
     draw(figure)
-    return figure
+    fonts, missing = families({each for text in figure.findobj(Text) for each in text.get_text()})
+    if len(fonts) > 1:
+        matplotlib.rcParams["font.family"] = fonts
+        figure.clear()
+        draw(figure)
+    return figure, missing
 
 
 def ink_on(colour: str | Sequence[float]) -> str:

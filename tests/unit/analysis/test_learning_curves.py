@@ -23,7 +23,7 @@ from analysis.curves.finals import (
     summary_lines,
     trials_table,
 )
-from analysis.curves.picture import _colours, _draw, spread
+from analysis.curves.picture import _colours, draw_panels, spread
 from analysis.data.source import open_sweep
 from analysis.data.sweep import SweepError
 from pipeline import sweep as pipeline_sweep
@@ -51,7 +51,7 @@ def texts_of(found):
     """Every text of the picture."""
     figure = Figure()
     FigureCanvasAgg(figure)
-    _draw(figure, found)
+    draw_panels(figure, found)
     return [text.get_text() for part in (figure, *figure.axes) for text in part.texts], figure
 
 

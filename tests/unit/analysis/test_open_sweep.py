@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from analysis import phase_diagram
+from analysis import phase_diagram, results
 from analysis.data.origin import Origin, command
 from analysis.data.source import is_tracking, open_sweep
 from analysis.data.sweep import MISSING, SweepError
@@ -109,6 +109,12 @@ def test_same_diagram_from_both(sources, tau, event):
     pd.testing.assert_frame_equal(trials_table(ledger), trials_table(mlflow), check_exact=True)
     if tau is None:  # where a seed stands earlier than at its end MLflow does not say
         assert summary_lines(ledger) == summary_lines(mlflow)
+
+
+def test_same_outcomes_from_both(sources):
+    """MLflow has the numbers of the configuration as texts of one tag, and the last values of probes as metrics."""
+    ledger, mlflow = (results.open_sweep(SWEEP, uri).outcomes for uri in sources)
+    pd.testing.assert_frame_equal(ledger, mlflow, check_like=True)
 
 
 def table(curves) -> pd.DataFrame:
