@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from pipeline.spec.space_file import load_space
+from pipeline.spec.base_trial import named_space
 from pipeline.terminal.flags import BAD_INPUT, DONE, override, parser
 from pipeline.terminal.signals import Interrupted, raised_once
 from trainables.engine.errors import GrokscapeError
@@ -31,8 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(flags: argparse.Namespace) -> int:
-    space = load_space(flags.space, flags.size, flags.components)
-    space = space.with_overrides(max_steps=flags.max_steps, seeds=flags.seeds)
+    space = named_space(
+        flags.space,
+        size=flags.size,
+        components=flags.components,
+        sets=flags.set,
+        axes=flags.axis,
+        max_steps=flags.max_steps,
+        seeds=flags.seeds,
+        sweep_name=flags.name,
+    )
     settings = override(space.spec.settings, flags)
     from pipeline.command import dry_run, run
 

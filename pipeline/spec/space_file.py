@@ -9,17 +9,21 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import re
+import shlex
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.spec import SpecError, SweepSpec
+from pipeline.spec.override_values import seeds_label, seeds_text
+from pipeline.spec.overrides import Overrides
 from pipeline.spec.rounding import rounding_notes
-from trainables.engine.config import ConfigError
+from trainables.engine.config import ConfigError, brief
 from trainables.engine.errors import one_line
 from trainables.engine.names import forget
 from trainables.engine.terminal import shown
@@ -49,24 +53,60 @@ class LoadedSpace:
     path: Path
     size: str | None = None
     """One of :data:`SIZES`; None for a file without sizes."""
+    components: tuple[str, ...] = ()
+    """Modules that were imported before, as ``--components`` names them."""
+    changed: bool = False
+    """Whether flags make another sweep of it than the file's."""
 
-    def with_overrides(self, *, max_steps: int | None = None, seeds: int | None = None) -> "LoadedSpace":
-        """The space as flags change it; another extent is a sweep of its own name, beside the whole one."""
-        spec = self.spec.with_overrides(max_steps=max_steps, seeds=seeds)
-        horizons = {trial.config.horizon_steps for trial in self.spec.trials()} or {self.spec.base.horizon_steps}
-        changes = []
-        if max_steps is not None and max_steps < max(horizons):
-            changes.append(f"steps{max_steps}")
-        if seeds is not None and spec.seeds != self.spec.seeds:
-            changes.append(f"seeds{seeds}")
-        return replace(self, name=f"{self.name}@{'-'.join(changes)}", spec=spec) if changes else self
+    def with_overrides(
+        self,
+        *,
+        max_steps: int | None = None,
+        seeds: int | Sequence[int] | None = None,
+        overrides: Overrides | None = None,
+        name: str | None = None,
+    ) -> "LoadedSpace":
+        """The space as flags change it, which is a sweep of its own name beside the whole one.
+
+        Its docstring is the file's question, what was changed, and the command; the file's results are not its own.
+
+        :param name: of the sweep; without, the file's and what was changed.
+        """
+        overrides = overrides or Overrides()
+        spec = overrides.apply(self.spec)
+        labels = [(overrides.label(spec.base), overrides.words(), overrides.flags)] if overrides else []
+        longest = max({trial.config.horizon_steps for trial in spec.trials()} or {spec.base.horizon_steps})
+        if max_steps is not None and max_steps < longest:
+            labels.append((f"steps{max_steps}", f"{max_steps} steps", ("--max-steps", str(max_steps))))
+        own, spec = spec.seeds, spec.with_overrides(max_steps=max_steps, seeds=seeds)
+        if spec.seeds is not None and spec.seeds != own:
+            flag = ("--seeds", seeds_text(spec.seeds))
+            labels.append((seeds_label(spec.seeds), f"{len(spec.seeds)} seeds", flag))
+        if name is not None and not NAME.fullmatch(name):
+            raise SpecError(f"--name {brief(name)}: must be at most 100 letters, digits, '_', '-' and inner dots")
+        if not labels and name is None:
+            return self
+        names, words, flags = zip(*labels, strict=True) if labels else ((), (), ())
+        typed = ["--size", self.size] if self.size not in (None, DEFAULT_SIZE) else []
+        typed += [word for module in self.components for word in ("--components", module)]
+        typed += [*itertools.chain(*flags), *(["--name", name] if name else [])]
+        command = shlex.join(["python", "-m", "pipeline.sweep", str(self.path), *map(str, typed)])
+        doc = _changed_doc(self.doc, self.name, "; ".join(words), command) if labels else self.doc
+        return replace(self, name=name or f"{self.name}@{'-'.join(names)}", doc=doc, spec=spec, changed=bool(labels))
 
     def notes(self) -> list[str]:
         """What the user should know of it before it runs, a line each."""
         axes = [self.spec.grid_axes(), *(arm.axes for arm in self.spec.arms)]
-        whole, _, changes = self.name.partition("@")
-        other = [f"another extent than the file's: the sweep {self.name}, beside {whole}; they share their trials"]
-        return [*(other if changes else []), *rounding_notes(axes)]
+        whole, at, _ = self.name.partition("@")
+        other = [f"flags change the file's sweep: this is {self.name}, beside {whole}; trials that both have run once"]
+        return [*(other if self.changed and at and self.path.suffix == ".py" else []), *rounding_notes(axes)]
+
+
+def _changed_doc(doc: str, name: str, changes: str, command: str) -> str:
+    """The question of a docstring, without the record of its results, with what was changed and the command."""
+    question = re.split(r"(?m)^\w+ {2,}", doc)[0].strip()
+    opening = f"{question}\n\nChanged   {changes}" if question else f"{name} with {changes}\n"
+    return f"{opening}\nCommand   {command}"
 
 
 def load_space(path: str | Path, size: str | None = None, components: Iterable[str] = ()) -> LoadedSpace:
@@ -84,7 +124,9 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     try:
         source = file.read_bytes()
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); must be a search-space file") from None
+        raise SpecError(
+            f"{path}: cannot be read ({error.strerror}); must be a search-space file, or MODULE:TRIAL"
+        ) from None
     if file.suffix != ".py" or not NAME.fullmatch(file.stem):
         raise SpecError(
             f"{path}: the file's name becomes the sweep's; must end in .py and have at most 100 letters, digits, '_', "
@@ -122,6 +164,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
         spec=spec,
         path=file,
         size=size,
+        components=tuple(components),
     )
 
 

@@ -135,8 +135,8 @@ class SweepSpec(metaclass=_TakesSettings):
         """The largest horizon among the trials."""
         return max((trial.config.horizon_steps for trial in self._trials), default=self.base.horizon_steps)
 
-    def with_overrides(self, *, max_steps: int | None = None, seeds: int | None = None) -> Self:
-        """The space as flags change it: no horizon beyond ``max_steps``, and the seeds 0 to ``seeds`` - 1."""
+    def with_overrides(self, *, max_steps: int | None = None, seeds: int | Sequence[int] | None = None) -> Self:
+        """The space as flags change it: no horizon beyond ``max_steps``, and these seeds, or 0 to ``seeds`` - 1."""
         changes: dict[str, Any] = {}
         if max_steps is not None:
             max_steps = integer("max-steps", max_steps, at_least=1)
@@ -148,7 +148,8 @@ class SweepSpec(metaclass=_TakesSettings):
                 for arm in self.arms
             ]
         if seeds is not None:
-            changes["seeds"] = range(integer("seeds", seeds, at_least=1))
+            given = isinstance(seeds, Sequence)
+            changes["seeds"] = seeds if given else range(integer("seeds", seeds, at_least=1))
         return replace(self, **changes) if changes else self
 
     def axes_json(self) -> str:

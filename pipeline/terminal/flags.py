@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, get_args
 
 from pipeline.execution.resources import default_device
+from pipeline.spec.override_values import seeds_of
 from pipeline.spec.settings import HOW, WHERE, RunSettings, SettingsError
 from pipeline.spec.space_file import DEFAULT_SIZE, SIZES
 from trainables.engine.config import ConfigError
-from trainables.engine.errors import CommandLine
+from trainables.engine.errors import CommandLine, GrokscapeError
 
 DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 ALIASES = {"gpus_per_cohort": ("--gpus-per-trial",)}
@@ -27,7 +28,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 some trials failed, 2 bad input, 130 interrupted (SIGTERM: 143, SIGHUP: 129). "
         "Example: python -m pipeline.sweep search_spaces/quick.py --dry-run",
     )
-    command.add_argument("space", metavar="SPACE", help="a search-space file, such as search_spaces/quick.py")
+    command.add_argument(
+        "space",
+        metavar="SPACE",
+        help="a search-space file, such as search_spaces/quick.py, or a trial as MODULE:NAME, such as "
+        "trainables.grokking:GrokkingTrial",
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="print what would run and its predicted cost; run nothing"
     )
@@ -43,8 +49,26 @@ def parser() -> argparse.ArgumentParser:
         f"default: {DEFAULT_SIZE}",
     )
     what.add_argument("--max-steps", type=_count, metavar="N", help="shorten the horizon to N steps")
-    what.add_argument("--seeds", type=_count, metavar="N", help="use the seeds 0 to N - 1 instead of the space's")
-
+    what.add_argument(
+        "--seeds", type=_seeds, metavar="N", help="use the seeds 0 to N - 1 instead of the space's, or 0:20, or 0,3,7"
+    )
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="fix a field or an axis, such as optimizer.learning_rate=.01 or gradient=OrthogonalGradient; may be "
+        "repeated",
+    )
+    what.add_argument(
+        "--axis",
+        action="append",
+        default=[],
+        metavar="PATH=VALUES",
+        help="try these values of a field, such as optimizer.weight_decay=0,1,4 or loss.q=range(.1,1,.3), instead of "
+        "the space's own or for the first time; may be repeated",
+    )
+    what.add_argument("--name", help="what to call the sweep that these flags make; default: by what they change")
     what.add_argument(
         "--components",
         action="append",
@@ -104,6 +128,13 @@ def _value(spec: Field[Any], text: str) -> Any:
         reason = str(error).partition(f" = {value!r}: ")[2].replace(" or None", f" or {none!r}" if none else "")
         raise argparse.ArgumentTypeError(f"{text!r}: {reason}") from None
     return value
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return seeds_of(text)
+    except GrokscapeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

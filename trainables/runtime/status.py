@@ -44,17 +44,17 @@ class CohortError(Exception):
         if isinstance(error, StaleCheckpointError):
             return cls(ErrorKind.STALE, str(error))
         name, text = type(error).__name__, one_line(error, 1000)
-        message = (name if text == name else f"{name}: {text}") + _own_place(error)
+        message = (name if text == name else f"{name}: {text}") + own_place(error)
         if isinstance(error, LostProcessError):
             return cls(ErrorKind.LOST_WORKER, message)
         return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
 
 
-def _own_place(error: BaseException) -> str:
+def own_place(error: BaseException | None) -> str:
     """`` (mylosses.py:12, in per_example)``: the innermost line of the user's own that an error came through."""
     frames = [
         frame
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(error.__traceback__ if error else None)
         if not frame.filename.startswith((*HOUSE, "<")) and "site-packages" not in frame.filename
     ]
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""

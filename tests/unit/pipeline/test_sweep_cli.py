@@ -323,7 +323,7 @@ def test_a_smaller_run_is_a_sweep_of_its_own(capsys, tmp_path):
     kept = Ledger.open("results/ledger").sweep("tiny")
     code, output, errors = run(capsys, *flags, "--seeds", "1", "--max-steps", "5")
     assert (code, errors) == (0, "")
-    assert "note: another extent than the file's: the sweep tiny@steps5-seeds1, beside tiny; they share" in output
+    assert "note: flags change the file's sweep: this is tiny@steps5-seeds1, beside tiny; trials" in output
     assert (tmp_path / "results/figures/tiny@steps5-seeds1/phase_diagram.png").is_file()
     # More is another extent too; what equals the file is not.
     code, output, errors = run(capsys, *flags, "--json", "--seeds", "3")
