@@ -106,13 +106,13 @@ class SweepResult(Sweep):
     ) -> "Picture":
         """The phase diagram as a matplotlib figure, which a notebook shows; learning curves of a sweep without events.
 
-        The arguments are those of :func:`analysis.report.draw`.
+        The arguments are those of :func:`analysis.draw.draw`.
 
         :raises SweepError: for a bad tau or event, or where nothing was measured.
         :raises analysis.diagram.layout.AxisError: for an unknown axis.
         """
         with drawing():
-            from analysis.report import numbers_of
+            from analysis.draw import numbers_of
 
             options: dict[str, Any] = {"event": event, "tau_steps": tau_steps, "fix": fix, "pool": pool}
             return _picture(numbers_of(self, x, y, colour=colour, **options))

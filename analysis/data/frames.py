@@ -5,16 +5,15 @@ where two axes end alike.  The configuration has its whole paths, ``optimizer.we
 holds the name of its class.
 """
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.data.sweep import STEP, Curves, Sweep, Trial
+from pipeline.ledger.views.records import CONFIG, flat
 from trainables.engine.config import CLASS_KEY
 
 TRIAL_ID = "trial_id"
@@ -54,7 +53,15 @@ def places(sweep: Sweep) -> pd.DataFrame:
 
 def configurations(sweep: Sweep) -> pd.DataFrame:
     """One row a trial in the sweep's order: its flat configuration; empty where the source does not hold it."""
-    return pd.DataFrame([flat(trial.config) for trial in sweep.trials], index=range(len(sweep.trials)))
+    rows = [
+        {
+            path: value
+            for name, value in flat(trial.config).items()
+            if (path := name.removeprefix(f"{CONFIG}.") if name != CONFIG else CLASS_KEY) not in NOT_COLUMNS
+        }
+        for trial in sweep.trials
+    ]
+    return pd.DataFrame(rows, index=range(len(rows)))
 
 
 def final_values(sweep: Sweep) -> pd.DataFrame:
@@ -84,20 +91,6 @@ def curves_table(sweep: Sweep, trials: Iterable[tuple[Trial, Curves]], columns: 
         never = (np.full(count, math.nan) for count in counts)
         frame[name] = _joined([curves.get(name, blank) for (_, curves), blank in zip(read, never, strict=True)])
     return frame
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested JSON under dotted names; a component's class goes by the component's own name, a list is JSON."""
-    named: dict[str, Any] = {}
-    for name, value in values.items():
-        path = f"{prefix}.{name}" if prefix else name
-        if name == CLASS_KEY:
-            named[prefix or name] = value
-        elif isinstance(value, Mapping):
-            named |= flat(value, path)
-        elif name not in NOT_COLUMNS:
-            named[path] = json.dumps(value) if isinstance(value, list) else value
-    return named
 
 
 def _last(curves: Curves, by_steps: int) -> dict[str, float]:
