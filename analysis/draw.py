@@ -17,7 +17,7 @@ from analysis.comparing.sensitivity import sensitivity, sensitivity_line, sensit
 from analysis.curves import finals
 from analysis.curves.picture import draw_curves
 from analysis.data.source import open_sweep
-from analysis.data.spreadsheet import write_csv
+from analysis.data.spreadsheet import write_both, write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.influence import INFLUENCE_NOTE, influence, influence_lines, influence_panels, influence_table
@@ -37,6 +37,9 @@ from trainables.engine.events import Event
 
 OF_PAGES = ("altair", "vl-convert-python")
 """What only the interactive page needs; a machine that trains without it writes everything else."""
+
+TABLES = ("cells", "outcomes", "waiting", "effects", "sensitivity")
+"""The tables of a phase diagram, as CSV and as Parquet."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ def draw(
     :param tau_steps: the time up to which the data count; the sweep's horizon without.
     :param fix: ``["train_fraction=0.4"]``: the trials that count.
     :param pool: axes whose values are pooled in each cell.
-    :param colour: what the tiles of a grid show: ``"p"``, ``"given"``, ``"median"``, ``"test_accuracy@400"``; the
-        restricted mean without.
+    :param colour: what the tiles of a grid show: ``"phase"``, ``"p"``, ``"given"``, ``"median"``, ``"delay"``,
+        ``"test_accuracy@400"``; the restricted mean without.
     :param formats: ``"pdf"``, ``"svg"``: the picture in these formats too, for a paper.
     :raises SweepError: for an MLflow that cannot answer, a bad tau or event, axes or an event of a sweep that has no
         phase diagram, or a folder that cannot be written.
@@ -137,13 +140,12 @@ def _coloured(diagram: Diagram, colour: str) -> Diagram:
 
 def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:
     names = ["phase_diagram.png", "report.html", "waiting.png", "effects.png"]
-    names += ["cells.csv", "outcomes.csv", "waiting.csv", "effects.csv", "sensitivity.csv"]
     with whole_files(folder) as partial:
-        paths = [partial / name for name in names]
-        picture, page, curves, bars, cells, outcomes, waiting, effects, others = paths
-        write_csv(cells_table(diagram), cells)
-        write_csv(trials_table(diagram), outcomes)
-        write_csv(waiting_table(diagram), waiting)
+        picture, page, curves, bars = (partial / name for name in names)
+        names += [f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")]
+        write_both(cells_table(diagram), partial / "cells")
+        write_both(trials_table(diagram), partial / "outcomes")
+        write_both(waiting_table(diagram), partial / "waiting")
         lines = boxes_note(draw_png(diagram, picture))
         for kind in formats:
             names.append(f"phase_diagram.{kind}")
@@ -160,12 +162,12 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
             panels = influence_panels(diagram, found)
             lines += texts
             if panels:
-                write_csv(influence_table(found), effects)
+                write_both(influence_table(found), partial / "effects")
                 head = diagram.title, diagram.subtitle, [INFLUENCE_NOTE]
                 style.to_png(lambda figure: draw_effects(figure, *head, panels), bars)
             sections.append(("What the axes do", texts, bars if panels else None))
         variants = sensitivity(diagram)
-        write_csv(sensitivity_table(diagram, variants), others)
+        write_both(sensitivity_table(diagram, variants), partial / "sensitivity")
         if line := sensitivity_line(diagram, variants):
             lines.append(line)
             sections.append(("Other thresholds and horizons", [f"{line}; sensitivity.csv has the numbers."], None))
@@ -207,12 +209,11 @@ def draw_search(
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
-    names = ("curves.png", "cells.csv", "finals.csv")
+    names = ("curves.png", "cells.csv", "cells.parquet", "finals.csv", "finals.parquet")
     with whole_files(folder) as partial:
-        picture, cells, outcomes = (partial / name for name in names)
-        write_csv(finals.cells_table(results), cells)
-        write_csv(finals.trials_table(results), outcomes)
-        boxes = boxes_note(draw_curves(results, picture))
+        write_both(finals.cells_table(results), partial / "cells")
+        write_both(finals.trials_table(results), partial / "finals")
+        boxes = boxes_note(draw_curves(results, partial / names[0]))
     return Figures(tuple(folder / name for name in names), (*finals.summary_lines(results), *boxes))
 
 

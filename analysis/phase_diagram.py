@@ -1,9 +1,9 @@
 """``python -m analysis.phase_diagram SWEEP``: the phase diagram of a finished or a running sweep.
 
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
-``report.html``, ``waiting.png``, ``effects.png``, and as tables ``cells.csv``, ``outcomes.csv``, ``waiting.csv``,
-``effects.csv`` and ``sensitivity.csv``.  A sweep without events gets its learning curves and final values instead:
-``curves.png``, ``cells.csv`` and ``finals.csv``.
+``report.html``, ``waiting.png``, ``effects.png``, and the tables ``cells``, ``outcomes``, ``waiting``,
+``effects`` and ``sensitivity``, as CSV and as Parquet.  A sweep without events gets its learning curves and final
+values instead: ``curves.png`` and the tables ``cells`` and ``finals``.
 """
 
 import argparse
@@ -63,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     command_line.add_argument(
         "--colour",
         metavar="WHAT",
-        help="what the tiles of a grid show: rmst, p, given (the time of those that have the event), median, or any "
-        "column at a step, COLUMN@STEP (test_accuracy@400), by its median; default: rmst",
+        help="what the tiles of a grid show: rmst, p, given (the time of those that have the event), median, delay "
+        "(the median time from the earlier event to this one), phase (of most seeds), or any column at a step, "
+        "COLUMN@STEP (test_accuracy@400), by its median; default: rmst",
     )
     command_line.add_argument(
         "--format",

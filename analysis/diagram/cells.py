@@ -7,6 +7,7 @@ declared event the probability of having come by tau, the time given that, the r
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,17 @@ from analysis.comparing.arms import ArmContrast, compare_arms
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
 from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out
 from analysis.stats.intervals import Estimate, clopper_pearson
-from analysis.stats.survival import CensoredTimes, Summary, summarise
-from trainables.engine.events import SHARES, Event, EventKind, EventRule, PhaseRule, falls_to, rises_to
+from analysis.stats.survival import CensoredTimes, Summary, median_or_bound, summarise
+from trainables.engine.events import KINDS, SHARES, Event, EventKind, EventRule, PhaseRule, falls_to, rises_to
 
 UNFINISHED = "unfinished"
 """The phase of a trial that was not followed to tau, and may yet change."""
 OTHER = "other"
 """The phase of a trial that none of the declared ones fits."""
+TIE = "tie"
+"""The phase of a cell of which as many seeds end in one as in another."""
+WIDE_INTERVAL = 0.75
+"""Seeds whose interval of P is wider leave P open: one or two, three or four that disagree, five that are split."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,18 @@ class PlacedTrial:
 
 
 @dataclass(frozen=True)
+class Delay:
+    """How much later than the earlier event the main one comes, in the seeds that have the earlier one."""
+
+    trials: int
+    """How many have it: of the others there is no delay."""
+    median_steps: float
+    """NaN where fewer than half have the main event, as far as they were followed."""
+    above_steps: float
+    """What the median is then above; otherwise NaN."""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One setting and its seeds."""
 
@@ -55,6 +72,26 @@ class Cell:
     events: Mapping[str, Summary]
     """By name."""
     main: Summary
+    delay: Delay | None = None
+    """None where no phase compares the main event with an earlier one."""
+
+    @property
+    def phase(self) -> str:
+        """The phase that most of its seeds end in, whatever the unfinished ones will do; else ``tie``, or what is not
+        known yet: ``unfinished``, or ``missing``."""
+        counts = Counter(placed.phase for placed in self.trials)
+        unfinished, missing = counts.pop(UNFINISHED, 0), counts.pop(MISSING, 0)
+        if not counts:
+            return UNFINISHED if unfinished or not missing else MISSING
+        (most, first), (_, second) = [*counts.most_common(2), ("", 0)][:2]
+        if first > second + unfinished:
+            return most
+        return UNFINISHED if unfinished else TIE
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether its seeds are so few, or so divided, that they leave P of the main event open."""
+        return self.main.by_tau.high - self.main.by_tau.low > WIDE_INTERVAL
 
     @property
     def measured(self) -> int:
@@ -188,6 +225,7 @@ def build(
                 shares=_shares(trials, phases),
                 events=summaries,
                 main=summaries[main.name],
+                delay=_delay(trials) if earlier else None,
             )
         )
     return Diagram(
@@ -309,6 +347,21 @@ def _phase(trial: Trial, phases: Sequence[PhaseRule], tau_steps: float) -> str:
         if phase.name == name:
             return name
     return OTHER if trial.complete(tau_steps) else UNFINISHED
+
+
+def _delay(trials: Sequence[PlacedTrial]) -> Delay:
+    """Main minus earlier event lies in (L_main - R_earlier, R_main - L_earlier]; a competing event ends no delay."""
+    pairs = [
+        (placed.earlier, placed.main)
+        for placed in trials
+        if placed.main is not None and placed.earlier is not None and placed.earlier.occurred
+    ]
+    times = CensoredTimes(
+        low=np.array([main.low_steps - earlier.high_steps for earlier, main in pairs], dtype=float),
+        high=np.array([main.high_steps - earlier.low_steps for earlier, main in pairs], dtype=float),
+        cause=np.array([KINDS.index(EventKind(main.kind)) for _, main in pairs], dtype=int),
+    )
+    return Delay(len(pairs), *median_or_bound(times))
 
 
 def _shares(trials: Sequence[PlacedTrial], phases: Iterable[PhaseRule]) -> dict[str, Estimate]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.data.sweep import MISSING
-from analysis.diagram.cells import OTHER, UNFINISHED, Cell, Diagram, PlacedTrial
+from analysis.diagram.cells import OTHER, TIE, UNFINISHED, Cell, Diagram, PlacedTrial
 from analysis.diagram.words import by_words, event_name, event_words, trial_name
 from analysis.drawing import style
 from analysis.stats.survival import FOLLOW_UP
@@ -37,8 +37,8 @@ MEAN_SYMBOL, SHARE_SYMBOL = Symbol("diamond", "white", style.MEAN_COLOUR), Symbo
 
 # --- phases -------------------------------------------------------------------------------------------------------
 
-BLANK_COLOURS = {OTHER: "#dcdcdc", UNFINISHED: "#f4f4f4", MISSING: "#ffffff"}
-"""Of trials without a declared phase; they have an outline."""
+BLANK_COLOURS = {OTHER: "#dcdcdc", UNFINISHED: "#f4f4f4", MISSING: "#ffffff", TIE: "#e8e0c8"}
+"""Of trials without a declared phase, and of cells without a phase; they have an outline."""
 SPARE_COLOURS = ("#009e73", "#f0e442", "#d55e00", "#0072b2", "#cc79a7")
 """For phases that declare none."""
 ENDINGS = {EventKind.CENSORED: "", EventKind.FROZEN: "////", EventKind.DIVERGED: "xxxx", EventKind.STOPPED: "...."}
@@ -47,6 +47,8 @@ NUMBERED = 0.1
 """Smaller parts of a bar have no number in them."""
 HATCHED_COLOUR = "#c9c9c9"
 """Behind the hatches in a legend."""
+UNCERTAIN_HATCH = "\\\\"
+"""Over the tile of a cell whose seeds leave P open."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def phase_colours(diagram: Diagram) -> dict[str, str]:
 
 def phase_words(diagram: Diagram, name: str) -> str:
     """A phase as legends say it: one that lacks a later event is never more than "not by tau"."""
-    if name == MISSING:
-        return "not begun"
+    if name in (MISSING, TIE):
+        return {MISSING: "not begun", TIE: "as many seeds in two phases"}[name]
     order = [rule.name for rule in diagram.events]
     phase = next((phase for phase in diagram.phases if phase.name == name and phase.happened), None)
     if phase is None:

@@ -18,8 +18,8 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.handles import draw_number, legend_handles
 from analysis.diagram.row import draw_row
-from analysis.diagram.tiles import COLOURS, RMST, Tiles, tiles
-from analysis.diagram.words import by_words, event_name, event_words, notes, with_interval
+from analysis.diagram.tiles import COLOURS, Scale, Tiles, tiles
+from analysis.diagram.words import by_words, event_words, notes, with_interval
 from analysis.drawing import style
 from analysis.drawing.style import INK
 
@@ -27,7 +27,6 @@ DETAILED_TILES = 150
 """Up to this many tiles carry numbers."""
 SIDE_ROOM_IN = 2.5
 NOTE = "{event}.  A tile: {shown}; {by} with its 95 % interval; the bar counts the seeds in each phase."
-RMST_NOTE = "RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ"
 
 
 def draw_png(diagram: Diagram, path: Path) -> str:
@@ -53,8 +52,7 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     body = max(tall * rows, 3.1)
     width = max(8.6, margin + side * columns + SIDE_ROOM_IN)
     shown = tiles(diagram)
-    number = RMST_NOTE.format(name=event_name(diagram.main)) if diagram.colour == RMST else shown.label
-    note = NOTE.format(event=event_words(diagram.main), shown=number, by=by_words(diagram.main, "τ"))
+    note = NOTE.format(event=event_words(diagram.main), shown=shown.note, by=by_words(diagram.main, "τ"))
     lines = style.wrapped(notes(diagram, note), width)
     footing = 0.85 + style.NOTE_LINE_IN * len(lines)
     height = 1.0 + body + footing
@@ -63,7 +61,6 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     axes = figure.add_axes((margin / width, top - tall * rows / height, 1 - (margin + SIDE_ROOM_IN) / width,
                             tall * rows / height))  # fmt: skip
     style.draw_head(figure, diagram.title, diagram.subtitle, 0.28 / width)
-    scale = shown.scale
     occupied = {(cell.x, cell.y) for cell in diagram.cells}
     for x, y in ((x, y) for x in range(columns) for y in range(rows) if (x, y) not in occupied):
         axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, fc="white", ec="#d0d0d0", hatch="////", lw=0.6))
@@ -82,29 +79,41 @@ def draw_grid(figure: Figure, diagram: Diagram) -> None:
     axes.set_ylabel(style.safe(diagram.y.label), fontsize=11, color=INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    handles = legend_handles(marks.phase_legend(diagram))
+    handles = legend_handles([*marks.phase_legend(diagram), *shown.legend])
     if len(occupied) < columns * rows:
         handles.append(Patch(fc="white", ec="#d0d0d0", hatch="////", label="not in the sweep"))
-    style.draw_legend(figure, handles, "Phase by τ (bars)", (1 - 2.36 / width, top))
-    bar_axes = figure.add_axes((1 - 2.33 / width, top - 3.05 / height, 0.16 / width, 1.25 / height))
-    norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)
-    bar = figure.colorbar(ScalarMappable(norm, f"{COLOURS}{'_r' if scale.small_is_bright else ''}"), cax=bar_axes)
-    bar.set_label(style.safe(shown.label), fontsize=8.5, color=INK)
-    bar.outline.set_visible(False)
-    bar.set_ticks(
-        scale.ticks, labels=[f"{tick:{shown.form.replace('d', '.0f')}}" for tick in scale.ticks], fontsize=8.5
-    )
-    bar.ax.minorticks_off()
+    title = "Phase by τ (bars)" if shown.scale else "Phase by τ"
+    style.draw_legend(figure, handles, title, (1 - 2.36 / width, top))
+    if shown.scale is not None:
+        _draw_scale(figure, shown, shown.scale, (1 - 2.33 / width, top - 3.05 / height, 0.16 / width, 1.25 / height))
     style.draw_notes(figure, lines, 0.28 / width)
 
 
+def _draw_scale(figure: Figure, shown: Tiles, scale: Scale, place: tuple[float, float, float, float]) -> None:
+    """The colours of the tiles' numbers."""
+    norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)
+    colours = ScalarMappable(norm, f"{COLOURS}{'_r' if scale.small_is_bright else ''}")
+    bar = figure.colorbar(colours, cax=figure.add_axes(place))
+    bar.set_label(style.safe(shown.label), fontsize=8.5, color=INK)
+    bar.outline.set_visible(False)
+    labels = [f"{tick:{shown.form.replace('d', '.0f')}}" for tick in scale.ticks]
+    bar.set_ticks(scale.ticks, labels=labels, fontsize=8.5)
+    bar.ax.minorticks_off()
+
+
 def _draw_tile(axes: Axes, diagram: Diagram, cell: Cell, shown: Tiles, number: int, up: int, *, detailed: bool) -> None:
-    value, scale = shown.values[number], shown.scale
-    known, ink = not math.isnan(cell.main.by_tau.value), scale.ink(value)
-    axes.add_patch(Rectangle((cell.x - 0.48, cell.y - 0.47), 0.96, 0.94, fc=scale.colour(value), ec="none", zorder=2))
+    colour = shown.colours[number]
+    known, ink = not math.isnan(cell.main.by_tau.value), style.ink_on(colour)
+    corner = cell.x - 0.48, cell.y - 0.47
+    axes.add_patch(Rectangle(corner, 0.96, 0.94, fc=colour, ec="none", zorder=2))
     text: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
+    if cell.uncertain:
+        axes.add_patch(
+            Rectangle(corner, 0.96, 0.94, fc="none", ec=(ink, 0.35), lw=0, hatch=marks.UNCERTAIN_HATCH, zorder=2.1)
+        )
+        text["bbox"] = {"fc": colour, "ec": "none", "pad": 1.5}
     if detailed:
-        size = 11 if len(shown.texts[number]) < 9 else 8.5
+        size = 11 if max(map(len, shown.texts)) < 9 else 8.5
         headline: dict[str, Any] = {"fontsize": size, "fontweight": "bold", "color": ink}
         axes.text(cell.x, cell.y + 0.25 * up, shown.texts[number], **headline, **text)
         if known:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -53,6 +54,10 @@ CELL_COLUMNS = {
     "<event>_rmst_low_steps, <event>_rmst_high_steps": "its 95 % interval (Bayesian bootstrap over seeds, "
     "which leaves room for seeds that never have it)",
     "<event>_median_steps": "where the CIF crosses one half; empty: not by tau",
+    "delay_trials": "trials that have the earlier of the two events that a phase compares; only where one does",
+    "delay_median_steps": "median of the main minus the earlier event, over these trials; empty where fewer than half "
+    "have the main one as far as they were followed",
+    "delay_above_steps": "what that median is then above",
     "<event>_estimator": "Aalen-Johansen where the intervals are short, else Turnbull; none where "
     "too few trials were followed to tau",
 }
@@ -98,6 +103,8 @@ def cells_table(diagram: Diagram) -> pd.DataFrame:
             row |= _columns(f"{name}_given", summary.given_steps, "_steps")
             row |= _columns(f"{name}_rmst", summary.restricted_mean_steps, "_steps")
             row |= {f"{name}_median_steps": summary.median_steps, f"{name}_estimator": summary.estimator}
+        if cell.delay is not None:
+            row |= {f"delay_{field.name}": getattr(cell.delay, field.name) for field in fields(cell.delay)}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -1,7 +1,7 @@
 """What the tiles of a grid show: a number a cell, with its scale of colours.
 
-By default it is the restricted mean; P by tau, the time given the event, the median, or any measured column at a step
-may be asked for.
+By default it is the restricted mean; P by tau, the time given the event, the median, the delay between two events, the
+phase of most seeds, or any measured column at a step may be asked for.
 """
 
 import math
@@ -14,11 +14,17 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from analysis.data.sweep import Sweep, SweepError, is_share
-from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.words import event_name
+from analysis.diagram import marks
+from analysis.diagram.cells import TIE, WIDE_INTERVAL, Cell, Diagram
+from analysis.diagram.marks import Symbol
+from analysis.diagram.words import by_words, event_name
 from analysis.drawing import style
 
-RMST, P, GIVEN, MEDIAN = TILES = ("rmst", "p", "given", "median")
+RMST, P, GIVEN, MEDIAN, DELAY, PHASE = TILES = ("rmst", "p", "given", "median", "delay", "phase")
+NOTES = {
+    RMST: "RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ",
+    DELAY: "the median delay of {name} over the seeds that have the earlier event; >: half wait longer than that",
+}
 COLOURS = "cividis"
 """Bright is soon, or much; made for colour-blind readers, and known to both backends by this name."""
 WIDE = 8
@@ -45,10 +51,6 @@ class Scale:
         share = (at - low) / (high - low)
         return to_hex(colormaps[COLOURS](1 - share if self.small_is_bright else share))
 
-    def ink(self, value: float) -> str:
-        """A legible text colour on the tile."""
-        return style.ink_on(self.colour(value))
-
 
 @dataclass(frozen=True)
 class Tiles:
@@ -59,9 +61,15 @@ class Tiles:
     values: tuple[float, ...]
     """NaN where it is not known, or there is none."""
     texts: tuple[str, ...]
-    scale: Scale
+    colours: tuple[str, ...]
+    scale: Scale | None
+    """None where the colours are those of phases."""
     form: str
     """How a number is written: ``d`` for whole steps."""
+    note: str
+    """What a tile's number is, in a sentence about tiles."""
+    legend: tuple[tuple[str, Symbol], ...]
+    """Of what else the tiles show: ties of phases, and uncertain cells."""
 
 
 def check_tiles(asked: str) -> None:
@@ -84,24 +92,71 @@ def tiles(diagram: Diagram) -> Tiles:
     :raises SweepError: for a column that was not measured.
     """
     name, tau = event_name(diagram.main), float(diagram.tau_steps)
+    if diagram.colour == PHASE:
+        return _of_phases(diagram)
     if (measured := _column_and_step(diagram.colour)) is not None:
         return _of_column(diagram, *measured)
     if diagram.colour == P:
         values = tuple(cell.main.by_tau.value for cell in diagram.cells)
         scale = Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), small_is_bright=False)
-        return Tiles(f"P({name} ≤ τ)", values, _texts(values, ".2f", diagram.cells), scale, ".2f")
-    label, steps = {
-        RMST: (f"RMST(τ) of {name}, steps", [cell.main.restricted_mean_steps.value for cell in diagram.cells]),
-        GIVEN: (f"{name} given that it comes by τ, steps", [cell.main.given_steps.value for cell in diagram.cells]),
-        MEDIAN: (f"median {name}, steps", [cell.main.median_steps for cell in diagram.cells]),
-    }[diagram.colour]
+        return _scaled(diagram, f"P({name} ≤ τ)", values, scale, ".2f")
+    if diagram.colour == DELAY:
+        if diagram.earlier is None:
+            raise SweepError(f"--colour delay: no phase of {diagram.sweep.name} compares {name} with an earlier event")
+        label, steps, texts = f"median delay of {name} after {event_name(diagram.earlier)}, steps", *_delays(diagram)
+    else:
+        label, steps = {
+            RMST: (f"RMST(τ) of {name}, steps", [cell.main.restricted_mean_steps.value for cell in diagram.cells]),
+            GIVEN: (f"{name} given that it comes by τ, steps", [cell.main.given_steps.value for cell in diagram.cells]),
+            MEDIAN: (f"median {name}, steps", [cell.main.median_steps for cell in diagram.cells]),
+        }[diagram.colour]
+        texts = [*_texts(steps, ".0f", diagram.cells)]
     low = max(min((value for value in steps if not math.isnan(value)), default=tau), 1.0)
     if tau / low >= WIDE:
         scale = Scale(low, tau, tuple(style.round_steps(low, tau)), logarithmic=True)
     else:
         low = min(low, 0.9 * tau)
         scale = Scale(low, tau, tuple(style.even_steps(low, tau)))
-    return Tiles(label, tuple(steps), _texts(steps, ".0f", diagram.cells), scale, "d")
+    return _scaled(diagram, label, steps, scale, "d", texts)
+
+
+def _scaled(
+    diagram: Diagram, label: str, values: Sequence[float], scale: Scale, form: str, texts: Sequence[str] = ()
+) -> Tiles:
+    texts = texts or _texts(values, form.replace("d", ".0f"), diagram.cells)
+    colours = tuple(map(scale.colour, values))
+    note = NOTES.get(diagram.colour, label).format(name=event_name(diagram.main))
+    return Tiles(label, tuple(values), tuple(texts), colours, scale, form, note, tuple(_uncertain_legend(diagram)))
+
+
+def _delays(diagram: Diagram) -> tuple[list[float], list[str]]:
+    """The median delay of each cell, and in words; where it is not known, what it is above."""
+    values, texts = [], []
+    for cell in diagram.cells:
+        assert cell.delay is not None
+        median, above = cell.delay.median_steps, cell.delay.above_steps
+        values.append(above if math.isnan(median) else median)
+        texts.append(f"{median:.0f}" if not math.isnan(median) else f"> {above:.0f}" if not math.isnan(above) else "–")
+    return values, texts
+
+
+def _of_phases(diagram: Diagram) -> Tiles:
+    """The phase that most seeds of each cell end in."""
+    colours = marks.phase_colours(diagram)
+    phases = [cell.phase for cell in diagram.cells]
+    ties = [(marks.phase_words(diagram, TIE), Symbol("swatch", style.AXIS_COLOUR, colours[TIE]))] * (TIE in phases)
+    legend = (*ties, *_uncertain_legend(diagram))
+    nothing = (math.nan,) * len(phases)
+    own = tuple(colours[phase] for phase in phases)
+    note = "the phase of most seeds, whatever unfinished ones do"
+    return Tiles("phase of most seeds", nothing, tuple(phases), own, None, "", note, legend)
+
+
+def _uncertain_legend(diagram: Diagram) -> list[tuple[str, Symbol]]:
+    if not any(cell.uncertain for cell in diagram.cells):
+        return []
+    words = f"{by_words(diagram.main, 'τ')} open: 95 % interval wider than {WIDE_INTERVAL:g}"
+    return [(words, Symbol("swatch", style.AXIS_COLOUR, marks.HATCHED_COLOUR, marks.UNCERTAIN_HATCH))]
 
 
 def _of_column(diagram: Diagram, column: str, step: int) -> Tiles:
@@ -125,7 +180,7 @@ def _of_column(diagram: Diagram, column: str, step: int) -> Tiles:
         scale = Scale(low, high, (low, middle, high), logarithmic, small_is_bright=False)
     label = f"{column.replace('_', ' ')} at step {step}"
     form = ".2f" if is_share(column) else ".3g"
-    return Tiles(label, tuple(values), _texts(values, form, diagram.cells), scale, form)
+    return _scaled(diagram, label, values, scale, form)
 
 
 def _values_at(sweep: Sweep, column: str, step: int) -> dict[str, float]:

@@ -12,8 +12,8 @@ import pandas as pd
 from analysis.data.sweep import STEP
 from analysis.diagram import marks
 from analysis.diagram.cells import Diagram
-from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, Symbol
-from analysis.diagram.tiles import COLOURS, tiles
+from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBOL, SUMMARY_LANE, UNCERTAIN_HATCH, Symbol
+from analysis.diagram.tiles import COLOURS, Tiles, tiles
 from analysis.diagram.words import by_words, event_name, event_text, median_text, standing_text, with_interval
 from analysis.drawing.style import BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM, ink_on, shortened
 from analysis.page.curve_charts import CURVES, PLACES, curves_data, draw_curves
@@ -34,6 +34,7 @@ HATCHES = {
     "////": ("lines", "M-1,1L1,-1M0,6L6,0M5,7L7,5"),
     "xxxx": ("crosses", "M0,0L6,6M0,6L6,0"),
     "....": ("dots", "M2,3L4,3M3,2L3,4"),
+    UNCERTAIN_HATCH: ("open", "M-1,5L1,7M0,0L6,6M5,-1L7,1"),
 }
 """Names and paths, in a tile of 6 x 6, of what matplotlib writes so."""
 UNIT = alt.Scale(domain=[0, 1])
@@ -117,8 +118,8 @@ def _cells_data(diagram: Diagram) -> pd.DataFrame:
                 "given_text": with_interval(cell.main.given_steps, ".0f"),
                 "median_text": median_text(cell.main.median_steps, known=known),
                 "standing_text": standing_text(diagram, cell) or "–",
-                "fill": shown.scale.colour(shown.values[index]),
-                "ink": shown.scale.ink(shown.values[index]),
+                "fill": _fill(shown.colours[index], UNCERTAIN_HATCH if cell.uncertain else ""),
+                "ink": ink_on(shown.colours[index]),
             }
         )
         if diagram.earlier is not None:
@@ -214,14 +215,22 @@ def _hatch_id(colour: str, hatch: str) -> str:
     return f"hatch-{colour.removeprefix('#')}-{HATCHES[hatch][0]}"
 
 
-def hatches(diagram: Diagram) -> list[dict[str, str]]:
-    """The patterns that the charts need: their id, colour, and the path of the lines over it."""
+def hatches(diagram: Diagram) -> list[dict[str, Any]]:
+    """The patterns that the charts need: their id, colour, and the lines over it, thin ones on tiles with text."""
     colours = [*marks.phase_colours(diagram).values(), marks.HATCHED_COLOUR]
+    pairs = [(colour, hatch) for colour in dict.fromkeys(colours) for hatch in marks.ENDINGS.values() if hatch]
+    shown = zip(diagram.cells, tiles(diagram).colours, strict=True)
+    tiled = dict.fromkeys(colour for cell, colour in shown if cell.uncertain)
+    pairs += [(colour, UNCERTAIN_HATCH) for colour in (*tiled, marks.HATCHED_COLOUR)]
     return [
-        {"id": _hatch_id(colour, hatch), "colour": colour, "path": HATCHES[hatch][1]}
-        for colour in dict.fromkeys(colours)
-        for hatch in marks.ENDINGS.values()
-        if hatch
+        {
+            "id": _hatch_id(colour, hatch),
+            "colour": colour,
+            "path": HATCHES[hatch][1],
+            "stroke": ink_on(colour) if hatch == UNCERTAIN_HATCH else "#fff",
+            "width": 0.4 if hatch == UNCERTAIN_HATCH else 1.2,
+        }
+        for colour, hatch in pairs
     ]
 
 
@@ -381,7 +390,6 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     assert diagram.y is not None
     side, tall = 108, 74
     shown = tiles(diagram)
-    scale = shown.scale
 
     def axis(of: Any, channel: type[alt.X] | type[alt.Y], field: str) -> Any:
         order = list(range(len(of.ticks)))
@@ -400,21 +408,6 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
         .encode(**place, fill=alt.Fill("fill:N", scale=None), stroke=edge, tooltip=_cell_tooltip(diagram))
         .add_params(chosen, hovered)
         .properties(name="cells")
-    )
-    # Without a size: its legend shows the scale by which the tiles are coloured.
-    key = base.mark_point(size=0, opacity=0).encode(
-        color=alt.Color(
-            "tile:Q",
-            title=shown.label,
-            scale=alt.Scale(
-                type="log" if scale.logarithmic else "linear",
-                domain=[scale.low, scale.high],
-                scheme=COLOURS,  # type: ignore[arg-type]
-                reverse=scale.small_is_bright,
-                nice=False,
-            ),
-            legend=alt.Legend(values=list(scale.ticks), format=shown.form, gradientLength=130),
-        )
     )
     seeds = []
     for index, cell in enumerate(diagram.cells):
@@ -445,8 +438,30 @@ def _grid(diagram: Diagram, cells: pd.DataFrame, chosen: alt.Parameter, hovered:
     reached = known.mark_text(dy=2, fontSize=10).encode(**place, text="reached:N", color=ink)
     # On top of the tiles, whose neighbours would hide its edge; the page lets the pointer through.
     ring = base.transform_filter(chosen).mark_rect(fillOpacity=0, stroke=RING, strokeWidth=3).encode(**place)
-    seeds_layer = alt.layer(dots, _legend("phase by τ", marks.phase_legend(diagram))).resolve_scale(**APART)
-    cells_layer = alt.layer(squares, mean, reached, ring.properties(name="ring"), key).resolve_scale(**APART)
+    seeds_layer = alt.layer(dots, _legend("phase by τ", [*marks.phase_legend(diagram), *shown.legend]))
+    seeds_layer = seeds_layer.resolve_scale(**APART)
+    cells_layer = alt.layer(squares, mean, reached, ring.properties(name="ring"), *_key(base, shown)).resolve_scale(
+        **APART
+    )
     together = alt.layer(cells_layer, seeds_layer).resolve_scale(x="independent", y="independent", **APART)
     size = {"width": side * len(diagram.x.ticks), "height": tall * len(diagram.y.ticks)}
     return together.properties(**size)
+
+
+def _key(base: alt.Chart, shown: Tiles) -> list[alt.Chart]:
+    """Without a size: its legend shows the scale by which the tiles are coloured; none where they show phases."""
+    if (scale := shown.scale) is None:
+        return []
+    colour = alt.Color(
+        "tile:Q",
+        title=shown.label,
+        scale=alt.Scale(
+            type="log" if scale.logarithmic else "linear",
+            domain=[scale.low, scale.high],
+            scheme=COLOURS,  # type: ignore[arg-type]
+            reverse=scale.small_is_bright,
+            nice=False,
+        ),
+        legend=alt.Legend(values=list(scale.ticks), format=shown.form, gradientLength=130),
+    )
+    return [base.mark_point(size=0, opacity=0).encode(color=colour)]

@@ -255,6 +255,23 @@ def summarise(times: CensoredTimes, tau_steps: float, rng: np.random.Generator, 
     )
 
 
+def median_or_bound(times: CensoredTimes) -> tuple[float, float]:
+    """The median, NaN where the curve does not cross one half; and then what it is above, otherwise NaN.
+
+    Whoever had not ended by ``low``, or whose end is a competing event, counts as later than ``low``: half of all are
+    later than the median of these bounds, however different the times are up to which the trials were followed.
+
+    >>> times = CensoredTimes(np.array([90.0, 800.0, 900.0]), np.array([94.0, np.inf, np.inf]), np.array([1, 0, 0]))
+    >>> median_or_bound(times)
+    (nan, 800.0)
+    """
+    if len(times) == 0:
+        return math.nan, math.nan
+    median = float(incidence(times).median()[0])
+    bound = float(np.sort(times.low)[(len(times) - 1) // 2])
+    return median, bound if math.isnan(median) else math.nan
+
+
 def restricted_mean_draws(
     times: CensoredTimes, tau_steps: float, rng: np.random.Generator, draws: int = DRAWS
 ) -> np.ndarray:

@@ -54,12 +54,17 @@ def test_a_bare_gpu_machine_trains_files_draws_and_judges(tmp_path):
     assert "NOT MET  at laptop size: 3 seeds, all 30 steps" in lines
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
         "cells.csv",
+        "cells.parquet",
         "effects.csv",
+        "effects.parquet",
         "effects.png",
         "outcomes.csv",
+        "outcomes.parquet",
         "phase_diagram.png",
         "sensitivity.csv",
+        "sensitivity.parquet",
         "waiting.csv",
+        "waiting.parquet",
         "waiting.png",
     ]
     assert (tmp_path / "judged" / "fig06b.png").exists()

@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.data.sweep import Sweep, SweepError
-from analysis.diagram.cells import build
+from analysis.diagram.cells import TIE, UNFINISHED, Cell, build
 from analysis.diagram.layout import AxisError, lay_out
+from analysis.diagram.marks import phase_colours
 from analysis.diagram.picture import draw_png
+from analysis.diagram.tables import trials_table
 from analysis.diagram.tiles import check_tiles, tiles
 from tests.support.synthetic import MadeTrial, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
@@ -102,8 +105,68 @@ def test_what_the_tiles_show():
     assert 20 + 8 * math.log1p(300 / 1.05) < norms.values[soon] <= 20 + 8 * math.log1p(300), "as planted"
     with pytest.raises(SweepError, match=r"--colour speed@30: column 'speed' was not measured"):
         tiles(replace(diagram, colour="speed@30"))
-    with pytest.raises(SweepError, match=r"--colour speed: must be one of rmst, p, given, median, or COLUMN@STEP"):
+    with pytest.raises(SweepError, match=r"--colour speed: must be one of rmst, .*, phase, or COLUMN@STEP"):
         check_tiles("speed")
+
+
+def one_cell(*trials: MadeTrial) -> Cell:
+    (cell,) = build(make_sweep(trials)).cells
+    return cell
+
+
+def grokked(seed: int, t_gen: float = 300, **ending: Any) -> MadeTrial:
+    return make_trial(f"t{seed}", {"seed": seed}, t_mem=30, t_gen=t_gen, **ending)
+
+
+def test_the_phase_of_a_cell():
+    """Of most seeds, whatever the unfinished ones will do."""
+    late, cut = {"t_gen": math.inf}, {"t_gen": math.inf, "until_steps": 200}
+    assert one_cell(grokked(0), grokked(1), grokked(2, **late)).phase == "grokking"
+    assert one_cell(grokked(0), grokked(1, **late)).phase == TIE
+    assert one_cell(grokked(0), grokked(1), grokked(2, **cut)).phase == "grokking"
+    assert one_cell(grokked(0), grokked(1, **late), grokked(2, **cut)).phase == UNFINISHED
+    assert one_cell(grokked(0, **cut), MadeTrial("never", {"seed": 1})).phase == UNFINISHED
+    diagram = build(make_sweep(grid_sweep()))
+    shown = tiles(replace(diagram, colour="phase"))
+    assert shown.scale is None
+    assert set(zip(shown.texts, shown.colours, strict=True)) == {
+        (phase, phase_colours(diagram)[phase]) for phase in ("grokking", "memorization", UNFINISHED)
+    }
+
+
+def test_the_delay_of_a_cell():
+    """The median of t_gen - t_mem, and where fewer than half have t_gen what it is above; none without t_mem."""
+    table = trials_table(build(make_sweep([grokked(0, 200), grokked(1, 300), grokked(2, 900)]))).iloc[1]
+    known = one_cell(grokked(0, 200), grokked(1, 300), grokked(2, 900)).delay
+    assert known is not None
+    assert table.delay_low_steps < known.median_steps < table.delay_high_steps
+    assert math.isnan(known.above_steps)
+    frozen = {"t_gen": math.inf, "stop_reason": "frozen", "until_steps": 600}
+    open_ended = one_cell(grokked(0), grokked(1, math.inf), grokked(2, **frozen)).delay
+    assert open_ended is not None
+    assert math.isnan(open_ended.median_steps)
+    assert 500 < open_ended.above_steps <= 600 - 30, "the one that froze was followed that far, and then never"
+    never = one_cell(make_trial("a", {"seed": 0})).delay
+    assert never is not None
+    assert (never.trials, math.isnan(never.above_steps)) == (0, True)
+    diagram = replace(build(make_sweep(grid_sweep())), colour="delay")
+    texts = dict(zip([cell.label for cell in diagram.cells], tiles(diagram).texts, strict=True))
+    assert texts["train fraction 0.3, dtype float16"].startswith("> ")
+    assert float(texts["train fraction 0.6, dtype float16"]) == pytest.approx(1.1 * 300 - 40, rel=0.1)
+    with pytest.raises(SweepError, match="--colour delay: no phase of wd_vs_orthograd compares t_mem with an earlier"):
+        tiles(replace(build(make_sweep(grid_sweep()), event="t_mem"), colour="delay"))
+
+
+def test_cells_that_leave_p_open():
+    late = {"t_gen": math.inf}
+    assert one_cell(grokked(0)).uncertain
+    assert not one_cell(*map(grokked, range(3))).uncertain
+    assert one_cell(grokked(0), grokked(1), grokked(2, **late)).uncertain
+    assert not one_cell(*map(grokked, range(4)), grokked(4, **late)).uncertain
+    assert not tiles(build(make_sweep(grid_sweep()))).legend
+    assert [label for label, _ in tiles(build(make_sweep(grid_sweep(2)))).legend] == [
+        "P(t_gen ≤ τ) open: 95 % interval wider than 0.75"
+    ]
 
 
 def test_pictures_for_a_paper(tmp_path):

@@ -237,7 +237,13 @@ def test_command(tmp_path, capsys):
     source = ["--from", ledger.uri, "--out", str(out)]
     assert phase_diagram.main(["made", *source]) == 0
     said = capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["cells.csv", "curves.png", "finals.csv"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "cells.csv",
+        "cells.parquet",
+        "curves.png",
+        "finals.csv",
+        "finals.parquet",
+    ]
     assert said.splitlines()[-1].endswith(f"{out / 'curves.png'}")
     assert "RMST" not in said
     with open(out / "finals.csv", newline="", encoding="utf-8") as file:

@@ -27,13 +27,18 @@ def test_the_command_writes_its_files(ledger_uri, tmp_path, capsys):
     said = capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
         "cells.csv",
+        "cells.parquet",
         "effects.csv",
+        "effects.parquet",
         "effects.png",
         "outcomes.csv",
+        "outcomes.parquet",
         "phase_diagram.png",
         "report.html",
         "sensitivity.csv",
+        "sensitivity.parquet",
         "waiting.csv",
+        "waiting.parquet",
         "waiting.png",
     ]
     for path in out.iterdir():

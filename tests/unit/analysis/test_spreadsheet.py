@@ -1,11 +1,13 @@
-"""CSV files: what somebody wrote is text in a spreadsheet, and numbers stay numbers."""
+"""Tables as files: what somebody wrote is text in a spreadsheet, numbers stay numbers, and Parquet has types."""
 
 import csv
+import math
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from analysis.data.spreadsheet import write_csv
+from analysis.data.spreadsheet import write_both, write_csv
 from analysis.draw import draw
 from pipeline.ledger import Ledger
 from tests.support.synthetic import fill_ledger, make_trial
@@ -25,6 +27,19 @@ def test_formulas_are_text_and_numbers_are_numbers(tmp_path):
     ]
     assert [row[1] for row in rows[:5]] == ["-1", "-0.5", "-inf", "True", "'=x"]
     assert {tuple(row[2:]) for row in rows} == {("-1.5", "-1")}
+
+
+def test_parquet_has_proper_types(tmp_path):
+    table = pd.DataFrame(
+        {"whole": [1, 2], "part": [math.nan, 0.5], "text": ["=1", None], "mixed": ["constant", 0.1], "none": [None] * 2,
+         "rate": pd.Series([0, None], dtype=object), "open": [math.inf, 1.0]}
+    )  # fmt: skip
+    write_both(table, tmp_path / "table")
+    read = pq.read_table(tmp_path / "table.parquet")
+    assert list(map(str, read.schema.types)) == ["int64", "double", "string", "string", "string", "int64", "double"]
+    assert read.to_pylist()[0] == {"whole": 1, "part": None, "text": "=1", "mixed": "constant", "none": None, "rate": 0,
+                                   "open": math.inf}  # fmt: skip
+    assert (tmp_path / "table.csv").is_file()
 
 
 @pytest.mark.parametrize("kind", ["diagram", "curves"])
