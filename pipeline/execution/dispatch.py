@@ -213,6 +213,7 @@ class Dispatcher:
             stop_reason=None,
             error=error.message,
             error_kind=error.kind,
+            traceback=error.traceback or None,
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._store.commit([failed], {"trial_id": [], "step": []})

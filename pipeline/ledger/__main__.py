@@ -1,4 +1,4 @@
-"""The command line of the ledger: ``python -m pipeline.ledger list | verify | compact | drop | merge | export``."""
+"""The ledger's commands: ``python -m pipeline.ledger list | show | export | verify | compact | drop | merge``."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import CommandLine, GrokscapeError, redact
-from trainables.engine.terminal import prepare_streams, shown
+from trainables.engine.terminal import prepare_streams, print_line, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
 if TYPE_CHECKING:
@@ -58,6 +58,28 @@ def _list(uri: str, _: argparse.Namespace) -> int:
         f"{ledger.shown}: {_many(len(sweeps), 'sweep')}, {_many(len(trials), 'trial')}, "
         f"{_many(ledger.files(), 'file')}, {_decimal(total)}"
     )
+    _note_left_out(ledger)
+    return 0
+
+
+def _show(uri: str, options: argparse.Namespace) -> int:
+    ledger = _open(uri)
+    from pipeline.ledger.views.show import sweep_lines
+    from pipeline.ledger.views.trial_page import find_trial, trial_lines
+
+    sweeps = ledger.sweeps()
+    sweep = next((sweep for sweep in sweeps if sweep.name == options.what), None)
+    if sweep is not None:
+        lines = sweep_lines(ledger, sweep, options.where)
+    else:
+        trial_id = find_trial(ledger, sweeps, options.what)
+        if options.where:
+            raise GrokscapeError(
+                f"--where {options.where}: chooses among the trials of a sweep, and {options.what} is one"
+            )
+        lines = trial_lines(ledger, sweeps, trial_id, everything=options.all)
+    for line in lines:
+        print_line(line, sys.stdout)
     _note_left_out(ledger)
     return 0
 
@@ -189,6 +211,14 @@ def _parser() -> CommandLine:
 
     sweep = ("sweep", "the sweep's name")
     add("list", _list, "list the sweeps, the states of their trials, and their sizes")
+    look = add(
+        "show",
+        _show,
+        "show the trials of a sweep, or one trial: its configuration, events, measurements, provenance, failure",
+        ("what", "the name of a sweep, or the beginning of a trial's id"),
+    )
+    look.add_argument("--all", action="store_true", help="of a trial: defaults and every column, too")
+    where(look)
     add("verify", _verify, "read every row; report what is missing, damaged or contradictory (exit code 1)")
     add("compact", _compact, "rewrite many files into few; safe while sweeps run")
     add("drop", _drop, "delete a sweep and the trials that no other sweep has", sweep)

@@ -32,7 +32,7 @@ ROW_GROUP_ROWS = 1 << 17
 _VERSION_KEY = b"grokscape.schema_version"
 _TRIALS_KEY = b"grokscape.trials"
 _TRIAL_ID = pa.dictionary(pa.int32(), pa.string())
-_TIMES_AND_PLACES = ("train_s", "provenance_json", "committed_at")
+_TIMES_AND_PLACES = ("train_s", "provenance_json", "committed_at", "traceback")
 _Key = TypeVar("_Key", bound=Hashable)
 _STEP_BITS = MOST_STEPS.bit_length() - 1
 

@@ -25,6 +25,8 @@ MOST_STEPS = 1 << 40
 SCHEMA_VERSION = 2
 """The version of every file in a ledger; a reader refuses any other."""
 _LONGEST = 1000
+_ADDED = {"traceback": None}
+"""The fields that trial rows of older ledgers lack, and what they have instead."""
 _EARLIEST, _LATEST = 1971, 9998
 
 
@@ -47,6 +49,7 @@ def trial_row(values: Mapping[str, Any]) -> TrialRow:
 
     :raises UnsoundError: naming the first field that is missing or unsound.
     """
+    values = _ADDED | dict(values)
     missing = [spec.name for spec in fields(TrialRow) if spec.name not in values]
     where = f"trial {_shown(values.get('trial_id'))}"
     if missing:
@@ -64,11 +67,13 @@ def trial_row(values: Mapping[str, Any]) -> TrialRow:
     _time(where, "committed_at", values["committed_at"])
     _object(where, "config_json", values["config_json"])
     _object(where, "provenance_json", values["provenance_json"])
-    error = values["error"]
-    if error is not None and not isinstance(error, str):
-        raise UnsoundError(f"{where}: error = {_shown(error)}: must be text")
+    for name in ("error", "traceback"):
+        if not isinstance(values[name], str | None):
+            raise UnsoundError(f"{where}: {name} = {_shown(values[name])}: must be text")
+    error, traceback = values["error"], values["traceback"]
+    texts = {"error": error and shown(error), "traceback": traceback and shown_lines(traceback)}
     own = {spec.name: values[spec.name] for spec in fields(TrialRow)}
-    return TrialRow(**own | {"state": TrialState(values["state"]), "error": error and shown(error)})
+    return TrialRow(**own | texts | {"state": TrialState(values["state"])})
 
 
 def sweep_row(record: Any, stem: str) -> SweepRow:

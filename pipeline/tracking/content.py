@@ -69,7 +69,7 @@ PROTOCOL = frozenset(spec.name for spec in dataclasses.fields(TrialConfig) if sp
     "probes"
 }
 """The fields of a trial that may change under one id; ``probes`` is declared by the trial kinds, which import torch."""
-TIMES_AND_PLACES = frozenset({"train_s", "provenance_json", "committed_at"})
+TIMES_AND_PLACES = frozenset({"train_s", "provenance_json", "committed_at", "traceback"})
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ command._draw = lambda *_: (None, "not in this test")
 command._figures_on = lambda _: []
 """
 """Drawing, and loading what draws, take most of the time of a small sweep."""
-TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json")
+TIMES_AND_PLACES = ("train_s", "committed_at", "provenance_json", "traceback")
 
 HEAD = '''"""{doc}"""
 from ray import tune

@@ -51,6 +51,8 @@ class TrialRow:
     """The last committed measurement."""
     error: str | None = None
     error_kind: str | None = None
+    traceback: str | None = None
+    """Of the error, as Python prints it, without secrets and cut; older ledgers have none."""
     train_s: float = 0.0
     """Seconds of training so far, over all attempts that were committed."""
     device_kind: str

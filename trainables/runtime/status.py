@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line
+from trainables.engine.errors import LostProcessError, is_out_of_memory, one_line, redact_text
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import ErrorKind, StoreError, TrialState
 
 ROOT = Path(__file__).parents[2]
 HOUSE = (*(f"{ROOT / room}{os.sep}" for room in ("pipeline", "trainables", "analysis")), sysconfig.get_path("stdlib"))
 """Where code lies that is nobody's own; installed packages too."""
+
+
+LONGEST_TRACEBACK = 12_000
+"""Characters of a traceback that a trial's row keeps."""
 
 
 class StaleCheckpointError(RuntimeError):
@@ -30,6 +34,8 @@ class CohortError(Exception):
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
+        self.traceback = ""
+        """Of the exception, for the trial's row."""
         self.node = ""
         """Ray's id of the node that lacks something."""
 
@@ -46,8 +52,21 @@ class CohortError(Exception):
         name, text = type(error).__name__, one_line(error, 1000)
         message = (name if text == name else f"{name}: {text}") + own_place(error)
         if isinstance(error, LostProcessError):
-            return cls(ErrorKind.LOST_WORKER, message)
-        return cls(ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR, message)
+            kind = ErrorKind.LOST_WORKER
+        else:
+            kind = ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.ERROR
+        known = cls(kind, message)
+        known.traceback = _traceback(error)
+        return known
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback as Python prints it, without secrets; of a long one the middle is left out."""
+    text = redact_text("".join(traceback.format_exception(error)))
+    if len(text) <= LONGEST_TRACEBACK:
+        return text
+    half = LONGEST_TRACEBACK // 2
+    return f"{text[:half]}\n  [... {len(text) - 2 * half:,} characters ...]\n{text[-half:]}"
 
 
 def own_place(error: BaseException | None) -> str:

@@ -272,6 +272,7 @@ def test_the_local_runner_settles_errors(store, watcher):
     errors = [str(row.error) for row in store.rows.values()]
     assert all(re.fullmatch(r"OSError: the disk is full \(test_dispatch\.py:\d+, in commit\)", each) for each in errors)
     assert len(errors) == 2
+    assert all(row.traceback.endswith("OSError: the disk\nis full\n") for row in store.rows.values())
     assert set(watcher.states.values()) == {"failed"}
 
 

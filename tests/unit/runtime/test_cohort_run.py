@@ -25,7 +25,7 @@ from trainables.runtime import cohort_run as lockstep
 from trainables.runtime.cohort_run import CohortRun
 from trainables.runtime.job import CohortJob
 from trainables.runtime.rows import Checkpoint
-from trainables.runtime.status import CohortError, Origin, StaleCheckpointError
+from trainables.runtime.status import LONGEST_TRACEBACK, CohortError, Origin, StaleCheckpointError
 
 BASE = GrokkingTrial(
     task=ModularAddition(p=7, train_fraction=0.6),
@@ -561,6 +561,27 @@ def test_an_error_names_the_users_own_line():
     line = step.__code__.co_firstlineno + 1
     assert str(CohortError.of(raised.value)).endswith(f" (test_cohort_run.py:{line}, in step)")
     assert "test_cohort_run" not in str(CohortError.of(RuntimeError("never raised")))
+
+
+def test_an_error_keeps_its_traceback():
+    """Through Ray, without secrets, and not longer than a row can bear."""
+
+    def step(depth: int) -> None:
+        password = "hunter2"
+        raise ValueError(f"no: {password=}" if depth == 0 else "x" * 30_000)
+
+    with pytest.raises(ValueError, match="no") as raised:
+        step(0)
+    text = pickle.loads(pickle.dumps(CohortError.of(raised.value))).traceback
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert f'test_cohort_run.py", line {step.__code__.co_firstlineno + 2}, in step\n    raise ValueError' in text
+    assert "hunter2" not in text
+    with pytest.raises(ValueError, match="xxx") as raised:
+        step(1)
+    text = CohortError.of(raised.value).traceback
+    assert len(text) < 1.1 * LONGEST_TRACEBACK
+    assert ", in step\n" in text
+    assert "\n  [... " in text
 
 
 def test_a_checkpoint_of_other_arithmetic_goes_on_and_says_so(monkeypatch):
