@@ -64,7 +64,8 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
         say(f"note: {note}")
     sweep.record()
-    say(announcement(space.name, plan, sweep.suggestions_left))
+    for line in announcement(space.name, plan, sweep.suggestions_left):
+        say(line)
     tally = tally_of(plan, ledger, sweep.progress)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
