@@ -1,4 +1,4 @@
-"""What users import: ``from pipeline import Arm, SweepSpec, run``."""
+"""What users import: ``from pipeline import Arm, SweepSpec``."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,8 @@ from pipeline.lazy import lazy_names
 if TYPE_CHECKING:
     from pipeline.ledger import Ledger
     from pipeline.spec import Arm, Objective, RunSettings, SweepSpec
-    from pipeline.sweep import run
 
-__all__ = ["Arm", "Ledger", "Objective", "RunSettings", "SweepSpec", "run"]
+__all__ = ["Arm", "Ledger", "Objective", "RunSettings", "SweepSpec"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -19,6 +18,5 @@ __getattr__, __dir__ = lazy_names(
         "Objective": "pipeline.spec",
         "RunSettings": "pipeline.spec",
         "SweepSpec": "pipeline.spec",
-        "run": "pipeline.sweep",
     },
 )

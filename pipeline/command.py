@@ -22,10 +22,10 @@ from pipeline.ledger import Ledger, LedgerMissingError
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from pipeline.terminal import dry_run as texts
-from pipeline.terminal.live_view import SilentView, view_of
+from pipeline.terminal.live_view import view_of
 from pipeline.terminal.results import RunResult, announcement, failures
 from pipeline.terminal.signals import Interrupted
-from pipeline.terminal.tally import Tally, grow, tally_of
+from pipeline.terminal.tally import grow, tally_of
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
@@ -34,19 +34,16 @@ from trainables.engine.terminal import print_line
 
 if TYPE_CHECKING:
     from analysis.draw import Figures
-    from analysis.results import SweepResult
     from pipeline.terminal.history import History
 
 SYNC_TIMEOUT_S = 600.0
 HISTORY = ("suggestions.png", "suggestions.csv")
 
 
-def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from_python: bool = False) -> RunResult:
+def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
     """Run what the ledger lacks of a space, keep MLflow up to date, draw the figures.
 
     :param silent: print nothing.
-    :param from_python: the caller shows the answer; draw figures only if ``out`` is given, or MLflow shows them, and
-        show the progress in one line.
     :raises GrokscapeError: for anything that prevents the run, in one line, before it starts.
     """
     settings, resources, out = _checked(space, settings)
@@ -64,8 +61,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
         say(f"note: {note}")
     sweep.record()
-    for line in announcement(space.name, plan, sweep.suggestions_left):
-        say(line)
+    say(announcement(space.name, plan, sweep.suggestions_left))
     tally = tally_of(plan, ledger, sweep.progress)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
@@ -76,7 +72,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     with Upkeep(ledger):
         if plan.cohorts or sweep.suggestions_left:
             try:
-                with _view(tally, space.name, silent=silent, from_python=from_python) as view:
+                with view_of(tally, space.name, silent=silent) as view:
                     sweep.train(plan, [view, *([sync] if sync else [])], partial(grow, tally, ledger))
             except Interrupted as interruption:
                 say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
@@ -86,11 +82,10 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")
     for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
         say(line)
-    drawn = not from_python or settings.out is not None or sync is not None
-    figures, why_none = _draw(ledger, space.name, out) if drawn else (None, None)
+    figures, why_none = _draw(ledger, space.name, out)
     result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
     answer = list(figures.summary) if figures else []
-    for line in () if from_python else answer:
+    for line in answer:
         say(line)
     if sweep.progress is not None:
         history, no_files = _history(space, sweep, out)
@@ -112,30 +107,12 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
             say(f"mlflow   {report.browse}")
             if report.note:
                 say(f"note: MLflow is {report.note}")
-    if drawn:
-        say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
-    if from_python:
-        return result
+    say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
     if figures:
         say(f"open     {figures.open_command}")
     for name in _figures_on(space.name):
         say(f"verdict  python -m analysis.figures {name} --from {shlex.quote(ledger.shown)}")
     return result
-
-
-def opened(sweep: str, settings: RunSettings) -> "SweepResult":
-    """The sweep as the analysis opens it, with its tables and pictures."""
-    from analysis import open_sweep
-
-    return open_sweep(sweep, Ledger.open(settings.ledger))
-
-
-def _view(tally: Tally, title: str, *, silent: bool, from_python: bool) -> SilentView:
-    if from_python and not silent:
-        from pipeline.terminal.line_view import line_view_of
-
-        return line_view_of(tally, title)
-    return view_of(tally, title, silent=silent)
 
 
 def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:

@@ -1,36 +1,24 @@
 """A sweep as pandas tables: where its trials are, how they are configured, and what was measured.
 
-An axis is a column by the last part of its name, as everywhere a user names it: ``weight_decay``; by its whole name
-where two axes end alike.  The configuration has its whole paths, ``optimizer.weight_decay``, and a component's own path
-holds the name of its class.
+The columns are called as those of :mod:`pipeline.ledger.views.records`, which the ledger's own tables have.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.data.sweep import STEP, Curves, Sweep, Trial
-from pipeline.ledger.views.records import CONFIG, flat
-from trainables.engine.config import CLASS_KEY
+from pipeline.ledger.views import records
+from pipeline.ledger.views.records import FINAL, HOW_FAR
 
 TRIAL_ID = "trial_id"
-HOW_FAR = ("state", "stop_reason", "last_step")
-FINAL = "final_"
-"""Before the name of a probe: its last measured value."""
-NOT_COLUMNS = ("events", "phases", "probes")
-"""Lists of components in a configuration; what they make has columns."""
 
 
 def axis_columns(sweep: Sweep) -> dict[str, str]:
     """The column of each axis."""
-    ends = Counter(axis.rpartition(".")[2] for axis in sweep.axes())
-    taken = {TRIAL_ID, STEP, *HOW_FAR}
-    return {
-        axis: end if ends[end := axis.rpartition(".")[2]] == 1 and end not in taken else axis for axis in sweep.axes()
-    }
+    return records.axis_columns(sweep.axes())
 
 
 def places(sweep: Sweep) -> pd.DataFrame:
@@ -53,14 +41,7 @@ def places(sweep: Sweep) -> pd.DataFrame:
 
 def configurations(sweep: Sweep) -> pd.DataFrame:
     """One row a trial in the sweep's order: its flat configuration; empty where the source does not hold it."""
-    rows = [
-        {
-            path: value
-            for name, value in flat(trial.config).items()
-            if (path := name.removeprefix(f"{CONFIG}.") if name != CONFIG else CLASS_KEY) not in NOT_COLUMNS
-        }
-        for trial in sweep.trials
-    ]
+    rows = [records.flat(trial.config) for trial in sweep.trials]
     return pd.DataFrame(rows, index=range(len(rows)))
 
 

@@ -1,5 +1,7 @@
 """The README says what is: its links lead somewhere, its commands parse, its listings are the files' own text."""
 
+import ast
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -9,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from analysis import figures, phase_diagram
+from pipeline.ledger import Ledger
+from pipeline.ledger.__main__ import main as ledger_command
 from pipeline.terminal import flags as sweep_flags
 from tests.contract.test_components import CONFIGS, FIELD_OF
+from tests.support.synthetic import fill_ledger, wd_vs_orthograd
 from trainables.baselines.augmentation import Augmentation
 from trainables.baselines.gpt2 import LanguageModel
 from trainables.baselines.images import ImageSet
@@ -116,3 +121,17 @@ def test_the_error_is_printed_as_it_comes(tmp_path):
     )
     assert out.returncode == 2
     assert out.stderr.strip() == printed.strip().splitlines()[1]
+
+
+def test_the_tables_are_for_everyone_s_tools(tmp_path, monkeypatch):
+    """Each line of the README that is one of Python, where its library is installed."""
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger.open("results/ledger", create=True)
+    fill_ledger(ledger, "quick", wd_vs_orthograd(seeds=2))
+    assert ledger_command(["export", "quick", "--out", "tables"]) == 0
+    block = next(text for kind, text in BLOCKS if kind == "python" and "import duckdb" in text)
+    lines = {ast.unparse(node).partition(".")[0]: node for node in ast.parse(block).body if isinstance(node, ast.Expr)}
+    assert set(lines) == {"duckdb", "polars", "pandas"}
+    for library, line in lines.items():
+        if importlib.util.find_spec(library):
+            assert len(eval(ast.unparse(line), {library: importlib.import_module(library)})) > 1, library

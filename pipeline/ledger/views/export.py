@@ -5,7 +5,7 @@ The ledger's own files change with every rewrite and hold copies of rows; these 
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def export(ledger: Ledger, name: str, out: str | Path, where: str | None = None)
     with _doing(out), _written(folder) as paths:
         columns = _Columns()
         count = _write_measurements(ledger, records, wanted, paths[MEASUREMENTS], columns)
-        pq.write_table(columns.table(), paths[TRIALS])
+        pq.write_table(columns.table(records.names()), paths[TRIALS])
         report = ExportReport(len(columns.places), count)
         paths[SWEEP].write_text(
             json.dumps(_sweep(records, where, report), indent=1, ensure_ascii=False) + "\n", "utf-8"
@@ -118,12 +118,13 @@ class _Columns:
             column.append(self._known.setdefault((type(value), value), value))
         self.places.append(place)
 
-    def table(self) -> pa.Table:
-        """The table, in the order of the places."""
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """The table, in the order of the places; its columns in that of ``names``."""
         count = len(self.places)
         order = sorted(range(count), key=self.places.__getitem__)
         arrays = {}
-        for name, values in self._columns.items():
+        for name in (name for name in names if name in self._columns):
+            values = self._columns[name]
             whole = values + [None] * (count - len(values))
             arrays[name] = _array(name, [whole[index] for index in order])
         return pa.table(arrays)

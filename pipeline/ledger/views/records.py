@@ -1,22 +1,24 @@
 """One flat row a trial: its place in a sweep, its configuration, how far it is, and when its events came.
 
-The names of the columns, which every view shares:
+The names of the columns, which every view shares, as do the tables of :mod:`analysis.results`:
 
-========================  ==========================================================================================
-``trial_id``, ``sweep``   which trial, of which sweep
-``axis.NAME``             where the sweep places it: ``axis.arm``, ``axis.seed``, ``axis.optimizer.weight_decay``
-``config.PATH``           its configuration, flat; a component's own path holds the name of its class
-``state``, ...            the fields of its row; the state of a trial that nobody has begun is ``missing``
-``t_gen``                 when an event came, at its headline: the middle of its interval; null where it did not
-``t_gen_95_kind``, ...    each threshold: what came of it, and the ends of its interval in steps
-``phase``                 the phase by the events
-``final.PROBE``           the last measured value of a probe
-========================  ==========================================================================================
+==========================  ========================================================================================
+``trial_id``, ``sweep``     which trial, of which sweep
+``weight_decay``, ``seed``  its axes, by the ends of their paths; by the whole path where two end alike
+``state``, ``last_step``    how far it is; the state of a trial that nobody has begun is ``missing``
+``phase``                   by the events
+``t_gen``                   when an event came, at its headline: the middle of its interval; null where it did not
+``t_gen_kind``, ...         what came of it, and the ends of its interval in steps; ``t_gen_90_kind``: a threshold's
+``final_test_accuracy``     the last measured value of a probe
+``optimizer.weight_decay``  its configuration by whole paths; a component's own path holds the name of its class
+``error``, ``train_s``      what else its row says
+==========================  ========================================================================================
 
 An outcome is what the sweep asks: its own events, by its own horizon, whatever else the trial was run for.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,11 +34,14 @@ from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, fro
 from trainables.engine.events import TIMES, EventRule, Outcome, PhaseRule, outcome
 from trainables.runtime.rows import TrialRow, TrialState
 
-AXIS, CONFIG, FINAL = "axis.", "config", "final."
+FINAL = "final_"
 MISSING = "missing"
 """The state of a trial that the sweep names and nobody has begun."""
-ROW = ("state", "stop_reason", "last_step", "error", "error_kind", "train_s", "device_kind", "committed_at")
+HOW_FAR = ("state", "stop_reason", "last_step")
+ROW = ("error", "error_kind", "train_s", "device_kind", "source_hash", "committed_at")
 """The fields of a trial's row that are columns as they are."""
+NOT_COLUMNS = ("events", "phases", "probes")
+"""Lists of components in a configuration; what they make has columns."""
 
 
 @dataclass(frozen=True)
@@ -130,25 +135,17 @@ class SweepRecords:
         configs = {row.config_json for row in self.rows.values()}
         flats = (flat(parse_json(text, for_terminal=False)) for text in configs)
         outcomes = (name for asked in self._every_asked() for rule in asked.events for name in _outcome_names(rule))
-        return list(
-            dict.fromkeys(
-                [
-                    *("trial_id", "sweep", *ROW),
-                    *(f"{AXIS}{name}" for name in self.axes),
-                    *(name for each in flats for name in each),
-                    *outcomes,
-                    "phase",
-                    *(f"{FINAL}{name}" for name in self._ledger.probes()),
-                ]
-            )
-        )
+        finals = (f"{FINAL}{name}" for name in self._ledger.probes())
+        config = (name for each in flats for name in each)
+        whose = ("trial_id", "sweep", *axis_columns(self.axes).values(), *HOW_FAR)
+        return list(dict.fromkeys([*whose, "phase", *outcomes, *finals, *config, *ROW]))
 
     def read(self, finals: Collection[str] | None = ()) -> Iterator[TrialRecord]:
         """Yield each trial once for each of its places, in the order of trial ids, a few in memory at a time.
 
         :param finals: the probes whose last values are wanted; None: all of them, and whole measurements with them.
         """
-        columns = None
+        columns, axes = None, axis_columns(self.axes)
         if finals is not None:
             events = (name for asked in self._every_asked() for name in asked.columns())
             columns = list(dict.fromkeys([*events, *finals]))
@@ -158,15 +155,19 @@ class SweepRecords:
             for place, coordinates in self._places[trial_id]:
                 asked = self._asked_of(coordinates, row)
                 outcome = asked.outcome(row, table) if row else None
-                values: dict[str, Any] = {"trial_id": trial_id, "sweep": self.sweep.name}
-                values |= {name: getattr(row, name, None) for name in ROW} | {"state": row.state if row else MISSING}
-                values |= {f"{AXIS}{name}": value for name, value in coordinates.items()}
-                values |= flat(parse_json(row.config_json, for_terminal=False)) if row else {}
                 phase = asked.phase(outcome)
-                if outcome:  # An event may be called ``state``.
-                    values = _outcome_values(outcome) | {"phase": phase} | values
                 by_horizon = table.slice(0, int(np.searchsorted(table["step"], asked.horizon_steps, side="right")))
-                values |= {f"{FINAL}{name}": last(by_horizon, name) for name in wanted if len(table)}
+                values = {"trial_id": trial_id, "sweep": self.sweep.name}
+                values |= {axes[name]: value for name, value in coordinates.items()}
+                parts = [
+                    {name: getattr(row, name, None) for name in HOW_FAR} | {"state": row.state if row else MISSING},
+                    _outcome_values(outcome) | {"phase": phase} if outcome else {},
+                    {f"{FINAL}{name}": last(by_horizon, name) for name in wanted if len(table)},
+                    flat(parse_json(row.config_json, for_terminal=False)) if row else {},
+                    {name: getattr(row, name, None) for name in ROW},
+                ]
+                for part in parts:  # An axis may be called ``loss``, and an event ``state``.
+                    values |= {name: value for name, value in part.items() if name not in values}
                 yield TrialRecord(place, trial_id, coordinates, row, outcome, phase, values, table)
 
     def _every_asked(self) -> list[Asked]:
@@ -178,16 +179,23 @@ class SweepRecords:
         return self._asked.get(coordinates.get("arm")) or self._asked.get(None) or Asked((), ())
 
 
-def flat(values: Mapping[str, Any], prefix: str = CONFIG) -> dict[str, Any]:
-    """Nested JSON under dotted names; a component's class goes by the component's own name, a list is JSON."""
+def axis_columns(axes: Sequence[str]) -> dict[str, str]:
+    """The column of each axis: the end of its path, or the whole path where that is not its own."""
+    ends = Counter(axis.rpartition(".")[2] for axis in axes)
+    taken = {"trial_id", "sweep", "step", "phase", *HOW_FAR, *ROW}
+    return {axis: end if ends[end := axis.rpartition(".")[2]] == 1 and end not in taken else axis for axis in axes}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's JSON under dotted names; a component's path holds its class, and a list is JSON."""
     named: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, value in config.items():
         if name == CLASS_KEY:
-            named[prefix] = value
+            named[prefix.removesuffix(".") or CLASS_KEY] = value
         elif isinstance(value, dict):
-            named |= flat(value, f"{prefix}.{name}")
-        else:
-            named[f"{prefix}.{name}"] = canonical_json(value) if isinstance(value, list) else value
+            named |= flat(value, f"{prefix}{name}.")
+        elif prefix or name not in NOT_COLUMNS:
+            named[f"{prefix}{name}"] = canonical_json(value) if isinstance(value, list) else value
     return named
 
 
@@ -197,10 +205,14 @@ def last(table: pa.Table, name: str) -> float | None:
     return table[name][int(measured[-1])].as_py() if len(measured) else None
 
 
+def _stems(rule: EventRule) -> dict[str, float]:
+    """The beginnings of an event's columns: its name for the headline, and one for each threshold."""
+    return {rule.name: rule.shown} | {rule.key(threshold): threshold for threshold in rule.thresholds}
+
+
 def _outcome_names(rule: EventRule) -> Iterator[str]:
     yield rule.name
-    for threshold in rule.thresholds:
-        yield from (f"{rule.key(threshold)}_{name}" for name in ("kind", *TIMES))
+    yield from (f"{stem}_{name}" for stem in _stems(rule) for name in ("kind", *TIMES))
 
 
 def _outcome_values(known: Outcome) -> dict[str, Any]:
@@ -208,12 +220,12 @@ def _outcome_values(known: Outcome) -> dict[str, Any]:
     for rule in known.rules:
         headline = known.event(rule.name)
         values[rule.name] = headline.time_steps if headline.occurred else None
-        for threshold in rule.thresholds:
-            event, key = known.event(rule.name, threshold), rule.key(threshold)
-            values[f"{key}_kind"] = str(event.kind)
+        for stem, threshold in _stems(rule).items():
+            event = known.event(rule.name, threshold)
+            values[f"{stem}_kind"] = str(event.kind)
             for name in TIMES:
                 steps = getattr(event, name)
-                values[f"{key}_{name}"] = int(steps) if math.isfinite(steps) else None
+                values[f"{stem}_{name}"] = int(steps) if math.isfinite(steps) else None
     return values
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.sweep_row import SweepRow
-from pipeline.ledger.views.records import FINAL, SweepRecords, TrialRecord
+from pipeline.ledger.views.records import FINAL, SweepRecords, TrialRecord, axis_columns
 from pipeline.ledger.views.where import Where
 from trainables.engine.config import canonical_json
 from trainables.engine.events import Event, EventKind, Outcome
@@ -49,9 +49,14 @@ def _counts(counts: Counter[str]) -> str:
 
 def _table(records: SweepRecords, trials: Sequence[TrialRecord]) -> Iterator[str]:
     length = short_length(records.sweep.trial_ids)
-    ends = [axis.rpartition(".")[2] for axis in records.axes]
-    names = [end if ends.count(end) == 1 else axis for axis, end in zip(records.axes, ends, strict=True)]
-    head = ["trial", *names, "state", "step", *records.events, *(["phase"] if records.events else [])]
+    head = [
+        "trial",
+        *axis_columns(records.axes).values(),
+        "state",
+        "step",
+        *records.events,
+        *(["phase"] if records.events else []),
+    ]
     lines = [head]
     for record in trials:
         reason = f" ({record.row.stop_reason})" if record.row and record.row.stop_reason else ""

@@ -175,13 +175,13 @@ def _number(value: float | None) -> str:
 def _provenance(ledger: Ledger, row: TrialRow) -> dict[str, Any]:
     checkpoint = ledger.checkpoint_steps([row.trial_id]).get(row.trial_id)
     snapshots = ledger.snapshot_steps(row.trial_id)
-    known = flat(parse_json(row.provenance_json, for_terminal=False), "")
+    known = flat(parse_json(row.provenance_json, for_terminal=False))
     return {
         "committed": row.committed_at,
         "training": f"{row.train_s:,.1f} s on {row.device_kind}",
         "source": f"{row.source_hash} (a digest of its components' code)",
         "data": row.data_fingerprint,
-        **{name.removeprefix("."): value for name, value in known.items()},
+        **known,
         "checkpoint": "none" if checkpoint is None else f"at step {checkpoint:,}",
         "snapshots": f"{len(snapshots)}, at steps {snapshots[0]:,} to {snapshots[-1]:,}" if snapshots else "none",
     }

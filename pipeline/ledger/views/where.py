@@ -1,9 +1,10 @@
 """Filters such as ``weight_decay > 1 and phase == 'grokking'``: a small language, evaluated without running code.
 
 An expression is parsed as Python and may have names of columns, numbers, texts, ``None``, lists, ``and``, ``or``,
-``not``, comparisons, ``in``, and ``+ - * /``; nothing else.  A name is a column (``config.optimizer.weight_decay``),
-its path (``optimizer.weight_decay``) or the path's end (``weight_decay``), where only one path ends so.  A
-comparison with a value that a trial does not have is false, but for ``== None``.
+``not``, comparisons, ``in``, and ``+ - * /``; nothing else.  A name is a column of
+:mod:`pipeline.ledger.views.records`, the end of a path (``learning_rate``), where only one path ends so, or a probe,
+whose last value it is (``test_accuracy``).  A comparison with a value that a trial does not have is false, but for
+``== None``.
 """
 
 import ast
@@ -14,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.ledger.files import LedgerError
-from pipeline.ledger.views.records import AXIS, CONFIG, FINAL
+from pipeline.ledger.views.records import FINAL
 from trainables.engine.config import brief
 from trainables.engine.terminal import shown
 
@@ -23,8 +24,6 @@ _Evaluate = Callable[[Record], Any]
 
 LONGEST = 1000
 EXAMPLE = "weight_decay > 1 and phase == 'grokking'"
-_PREFIXES = (f"{CONFIG}.", AXIS, FINAL)
-"""In this order: the configuration of a trial says what it has, also where its arm has no such axis."""
 _ORDERINGS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 _ALLOWED = "allowed: columns, numbers, texts, None, lists, and, or, not, comparisons, in, + - * /"
@@ -142,30 +141,24 @@ class Where:
         name = _dotted(node)
         if name is None:
             raise self._error(_ALLOWED)
-        columns = self._resolved(name)
-        self.columns.update(columns)
-        return lambda record: next((record[column] for column in columns if record.get(column) is not None), None)
+        column = self._resolved(name)
+        self.columns.add(column)
+        return lambda record: record.get(column)
 
-    def _resolved(self, name: str) -> list[str]:
-        """The columns that hold what a name stands for, the first that has a value counting."""
-        if name in self._names:
-            return [name]
-        paths = {
-            name: name.removeprefix(prefix) for prefix in _PREFIXES for name in self._names if name.startswith(prefix)
-        }
-        ends = {path for path in paths.values() if path == name or path.endswith(f".{name}")}
-        # Of several that end so, the one that is an axis is meant.
-        axes = {path for path in ends if f"{AXIS}{path}" in paths}
-        ends = {name} if name in ends else axes if len(axes) == 1 else ends
+    def _resolved(self, name: str) -> str:
+        """The column that a name stands for."""
+        ends = [column for column in self._names if column == name or column.endswith(f".{name}")]
+        ends = [name] if name in ends else ends
         if len(ends) > 1:
             raise self._error(f"{name}: could be {', '.join(sorted(ends))}; name one of them")
-        wanted = next(iter(ends), None)
-        if wanted is None:
-            short = sorted({path.rpartition(".")[2] for path in paths.values()} | {*self._names} - paths.keys())
-            near = get_close_matches(name.rpartition(".")[2], short, n=4, cutoff=0.5)
-            some = f"nearest: {', '.join(near)}" if near else f"some columns: {', '.join(self._names[:12])}"
-            raise self._error(f"{name}: no such column; {some}")
-        return [f"{prefix}{wanted}" for prefix in _PREFIXES if f"{prefix}{wanted}" in paths]
+        if ends:
+            return ends[0]
+        if f"{FINAL}{name}" in self._names:
+            return f"{FINAL}{name}"
+        short = sorted({column.removeprefix(FINAL).rpartition(".")[2] for column in self._names})
+        near = get_close_matches(name.rpartition(".")[2], short, n=4, cutoff=0.5)
+        some = f"nearest: {', '.join(near)}" if near else f"some columns: {', '.join(self._names[:12])}"
+        raise self._error(f"{name}: no such column; {some}")
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -75,18 +75,19 @@ def test_the_tables(ledger, capsys, compacted):
     assert list(trials) == ["g", "f", "never"]  # in the order of the sweep
     assert [row["state"] for row in trials.values()] == ["finished", "failed", "missing"]
     groks, fails, never = trials.values()
-    assert (groks["axis.arm"], groks["axis.seed"], groks["phase"]) == ("⊥", 0, "grokking")
-    assert (never["axis.arm"], never["axis.seed"], never["config"]) == ("plain", 1, None)
-    assert [groks[f"t_gen_95_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 3, 4]
-    assert [groks[f"t_mem_99_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 1, 2]
-    assert (groks["t_gen"], groks["t_mem"], groks["final.test_accuracy"]) == (3.5, 1.5, 1.0)
-    assert (groks["config"], groks["config.task"], groks["config.task.p"]) == ("GrokkingTrial", "ModularAddition", 7)
-    assert (groks["config.model.hidden"], groks["config.model.bias"]) == ("[8,4]", GROKS.model.bias)
-    assert (groks["config.optimizer"], fails["config.optimizer"]) == ("AdamW", "SGD")
-    assert (fails["config.optimizer.learning_rate"], fails["error"], fails["t_gen_95_kind"]) == (0.5, "no", None)
+    assert (groks["arm"], groks["seed"], groks["phase"]) == ("⊥", 0, "grokking")
+    assert (never["arm"], never["seed"], never["class"], never["phase"]) == ("plain", 1, None, None)
+    for stem in ("t_gen", "t_gen_95"):
+        assert [groks[f"{stem}_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 3, 4]
+    assert [groks[f"t_mem_90_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 1, 2]
+    assert (groks["t_gen"], groks["t_mem"], groks["final_test_accuracy"]) == (3.5, 1.5, 1.0)
+    assert (groks["class"], groks["task"], groks["task.p"]) == ("GrokkingTrial", "ModularAddition", 7)
+    assert (groks["model.hidden"], groks["model.bias"]) == ("[8,4]", GROKS.model.bias)
+    assert (groks["optimizer"], fails["optimizer"]) == ("AdamW", "SGD")
+    assert (fails["optimizer.learning_rate"], fails["error"], fails["t_gen_95_kind"]) == (0.5, "no", None)
     types = {field.name: field.type for field in found["trials"].schema}
-    assert types["config.optimizer.weight_decay"] == pa.float64()
-    assert types["t_gen_95_high_steps"] == types["t_gen_95_relapse_steps"] == pa.int64()
+    assert types["optimizer.weight_decay"] == pa.float64()
+    assert types["t_gen_high_steps"] == types["t_gen_95_relapse_steps"] == pa.int64()
     measured = found["measurements"]
     assert measured.column_names == ["trial_id", "step", *sorted(COLUMNS)]
     assert measured["trial_id"].to_pylist() == ["g"] * 10
@@ -103,8 +104,8 @@ def test_outcomes_are_what_the_sweep_asks(ledger):
         ledger.record_sweep(asked)
         export(ledger, name, name)
     near, far = (tables(name)["trials"].slice(0, 1).to_pylist()[0] for name in ("near", "far"))
-    assert (near["t_half_50_kind"], near["t_half"], near["final.test_accuracy"]) == ("censored", None, 0.1)
-    assert (far["t_half_50_kind"], far["t_half"], far["final.test_accuracy"]) == ("event", 3.5, 1.0)
+    assert (near["t_half_50_kind"], near["t_half"], near["final_test_accuracy"]) == ("censored", None, 0.1)
+    assert (far["t_half_50_kind"], far["t_half"], far["final_test_accuracy"]) == ("event", 3.5, 1.0)
     assert not any(name.startswith("t_gen") for name in near)
 
 
@@ -128,7 +129,7 @@ def test_a_second_export_replaces_the_first_all_or_nothing(ledger, monkeypatch):
     [
         ("phase == 'grokking'", ["g"]),
         ("t_gen - t_mem >= 2 and seed in (0, 3)", ["g"]),
-        ("learning_rate > 0.01 or axis.seed == 1", ["f", "never"]),
+        ("learning_rate > 0.01 or arm == 'plain'", ["f", "never"]),
         ("learning_rate == None", ["never"]),
         ("not learning_rate < 0.4", ["f", "never"]),
         ("-optimizer.learning_rate * 2 < -.9", ["f"]),
