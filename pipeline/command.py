@@ -22,10 +22,10 @@ from pipeline.ledger import Ledger, LedgerMissingError
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from pipeline.terminal import dry_run as texts
-from pipeline.terminal.live_view import view_of
+from pipeline.terminal.live_view import SilentView, view_of
 from pipeline.terminal.results import RunResult, announcement, failures
 from pipeline.terminal.signals import Interrupted
-from pipeline.terminal.tally import grow, tally_of
+from pipeline.terminal.tally import Tally, grow, tally_of
 from pipeline.tracking import BackgroundSync, TrackingError, check, sync_command
 from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
@@ -34,16 +34,19 @@ from trainables.engine.terminal import print_line
 
 if TYPE_CHECKING:
     from analysis.draw import Figures
+    from analysis.results import SweepResult
     from pipeline.terminal.history import History
 
 SYNC_TIMEOUT_S = 600.0
 HISTORY = ("suggestions.png", "suggestions.csv")
 
 
-def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> RunResult:
+def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from_python: bool = False) -> RunResult:
     """Run what the ledger lacks of a space, keep MLflow up to date, draw the figures.
 
     :param silent: print nothing.
+    :param from_python: the caller shows the answer; draw figures only if ``out`` is given, or MLflow shows them, and
+        show the progress in one line.
     :raises GrokscapeError: for anything that prevents the run, in one line, before it starts.
     """
     settings, resources, out = _checked(space, settings)
@@ -61,7 +64,8 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
         say(f"note: {note}")
     sweep.record()
-    say(announcement(space.name, plan, sweep.suggestions_left))
+    for line in announcement(space.name, plan, sweep.suggestions_left):
+        say(line)
     tally = tally_of(plan, ledger, sweep.progress)
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
@@ -72,7 +76,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
     with Upkeep(ledger):
         if plan.cohorts or sweep.suggestions_left:
             try:
-                with view_of(tally, space.name, silent=silent) as view:
+                with _view(tally, space.name, silent=silent, from_python=from_python) as view:
                     sweep.train(plan, [view, *([sync] if sync else [])], partial(grow, tally, ledger))
             except Interrupted as interruption:
                 say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
@@ -82,10 +86,11 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")
     for line in failures(ledger.trials(list(tally.trials)).values()) if tally.failed else ():
         say(line)
-    figures, why_none = _draw(ledger, space.name, out)
+    drawn = not from_python or settings.out is not None or sync is not None
+    figures, why_none = _draw(ledger, space.name, out) if drawn else (None, None)
     result = RunResult.of(tally, **places, figures=figures and tuple(figures.paths), figures_error=why_none)
     answer = list(figures.summary) if figures else []
-    for line in answer:
+    for line in () if from_python else answer:
         say(line)
     if sweep.progress is not None:
         history, no_files = _history(space, sweep, out)
@@ -107,12 +112,30 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False) -> R
             say(f"mlflow   {report.browse}")
             if report.note:
                 say(f"note: MLflow is {report.note}")
-    say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
+    if drawn:
+        say(f"figures  {figures.png}" if figures else f"figures  none: {why_none}")
+    if from_python:
+        return result
     if figures:
         say(f"open     {figures.open_command}")
     for name in _figures_on(space.name):
         say(f"verdict  python -m analysis.figures {name} --from {shlex.quote(ledger.shown)}")
     return result
+
+
+def opened(sweep: str, settings: RunSettings) -> "SweepResult":
+    """The sweep as the analysis opens it, with its tables and pictures."""
+    from analysis import open_sweep
+
+    return open_sweep(sweep, Ledger.open(settings.ledger))
+
+
+def _view(tally: Tally, title: str, *, silent: bool, from_python: bool) -> SilentView:
+    if from_python and not silent:
+        from pipeline.terminal.line_view import line_view_of
+
+        return line_view_of(tally, title)
+    return view_of(tally, title, silent=silent)
 
 
 def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from pipeline.execution.provenance import collect, source_hash
 from pipeline.execution.resources import Resources, slots_here
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.plan import CohortPlan, Plan, make_plan
+from pipeline.plan.reasons import reasons
 from pipeline.spec import PlannedTrial
 from pipeline.spec.settings import RunSettings
 from pipeline.spec.space_file import LoadedSpace
@@ -39,8 +40,9 @@ class Planner:
     resources: Resources
 
     def plan(self, trials: Sequence[PlannedTrial]) -> Plan:
-        """Plan what a run of the sweep has to do."""
-        return self._plan(trials, self.settings.cohort_size or "auto", self.settings.rerun_failed)
+        """Plan what a run of the sweep has to do, and say why."""
+        plan = self._plan(trials, self.settings.cohort_size or "auto", self.settings.rerun_failed)
+        return replace(plan, reasons=tuple(reasons(plan, self.ledger.trials()))) if self.ledger else plan
 
     def suggested(self, trials: Sequence[PlannedTrial]) -> Sequence[CohortPlan]:
         """Make the cohorts of one suggestion: its seeds train together."""

@@ -23,7 +23,7 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
     checkpoint, which may be ahead of them.  Rows that lack measurements are useless, and so is their checkpoint, and a
     checkpoint that has passed a measurement that its own run did not make, or the horizon.
     """
-    if row is None or not _measured_enough(config, row, row.last_step + 1):
+    if row is None or not measured_enough(config, row, row.last_step + 1):
         return 0
     if row.last_step >= config.horizon_steps:
         return None
@@ -31,20 +31,20 @@ def starting_step(config: TrialConfig, row: TrialRow | None, checkpoint_step: in
         return None
     if checkpoint_step is None or checkpoint_step > config.horizon_steps:
         return 0
-    return checkpoint_step if _measured_enough(config, row, checkpoint_step) else 0
+    return checkpoint_step if measured_enough(config, row, checkpoint_step) else 0
 
 
 def _stop_holds(config: TrialConfig, row: TrialRow) -> bool:
     """Whether the reason for which the row's trial stopped would have stopped one with this protocol too."""
     if row.stop_reason != StopReason.SUCCESS:
         return True
-    trained = _trained(config, row)
+    trained = trained_by(config, row)
     return config.stopping.on_success and trained is not None and decides(trained.events, config.events)
 
 
-def _measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
+def measured_enough(config: TrialConfig, row: TrialRow, before_step: int) -> bool:
     """Whether a run with the row's protocol makes every measurement before a step that ``config`` requires."""
-    trained = _trained(config, row)
+    trained = trained_by(config, row)
     if trained is None:
         return False
     if trained is config:
@@ -79,7 +79,7 @@ def _covers(name: str, required: Any, actual: Any, same_schedule: bool) -> bool:
     return actual == 1 or (actual > 0 and required % actual == 0 and same_schedule)
 
 
-def _trained(config: TrialConfig, row: TrialRow) -> TrialConfig | None:
+def trained_by(config: TrialConfig, row: TrialRow) -> TrialConfig | None:
     """The configuration of a row: ``config`` itself where that is what it says, as in most of a finished sweep."""
     return config if row.config_json == config.json_text else config_of(row)
 

@@ -63,6 +63,8 @@ class Plan:
     """The longest first, so that the last workers do not wait for one that began late."""
     notes: tuple[str, ...] = ()
     """What differs between the rows that are used and now, a line each."""
+    reasons: tuple[str, ...] = ()
+    """Why trials are run, a line each."""
     workers: int = field(default=1, kw_only=True)
 
     @property

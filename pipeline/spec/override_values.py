@@ -8,6 +8,7 @@ the user's own is ``module:Class``.  Sampled axes (Hydra's ``interval``) need a 
 
 import ast
 import difflib
+import keyword
 import math
 import re
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from trainables.runtime.own_modules import import_modules
 
 WORDS = {"null": None, "none": None, "true": True, "false": False}
 QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-OWN_CLASS = re.compile(rf"({QUOTED})|\b((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):([A-Z]\w*)")
+KEYWORDS = "|".join(word for word in keyword.kwlist if word not in ("None", "True", "False"))
+NOT_PYTHON = re.compile(rf"({QUOTED})|\b({KEYWORDS})\b|\b((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):([A-Z]\w*)")
 PLAIN = re.compile(r"[^\s()\[\]{}'\",]+")
 """What is a string without quotes where it is nothing else: ``float32``, ``my-folder/set``."""
 SAMPLED = ("interval", "uniform", "loguniform", "quniform", "randint", "lograndint", "normal", "sample", "grid_search")
@@ -64,8 +66,8 @@ def value_of(text: str) -> Any:
 
     :raises SpecError: for anything else.
     """
-    # A colon is no part of a Python expression, which the rest of the grammar is.
-    source = OWN_CLASS.sub(lambda match: match[1] or f"{match[2]}.{match[3]}", text)
+    # The grammar is that of Python's expressions, but for module:Class and for words such as global.
+    source = NOT_PYTHON.sub(lambda match: match[1] or (repr(match[2]) if match[2] else f"{match[3]}.{match[4]}"), text)
     try:
         return _convert(ast.parse(source, mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError, _NotAValueError):

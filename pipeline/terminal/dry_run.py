@@ -18,7 +18,6 @@ def summary(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> dict[st
     spec = space.spec
     horizons = [trial.config.horizon_steps for trial in plan.trials] or [spec.base.horizon_steps]
     sizes = [len(cohort.trials) for cohort in plan.cohorts]
-    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
     planned, cost_s, wall_s = len(plan.trials), plan.predicted_s, plan.predicted_wall_s
     if spec.objective is not None:
         seeds = 1 if spec.seeds is None else len(spec.seeds)
@@ -34,10 +33,8 @@ def summary(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> dict[st
         "shortest_horizon_steps": min(horizons),
         "suggestions": None if spec.objective is None else spec.objective.budget,
         "planned": planned,
-        "cached": len(plan.cached),
-        "failed": len(plan.failed),
-        "continued": continued,
-        "new": planned - len(plan.cached) - len(plan.failed) - continued,
+        **counts(plan, planned),
+        "reasons": list(plan.reasons),
         "cohorts": len(sizes),
         "largest_cohort": max(sizes, default=0),
         "workers": plan.workers,
@@ -67,10 +64,8 @@ def describe(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> list[s
         kept += f", {values['continued']} to continue" if values["continued"] else ""
         lines.append(f"  trials   {values['planned']}: {values['suggestions']} suggestions by Optuna{kept}")
     else:
-        parts = [f"{values['cached']} in the ledger", f"{values['continued']} to continue", f"{values['new']} new"]
-        if values["failed"]:
-            parts.append(f"{values['failed']} failed before (--rerun-failed runs them again)")
-        lines.append(f"  trials   {values['planned']}: {', '.join(parts)}")
+        lines.append(f"  trials   {values['planned']}: {counts_text(values)}")
+        lines += [f"  why      {reason}" for reason in values["reasons"]]
         if values["cohorts"]:
             lines.append(
                 f"  cohorts  {values['cohorts']}, the largest of {count_of(values['largest_cohort'], 'trial')}"
@@ -83,6 +78,19 @@ def describe(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> list[s
     else:
         lines.append("  cost     none: nothing is left to run")
     return lines + [f"  note     {note}" for note in values["notes"]]
+
+
+def counts(plan: Plan, planned: int) -> dict[str, int]:
+    """How many trials a run finds and how many it trains; they sum to ``planned``."""
+    cached, failed = len(plan.cached), len(plan.failed)
+    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
+    return {"cached": cached, "failed": failed, "continued": continued, "new": planned - cached - failed - continued}
+
+
+def counts_text(numbers: Mapping[str, Any]) -> str:
+    """``12 in the ledger, 0 to continue, 6 new``."""
+    failed = f", {numbers['failed']} failed before (--rerun-failed runs them again)" if numbers["failed"] else ""
+    return f"{numbers['cached']} in the ledger, {numbers['continued']} to continue, {numbers['new']} new{failed}"
 
 
 def duration(seconds: float) -> str:

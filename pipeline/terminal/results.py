@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.plan import Plan
-from pipeline.terminal.dry_run import about, count_of
+from pipeline.terminal.dry_run import about, count_of, counts, counts_text
 from pipeline.terminal.flags import DONE, SOME_FAILED
 from pipeline.terminal.signals import Interrupted
 from pipeline.terminal.tally import Tally
@@ -65,20 +65,19 @@ class RunResult:
         return {name: value for name, value in values.items() if value or name not in optional}
 
 
-def announcement(sweep: str, plan: Plan, suggestions: int) -> str:
-    """What is about to run, in one line."""
+def announcement(sweep: str, plan: Plan, suggestions: int) -> list[str]:
+    """What is about to run, and why, as the dry run says it."""
     if suggestions:
-        return f"{sweep}: {suggestions} suggestions by Optuna to run, {len(plan.cached)} trials in the ledger"
+        return [f"{sweep}: {suggestions} suggestions by Optuna to run, {len(plan.cached)} trials in the ledger"]
+    planned = len(plan.trials)
+    if not plan.cohorts and not plan.failed:
+        return [f"{sweep}: nothing to run, the ledger has all {planned} trials"]
+    what = f"{sweep}: {count_of(planned, 'trial')}: {counts_text(counts(plan, planned))}"
     if not plan.cohorts:
-        return f"{sweep}: nothing to run, the ledger has all {len(plan.trials)} trials"
-    left = sum(len(cohort.trials) for cohort in plan.cohorts)
-    cached = f"{len(plan.cached)} of {len(plan.trials)} trials are in the ledger, " if plan.cached else ""
-    failed = f"{len(plan.failed)} failed before, " if plan.failed else ""
-    continued = sum(len(cohort.trials) for cohort in plan.cohorts if cohort.start_step)
-    resumed = f" ({continued} of them from their checkpoints)" if continued else ""
-    where = f"in {count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
+        return [f"{what}; nothing to run"]
+    where = f"{count_of(len(plan.cohorts), 'cohort')} on {count_of(plan.workers, 'worker')}"
     cost = f"{about(plan.predicted_wall_s)} of training if no trial stops early"
-    return f"{sweep}: {cached}{failed}{left} to run{resumed} {where}, {cost}"
+    return [f"{what}; {where}, {cost}", *(f"why      {reason}" for reason in plan.reasons)]
 
 
 def failures(rows: Iterable[TrialRow]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -21,8 +22,12 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def raised_once() -> Iterator[None]:
     """Raise the first of these signals as :class:`Interrupted`, and ignore the others: a second Ctrl-C ends nothing
-    by halves.  A signal that is ignored (``nohup``) stays ignored.
+    by halves.  A signal that is ignored (``nohup``) stays ignored, and one that comes to another thread's run is the
+    main thread's.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in ENDING}
     heard = [number for number in ENDING if before[number] != signal.SIG_IGN]
 

@@ -23,7 +23,7 @@ def test_one_command_gives_everything_and_nothing_else(on_ray):
     folder, done = on_ray
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("tiny: 8 to run in 8 cohorts on ")
+    assert lines[0].startswith("tiny: 8 trials: 0 in the ledger, 0 to continue, 8 new; 8 cohorts on ")
     assert any(line.startswith("8 of 8 done, 0 running, 0 cached, 0 failed after") for line in lines)
     # Nothing of Ray's or Tune's own: no tables, no warnings, no paths of theirs.
     assert not re.search(r"\b(ray|tune)\b|warning", done.stdout.replace(str(folder), ""), re.IGNORECASE)

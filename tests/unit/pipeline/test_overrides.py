@@ -46,6 +46,7 @@ def test_the_grammar():
     assert choices("range(5,1,-2)") == [5, 3]
     assert choices("null,true,False,float32") == [None, True, False, "float32"]
     assert choices("'a,b',\"true\",my-data/v1.2,[1,[2,3]],()") == ["a,b", "true", "my-data/v1.2", (1, (2, 3)), ()]
+    assert choices("OrthogonalGradient(scope=global)") == [OrthogonalGradient(scope="global")]
     assert choices("SGD, AdamW(betas=[.9,.99])") == [SGD(), AdamW(betas=(0.9, 0.99))]
 
 

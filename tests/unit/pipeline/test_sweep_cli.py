@@ -179,7 +179,7 @@ def test_a_whole_sweep_twice(capsys, tmp_path):
     flags = ("--local", "--mlflow-uri", "none", "--out", "pictures")
     code, output, errors = run(capsys, "space.py", *flags)
     assert (code, errors) == (0, "")
-    assert "space: 4 to run in " in output
+    assert "space: 4 trials: 0 in the ledger, 0 to continue, 4 new; " in output
     assert "4 of 4 done, 0 running, 0 cached, 0 failed after" in output
     assert output.splitlines()[-1] == "open     xdg-open pictures/report.html"
     recorded = Ledger.open("results/ledger").sweep("space")
