@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.execution import ray_environment
 from pipeline.execution.background import Upkeep
+from pipeline.execution.provenance import forget_sources
 from pipeline.execution.resources import Resources, resolve
-from pipeline.execution.run import Planner, SweepRun, missing_data, study_of
+from pipeline.execution.run import Planner, SweepRun, check_components, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerMissingError
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
@@ -51,8 +52,12 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     """
     settings, resources, out = _checked(space, settings)
     ledger = Ledger.open(settings.ledger, create=True)
+    if from_python:
+        forget_sources()
     sweep = SweepRun(space, settings, resources, ledger)
     plan = sweep.plan()
+    if not settings.local:
+        check_components(space, plan)
     if settings.address is None:  # A cluster's data are where its workers are.
         for line in missing_data(plan):
             raise SettingsError(line)

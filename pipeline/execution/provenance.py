@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib.metadata
 import inspect
+import linecache
 import os
 import platform
 import subprocess
@@ -15,11 +16,12 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainables.engine.config import Config, digest
+from trainables.engine.config import Config, ConfigError, digest
 from trainables.engine.names import HOUSE
 from trainables.runtime.own_modules import are_beside
 
@@ -149,13 +151,50 @@ def _reached_digest(cls: type) -> str:
     return digest(sorted(sources.values()))
 
 
+def forget_sources() -> None:
+    """Read every source again: a notebook defines a function or a constant anew while its process lives."""
+    for known in (_digest_of_all, _reached_digest, _source_of, _assignments):
+        known.cache_clear()
+
+
+def _written(item: Any) -> str:
+    """The source of a class or function, that of a class in a notebook's cell too, which ``inspect`` does not find.
+
+    :raises ConfigError: where there is none.
+    """
+    try:
+        return inspect.getsource(item)
+    except (OSError, TypeError):
+        cells = list(_cells_of(item)) if isinstance(item, type) else []
+    for text in cells:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.name == item.__name__:
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    raise ConfigError(
+        f"{item.__module__}:{item.__qualname__}: its source cannot be read, by which trials are known to be made by "
+        "the same code; must be defined in a file, or a cell of a notebook"
+    )
+
+
+def _cells_of(cls: type) -> Iterator[str]:
+    """What may define a class: the cell of one of its methods; for a class without any, the newest cells first."""
+    codes = [code for name in vars(cls) if (code := getattr(vars(cls)[name], "__code__", None)) is not None]
+    names = [code.co_filename for code in codes if code.co_filename in linecache.cache]
+    for name in names or reversed(list(linecache.cache)):
+        text = "".join(linecache.getlines(name))
+        with suppress(SyntaxError):
+            ast.parse(text)
+            yield text
+
+
 @cache
 def _source_of(item: Any) -> tuple[str, list[Any]]:
     """The source of a class or function with the constants that it names, and the classes and functions that it names.
 
     Parsing takes a millisecond a class, and most components reach the same ones.
     """
-    source = textwrap.dedent(inspect.getsource(item))
+    source = textwrap.dedent(_written(item))
     constants, reached = set(), []
     for name, used in _references(ast.parse(source), vars(sys.modules[item.__module__])):
         if isinstance(used, type | types.FunctionType):
@@ -200,7 +239,10 @@ def _constant(name: str, value: Any, module: str) -> str:
 @cache
 def _assignments(module: types.ModuleType) -> dict[str, str]:
     """What a module assigns, by name, as its source writes it."""
-    source = inspect.getsource(module)
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):  # A notebook.
+        return {}
     found: dict[str, str] = {}
     for statement in ast.parse(source).body:
         targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]

@@ -22,6 +22,7 @@ from pipeline.spec.space_file import LoadedSpace
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
 from trainables.engine.trial import TrialConfig
+from trainables.runtime.own_modules import check_importable
 from trainables.runtime.status import Origin
 
 if TYPE_CHECKING:
@@ -225,6 +226,16 @@ def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | No
     from pipeline.execution.study import Study, database_of
 
     return Study(space, database_of(ledger.uri), create=create, in_ledger=ledger.trials().keys())
+
+
+def check_components(space: LoadedSpace, plan: Plan) -> None:
+    """Make sure that workers can import what the trials to run are made of.
+
+    :raises ConfigError: for a component that they cannot.
+    """
+    kinds = {cohort.trials[0].cohort_key: cohort.trials[0] for cohort in plan.cohorts}
+    for trial in (space.spec.base, *kinds.values()) if plan.cohorts or space.spec.objective else ():
+        check_importable(type(component) for component in trial.components())
 
 
 def missing_data(plan: Plan) -> Iterator[str]:

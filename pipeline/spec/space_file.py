@@ -8,6 +8,7 @@ It may import from its own folder too, for example the user's own components.
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import inspect
 import itertools
 import re
@@ -25,7 +26,7 @@ from pipeline.spec.overrides import Overrides
 from pipeline.spec.rounding import rounding_notes
 from trainables.engine.config import ConfigError, brief
 from trainables.engine.errors import one_line
-from trainables.engine.names import forget
+from trainables.engine.names import forget, outside
 from trainables.engine.terminal import shown
 from trainables.runtime.own_modules import INSTALLED, import_modules
 
@@ -117,8 +118,8 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
 
     :param size: one of :data:`SIZES`, for a file that has them; :data:`DEFAULT_SIZE` without.
     :param components: modules to import before, as ``--components`` names them.
-    :raises SpecError: the file is missing or unreadable, fails (with the line), defines a component, has no ``SWEEP``
-        of the right kind, or has no sizes although ``size`` is given.
+    :raises SpecError: the file is missing or unreadable, fails (with the line), defines a component under a name
+        that workers cannot import, has no ``SWEEP`` of the right kind, or has no sizes although ``size`` is given.
     """
     file = Path(path)
     try:
@@ -137,8 +138,7 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
             import_modules(components, folders=[str(file.parent.resolve())])
     except ImportError as error:
         raise SpecError(str(error)) from None
-    module = types.ModuleType(f"search_space_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
-    module.__file__ = str(file)
+    module = _module(file)
     # Dataclasses, type hints and pickle look for it there, now and later.
     sys.modules[module.__name__] = module
     try:
@@ -146,14 +146,18 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
             exec(compile(source, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # A file can raise anything; all of it is bad input.
         del sys.modules[module.__name__]
+        forget(module.__name__)
         raise SpecError(_message(file, error, vars(module))) from None
-    finally:
-        own = forget(module.__name__)
-    if own:
+    own = [cls for cls in outside() if cls.__module__ == module.__name__]
+    if own and module.__spec__ is None:
+        forget(module.__name__)
         raise SpecError(
-            f"{path}: defines {own[0].__name__} itself; move it to a module beside this file and import it from there, "
-            "as workers do"
+            f"{path}: defines {own[0].__name__} itself, which workers import by the file's name, and {file.stem!r} is "
+            f"{'the name of another module' if file.stem.isidentifier() else 'no name of a module'}: rename the file, "
+            f"or move {own[0].__name__} to a module beside it"
         )
+    if not own:
+        module.__spec__ = None  # Workers need nothing of it.
     if "SWEEP" not in vars(module):
         raise SpecError(f"{path}: defines no SWEEP; must define SWEEP = SweepSpec(...)")
     spec, size = _sized(file, vars(module)["SWEEP"], size)
@@ -166,6 +170,22 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
         size=size,
         components=tuple(components),
     )
+
+
+def _module(file: Path) -> types.ModuleType:
+    """A new module for a file: by the file's name, under which workers can import it, where no other has that name."""
+    spec = None
+    if file.stem.isidentifier():
+        if getattr(sys.modules.get(file.stem), "__file__", None) == str(file.resolve()):
+            del sys.modules[file.stem]  # Loaded before.
+        importlib.invalidate_caches()
+        with contextlib.suppress(ValueError, ImportError):  # A module without a specification has the name.
+            spec = importlib.util.find_spec(file.stem)
+    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == file.resolve():
+        return importlib.util.module_from_spec(spec)
+    module = types.ModuleType(f"search_space_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
+    module.__file__ = str(file)
+    return module
 
 
 def _sized(file: Path, sweep: object, size: str | None) -> tuple[SweepSpec, str | None]:

@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from trainables.engine.config import ConfigError
 from trainables.engine.errors import one_line
 from trainables.engine.names import HOUSE, outside
 
 INSTALLED = {"site-packages", "dist-packages"}
 """Folders whose content a worker has installed, as it has torch."""
+MAIN = "__main__"
+"""The module of a script, or of a notebook."""
 OURS = {HOUSE, "pipeline", "analysis", "search_spaces"}
 
 
@@ -39,6 +42,21 @@ def import_modules(names: Iterable[str], folders: Iterable[str] = ()) -> None:
             raise ImportError(f"module {name} is not importable on {platform.node()}: {reason}") from error
 
 
+def check_importable(classes: Iterable[type]) -> None:
+    """Make sure that workers can import the modules of these components.
+
+    :raises ConfigError: for one that a script or a notebook defines itself.
+    """
+    for cls in classes:
+        if cls.__module__ == MAIN:
+            file = getattr(sys.modules[MAIN], "__file__", None)
+            where, beside = (os.path.basename(file), "script") if file else ("this notebook", "notebook")
+            raise ConfigError(
+                f"{cls.__qualname__} is defined in {where}, from which workers cannot import it: move it to a file "
+                f"beside the {beside} and import it from there, or pass local=True"
+            )
+
+
 def folders_of(modules: Iterable[str]) -> tuple[str, ...]:
     """The folders from which imported modules came, sorted."""
     return tuple(sorted({str(place.parent) for name in modules if (place := _place(name))}))
@@ -53,7 +71,7 @@ def files_to_ship() -> tuple[str, ...]:
     folders = {folder for folder in folders if folder.name not in INSTALLED}
     # What has no specification (a search space, a script) is nothing that a worker could import.
     modules = [name for name, module in list(sys.modules.items()) if getattr(module, "__spec__", None)]
-    imported = {name for name in modules if "." not in name} - OURS - {"__main__"}
+    imported = {name for name in modules if "." not in name} - OURS - {MAIN}
     places = {place for name in imported if (place := _place(name)) and place.parent in folders}
     return tuple(sorted(str(place) for place in places if place.is_dir() or place.suffix == ".py"))
 
@@ -69,5 +87,7 @@ def are_beside(module: str, other: str) -> bool:
 def _place(module: str) -> Path | None:
     """The file of an imported module, or the folder of its outermost package; None for what has neither."""
     top = sys.modules.get(module.partition(".")[0])
+    if module == MAIN and not hasattr(top, "__file__"):
+        return Path.cwd() / MAIN  # A notebook, beside the modules that it imports from its folder.
     place = next(iter(getattr(top, "__path__", ())), getattr(top, "__file__", None))
     return Path(os.path.abspath(place)) if place else None

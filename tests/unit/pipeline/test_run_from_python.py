@@ -1,12 +1,16 @@
 """``from pipeline import run``: what a script and a notebook get, see and may do wrong."""
 
 import io
+import linecache
 import re
 import signal
+import sys
+import types
 
 import pytest
 
 from pipeline import RunSettings, SweepSpec, command, run
+from pipeline.execution.provenance import source_hash
 from pipeline.ledger import Ledger
 from pipeline.spec import SpecError
 from pipeline.spec.from_python import IPYTHON_DOC, python_space
@@ -15,6 +19,7 @@ from pipeline.terminal.line_view import LineView, TerminalLine
 from pipeline.terminal.tally import Tally
 from tests.support.small_spaces import BASE, DECAY, spec
 from trainables.engine.errors import GrokscapeError
+from trainables.engine.names import forget
 from trainables.runtime.cohort_run import CohortRun
 
 SWEEP = spec(base=BASE.replace(horizon_steps=20), axes={DECAY: [0, 1]}, seeds=range(2))
@@ -89,6 +94,82 @@ def test_a_mistake_is_one_line_before_anything_starts(place, changes, error, lin
         run(values.pop("spec"), **values)
     assert "\n" not in str(raised.value)
     assert list(place.iterdir()) == []
+
+
+OWN = """
+from dataclasses import dataclass
+from trainables import SoftmaxCrossEntropy, option
+
+FACTOR = 2
+
+
+def scaled(losses):
+    return FACTOR * losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(SoftmaxCrossEntropy):
+    def row_losses(self, logits_KBV, labels_KB, hyper):
+        return scaled(super().row_losses(logits_KBV, labels_KB, hyper))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(SoftmaxCrossEntropy):
+    extra: float = option(1.0)
+"""
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A function that runs a cell, as IPython does it: in a module without a file, with its text in linecache."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+
+    def cell(text):
+        file = f"/tmp/ipykernel_1/{hash(text)}.py"
+        monkeypatch.setitem(linecache.cache, file, (len(text), None, text.splitlines(keepends=True), file))
+        exec(compile(text, file, "exec"), vars(module))
+        return vars(module)
+
+    yield cell
+    forget("__main__")
+
+
+def test_a_notebook_s_own_component_trains_here(place, notebook, capsys):
+    cells = notebook(OWN)
+    own = spec(base=SWEEP.base.replace(loss=cells["Scaled"]()), axes={DECAY: [0, 1]})
+    first = run(own, name="own", **HERE)
+    assert set(first.outcomes["loss"]) == {"__main__:Scaled"}
+    assert set(first.outcomes["last_step"]) == {20}
+    hashes = [row.source_hash for row in Ledger.open("results/ledger").trials().values()]
+    assert hashes == [source_hash(own.base)] * 2
+    capsys.readouterr()
+    run(own, name="own", mlflow_uri=None)
+    assert "nothing to run" in capsys.readouterr().out, "the ledger has all, so that no worker is needed"
+    cells["FACTOR"] = 3
+    run(own, name="own", **HERE)
+    assert source_hash(own.base) != hashes[0], "what the class refers to is read again"
+    plain = source_hash(own.base.replace(loss=cells["Plain"]()))
+    assert plain not in (hashes[0], source_hash(own.base))
+
+
+def test_workers_cannot_import_a_notebook(place, notebook):
+    own = spec(base=SWEEP.base.replace(loss=notebook(OWN)["Scaled"]()), axes={DECAY: [0, 1]})
+    line = "Scaled is defined in this notebook, from which workers cannot import it: move it to a file beside"
+    with pytest.raises(GrokscapeError, match=line):
+        run(own, name="own", mlflow_uri=None)
+    assert Ledger.open("results/ledger").sweeps() == []
+    sys.modules["__main__"].__file__ = "/somewhere/decay.py"
+    with pytest.raises(GrokscapeError, match=r"Scaled is defined in decay\.py, .* beside the script and import it"):
+        run(own, name="own", mlflow_uri=None)
+
+
+def test_a_component_needs_a_source(place, notebook, monkeypatch):
+    """One that was typed at a prompt has none."""
+    cells = notebook(OWN)
+    monkeypatch.setattr(linecache, "cache", {})
+    with pytest.raises(GrokscapeError, match=r"__main__:Scaled: its source cannot be read, .* or a cell of a notebook"):
+        run(spec(base=SWEEP.base.replace(loss=cells["Scaled"]())), name="own", **HERE)
 
 
 def test_the_question_is_the_caller_s_docstring():

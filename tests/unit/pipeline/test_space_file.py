@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import statistics
+import subprocess
 import sys
 import typing
 from collections.abc import Iterator
@@ -9,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.execution.provenance import source_hash
 from pipeline.spec import SpecError
 from pipeline.spec.space_file import load_space
 from trainables.engine.config import ConfigError, from_json
+from trainables.engine.losses import SoftmaxCrossEntropy
+from trainables.runtime.job import CohortJob
 from trainables.runtime.own_modules import files_to_ship
+
+ROOT = Path(__file__).resolve().parents[3]
 
 GOOD = '''"""A question?
 
@@ -168,12 +175,6 @@ BAD = {
         GOOD + "SWEEP = {'full': SWEEP, 'laptop': SWEEP.base}\n",
         r"{path}: SWEEP\['laptop'\] is of type GrokkingTrial; must be a SweepSpec",
     ),
-    "a task of its own": (
-        GOOD.replace("SWEEP =", "class MyTask(ModularAddition):\n    pass\n\n\nSWEEP =").replace(
-            "task=ModularAddition", "task=MyTask"
-        ),
-        "{path}: defines MyTask itself; move it to a module beside this file and import it from there, as workers do",
-    ),
 }
 
 
@@ -280,9 +281,36 @@ class TestModulesBesideTheSpace:
         with pytest.raises(SpecError, match=r"^module my_other is not importable on .*: No module named 'my_other'$"):
             load_space(space, components=["my_other"])
 
-    def test_a_space_that_defines_a_component_leaves_no_name_behind(self, tmp_path: Path) -> None:
+    def test_a_space_may_define_a_component_that_workers_import(self, tmp_path: Path) -> None:
+        text = (
+            "from __future__ import annotations\n"
+            + LOSS
+            + GOOD.replace("horizon_steps", "loss=MyLoss(), horizon_steps")
+        )
+        space = load_space(write(tmp_path, text, "own_loss.py"))
+        config = space.spec.trials()[0].config
+        assert config.to_json()["loss"]["class"] == "own_loss:MyLoss"
+        first = config.trial_id
+        assert source_hash(config) != source_hash(config.replace(loss=SoftmaxCrossEntropy()))
+        job = CohortJob(trials=(config,), device="cpu")
+        assert job.modules == ("own_loss",)
+        assert str(tmp_path / "own_loss.py") in files_to_ship()
+        # A worker, which has only the text of the job.
+        code = "import sys; from trainables.runtime.job import CohortJob; "
+        code += "print(CohortJob.from_text(sys.stdin.read()).trials[0].trial_id)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=job.to_text(), capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.stdout.strip() == first, done.stderr
+        assert load_space(tmp_path / "own_loss.py").spec.trials()[0].config.trial_id == first
+
+    @pytest.mark.parametrize(
+        ("name", "why"), [("own-loss.py", "no name of a module"), ("statistics.py", "the name of another module")]
+    )
+    def test_a_component_needs_a_file_that_workers_can_import(self, tmp_path: Path, name: str, why: str) -> None:
         text = LOSS + GOOD.replace("horizon_steps", "loss=MyLoss(), horizon_steps")
-        with pytest.raises(SpecError, match="defines MyLoss itself; move it to a module beside this file"):
-            load_space(write(tmp_path, "from __future__ import annotations\n" + text))
+        with pytest.raises(SpecError, match=f"defines MyLoss itself, .* is {why}: rename the file, or move MyLoss"):
+            load_space(write(tmp_path, text, name))
         with pytest.raises(ConfigError, match="no such component"):
-            from_json({"class": "search_space_space:MyLoss"})
+            from_json({"class": f"search_space_{name[:-3].replace('-', '_')}:MyLoss"})
+        assert "mean" in dir(statistics)
