@@ -8,6 +8,8 @@ import json
 import os
 import shlex
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -16,10 +18,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.execution import ray_environment
 from pipeline.execution.background import Upkeep
+from pipeline.execution.dispatch import Watcher
 from pipeline.execution.provenance import forget_sources
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, check_components, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerMissingError
+from pipeline.sharing import Lease, Leases
+from pipeline.sharing.lease import RENEW_EVERY_S
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from pipeline.terminal import dry_run as texts
@@ -32,6 +37,8 @@ from trainables.data.download import without_downloads
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.errors import GrokscapeError, redact
 from trainables.engine.terminal import print_line
+from trainables.runtime.job import CohortJob
+from trainables.runtime.status import MemberStatus
 
 if TYPE_CHECKING:
     from analysis.draw import Figures
@@ -54,7 +61,22 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     ledger = Ledger.open(settings.ledger, create=True)
     if from_python:
         forget_sources()
-    sweep = SweepRun(space, settings, resources, ledger)
+    with Leases(ledger, space.name) as leases:
+        return _run(space, settings, resources, out, ledger, leases, silent=silent)
+
+
+def _run(
+    space: LoadedSpace,
+    settings: RunSettings,
+    resources: Resources,
+    out: Path,
+    ledger: Ledger,
+    leases: Leases,
+    *,
+    silent: bool,
+) -> RunResult:
+    """Run what the ledger lacks, and what comes after it."""
+    sweep = SweepRun(space, settings, resources, ledger, leases)
     plan = sweep.plan()
     if not settings.local:
         check_components(space, plan)
@@ -82,9 +104,11 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
         if plan.cohorts or sweep.suggestions_left:
             try:
                 with _view(tally, space.name, silent=silent, from_python=from_python) as view:
-                    sweep.train(plan, [view, *([sync] if sync else [])], partial(grow, tally, ledger))
+                    watchers: list[Watcher] = [view, _Telling(leases, tally), *([sync] if sync else [])]
+                    sweep.train(plan, watchers, partial(grow, tally, ledger))
             except Interrupted as interruption:
-                say(f"interrupted ({interruption.name}): {tally.headline()}; run the same command again to resume")
+                why = "cancelled" if leases.cancelled else f"interrupted ({interruption.name})"
+                say(f"{why}: {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=interruption)
     left = tally.total - tally.done
     if left and settings.max_hours:
@@ -141,6 +165,25 @@ def _view(tally: Tally, title: str, *, silent: bool, from_python: bool) -> Silen
 
         return line_view_of(tally, title)
     return view_of(tally, title, silent=silent)
+
+
+class _Telling:
+    """Tells other drivers, and ``python -m pipeline.status``, how far this one is."""
+
+    def __init__(self, leases: Leases, tally: Tally) -> None:
+        self._leases, self._tally, self._next_s = leases, tally, 0.0
+
+    def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
+        """See :class:`pipeline.execution.dispatch.Watcher`."""
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + RENEW_EVERY_S / 2
+            self._leases.progress = self._tally.progress()
+
+    def ended(self, states: Mapping[str, str]) -> None:
+        """Do nothing: the next report says it too."""
+
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        """Do nothing: others tell of themselves."""
 
 
 def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:

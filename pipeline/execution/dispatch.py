@@ -8,8 +8,8 @@ other error splits a cohort into solo trials, and a solo trial that fails is rec
 """
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.execution.provenance import collect, device_kind, source_hash
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
+from pipeline.sharing import CohortQueue, Lease
 from trainables.engine.config import canonical_json
 from trainables.engine.errors import GrokscapeError
 from trainables.engine.trial import TrialConfig
@@ -44,6 +45,9 @@ class Watcher(Protocol):
     def ended(self, states: Mapping[str, str]) -> None:
         """Receive the final states of trials, by id (failed is one); their rows are committed."""
 
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        """Receive what other drivers do: their leases, and the final states of trials that they have ended."""
+
 
 @dataclass(frozen=True)
 class RowOrigin:
@@ -65,6 +69,7 @@ class RowOrigin:
 class Dispatcher:
     """The queue of cohorts of one run.
 
+    :param queue: the cohorts, and who else trains some of them.
     :param again: plans the rest of some trials again, in cohorts of at most a given size.
     :param origin: of the rows of failed trials, which no worker commits.
     :param source: makes cohorts during the run, from the suggestions of an objective.
@@ -74,7 +79,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        cohorts: Iterable[CohortPlan],
+        queue: CohortQueue,
         *,
         device: str,
         store: Ledger,
@@ -85,7 +90,7 @@ class Dispatcher:
         deadline: float | None = None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
-        self._queue = deque(cohorts)
+        self._queue = queue
         self._store = store
         self._again = again
         self._origin = origin
@@ -106,16 +111,19 @@ class Dispatcher:
         if self._late():
             self._queue.clear()
             return None
-        if not self._queue and self._source is not None:
+        self._look_elsewhere()
+        if self._queue.empty and self._source is not None:
             self._queue.extend(self._source.more())
-        if not self._queue:
+        cohort, settled = self._queue.pop()
+        if settled:
+            self._notify_elsewhere(settled)
+        if cohort is None:
             return None
-        cohort = self._queue.popleft()
         largest = self._largest.get(cohort.trials[0].cohort_key, len(cohort.trials))
         if len(cohort.trials) > largest:
             share = largest / len(cohort.trials)
             rest = replace(cohort, trials=cohort.trials[largest:], predicted_s=cohort.predicted_s * (1 - share))
-            self._queue.appendleft(rest)
+            self._queue.put_back([rest])
             cohort = replace(cohort, trials=cohort.trials[:largest], predicted_s=cohort.predicted_s * share)
         self._running += 1
         return CohortJob(
@@ -128,7 +136,7 @@ class Dispatcher:
 
     @property
     def open(self) -> bool:
-        """Whether a cohort is running or will still come."""
+        """Whether a cohort is running, here or elsewhere, or will still come."""
         if self._running or self._queue:
             return True
         return self._source is not None and not self._source.exhausted and not self._late()
@@ -153,7 +161,8 @@ class Dispatcher:
                 self._note(job, error.message)
             for trials, size in self._retries(job, error):
                 # First in the queue: another failure should show early.
-                self._queue.extendleft(reversed(self._again(trials, size)))
+                self._queue.put_back(self._again(trials, size))
+        self._queue.release(job.trials)
         self._running -= 1
 
     def _retries(self, job: CohortJob, error: CohortError) -> Iterable[tuple[Sequence[TrialConfig], int]]:
@@ -161,7 +170,7 @@ class Dispatcher:
         size = len(job.trials)
         left = [trial for plan in self._again(job.trials, size) for trial in plan.trials]
         done = {trial.trial_id for trial in job.trials} - {trial.trial_id for trial in left}
-        self._notify_ended({trial_id: row.state for trial_id, row in self._store.trials(done).items()})
+        self._notify_ended(self._states(done))
         if not left:
             return
         if error.kind == ErrorKind.LACKING:
@@ -181,6 +190,24 @@ class Dispatcher:
             yield left, half
         else:
             yield left, 1
+
+    def _look_elsewhere(self) -> None:
+        """Take note of what other drivers have done."""
+        settled = self._queue.look()
+        if settled is not None:
+            self._notify_elsewhere(settled)
+
+    def _notify_elsewhere(self, trial_ids: Collection[str]) -> None:
+        states = self._states(trial_ids)
+        self._ended.update(states)
+        if self._source is not None:
+            self._source.ended(states)
+        for watcher in self._watchers:
+            watcher.elsewhere(self._queue.others, states)
+
+    def _states(self, trial_ids: Collection[str]) -> dict[str, str]:
+        """The states of trials that the ledger has."""
+        return {trial_id: row.state for trial_id, row in self._store.trials(trial_ids).items()} if trial_ids else {}
 
     def _note(self, job: CohortJob, text: str) -> None:
         """Tell the watchers what happened to a cohort."""

@@ -1,5 +1,6 @@
 """Cohorts one after the other in this process: the same contract as on Ray, for a debugger or a small machine."""
 
+import time
 from contextlib import closing
 
 from pipeline.execution.dispatch import Dispatcher
@@ -13,8 +14,12 @@ REPORT_EVERY_S = 1.0
 
 def run_local(dispatcher: Dispatcher, *, store: TrialStore, provenance: Provenance) -> None:
     """Run until the dispatcher has nothing left; it handles the errors of a cohort, as on Ray."""
-    while (job := dispatcher.next()) is not None:
-        dispatcher.settle(job, _trained(job, dispatcher, store, provenance))
+    while dispatcher.open:
+        job = dispatcher.next()
+        if job is not None:
+            dispatcher.settle(job, _trained(job, dispatcher, store, provenance))
+        elif dispatcher.open:  # Another driver trains the rest.
+            time.sleep(REPORT_EVERY_S)
 
 
 def _trained(job: CohortJob, dispatcher: Dispatcher, store: TrialStore, provenance: Provenance) -> CohortError | None:

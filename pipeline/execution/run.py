@@ -16,8 +16,9 @@ from pipeline.execution.resources import Resources, slots_here
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.plan import CohortPlan, Plan, make_plan
 from pipeline.plan.reasons import reasons
+from pipeline.sharing import CohortQueue, Leases
 from pipeline.spec import PlannedTrial
-from pipeline.spec.settings import RunSettings
+from pipeline.spec.settings import RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
 from trainables.data.folder import FOLDER_VARIABLE
 from trainables.engine.config import ConfigError, canonical_json
@@ -49,6 +50,11 @@ class Planner:
         """Make the cohorts of one suggestion: its seeds train together."""
         return self._plan(trials, max(len(trials), 1), self.settings.rerun_failed).cohorts
 
+    def left(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
+        """Make cohorts of at most ``size`` of what the ledger lacks of some trials, which others may have run."""
+        planned = [PlannedTrial(trial, {}) for trial in trials]
+        return self._plan(planned, size, self.settings.rerun_failed).cohorts
+
     def again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
         """Make cohorts of at most ``size`` of the rest of some trials, after an error of this run."""
         return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
@@ -73,10 +79,21 @@ class SweepRun:
     """One run of a space: its trials, as far as they are known, and the ledger that receives them.
 
     :raises SpecError: for an objective whose study answers another question, or cannot be kept in this ledger.
+    :raises SettingsError: for an objective whose suggestions another driver is making.
     """
 
-    def __init__(self, space: LoadedSpace, settings: RunSettings, resources: Resources, ledger: Ledger) -> None:
-        self._space, self._settings, self._ledger = space, settings, ledger
+    def __init__(
+        self, space: LoadedSpace, settings: RunSettings, resources: Resources, ledger: Ledger, leases: Leases
+    ) -> None:
+        self._space, self._settings, self._ledger, self._leases = space, settings, ledger, leases
+        if space.spec.objective is not None:
+            for other in leases.others():
+                if other.sweep == space.name:
+                    raise SettingsError(
+                        f"{space.name}: is running on {other.host} (process {other.pid}); Optuna's suggestions are "
+                        "made by one driver at a time: wait for it, or end it with python -m pipeline.cancel "
+                        f"{space.name}"
+                    )
         self._planner = Planner(ledger, settings, resources)
         self._study = study_of(space, ledger, create=True)
         self.new_study: str | None = None
@@ -176,7 +193,7 @@ class SweepRun:
     ) -> Dispatcher:
         kind, max_hours = self._planner.resources.device_kind, self._settings.max_hours
         return Dispatcher(
-            plan.cohorts,
+            CohortQueue(plan.cohorts, self._leases, self._planner.left),
             store=self._ledger,
             again=self._planner.again,
             origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(collect())),

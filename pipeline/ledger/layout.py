@@ -9,8 +9,10 @@ from pipeline.ledger.files import Entry, LedgerError
 
 MARKER = "grokscape-ledger.json"
 SEGMENTS, COMPACTED, MANIFESTS = "segments", "compacted", "manifests"
-SWEEPS, CHECKPOINTS, SNAPSHOTS = "sweeps", "checkpoints", "snapshots"
-FOLDERS = (SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS)
+SWEEPS, CHECKPOINTS, SNAPSHOTS, LEASES = "sweeps", "checkpoints", "snapshots", "leases"
+FOLDERS = (SEGMENTS, COMPACTED, MANIFESTS, SWEEPS, CHECKPOINTS, SNAPSHOTS, LEASES)
+CANCEL = "cancel"
+"""The suffix of a request that a driver end."""
 
 NAME = r"[A-Za-z0-9_-](?:[A-Za-z0-9_.@-]{0,198}[A-Za-z0-9_-])?"
 """Of a sweep or a trial: what a space's file may be called, with ``@`` before what flags change, and digests."""
@@ -21,6 +23,7 @@ _OURS = {
     COMPACTED: r"(trajectories|trials)-[0-9a-f]{32}\.parquet",
     MANIFESTS: r"[0-9a-f]{32}\.json",
     SWEEPS: rf"{NAME}\.json",
+    LEASES: rf"[0-9a-f]{{32}}\.(json|{CANCEL})",
     CHECKPOINTS: rf"(?P<shard>[A-Za-z0-9_.-]{{1,2}})/(?P<trial_id>{NAME})\.(?P<step>{_STEP})\.ckpt",
     SNAPSHOTS: rf"(?P<shard>[A-Za-z0-9_.-]{{1,2}})/(?P<trial_id>{NAME})\.(?P<step>{_STEP})\.npz",
 }

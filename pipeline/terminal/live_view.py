@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from pipeline.sharing import Lease
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import duration
 from pipeline.terminal.tally import Tally
@@ -60,6 +61,10 @@ class SilentView:
         """See :class:`pipeline.execution.dispatch.Watcher`."""
         self.tally.ended(states)
 
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        """See :class:`pipeline.execution.dispatch.Watcher`."""
+        self.tally.elsewhere(leases, states)
+
     def close(self) -> None:
         """Show how the run ended."""
 
@@ -84,6 +89,11 @@ class PlainView(SilentView):
     def ended(self, states: Mapping[str, str]) -> None:
         super().ended(states)
         if self._clock() - self._last_s >= PLAIN_AT_MOST_EVERY_S:
+            self._print()
+
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        super().elsewhere(leases, states)
+        if self._clock() - self._last_s >= PLAIN_EVERY_S:
             self._print()
 
     def close(self) -> None:
@@ -122,6 +132,10 @@ class LiveView(SilentView):
     def ended(self, states: Mapping[str, str]) -> None:
         with self._lock:
             super().ended(states)
+
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        with self._lock:
+            super().elsewhere(leases, states)
 
     def __enter__(self) -> "LiveView":
         self._live.start()

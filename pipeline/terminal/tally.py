@@ -5,6 +5,7 @@ step, so the estimate is Kaplan-Meier's, restricted to the horizon: trials that 
 not make it too short.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -15,6 +16,7 @@ import numpy as np
 from pipeline.execution.outcomes import outcomes_of
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
+from pipeline.sharing import Lease, RunProgress
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.dry_run import about
 from trainables.runtime.job import CohortJob
@@ -30,11 +32,22 @@ RATE_WINDOW_S = 30.0
 class Tally:
     """Counts the trials of a sweep; the dispatcher feeds it."""
 
-    def __init__(self, trials: Iterable[PlannedTrial], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        trials: Iterable[PlannedTrial],
+        *,
+        in_ledger: "Callable[[Tally, Set[str]], None] | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         :param trials: in the order of the sweep.
+        :param in_ledger: adds trials that other drivers have ended, by :meth:`add_cached`.
         """
         self._clock = clock
+        self._in_ledger = in_ledger
+        self._others: Sequence[Lease] = ()
+        """Of the drivers that train some of the trials."""
+        self._elsewhere: Set[str] = frozenset()
         self._started = clock()
         self.states: dict[str, tuple[str, str]] = {}
         """(state, phase so far) of the trials that have begun, by trial id."""
@@ -91,6 +104,14 @@ class Tally:
             self.states[trial_id] = (state, self.states.get(trial_id, ("", ""))[1])
             self.finished += state != TrialState.FAILED
 
+    def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
+        """Follow other drivers: what they train, and the trials that they have ended."""
+        self._others = [lease for lease in leases if self.trials.keys() & set(lease.trials)]
+        self._elsewhere = self.trials.keys() & {trial_id for lease in self._others for trial_id in lease.trials}
+        new = states.keys() & self.trials.keys() - self.states.keys()
+        if new and self._in_ledger is not None:
+            self._in_ledger(self, new)
+
     @property
     def done(self) -> int:
         """Trials that need nothing more."""
@@ -105,6 +126,11 @@ class Tally:
         return sum(state == TrialState.RUNNING for state, _ in self.states.values())
 
     @property
+    def running_elsewhere(self) -> int:
+        """Trials that other drivers train."""
+        return len(self._elsewhere - self.states.keys())
+
+    @property
     def elapsed_s(self) -> float:
         return self._clock() - self._started
 
@@ -117,7 +143,7 @@ class Tally:
 
     def left_s(self) -> float | None:
         """An estimate of the seconds until the sweep is done; None before there is a rate."""
-        rate = self.steps_per_s()
+        rate = self.steps_per_s() + math.fsum(other.progress.steps_per_s for other in self._others)
         if not self.running and len(self.states) == self.total:
             return 0.0
         if rate <= 0.0:
@@ -138,6 +164,16 @@ class Tally:
         now = running + [0] * (len(members) - len(known) + to_come)
         return expected_steps_left(ended, running, now, horizon_steps=horizon_steps)
 
+    def progress(self) -> RunProgress:
+        """What other drivers and ``python -m pipeline.status`` see of this one."""
+        return RunProgress(
+            done=self.done - self.failed,
+            total=self.total,
+            failed=self.failed,
+            steps_per_s=self.steps_per_s(),
+            left_s=self.left_s(),
+        )
+
     def headline(self) -> str:
         """``12 of 40 done, 2 running, 5 cached, 1 failed``: those that failed are not among those done.
 
@@ -145,13 +181,17 @@ class Tally:
         """
         progress = self._progress
         suggestion = f"suggestion {progress.number} of {progress.budget}: " if progress else ""
+        elsewhere = f" and {self.running_elsewhere} elsewhere" if self.running_elsewhere else ""
         return (
             f"{suggestion}{self.done - self.failed} of {self.total} done, "
-            f"{self.running} running, {len(self.cached)} cached, {self.failed} failed"
+            f"{self.running} running{' here' if elsewhere else ''}{elsewhere}, "
+            f"{len(self.cached)} cached, {self.failed} failed"
         )
 
     def pace(self) -> str:
         """The speed and the time left."""
+        if self.running_elsewhere and not self.running:
+            return "waiting for " + " and ".join(f"{other.host} (process {other.pid})" for other in self._others)
         rate, left = self.steps_per_s(), self.left_s()
         if rate == 0.0:
             return "starting"
@@ -163,7 +203,7 @@ class Tally:
 
 def tally_of(plan: Plan, ledger: Ledger, progress: "Progress | None" = None) -> Tally:
     """The tally of a sweep before it runs: trials that are cached, and trials that failed before."""
-    tally = Tally(plan.trials)
+    tally = Tally(plan.trials, in_ledger=lambda own, trial_ids: _add_settled(own, ledger, trial_ids))
     tally.set_trials(plan.trials, progress)
     _add_settled(tally, ledger, plan.cached | plan.failed)
     return tally

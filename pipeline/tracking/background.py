@@ -40,6 +40,10 @@ class BackgroundSync:
             self._waiting.update(states)
             self._changed.notify()
 
+    def elsewhere(self, leases: object, states: Collection[str]) -> None:
+        """Queue the trials that other drivers have ended; see :class:`pipeline.execution.dispatch.Watcher`."""
+        self.ended(states)
+
     def close(self, timeout_s: float, figures: Sequence[Path] = (), answer: str = "") -> SyncReport | TrackingError:
         """Sync the whole sweep a last time and return the report, or the error instead of raising it.
 

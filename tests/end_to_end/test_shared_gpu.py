@@ -40,6 +40,7 @@ from pipeline.execution.ray_process import RayProcess
 from pipeline.execution.resources import Resources
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
+from pipeline.sharing import CohortQueue
 from recorder import Recorder
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
@@ -57,7 +58,8 @@ if __name__ == "__main__":
     ledger = Ledger.open("ledger", create=True)
     resources = Resources(device="cpu", device_kind="cpu", workers=4, cpus_per_cohort=1.0, gpus_per_cohort=0.25)
     cohorts = [CohortPlan((trial,), 0, 1.0) for trial in TRIALS]
-    dispatcher = Dispatcher(cohorts, store=ledger, again=lambda trials, size: [], origin=None, device="cpu")
+    queue = CohortQueue(cohorts, None, lambda trials, size: [])
+    dispatcher = Dispatcher(queue, store=ledger, again=lambda trials, size: [], origin=None, device="cpu")
     with RayProcess(None, cpus=4, gpus=1) as ray:
         slots = ray.slots(resources), ray.slots(replace(resources, gpus_per_cohort=1.0))
         ray.run(dispatcher, resources, store=ledger, provenance=Recorder(Path.cwd()))

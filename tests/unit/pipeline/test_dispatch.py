@@ -12,6 +12,7 @@ from pipeline.execution.dispatch import Dispatcher, RowOrigin, SweepEndedError
 from pipeline.execution.local_runner import run_local
 from pipeline.ledger.files import StorageError
 from pipeline.plan import CohortPlan
+from pipeline.sharing import CohortQueue
 from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.models import MLP
 from trainables.engine.tasks import ModularAddition
@@ -83,10 +84,11 @@ def watcher():
     return Watcher()
 
 
-def dispatcher(store, watcher, *cohorts, **options):
+def dispatcher(store, watcher, *cohorts, leases=None, **options):
     plans = [CohortPlan(tuple(trials), 0, 1.0) for trials in cohorts]
     origin = lambda trial: Origin("cpu:here", "hash", "{}")  # noqa: E731
-    return Dispatcher(plans, store=store, again=store.again, origin=origin, watchers=[watcher], device="cpu", **options)
+    queue = CohortQueue(plans, leases, store.again)
+    return Dispatcher(queue, store=store, again=store.again, origin=origin, watchers=[watcher], device="cpu", **options)
 
 
 def drain(queue, store, fate):
