@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser().parse_args(arguments)
     try:
         with raised_once():
-            return _main(flags)
+            return _main(flags, sys.argv[1:] if arguments is None else arguments)
     except GrokscapeError as error:
         print_line(f"error: {error}", sys.stderr)
         return BAD_INPUT
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interruption.exit_code
 
 
-def _main(flags: argparse.Namespace) -> int:
+def _main(flags: argparse.Namespace, arguments: Sequence[str]) -> int:
     space = named_space(
         flags.space,
         size=flags.size,
@@ -91,6 +91,10 @@ def _main(flags: argparse.Namespace) -> int:
     if flags.dry_run:
         dry_run(space, settings, as_json=flags.json)
         return DONE
+    if flags.detach:
+        from pipeline.terminal.detach import detach
+
+        return detach(arguments, space.name, settings.ledger)
     result = run(space, settings, silent=flags.json)
     if flags.json:
         print(json.dumps(result.to_json()))

@@ -38,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="print what would run and its predicted cost; run nothing"
     )
     command.add_argument(
+        "--detach",
+        action="store_true",
+        help="run in the background, beyond the end of this terminal, with a log in results/logs",
+    )
+    command.add_argument(
         "--json", action="store_true", help="print one JSON object to standard output, and nothing else"
     )
 

@@ -190,7 +190,7 @@ class Tally:
 
     def pace(self) -> str:
         """The speed and the time left."""
-        if self.running_elsewhere and not self.running:
+        if self.running_elsewhere and not self.running and self.done + self.running_elsewhere == self.total:
             return "waiting for " + " and ".join(f"{other.host} (process {other.pid})" for other in self._others)
         rate, left = self.steps_per_s(), self.left_s()
         if rate == 0.0:

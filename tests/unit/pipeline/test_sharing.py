@@ -1,0 +1,129 @@
+"""Leases on trials: who gets what when several drivers ask at once, and what happens to the trials of one that dies."""
+
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+
+from pipeline.ledger import Ledger
+from pipeline.ledger.files import open_files
+from pipeline.plan import CohortPlan
+from pipeline.sharing import CohortQueue, Leases, cohort_queue, leases, live_leases
+from pipeline.sharing.lease import STALE_S, Lease
+from trainables import MLP, GrokkingTrial, ModularAddition
+from trainables.engine.trial import Seeds
+
+BASE = GrokkingTrial(task=ModularAddition(p=5), model=MLP(hidden=(4,)), horizon_steps=10)
+TRIALS = tuple(BASE.replace(seeds=Seeds.all(seed)) for seed in range(4))
+IDS = [trial.trial_id for trial in TRIALS]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.open(str(tmp_path / "ledger"), create=True)
+
+
+def elsewhere(ledger, *trials, **fields):
+    """The lease of a driver on another machine, as a file."""
+    values = {"driver": "0" * 32, "sweep": "s", "host": "far", "pid": 1, "place": "far", "started_at": "", **fields}
+    lease = Lease(trials=trials, **values)
+    open_files(ledger.uri).put(lease.path, lease.to_json())
+    return lease
+
+
+def test_no_trial_is_ever_held_twice(ledger):
+    """Eight drivers ask for overlapping trials at once, hold them for a moment, and give them up."""
+    names, held, wrong = [f"trial{number}" for number in range(12)], {}, []
+    lock = threading.Lock()
+
+    def drive(seed):
+        choose = random.Random(seed)
+        with Leases(ledger, "s") as own:
+            for _ in range(12):
+                ours = own.claim(choose.sample(names, 6))
+                with lock:
+                    wrong.extend(name for name in ours if held.setdefault(name, seed) != seed)
+                time.sleep(choose.random() / 100)
+                with lock:
+                    for name in ours:
+                        held.pop(name, None)
+                own.release(ours)
+                own.claim(["renewed" + str(seed)])  # Others see at once what was given up.
+
+    drivers = [threading.Thread(target=drive, args=(seed,)) for seed in range(8)]
+    for driver in drivers:
+        driver.start()
+    for driver in drivers:
+        driver.join(60)
+    assert not any(driver.is_alive() for driver in drivers)
+    assert wrong == []
+
+
+def test_a_lease_counts_until_it_is_stale(ledger):
+    lease = elsewhere(ledger, IDS[0])
+    with Leases(ledger, "s") as own:
+        assert own.claim(IDS) == frozenset(IDS[1:])
+        path = os.path.join(ledger.uri, lease.path)
+        old = time.time() - STALE_S - 1
+        os.utime(path, (old, old))
+        assert own.claim(IDS) == frozenset(IDS)
+    assert live_leases(open_files(ledger.uri)) == []
+
+
+def test_a_killed_process_of_this_machine_is_known_to_be_gone(ledger):
+    process = subprocess.Popen(["true"])
+    with Leases(ledger, "s") as own:
+        elsewhere(ledger, IDS[0], pid=process.pid, place=own._lease.place)
+        assert IDS[0] not in own.claim(IDS)
+        process.wait()
+        assert IDS[0] in own.claim(IDS)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"driver": "x"}', b'{"progress": null}', b"\xff"])
+def test_what_is_no_lease_counts_for_nothing(ledger, text):
+    open_files(ledger.uri).put(f"leases/{'1' * 32}.json", text)
+    with Leases(ledger, "s") as own:
+        assert own.claim(IDS) == frozenset(IDS)
+
+
+def test_the_queue_waits_for_others_and_takes_over_what_they_leave(ledger, monkeypatch):
+    monkeypatch.setattr(cohort_queue, "LOOK_EVERY_S", 0.0)
+    done = set()
+    left = lambda trials, size: [CohortPlan((each,), 3, 1.0) for each in trials if each.trial_id not in done]  # noqa: E731
+    with Leases(ledger, "s") as own:
+        with Leases(ledger, "s") as other:
+            other.claim(IDS[:2])
+            queue = CohortQueue([CohortPlan(TRIALS, 0, 1.0)], own, left)
+            assert [queue.pop()[0].trials, queue.pop()[0].trials] == [TRIALS[2:3], TRIALS[3:]]
+            assert queue.empty
+            assert queue.pop() == (None, [])
+            assert queue.look() == []
+            assert [lease.trials for lease in queue.others] == [tuple(sorted(IDS[:2]))]
+            assert queue
+            done.add(IDS[0])  # The other driver ends one trial and leaves the other at step 3.
+        assert queue.look() == [IDS[0]]
+        assert queue.pop() == (CohortPlan(TRIALS[1:2], 3, 1.0), [])
+        assert not queue
+
+
+def test_what_others_have_trained_since_the_plan_is_not_trained_again(ledger):
+    """Two drivers plan the same; the first has ended, and holds nothing, when the second comes to its cohort."""
+    with Leases(ledger, "s") as own:
+        queue = CohortQueue([CohortPlan(TRIALS, 0, 1.0)], own, lambda trials, size: [])
+        with Leases(ledger, "s") as other:
+            other.claim(IDS)
+        assert queue.pop() == (None, sorted(IDS))
+        assert not queue
+
+
+def test_a_request_to_cancel_interrupts_the_main_thread(ledger, monkeypatch):
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.01)
+    with pytest.raises(KeyboardInterrupt), Leases(ledger, "s") as own:
+        (lease,) = live_leases(open_files(ledger.uri))
+        open_files(ledger.uri).put(lease.cancel_path, b"")
+        time.sleep(30)
+    assert own.cancelled
+    assert not open_files(ledger.uri).exists(lease.cancel_path)
