@@ -3,7 +3,6 @@
 Any terminal or machine that sees the ledger can ask; nothing has to run for it.
 """
 
-import argparse
 import json
 import sys
 import time

@@ -40,6 +40,8 @@ class Planner:
     ledger: Ledger | None
     settings: RunSettings
     resources: Resources
+    sharing: int = 1
+    """How many drivers share the work."""
 
     def plan(self, trials: Sequence[PlannedTrial]) -> Plan:
         """Plan what a run of the sweep has to do, and say why."""
@@ -68,7 +70,7 @@ class Planner:
             steps.get,
             cohort_size=size,
             device_kind=self.resources.device_kind,
-            workers=self.resources.workers or slots_here(1.0, 0.0),
+            workers=self.sharing * (self.resources.workers or slots_here(1.0, 0.0)),
             rerun_failed=rerun_failed,
             source_hash=source_hash,
             other_protocols=ledger.other_protocols() if ledger else {},
@@ -94,7 +96,8 @@ class SweepRun:
                         "made by one driver at a time: wait for it, or end it with python -m pipeline.cancel "
                         f"{space.name}"
                     )
-        self._planner = Planner(ledger, settings, resources)
+        sharing = 1 + sum(other.sweep == space.name for other in leases.others())
+        self._planner = Planner(ledger, settings, resources, sharing)
         self._study = study_of(space, ledger, create=True)
         self.new_study: str | None = None
         """Why a new study of the objective begins, and from what; None where the study continues."""
