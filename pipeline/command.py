@@ -62,7 +62,7 @@ def run(space: LoadedSpace, settings: RunSettings, *, silent: bool = False, from
     if from_python:
         forget_sources()
     with Leases(ledger, space.name) as leases:
-        return _run(space, settings, resources, out, ledger, leases, silent=silent)
+        return _run(space, settings, resources, out, ledger, leases, silent=silent, from_python=from_python)
 
 
 def _run(
@@ -74,6 +74,7 @@ def _run(
     leases: Leases,
     *,
     silent: bool,
+    from_python: bool,
 ) -> RunResult:
     """Run what the ledger lacks, and what comes after it."""
     sweep = SweepRun(space, settings, resources, ledger, leases)

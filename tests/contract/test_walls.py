@@ -112,7 +112,16 @@ def test_an_import_loads_nothing_heavy(room, absent):
 
 
 @pytest.mark.parametrize(
-    "command", ["pipeline.sweep", "pipeline.ledger", "pipeline.tracking", "analysis.phase_diagram", "analysis.figures"]
+    "command",
+    [
+        "pipeline.sweep",
+        "pipeline.status",
+        "pipeline.cancel",
+        "pipeline.ledger",
+        "pipeline.tracking",
+        "analysis.phase_diagram",
+        "analysis.figures",
+    ],
 )
 def test_help_loads_nothing_heavy(command):
     code = f"""
