@@ -68,7 +68,11 @@ class Design:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a level can be more or less than another."""
+    """Whether a level can be more or less than another; True and False cannot.
+
+    >>> is_number(0.5), is_number("float16"), is_number(True)
+    (True, False, False)
+    """
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -122,6 +126,10 @@ def level_columns(settings: Sequence[Mapping[str, Any]], groups: str = "") -> np
     """What p depends on: a column for each level of each axis, of sampled axes their (log) value and its square.
 
     :param groups: as of :func:`design`; the levels of other axes are told apart by group.
+    :returns: (n, m); m is 0 where no axis varies.
+
+    >>> level_columns([{"decay": 0}, {"decay": 1}, {"decay": 1}]).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
     columns = []
     for axis in dict.fromkeys(axis for setting in settings for axis in setting):

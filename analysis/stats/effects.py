@@ -56,6 +56,10 @@ def pseudo_observations(times: CensoredTimes, tau_steps: float) -> tuple[np.ndar
 
     n theta - (n - 1) theta without the trial (Andersen, Klein & Rosthoj 2003); where nothing is censored before tau
     they are min(T, tau) and whether T <= tau.
+
+    >>> times = CensoredTimes(np.array([90.0, 500.0]), np.array([90.0, np.inf]), np.array([1, 0]))  # one censored
+    >>> [part.tolist() for part in pseudo_observations(times, 400)]
+    [[90.0, 400.0], [1.0, 0.0]]
     """
     n = len(times)
     rows, of_trial = np.unique(np.column_stack([times.low, times.high, times.cause]), axis=0, return_inverse=True)

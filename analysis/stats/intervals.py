@@ -66,7 +66,14 @@ def dirichlet_weights(counts: np.ndarray, end: float, draws: int, rng: np.random
 
 
 def percentile(estimate: float, draws: np.ndarray, method: str, level: float = LEVEL) -> Estimate:
-    """An estimate with the middle of the distribution from which draws (B,) are at hand, itself included."""
+    """An estimate with the middle of the distribution from which draws (B,) are at hand, itself included.
+
+    Of draws of a posterior it is the credible interval of equal tails (Rubin 1981).
+
+    >>> middle = percentile(20.0, np.arange(41.0), "all alike")
+    >>> round(middle.low, 9), round(middle.high, 9)
+    (1.0, 39.0)
+    """
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(estimate, min(float(low), estimate), max(float(high), estimate), method)
 
@@ -75,6 +82,9 @@ def mean_with_t_interval(values: Sequence[float] | np.ndarray, level: float = LE
     """The mean and Student's interval (1908) for it; a single value has no interval (NaN).
 
     Where all values agree the interval is the mean itself.
+
+    >>> mean_with_t_interval([1.0, 2.0, 3.0])
+    Estimate(value=2.0, low=-0.484..., high=4.484..., method="Student's t")
     """
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
@@ -88,8 +98,8 @@ def ratio_of_geometric_means(first: np.ndarray, second: np.ndarray, level: float
 
     NaN with fewer than two values on a side.
 
-    >>> ratio_of_geometric_means(np.array([100.0, 110.0]), np.array([200.0, 220.0])).value
-    2.0...
+    >>> round(ratio_of_geometric_means(np.array([100.0, 110.0]), np.array([200.0, 220.0])).value, 9)
+    2.0
     """
     if min(len(first), len(second)) < 2:
         return UNKNOWN
@@ -107,8 +117,8 @@ def ratio_of_geometric_means(first: np.ndarray, second: np.ndarray, level: float
 def geometric_mean(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Estimate:
     """The geometric mean of positive values and Student's interval of their logarithms; NaN without any.
 
-    >>> geometric_mean([100.0, 400.0]).value
-    200.0...
+    >>> round(geometric_mean([100.0, 400.0]).value, 9)
+    200.0
     """
     if len(values) == 0:
         return UNKNOWN

@@ -48,7 +48,13 @@ class PairedDifference:
 
 
 def paired_difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> PairedDifference | None:
-    """The difference of two arms' values by seed, over the seeds that both have; None without any."""
+    """The mean difference of two arms' values by seed, over the seeds that both have, with Student's interval (1908).
+
+    :returns: None without a seed that both have.
+
+    >>> paired_difference({0: 0.9, 1: 0.7, 2: 0.8}, {0: 0.5, 1: 0.4, 3: 0.1}).words()
+    '+0.35 [−0.29, +0.99]'
+    """
     seeds = tuple(seed for seed in ours if seed in theirs)
     if not seeds:
         return None
@@ -61,7 +67,10 @@ def paired_difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) ->
 def inside(estimate: Estimate, low: float, high: float) -> bool | None:
     """Whether a number lies in ``[low, high]``: True where its whole interval does, False where none of it does.
 
-    None where a part of it does, or where it has no interval.
+    None where a part of it does, or where it has no interval.  That is how equivalence is shown (Schuirmann 1987).
+
+    >>> inside(Estimate(0.5, 0.4, 0.6), 0, 1), inside(Estimate(0.5, 0.4, 1.6), 0, 1), inside(Estimate(5, 4, 6), 0, 1)
+    (True, None, False)
     """
     if math.isnan(estimate.low):
         return None
@@ -71,7 +80,11 @@ def inside(estimate: Estimate, low: float, high: float) -> bool | None:
 
 
 def mean_words(values: Iterable[float], style: str = ".2f") -> str:
-    """``87.17 ± 0.20``: mean and standard deviation; a dash without any, and no deviation of one."""
+    """Mean and standard deviation (of n - 1) of some values; a dash without any, and no deviation of one.
+
+    >>> mean_words([87.0, 87.4]), mean_words([87.0]), mean_words([])
+    ('87.20 ± 0.28', '87.00', '–')
+    """
     known = [*values]
     if not known:
         return "–"
@@ -80,5 +93,9 @@ def mean_words(values: Iterable[float], style: str = ".2f") -> str:
 
 
 def signed(value: float | None, style: str = ".2f") -> str:
-    """A number with its sign, a real minus; a dash for None."""
+    """A number with its sign, a real minus; a dash for None.
+
+    >>> signed(-0.5), signed(None)
+    ('−0.50', '–')
+    """
     return "–" if value is None else f"{value:+{style}}".replace("-", "−")

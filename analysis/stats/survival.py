@@ -49,7 +49,14 @@ _CENSORED, _EVENT = KINDS.index(EventKind.CENSORED), KINDS.index(EventKind.EVENT
 
 @dataclass(frozen=True)
 class CensoredTimes:
-    """When an event came in n trials: ``low`` and ``high`` in steps (n,), ``cause`` an index into KINDS (n,)."""
+    """When an event came in n trials: ``low`` and ``high`` in steps (n,), ``cause`` an index into KINDS (n,).
+
+    The cause is 1 for the event in (low, high], 0 where it had not come by low (high is infinite then), and above 1
+    for a competing event in (low, high].
+
+    >>> CensoredTimes(low=np.array([90.0, 500.0]), high=np.array([94.0, np.inf]), cause=np.array([1, 0])).time.tolist()
+    [92.0, 500.0]
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -139,9 +146,13 @@ class Incidence:
 
 
 def incidence(times: CensoredTimes, weights: np.ndarray | None = None) -> Incidence:
-    """The estimator that the intervals call for.
+    """The estimator that the intervals call for: :func:`aalen_johansen` of short ones, otherwise :func:`turnbull`.
 
     :param weights: how much each trial counts, (B, n); by default 1 each, and B is 1.
+
+    >>> times = CensoredTimes(np.array([90.0, 20.0]), np.array([94.0, 80.0]), np.array([1, 1]))
+    >>> incidence(times).estimator, incidence(times).by(90).tolist()
+    ('Turnbull', [0.5])
     """
     weights = np.ones((1, len(times))) if weights is None else np.asarray(weights, dtype=float)
     times, weights = _distinct(times, weights)
@@ -161,7 +172,17 @@ def _distinct(times: CensoredTimes, weights: np.ndarray) -> tuple[CensoredTimes,
 
 
 def aalen_johansen(times: CensoredTimes, weights: np.ndarray) -> Incidence:
-    """Aalen & Johansen (1978): CIF(t) = sum over s <= t of S(s-) d_event(s) / Y(s); events come before censoring."""
+    """Aalen & Johansen (1978): CIF(t) = sum over s <= t of S(s-) d_event(s) / Y(s); events come before censoring.
+
+    It is 1 - S of Kaplan & Meier (1958) where nothing competes.
+
+    :param weights: how much each trial counts, (B, n).
+
+    >>> steps = np.array([10.0, 20.0, 30.0])  # the event, censored, the event
+    >>> times = CensoredTimes(steps, np.array([10.0, np.inf, 30.0]), np.array([1, 0, 1]))
+    >>> aalen_johansen(times, np.ones((1, 3))).jumps.round(3).tolist()
+    [[0.333, 0.667]]
+    """
     time = times.time
     ends = times.cause != _CENSORED
     steps = np.unique(time[ends])
@@ -180,6 +201,13 @@ def turnbull(times: CensoredTimes, weights: np.ndarray, tolerance: float = 1e-10
 
     Each cause has mass on its innermost intervals only, ``(left, right]`` without another end between; what is
     left, "after everything seen", is a further cell that the censored trials share.
+
+    :param weights: how much each trial counts, (B, n).
+
+    >>> times = CensoredTimes(np.array([0.0, 20.0, 70.0]), np.array([40.0, 60.0, np.inf]), np.array([1, 1, 0]))
+    >>> curve = turnbull(times, np.ones((1, 3)))
+    >>> curve.steps.tolist(), curve.jumps.round(3).tolist()  # in the middle of (20, 40]
+    ([30.0], [[0.667]])
     """
     cells = [
         (cause, left, right)
@@ -275,7 +303,14 @@ def median_or_bound(times: CensoredTimes) -> tuple[float, float]:
 def restricted_mean_draws(
     times: CensoredTimes, tau_steps: float, rng: np.random.Generator, draws: int = DRAWS
 ) -> np.ndarray:
-    """RMST(tau) under the weights of a Bayesian bootstrap over the trials and over one at each end of time (B,)."""
+    """RMST(tau) in steps under the weights of a Bayesian bootstrap (Rubin 1981), (draws,).
+
+    It is over the trials, and over :data:`AT_THE_ENDS` of one at each end of time.
+
+    >>> times = CensoredTimes(np.array([90.0, 190.0]), np.array([94.0, 199.0]), np.array([1, 1]))
+    >>> restricted_mean_draws(times, 400, np.random.default_rng(0), draws=1000).shape
+    (1000,)
+    """
     distinct, counts = _distinct(times, np.ones((1, len(times))))
     at_once = CensoredTimes(np.array([-1.0]), np.array([0.0]), np.array([_EVENT]))
     never = CensoredTimes(np.array([tau_steps]), np.array([math.inf]), np.array([_CENSORED]))
