@@ -91,6 +91,7 @@ def _run(
 
     for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
         say(f"note: {note}")
+    sweep.discard(plan)
     sweep.record()
     for line in announcement(space.name, plan, sweep.suggestions_left):
         say(line)
@@ -235,6 +236,11 @@ def _checked(space: LoadedSpace, settings: RunSettings, *, dry: bool = False) ->
         from pipeline.execution.study import check_objective
 
         check_objective(space.spec, settings.ledger)
+        if settings.rerun_changed:
+            raise SettingsError(
+                "--rerun-changed: the study of an objective keeps the values of the older trials; drop the sweep "
+                "(python -m pipeline.ledger drop) and give the space's file another name"
+            )
     if settings.mlflow_uri is not None:
         try:
             check(settings.mlflow_uri)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.execution.provenance import collect, device_kind, source_hash
+from pipeline.execution.provenance import collect, device_kind, provenance_of, source_hash
 from pipeline.ledger import Ledger
 from pipeline.plan import CohortPlan
 from pipeline.sharing import CohortQueue, Lease
@@ -60,7 +60,7 @@ class RowOrigin:
         return cls({name: value for name, value in collect().items() if name in ("commit", "dirty", "diff")})
 
     def __call__(self, trial: TrialConfig, device: str) -> Origin:
-        provenance = collect()
+        provenance = provenance_of(trial)
         if provenance["commit"] is None:
             provenance = provenance | self.driver
         return Origin(device_kind(device), source_hash(trial), canonical_json(provenance))

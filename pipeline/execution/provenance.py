@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from trainables.engine.config import Config, ConfigError, digest
-from trainables.engine.names import HOUSE
+from trainables.engine.names import HOUSE, component_name
 from trainables.runtime.own_modules import are_beside
 
 PACKAGES = ("torch", "ray", "mlflow", "pyarrow", "numpy", "optuna", "pandas")
 CHECKOUT = Path(__file__).resolve().parents[2]
 GIT_TIMEOUT_S = 10.0
+COMPONENT_DIGITS = 8
 
 NOT_THE_PATH = frozenset({"config", "trial", "stopping", "names", "events", "probes"})
 """Modules of the engine that validate, measure and stop, and do not move the weights."""
@@ -47,6 +48,17 @@ def source_hash(config: Config) -> str:
     Comments, docstrings and blank lines do not count.
     """
     return _digest_of_all(frozenset(type(component) for component in config.components(protocol=False)))
+
+
+def component_hashes(config: Config) -> dict[str, str]:
+    """The part of :func:`source_hash` that each component has, by its name: which of them a later version changed."""
+    classes: set[type] = {type(component) for component in config.components(protocol=False)}
+    return {component_name(cls): _reached_digest(cls)[:COMPONENT_DIGITS] for cls in classes}
+
+
+def provenance_of(config: Config) -> dict[str, Any]:
+    """What :func:`collect` says, and the ``components`` of a trial with the digests of their source."""
+    return collect() | {"components": component_hashes(config)}
 
 
 def device_kind(device: str) -> str:

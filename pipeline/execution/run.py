@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
-from pipeline.execution.provenance import collect, source_hash
+from pipeline.execution.provenance import component_hashes, provenance_of, source_hash
 from pipeline.execution.resources import Resources, slots_here
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.plan import CohortPlan, Plan, make_plan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.execution.study import Progress, Study
     from pipeline.execution.suggestions import Answer, Suggestions
 
+MOST_NAMED = 20
 Grown: TypeAlias = Callable[[Sequence[PlannedTrial], Set[str], "Progress"], None]
 
 
@@ -45,8 +46,14 @@ class Planner:
 
     def plan(self, trials: Sequence[PlannedTrial]) -> Plan:
         """Plan what a run of the sweep has to do, and say why."""
-        plan = self._plan(trials, self.settings.cohort_size or "auto", self.settings.rerun_failed)
-        return replace(plan, reasons=tuple(reasons(plan, self.ledger.trials()))) if self.ledger else plan
+        settings = self.settings
+        plan = self._plan(
+            trials, settings.cohort_size or "auto", settings.rerun_failed, rerun_changed=settings.rerun_changed
+        )
+        if self.ledger is None:
+            return plan
+        why = tuple(reasons(plan, self.ledger.trials()))
+        return replace(plan, reasons=why, notes=(*plan.notes, *discarding(plan, self.ledger)))
 
     def suggested(self, trials: Sequence[PlannedTrial]) -> Sequence[CohortPlan]:
         """Make the cohorts of one suggestion: its seeds train together."""
@@ -61,7 +68,14 @@ class Planner:
         """Make cohorts of at most ``size`` of the rest of some trials, after an error of this run."""
         return self._plan([PlannedTrial(trial, {}) for trial in trials], size, rerun_failed=True).cohorts
 
-    def _plan(self, trials: Sequence[PlannedTrial], size: int | Literal["auto"], rerun_failed: bool) -> Plan:
+    def _plan(
+        self,
+        trials: Sequence[PlannedTrial],
+        size: int | Literal["auto"],
+        rerun_failed: bool,
+        *,
+        rerun_changed: bool = False,
+    ) -> Plan:
         ledger = self.ledger
         steps: dict[str, int] = ledger.checkpoint_steps() if ledger else {}
         return make_plan(
@@ -72,7 +86,9 @@ class Planner:
             device_kind=self.resources.device_kind,
             workers=self.sharing * (self.resources.workers or slots_here(1.0, 0.0)),
             rerun_failed=rerun_failed,
+            rerun_changed=rerun_changed,
             source_hash=source_hash,
+            component_hashes=component_hashes,
             other_protocols=ledger.other_protocols() if ledger else {},
         )
 
@@ -143,6 +159,11 @@ class SweepRun:
             f"{len(ids)} to step {horizon}; no row is lost, and the larger space brings it back"
         )
 
+    def discard(self, plan: Plan) -> None:
+        """Delete the rows of the trials that are run again because their components changed."""
+        if plan.discarded:
+            self._ledger.drop_trials(plan.discarded.keys())
+
     def record(self) -> None:
         """Record the sweep in the ledger, unless it has this row."""
         row = SweepRow(
@@ -199,7 +220,7 @@ class SweepRun:
             CohortQueue(plan.cohorts, self._leases, self._planner.left),
             store=self._ledger,
             again=self._planner.again,
-            origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(collect())),
+            origin=lambda trial: Origin(kind, source_hash(trial), canonical_json(provenance_of(trial))),
             watchers=watchers,
             source=self._suggestions(plan, grown),
             device=self._planner.resources.device,
@@ -237,6 +258,19 @@ class SweepRun:
             at_once=self._planner.resources.workers or 1,
             queued={trial.trial_id for cohort in plan.cohorts for trial in cohort.trials},
         )
+
+
+def discarding(plan: Plan, ledger: Ledger) -> Iterator[str]:
+    """A line that names the trials whose rows a run deletes, and the sweeps that have them; none where it keeps all."""
+    ids = sorted(plan.discarded)
+    if not ids:
+        return
+    sweeps = [row.name for row in ledger.sweeps() if not plan.discarded.keys().isdisjoint(row.trial_ids)]
+    where = f", of the sweep{'s' if len(sweeps) > 1 else ''} {', '.join(sweeps)}," if sweeps else ""
+    shown = ", ".join(ids[:MOST_NAMED]) + (", ..." if len(ids) > MOST_NAMED else "")
+    yield (
+        f"the rows of {len(ids)} trial{'s' if len(ids) > 1 else ''}{where} are deleted before they run again: {shown}"
+    )
 
 
 def study_of(space: LoadedSpace, ledger: Ledger, *, create: bool) -> "Study | None":

@@ -370,14 +370,20 @@ class Ledger:
         others = [row for row in sweeps if row.name != sweep_name]
         shared = {trial_id for row in others for trial_id in row.trial_ids}
         dropped = frozenset(sweep.trial_ids) - shared
+        count = self.drop_trials(dropped)
+        # Last, so that an interrupted drop can be run again.
+        self._catalogue.files.delete(f"{SWEEPS}/{sweep_name}.json")
+        return DropReport(trials=count, kept=len(set(sweep.trial_ids) & shared))
+
+    def drop_trials(self, trial_ids: Collection[str]) -> int:
+        """Delete the rows, checkpoints and snapshots of some trials, whichever sweeps have them; return how many."""
+        dropped = frozenset(trial_ids)
         report = compact(self._catalogue, drop=dropped)
         for folder in (CHECKPOINTS, SNAPSHOTS):
             for entry in self._catalogue.files.entries(folder, recursive=True):
                 if trial_and_step(entry)[0] in dropped:
                     self._catalogue.files.delete(entry.path)
-        # Last, so that an interrupted drop can be run again.
-        self._catalogue.files.delete(f"{SWEEPS}/{sweep_name}.json")
-        return DropReport(trials=report.dropped, kept=len(set(sweep.trial_ids) & shared))
+        return report.dropped
 
     def merge(self, other: "Ledger") -> MergeReport:
         """Copy everything from another ledger; doing it again changes nothing.

@@ -5,6 +5,7 @@ A trial is *cached* when its rows cover its protocol, and *continued* when they 
 """
 
 import itertools
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,6 +66,8 @@ class Plan:
     """What differs between the rows that are used and now, a line each."""
     reasons: tuple[str, ...] = ()
     """Why trials are run, a line each."""
+    discarded: Mapping[str, str] = field(default_factory=dict)
+    """Trial ids whose rows have to be deleted before they are run again, with the components that changed."""
     workers: int = field(default=1, kw_only=True)
 
     @property
@@ -90,7 +93,9 @@ def make_plan(
     device_kind: str,
     workers: int,
     rerun_failed: bool = False,
+    rerun_changed: bool = False,
     source_hash: Callable[[TrialConfig], str] | None = None,
+    component_hashes: Callable[[TrialConfig], Mapping[str, str]] | None = None,
     other_protocols: Mapping[str, Sequence[TrialRow]] | None = None,
 ) -> Plan:
     """Decide for every trial whether it is cached, left alone, continued or started, and pack what is to run.
@@ -98,12 +103,15 @@ def make_plan(
     :param rows: the ledger's trials by id; those of other sweeps serve to predict costs.
     :param checkpoints: the step of a trial's checkpoint, or None.
     :param device_kind: where the cohorts will run, as the rows have it: ``cpu...`` or ``cuda...``.
+    :param rerun_changed: start trials again that another version of their components trained.
     :param source_hash: of a trial's components as they are now, to be compared with the rows'.
+    :param component_hashes: likewise, of each component by its name.
     :param other_protocols: further rows of the trials, that were run for other protocols.
     """
     cached, failed = set(), set()
+    discarded: dict[str, str] = {}
     to_run: dict[tuple[str, int], list[TrialConfig]] = defaultdict(list)
-    used: list[tuple[str, TrialConfig, TrialRow]] = []
+    used: list[tuple[str, TrialConfig, TrialRow, str]] = []
     unread: Counter[str] = Counter()
     for trial in trials:
         config, row = trial.config, rows.get(trial.config.trial_id)
@@ -112,6 +120,11 @@ def make_plan(
             if starting_step(config, other, None) is None:
                 row, start = other, None
                 break
+        changed = _changed_source(config, row, source_hash, component_hashes) if row else ""
+        if changed and (rerun_changed or (rerun_failed and row and row.state == TrialState.FAILED)):
+            start, discarded[config.trial_id] = 0, changed
+            to_run[config.cohort_key, start].append(config)
+            continue
         if start is None:
             cached.add(config.trial_id)
         elif row and row.state == TrialState.FAILED and not rerun_failed:
@@ -119,7 +132,9 @@ def make_plan(
         else:
             to_run[config.cohort_key, start].append(config)
         if row and start != 0:
-            used.append(("cached" if start is None else "continued", config, row))
+            used.append(("cached" if start is None else "continued", config, row, changed))
+        elif row and changed and config.trial_id in failed:
+            used.append(("failed", config, row, changed))
         elif row:
             unread.update(unknown_modules(row))
     rates = _measured_rates(rows.values(), device_kind) if to_run else {}
@@ -137,7 +152,8 @@ def make_plan(
         cached=frozenset(cached),
         failed=frozenset(failed),
         cohorts=tuple(cohorts),
-        notes=(*_notes(used, device_kind, source_hash), *_notes_of_unread(unread)),
+        notes=(*_notes(used, device_kind), *_notes_of_unread(unread)),
+        discarded=discarded,
         workers=workers,
     )
 
@@ -231,19 +247,33 @@ def _notes_of_unread(rows: Mapping[str, int]) -> Iterable[str]:
         )
 
 
-def _notes(
-    used: Sequence[tuple[str, TrialConfig, TrialRow]],
-    device_kind: str,
+def _changed_source(
+    config: TrialConfig,
+    row: TrialRow,
     source_hash: Callable[[TrialConfig], str] | None,
-) -> Iterable[str]:
+    component_hashes: Callable[[TrialConfig], Mapping[str, str]] | None,
+) -> str:
+    """The components of which another version trained a row; empty where the source is the row's."""
+    if source_hash is None or row.source_hash == source_hash(config):
+        return ""
+    before = json.loads(row.provenance_json).get("components")
+    now = component_hashes(config) if component_hashes is not None else {}
+    # Rows of earlier releases have the digest of all components together only.
+    names = sorted(name for name in now if before.get(name) != now[name]) if isinstance(before, dict) else []
+    return ", ".join(names) or "the components' source"
+
+
+def _notes(used: Sequence[tuple[str, TrialConfig, TrialRow, str]], device_kind: str) -> Iterable[str]:
     """What differs between now and the rows that count or are continued: reported, never silently mixed."""
     differences: Counter[tuple[str, str]] = Counter()
-    for how, config, row in used:
+    for how, config, row, changed in used:
+        if changed:
+            again = "--rerun-changed deletes such rows and trains again"
+            differences[how, f"trained by another version of {changed}; {again}"] += 1
+        if how == "failed":
+            continue
         if row.device_kind != device_kind:
             differences[how, f"trained on {row.device_kind}, not on {device_kind}"] += 1
-        if source_hash is not None and row.source_hash != source_hash(config):
-            again = "to train anew, drop the sweep (python -m pipeline.ledger drop)"
-            differences[how, f"trained by another version of the components' source; {again}"] += 1
         try:
             if row.data_fingerprint != config.data_fingerprint():
                 differences[how, "trained on other rows of data"] += 1

@@ -40,7 +40,9 @@ def reasons(plan: Plan, rows: Mapping[str, TrialRow]) -> list[str]:
             if row is None:
                 fresh.append(config)
             else:
-                counts[_why_again(config, row, cohort.start_step)] += 1
+                changed = plan.discarded.get(config.trial_id)
+                why = f"from the beginning: trained by another version of {changed}" if changed else ""
+                counts[why or _why_again(config, row, cohort.start_step)] += 1
     lines = [f"{count} {reason}" for reason, count in sorted(counts.items())]
     return lines + [f"{count} new: {reason}" for reason, count in _why_new(fresh, rows).items()]
 

@@ -110,6 +110,11 @@ class RunSettings(Config):
         at_most=1e9,
     )
     rerun_failed: bool = setting(False, "rerun failed trials", group=HOW)
+    rerun_changed: bool = setting(
+        False,
+        "rerun trials whose components' source has changed since; the rows that the older version made are deleted",
+        group=HOW,
+    )
 
     ledger: str = setting(DEFAULT_LEDGER, "a folder, or s3://bucket/prefix", group=WHERE, metavar="URI")
     mlflow_uri: str | None = setting(

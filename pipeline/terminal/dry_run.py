@@ -35,6 +35,7 @@ def summary(plan: Plan, space: LoadedSpace, device_kind: str = "cpu") -> dict[st
         "planned": planned,
         **counts(plan, planned),
         "reasons": list(plan.reasons),
+        "discarded": sorted(plan.discarded),
         "cohorts": len(sizes),
         "largest_cohort": max(sizes, default=0),
         "workers": plan.workers,

@@ -438,6 +438,7 @@ def _declared(row: TrialRow, field: str, kind: type[_Rule]) -> list[_Rule]:
 
 def _provenance_tags(provenance_json: str) -> dict[str, str]:
     provenance = json.loads(provenance_json or "{}")
+    provenance.pop("components", None)  # The digest of them all is a tag.
     tags = {f"grokscape.provenance.{name}": text for name, text in flatten(provenance).items()}
     if provenance.get("commit"):
         tags["mlflow.source.git.commit"] = provenance["commit"]

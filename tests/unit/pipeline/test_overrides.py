@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from pipeline import Arm, SweepSpec, command, sweep
+from pipeline.execution import provenance, run
 from pipeline.ledger import Ledger
 from pipeline.spec import SpecError
 from pipeline.spec.base_trial import named_space
@@ -114,6 +115,32 @@ def test_a_kind_needs_what_has_no_default():
         named_space(KIND[0])
     with pytest.raises(SpecError, match=r"no trial of that name; its trials: GrokkingTrial$"):
         named_space("trainables.grokking:AdamW")
+
+
+def test_rows_of_another_version_are_deleted_before_their_trials_run_again(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_draw", lambda *_: (None, "not in this test"))
+    flags = [*KIND[:-1], "horizon_steps=20", "--seeds", "2", "--local", "--mlflow-uri", "none"]
+    assert sweep.main([*flags, "--name", "first"]) == 0
+    assert sweep.main([*flags, "--name", "other", "--seeds", "1"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(run, "source_hash", lambda _: "newer")
+    monkeypatch.setattr(run, "component_hashes", lambda trial: provenance.component_hashes(trial) | {"AdamW": "newer"})
+    shorter = [*flags, "--name", "first", "--set", "alpha=1", "--max-steps", "12"]
+    assert sweep.main(shorter) == 0
+    stale = "2 cached trials were trained by another version of AdamW; --rerun-changed deletes such rows"
+    assert f"note: {stale}" in capsys.readouterr().out
+    ids = sorted(Ledger.open("results/ledger").trials())
+    lines = [
+        "2 from the beginning: trained by another version of AdamW",
+        f"the rows of 2 trials, of the sweeps first, other, are deleted before they run again: {', '.join(ids)}",
+    ]
+    for more in (["--dry-run"], []):
+        assert sweep.main([*shorter, "--rerun-changed", *more]) == 0
+        output = capsys.readouterr().out
+        assert all(line in output for line in lines), output
+        rows = Ledger.open("results/ledger").trials().values()
+        assert {row.last_step for row in rows} == ({20} if more else {12})
 
 
 def test_a_sweep_without_a_file_is_run_and_repeated_like_any_other(capsys, tmp_path, monkeypatch):

@@ -309,13 +309,46 @@ def test_what_differs_from_now_is_told() -> None:
         row(d, "running", 100, source_hash="older"),  # begins again: nothing of it is used
     ]
     assert plan([a, b, c, d], rows, {c.trial_id: 100}, source_hash=lambda _: "source").notes == (
-        "1 cached trial was trained by another version of the components' source; to train anew, drop the sweep "
-        "(python -m pipeline.ledger drop)",
+        "1 cached trial was trained by another version of the components' source; --rerun-changed deletes such rows "
+        "and trains again",
         f"1 cached trial was trained on cuda:NVIDIA H100, not on {CPU}",
         "1 cached trial was trained on other rows of data",
         f"1 continued trial was trained on cuda:NVIDIA H100, not on {CPU}",
     )
     assert plan([b], [replace(rows[1], data_fingerprint=b.data_fingerprint())]).notes == ()
+
+
+def test_trials_of_changed_components_are_run_again_if_so_asked() -> None:
+    made, known, failed, ours = seeded(TRIAL, 4)
+    rows = [
+        row(made, "finished", 1000, source_hash="older"),
+        row(known, "running", 500, source_hash="older", provenance_json='{"components":{"MLP":"1","AdamW":"0"}}'),
+        row(failed, "failed", 100, source_hash="older", error="no"),
+        row(ours, "finished", 1000),
+    ]
+    asked: dict[str, Any] = {
+        "source_hash": lambda _: "source",
+        "component_hashes": lambda _: {"MLP": "2", "AdamW": "0", "SGD": "3"},
+    }
+    steps = {known.trial_id: 500}
+    kept = plan([made, known, failed, ours], rows, steps, **asked)
+    assert (kept.discarded, kept.failed) == ({}, {failed.trial_id})
+    again = "--rerun-changed deletes such rows and trains again"
+    assert kept.notes == (
+        f"1 cached trial was trained by another version of the components' source; {again}",
+        f"1 continued trial was trained by another version of MLP, SGD; {again}",
+        f"1 failed trial was trained by another version of the components' source; {again}",
+    )
+    anew = plan([made, known, failed, ours], rows, steps, rerun_changed=True, cohort_size=3, **asked)
+    assert anew.discarded == {
+        made.trial_id: "the components' source",
+        known.trial_id: "MLP, SGD",
+        failed.trial_id: "the components' source",
+    }
+    assert [(len(cohort.trials), cohort.start_step) for cohort in anew.cohorts] == [(3, 0)]
+    assert (anew.cached, anew.notes) == ({ours.trial_id}, ())
+    # What failed with another source is not continued with it either.
+    assert plan([failed], rows, rerun_failed=True, **asked).discarded.keys() == {failed.trial_id}
 
 
 def test_data_that_are_not_here_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
