@@ -35,7 +35,7 @@ def place(tmp_path, monkeypatch):
 
 def test_a_run_answers_and_the_same_call_trains_nothing(place, capsys):
     result = run(SWEEP, name="decay", doc="Does decay matter?", **HERE)
-    assert "decay: 4 to run in " in capsys.readouterr().out
+    assert "decay: 4 trials: 0 in the ledger, 0 to continue, 4 new" in capsys.readouterr().out
     table = result.outcomes
     assert list(table["trial_id"]) == IDS
     assert list(table["optimizer.weight_decay"]) == [0, 0, 1, 1]
