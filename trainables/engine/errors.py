@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, quote, unquote
 
 from trainables.engine.terminal import shown
@@ -134,7 +134,12 @@ def _secrets_of_the_environment() -> Iterator[str]:
 class CommandLine(argparse.ArgumentParser):
     """A command line that takes no abbreviation, and whose errors are one line without secrets and exit code 2."""
 
+    invoked_as: ClassVar[str | None] = None
+    """What the user typed, where that is not the ``prog`` of the next command line that is made."""
+
     def __init__(self, **options: Any) -> None:
+        if CommandLine.invoked_as is not None:
+            options["prog"], CommandLine.invoked_as = CommandLine.invoked_as, None
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
