@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.ledger import Checkpoint, Ledger, LedgerError
 from pipeline.ledger.files import Files
+from tests.support.competing_drivers import held_twice
 from tests.support.ledger_samples import archive, assert_exactly_once, commit_steps, record, trajectory, trial_row
 from tests.support.ledger_workers import PROCESSES, commit_overlapping, compact_until, read_until
 
@@ -125,3 +126,7 @@ def test_by_the_command_line(ledger):
         assert (ended.returncode, ended.stderr) == (0, "")
         assert expected in ended.stdout
         assert "secret" not in ended.stdout
+
+
+def test_drivers_that_ask_for_the_same_trials_at_once_share_them(ledger):
+    assert held_twice(ledger, drivers=4, rounds=3) == []

@@ -1,9 +1,7 @@
 """Leases on trials: who gets what when several drivers ask at once, and what happens to the trials of one that dies."""
 
 import os
-import random
 import subprocess
-import threading
 import time
 
 import pytest
@@ -13,6 +11,7 @@ from pipeline.ledger.files import open_files
 from pipeline.plan import CohortPlan
 from pipeline.sharing import CohortQueue, Leases, cohort_queue, leases, live_leases
 from pipeline.sharing.lease import STALE_S, Lease
+from tests.support.competing_drivers import held_twice
 from trainables import MLP, GrokkingTrial, ModularAddition
 from trainables.engine.trial import Seeds
 
@@ -35,31 +34,7 @@ def elsewhere(ledger, *trials, **fields):
 
 
 def test_no_trial_is_ever_held_twice(ledger):
-    """Eight drivers ask for overlapping trials at once, hold them for a moment, and give them up."""
-    names, held, wrong = [f"trial{number}" for number in range(12)], {}, []
-    lock = threading.Lock()
-
-    def drive(seed):
-        choose = random.Random(seed)
-        with Leases(ledger, "s") as own:
-            for _ in range(12):
-                ours = own.claim(choose.sample(names, 6))
-                with lock:
-                    wrong.extend(name for name in ours if held.setdefault(name, seed) != seed)
-                time.sleep(choose.random() / 100)
-                with lock:
-                    for name in ours:
-                        held.pop(name, None)
-                own.release(ours)
-                own.claim(["renewed" + str(seed)])  # Others see at once what was given up.
-
-    drivers = [threading.Thread(target=drive, args=(seed,)) for seed in range(8)]
-    for driver in drivers:
-        driver.start()
-    for driver in drivers:
-        driver.join(60)
-    assert not any(driver.is_alive() for driver in drivers)
-    assert wrong == []
+    assert held_twice(ledger, drivers=8, rounds=12) == []
 
 
 def test_a_lease_counts_until_it_is_stale(ledger):
