@@ -112,6 +112,7 @@ def _run(
                 why = "cancelled" if leases.cancelled else f"interrupted ({interruption.name})"
                 say(f"{why}: {tally.headline()}; run the same command again to resume")
                 return RunResult.of(tally, **places, figures=None, interrupted=interruption)
+    leases.end()
     left = tally.total - tally.done
     if left and settings.max_hours:
         say(f"stopped after {settings.max_hours:g} h: {left} trials are left, run the same command again to resume")

@@ -9,9 +9,9 @@ from pipeline.sharing.lease import Lease
 from pipeline.sharing.leases import Leases
 from trainables.engine.trial import TrialConfig
 
-CLAIM_S = 10.0
-"""Claim so much work at a time, in seconds of training as predicted: more would keep it from others, and a claim of
-every small cohort by itself would cost more than its training."""
+CLAIM_ALONE_S, CLAIM_S = 10.0, 1.0
+"""Claim so much work at a time, in seconds of training as predicted, while nobody else is at work, and else: more
+would keep it from others, and a claim of every small cohort by itself would cost more than its training."""
 LOOK_EVERY_S = 5.0
 """How often to look whether others are done with what they hold."""
 
@@ -35,6 +35,8 @@ class CohortQueue:
         self._claimed: deque[CohortPlan] = deque()
         self._elsewhere: dict[str, TrialConfig] = {}
         self._next_look = 0.0
+        self._alone = True
+        """Whether no other driver has been at work since the plan."""
         self.others: list[Lease] = []
         """The leases of the other drivers when this one looked last."""
 
@@ -59,7 +61,7 @@ class CohortQueue:
         """Give up trials that have ended, unless they are to run again."""
         if self._leases is not None:
             again = {trial.trial_id for cohort in self._claimed for trial in cohort.trials}
-            self._leases.release({trial.trial_id for trial in trials} - again)
+            self._leases.release({trial.trial_id for trial in trials} - again, tell=not self._alone)
 
     def clear(self) -> None:
         """Give up everything."""
@@ -96,19 +98,21 @@ class CohortQueue:
 
     def _claim(self) -> list[str]:
         """Claim the next few cohorts; return the ids of those of their trials that the ledger has by now."""
+        self._alone = self._leases is None or (self._alone and self._leases.undisturbed())
+        claim_s = CLAIM_ALONE_S if self._alone else CLAIM_S
         batch = [self._planned.popleft()]
-        while self._planned and sum(cohort.predicted_s for cohort in batch) < CLAIM_S:
+        while self._planned and sum(cohort.predicted_s for cohort in batch) < claim_s:
             batch.append(self._planned.popleft())
         if self._leases is None:
             self._claimed.extend(batch)
             return []
         ours = self._leases.claim({trial.trial_id for cohort in batch for trial in cohort.trials})
+        self._alone = self._alone and self._leases.undisturbed()
         settled: list[str] = []
-        undisturbed = self._leases.undisturbed()
         for cohort in batch:
             trials = tuple(trial for trial in cohort.trials if trial.trial_id in ours)
             self._elsewhere |= {trial.trial_id: trial for trial in cohort.trials if trial.trial_id not in ours}
-            if undisturbed:
+            if self._alone:
                 self._claimed.append(cohort)
                 continue
             left = self._left(trials, len(trials)) if trials else ()

@@ -69,6 +69,11 @@ class Leases:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._over.is_set():
+            self.end()
+
+    def end(self) -> None:
+        """Give everything up, before the block ends."""
         self._over.set()
         self._thread.join()
         self._held = frozenset()
@@ -92,9 +97,11 @@ class Leases:
                 self._write()
         return frozenset(trial_ids) & self._held
 
-    def release(self, trial_ids: Collection[str]) -> None:
-        """Give trials up; others learn of it at the next renewal."""
+    def release(self, trial_ids: Collection[str], *, tell: bool = False) -> None:
+        """Give trials up; others learn of it at once with ``tell``, or else at the next renewal."""
         self._held -= frozenset(trial_ids)
+        if tell:
+            self._write()
 
     def others(self) -> list[Lease]:
         """The leases of the other drivers that are at work on this ledger, whatever their sweep."""
