@@ -31,12 +31,10 @@ from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
 from analysis.drawing.history import HistoryPoint, draw_history
 from analysis.drawing.waiting import MOST_PANELS, draw_waiting
+from analysis.page.page import write_page
 from analysis.stats.survival import CensoredTimes, summarise
 from pipeline.ledger import Ledger
 from trainables.engine.events import Event
-
-OF_PAGES = ("altair", "vl-convert-python")
-"""What only the interactive page needs; a machine that trains without it writes everything else."""
 
 TABLES = ("cells", "outcomes", "waiting", "effects", "sensitivity")
 """The tables of a phase diagram, as CSV and as Parquet."""
@@ -61,9 +59,13 @@ class Figures:
     @property
     def open_command(self) -> str:
         """The command that opens the page in a browser, or the picture."""
-        opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-        page = next((path for path in self.paths if path.suffix == ".html"), self.png)
-        return f"{opener} {shlex.quote(str(page))}"
+        return open_command(next((path for path in self.paths if path.suffix == ".html"), self.png))
+
+
+def open_command(path: Path) -> str:
+    """The command that opens a file as the desktop does."""
+    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    return f"{opener} {shlex.quote(str(path))}"
 
 
 def draw(
@@ -110,6 +112,28 @@ def draw(
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
 
+def write_report(
+    uri: str | Ledger, sweep: str, out_dir: str | Path, x: str | None = None, y: str | None = None, **options: Any
+) -> tuple[Path, list[str]]:
+    """Write the page of a sweep alone, ``report.html``, with the options of :func:`numbers_of`.
+
+    :returns: its path, and the summary of the numbers.
+    :raises GrokscapeError: as :func:`draw` does.
+    """
+    opened = open_sweep(sweep, uri)
+    path = Path(out_dir) / "report.html"
+    try:
+        numbers = numbers_of(opened, x, y, **options)
+        if not isinstance(numbers, Diagram):
+            raise SweepError(f"{sweep}: declares no event, so there is no report yet")
+        line = sensitivity_line(numbers, sensitivity(numbers))
+        with whole_files(path.parent) as partial:
+            write_page(numbers, partial / path.name, influence=influence(numbers), sensitivity=line)
+    except OSError as error:
+        raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
+    return path, summary_lines(numbers)
+
+
 def numbers_of(
     sweep: Sweep,
     x: str | None = None,
@@ -150,33 +174,21 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
         for kind in formats:
             names.append(f"phase_diagram.{kind}")
             draw_png(diagram, partial / names[-1])
-        sections: list[tuple[str, Sequence[str], Path | None]] = []
         if len(diagram.cells) <= MOST_PANELS:
             drawn = waiting_picture(diagram)
             style.to_png(lambda figure: draw_waiting(figure, drawn), curves)
-            sections.append(("Curves of waiting", (), curves))
         else:
             lines.append(f"no picture of {len(diagram.cells)} curves of waiting (at most {MOST_PANELS}): waiting.csv")
         if (found := influence(diagram)) is not None:
-            texts = influence_lines(diagram, found)
-            panels = influence_panels(diagram, found)
-            lines += texts
-            if panels:
+            lines += influence_lines(diagram, found)
+            if panels := influence_panels(diagram, found):
                 write_both(influence_table(found), partial / "effects")
                 head = diagram.title, diagram.subtitle, [INFLUENCE_NOTE]
                 style.to_png(lambda figure: draw_effects(figure, *head, panels), bars)
-            sections.append(("What the axes do", texts, bars if panels else None))
         variants = sensitivity(diagram)
         write_both(sensitivity_table(diagram, variants), partial / "sensitivity")
-        if line := sensitivity_line(diagram, variants):
-            lines.append(line)
-            sections.append(("Other thresholds and horizons", [f"{line}; sensitivity.csv has the numbers."], None))
-        try:
-            from analysis.page.page import Section, write_page
-        except ModuleNotFoundError as error:
-            lines.append(f"no interactive page: {error.name} is not installed (pip install {' '.join(OF_PAGES)})")
-        else:
-            write_page(diagram, page, [Section(*section) for section in sections])
+        lines += filter(None, [others := sensitivity_line(diagram, variants)])
+        write_page(diagram, page, influence=found, sensitivity=others)
         written = [folder / name for name in names if (partial / name).exists()]
     return Figures(tuple(written), (*summary_lines(diagram), *lines))
 

@@ -29,6 +29,20 @@ def parser() -> argparse.ArgumentParser:
         "optimizer.weight_decay; arm and seed are axes too. A sweep without events has learning curves and final "
         "values instead of a phase diagram: no axes and no event. Exit codes: 0 done, 2 bad input.",
     )
+    add_choices(command_line)
+    command_line.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        default=[],
+        choices=("pdf", "svg"),
+        help="write the picture in this format too, with its fonts inside; may be repeated",
+    )
+    return command_line
+
+
+def add_choices(command_line: argparse.ArgumentParser) -> None:
+    """Add the options that say what is drawn, of which sweep, and where the files go."""
     command_line.add_argument("sweep", metavar="SWEEP", help="the sweep's name: the stem of its search-space file")
     command_line.add_argument("--x", metavar="AXIS", help="the horizontal axis; by default the sweep's shape decides")
     command_line.add_argument("--y", metavar="AXIS", help="the vertical axis; by default the sweep's shape decides")
@@ -68,17 +82,8 @@ def parser() -> argparse.ArgumentParser:
         "COLUMN@STEP (test_accuracy@400), by its median; default: rmst",
     )
     command_line.add_argument(
-        "--format",
-        dest="formats",
-        action="append",
-        default=[],
-        choices=("pdf", "svg"),
-        help="write the picture in this format too, with its fonts inside; may be repeated",
-    )
-    command_line.add_argument(
         "--tau", type=int, metavar="STEPS", help="ignore what comes after this step; default: the sweep's horizon"
     )
-    return command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,12 +28,15 @@ class Origin:
     """``75 trials: grokscape at 1a17bc0, torch 2.13.0, Python 3.11.15, on cpu:Intel...``, the most frequent first."""
     failures: tuple[str, ...]
     """``3 trials (4f1c..., ...): out of memory: ...``, by what went wrong."""
+    commit: str = ""
+    """The commit of grokscape that trained most of the trials; empty where that is not known, or it had changes."""
 
     @classmethod
     def of(cls, revision: str, recorded_at: str, rows: Iterable[TrialRow]) -> "Origin":
         """From the rows of those trials that were begun."""
         rows = list(rows)
         made = Counter(_made_by(row) for row in rows)
+        commits = Counter(_commit(row) for row in rows)
         errors: dict[tuple[str, str], list[str]] = {}
         for row in rows:
             if row.state == TrialState.FAILED:
@@ -48,6 +51,7 @@ class Origin:
                 f"{_trials(len(ids))} ({ids[0]}{', ...' if len(ids) > 1 else ''}): {kind.replace('_', ' ')}: {error}"
                 for (kind, error), ids in errors.items()
             ),
+            commit=commits.most_common(1)[0][0] if commits else "",
         )
 
     def cost(self) -> str:
@@ -71,6 +75,13 @@ def _made_by(row: TrialRow) -> str:
     parts += [f"{name} {named[name]}" for name in LIBRARIES if name in named]
     parts += [f"Python {known['python']}"] if "python" in known else []
     return shown(textwrap.shorten(f"{', '.join(parts) or 'unknown code'}, on {row.device_kind}", 300))
+
+
+def _commit(row: TrialRow) -> str:
+    """A full commit without changes, or nothing."""
+    known = _object(row.provenance_json)
+    commit = str(known.get("commit"))
+    return commit if re.fullmatch(r"[0-9a-f]{40}", commit) and not known.get("dirty") else ""
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -71,10 +71,10 @@ def _draw_panel(axes: Axes, panel: EffectPanel) -> None:
     tidy(axes, xlabel=panel.xlabel)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    low, high = _reach(panel)
+    low, high = reach(panel)
     if panel.ratio:
         axes.set_xscale("log")
-        ticks = _ratio_ticks(low, high)
+        ticks = ratio_ticks(low, high)
         axes.set_xticks(ticks)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -124,7 +124,7 @@ def _row_height(row: EffectRow) -> float:
     return max(ROW_IN, LINE_IN * len(_label(row)) + 0.08)
 
 
-def _reach(panel: EffectPanel) -> tuple[float, float]:
+def reach(panel: EffectPanel) -> tuple[float, float]:
     """The ends of the scale: all values, and intervals as far as they leave room."""
     values = [row.estimate.value for row in panel.rows]
     ends = [
@@ -139,7 +139,7 @@ def _reach(panel: EffectPanel) -> tuple[float, float]:
     return math.exp(low - room), math.exp(high + room)
 
 
-def _ratio_ticks(low: float, high: float) -> list[float]:
+def ratio_ticks(low: float, high: float) -> list[float]:
     """1, then halves and doubles, and what else has room."""
     wanted = [1.0, 0.5, 2, 0.2, 5, 0.1, 10, 0.3, 3, 0.7, 1.5, 0.8, 1.2, 0.9, 1.1, 0.6, 0.05, 20, 0.01, 100, 0.001, 1000]
     ticks: list[float] = []

@@ -30,7 +30,7 @@ def drawing() -> Iterator[None]:
             yield
     except (GrokscapeError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # A panic in vl-convert's Rust is not an Exception.
+    except BaseException as error:  # A library's panic in Rust is not an Exception.
         raise DrawingError(f"cannot be drawn ({type(error).__name__}: {one_line(error)})") from error
 
 

@@ -1,13 +1,10 @@
-"""The phase diagram as one self-contained page: hover shows a cell's numbers, a click its trials and their curves.
+"""The report of a phase diagram as one self-contained page: a cell opens its numbers, trials and curves.
 
-Everything is inline, the drawing library too: the page works from a file, without a network.
+Everything is inline: the page works from a file, without a network.
 """
 
 import math
 import shlex
-from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +12,34 @@ from analysis.comparing.sensitivity import SENSITIVITY_COLUMNS
 from analysis.data.origin import command
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.influence import EFFECT_COLUMNS
+from analysis.diagram.influence import EFFECT_COLUMNS, INFLUENCE_NOTE, Influence, influence_lines, influence_panels
 from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.diagram.waiting import WAITING_COLUMNS
-from analysis.drawing import library
 from analysis.drawing.page import render
-from analysis.page.charts import hatches, page_chart
-from analysis.page.curve_charts import trials_shown
+from analysis.page import cells
+from analysis.page.cite import bibtex
+from analysis.page.curves import cell_curves, trials_shown
+from analysis.page.panels import effect_panels, waiting_panels
+from analysis.page.svg import SHAPES, paint
 from trainables.engine.errors import redact
 
 CODE = Path(__file__).with_name("page.js")
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page with a picture of its own."""
-
-    title: str
-    texts: Sequence[str]
-    picture: Path | None
-    """A PNG file."""
-
-    @property
-    def image(self) -> str:
-        """The picture as an address that needs no file."""
-        return f"data:image/png;base64,{b64encode(self.picture.read_bytes()).decode()}" if self.picture else ""
+def write_page(diagram: Diagram, path: Path, *, influence: Influence | None = None, sensitivity: str = "") -> None:
+    """Write the report of a diagram as one HTML file."""
+    path.write_text(page(diagram, influence=influence, sensitivity=sensitivity), encoding="utf-8")
 
 
-def write_page(diagram: Diagram, path: Path, sections: Sequence[Section] = ()) -> None:
-    """Write the interactive page of a diagram as one HTML file."""
-    path.write_text(page(diagram, sections), encoding="utf-8")
+def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: str = "") -> str:
+    """The page's HTML.
 
-
-def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
-    """The page's HTML."""
+    :param influence: what the axes do.
+    :param sensitivity: a line on other thresholds and horizons.
+    """
     titles, rows = _cells_table(diagram)
     origin = diagram.sweep.origin
+    curves = cell_curves(diagram)
     return render(
         "page/page.html.j2",
         name=diagram.sweep.name,
@@ -58,15 +47,31 @@ def page(diagram: Diagram, sections: Sequence[Section] = ()) -> str:
         title=diagram.title,
         subtitle=diagram.subtitle,
         answer=words.answer(diagram),
-        scripts=(library.script(), CODE.read_text(encoding="utf-8")),
-        spec=page_chart(diagram),
+        scripts=(CODE.read_text(encoding="utf-8"),),
+        paint=paint,
+        shapes=SHAPES,
+        mean_symbol=marks.MEAN_SYMBOL,
+        share_symbol=marks.SHARE_SYMBOL,
+        tau=diagram.tau_steps,
+        first=cells.first_choice(diagram),
+        row=cells.strips(diagram) if diagram.y is None else None,
+        grid=cells.grid(diagram) if diagram.y is not None else None,
+        uneven=len({cell.measured for cell in diagram.cells}) > 1,
         panels=[_panel(diagram, cell) for cell in diagram.cells],
-        hatches=hatches(diagram),
+        curves=curves,
+        step_ticks=curves.steps.ticks(5),
         compared=words.contrast_texts(diagram),
-        sections=sections,
+        waiting=waiting_panels(diagram),
+        effects=effect_panels(influence_panels(diagram, influence)) if influence else [],
+        effect_texts=influence_lines(diagram, influence) if influence else [],
+        effects_note=INFLUENCE_NOTE,
+        sensitivity=sensitivity,
         failures=origin.failures if origin else (),
+        nothing_failed="No trial failed." if origin else "The source does not say which trials failed.",
         made=_made(diagram),
         repeat=_repeat(diagram),
+        bibtex=bibtex(diagram.sweep),
+        cite_words="The papers that the search space names, and grokscape.",
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
@@ -116,22 +121,28 @@ def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
 
 
 def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
+    """A row for each cell and event."""
     tau = diagram.tau_steps
-    titles = ["cell", "n", "phases by τ"]
-    names = map(words.event_name, diagram.events)
-    titles += [f"{what} {name}" for name in names for what in (f"P(≤ {tau})", "given that,", f"RMST({tau})", "median")]
-    titles.append(f"without {words.event_name(diagram.main)}")
+    titles = ["cell", "n", "event", f"P(by {tau})", "time given the event", f"RMST({tau})", "median"]
+    titles += ["without it", "phases by τ"]
     rows = []
     for cell in diagram.cells:
-        texts = [cell.label, str(cell.measured), marks.phases_text(diagram, cell)]
-        for summary in cell.events.values():
-            texts += [
-                words.with_interval(summary.by_tau, ".2f"),
-                words.with_interval(summary.given_steps, ".0f"),
-                words.with_interval(summary.restricted_mean_steps, ".0f"),
-                words.median_text(summary.median_steps, known=not math.isnan(summary.by_tau.value)),
-            ]
-        rows.append([*texts, words.standing_text(diagram, cell)])
+        for rule in reversed(diagram.events):
+            summary = cell.events[rule.name]
+            main = rule.name == diagram.main.name
+            rows.append(
+                [
+                    cell.label,
+                    str(cell.measured),
+                    words.event_name(rule),
+                    words.with_interval(summary.by_tau, ".2f"),
+                    words.with_interval(summary.given_steps, ".0f"),
+                    words.with_interval(summary.restricted_mean_steps, ".0f"),
+                    words.median_text(summary.median_steps, known=not math.isnan(summary.by_tau.value)),
+                    words.standing_text(diagram, cell) if main else "",
+                    marks.phases_text(diagram, cell) if main else "",
+                ]
+            )
     return titles, rows
 
 
@@ -149,12 +160,14 @@ def _made(diagram: Diagram) -> dict[str, str]:
 
 
 def _repeat(diagram: Diagram) -> list[str]:
-    """The commands that run the sweep and draw the diagram again."""
+    """The commands that take the same code, run the sweep and make the report again."""
     sweep = diagram.sweep
-    drawn = ["python", "-m", "analysis.phase_diagram", sweep.name, "--from", redact(sweep.source)]
+    commit = sweep.origin.commit if sweep.origin else ""
+    drawn = ["python", "-m", "analysis.report", sweep.name, "--from", redact(sweep.source)]
     drawn += ["--event", f"{diagram.main.name}:{diagram.main.shown:g}"] if diagram.main != sweep.events[-1] else []
     drawn += [part for fix in diagram.fixed for part in ("--fix", fix)]
-    return [*filter(None, [command(sweep.doc)]), shlex.join(drawn)]
+    drawn += ["--tau", str(diagram.tau_steps)] if diagram.tau_steps != sweep.horizon_steps else []
+    return [*filter(None, [f"git checkout {commit}" if commit else "", command(sweep.doc)]), shlex.join(drawn)]
 
 
 def _reading(diagram: Diagram) -> list[str]:

@@ -37,6 +37,8 @@ LEAST_DEGREES = 3
 """Fewer degrees of freedom (events that are left when each coefficient has taken one) carry no model."""
 FARTHEST = math.log(1e3)
 """A ratio whose bound lies beyond this has no bound."""
+_FURTHEST_LOG = 700.0
+"""Of a scale that a line search may try: where all times are equal, it steps far."""
 _EARLIEST = 0.25
 """Steps; where an event at step 0 is put on the log scale."""
 _SPREAD = 10.0
@@ -208,7 +210,7 @@ class _Likelihood:
     def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         k = self.k
         location, log_scale = self.design @ point[: k + 1], point[k + 1]
-        scale = math.exp(log_scale)
+        scale = math.exp(min(log_scale, _FURTHEST_LOG))
         low, high = (self.low - location) / scale, (self.high - location) / scale
         logit = self.cure @ point[k + 2 :] if self.cures else np.full(len(self.kind), math.inf)
         log_p, log_not = log_expit(logit), log_expit(-logit)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import figures, phase_diagram
+from analysis import figures, phase_diagram, report
 from pipeline.ledger import Ledger
 from pipeline.ledger.__main__ import main as ledger_command
 from pipeline.terminal import flags as sweep_flags
@@ -80,9 +80,10 @@ def test_sweep_commands_parse(command):
     sweep_flags.parser().parse_args(shlex.split(command)[3:])
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.phase_diagram" in c])
-def test_phase_diagram_commands_parse(command):
-    phase_diagram.parser().parse_args(shlex.split(command)[3:])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.phase_diagram" in c or "analysis.report" in c])
+def test_commands_that_draw_parse(command):
+    drawn = phase_diagram if "analysis.phase_diagram" in command else report
+    drawn.parser().parse_args(shlex.split(command)[3:])
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.figures" in c])

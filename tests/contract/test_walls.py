@@ -120,6 +120,7 @@ def test_an_import_loads_nothing_heavy(room, absent):
         "pipeline.ledger",
         "pipeline.tracking",
         "analysis.phase_diagram",
+        "analysis.report",
         "analysis.figures",
     ],
 )

@@ -1,6 +1,7 @@
-"""The interactive page in a real browser: it draws itself without a network, answers to hover and click."""
+"""The report in a real browser: it shows itself without a network, at any width, to a pointer and to a keyboard."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import WebDriverWait
 
 from analysis.diagram.cells import build
+from analysis.diagram.influence import influence
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
 from analysis.draw import draw
 from analysis.page.page import write_page
@@ -58,56 +61,92 @@ def opened(browser: Chrome, page: Path) -> None:
 
 
 def cells(browser: Chrome) -> list[WebElement]:
-    """The areas that answer to the pointer, one a cell, in the order of the cells."""
-    return browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='cells_'] path")
+    """The cells of the diagram, in its order."""
+    return sorted(
+        browser.find_elements(By.CSS_SELECTOR, "[role=gridcell][data-cell]"),
+        key=lambda cell: int(cell.get_attribute("data-cell")),
+    )
 
 
 def complaints(browser: Chrome) -> list[str]:
-    """What the browser's console says; an axis without data, while the chart changes, is no complaint."""
-    return [entry["message"] for entry in browser.get_log("browser") if "Infinite extent" not in entry["message"]]
+    """What the browser's console says."""
+    return [entry["message"] for entry in browser.get_log("browser")]
 
 
-def lines(browser: Chrome) -> list[str]:
-    """The paths of the curves that are drawn."""
-    drawn = browser.find_elements(By.CSS_SELECTOR, "#chart g.mark-line path")
-    return [path for line in drawn if (path := line.get_attribute("d"))]
+def lines(browser: Chrome, chart: int = 0) -> list[str]:
+    """The paths of the curves in a chart."""
+    (drawing,) = browser.find_elements(By.CSS_SELECTOR, ".lines-of-cell")[chart : chart + 1]
+    return [line.get_attribute("d") for line in drawing.find_elements(By.TAG_NAME, "path")]
 
 
 def panel(browser: Chrome) -> str:
-    """The text of the panel beside the chart; exactly one is shown."""
-    (shown,) = [p for p in browser.find_elements(By.CSS_SELECTOR, "aside section") if p.is_displayed()]
-    return shown.text
+    """The text of what the chosen cell has opened; empty where none is open."""
+    return browser.find_element(By.TAG_NAME, "aside").text
 
 
 def tooltip(browser: Chrome, text: str) -> str:
     """The tooltip, once it says ``text``."""
 
     def says(driver: Chrome) -> str | None:
-        shown = driver.find_elements(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
-        return shown[0].text if shown and text in shown[0].text else None
+        tip = driver.find_element(By.ID, "tip")
+        return tip.text if tip.is_displayed() and text in tip.text else None
 
     return WebDriverWait(browser, PATIENCE_S).until(says)
 
 
-def point_at(browser: Chrome, cell: WebElement, *, click: bool = False, down: int = 0) -> None:
-    """Move the pointer into a cell, ``down`` pixels below its middle."""
-    chain = ActionChains(browser).move_to_element_with_offset(cell, 0, down)
+def point_at(browser: Chrome, element: WebElement, *, click: bool = False) -> None:
+    """Move the pointer onto the middle of an element."""
+    chain = ActionChains(browser).scroll_to_element(element).move_to_element(element)
     (chain.click() if click else chain).perform()
+
+
+def press(browser: Chrome, *keys: str) -> None:
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def focused(browser: Chrome) -> str:
+    """The label of what has the focus."""
+    return browser.switch_to.active_element.get_attribute("aria-label") or ""
+
+
+def seen_as(browser: Chrome, width: int, scheme: str = "light") -> None:
+    """Have the window so wide, of someone who prefers light or dark."""
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+
+
+@pytest.fixture
+def at_any_width(browser: Chrome) -> Iterator[Chrome]:
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 @pytest.fixture(scope="module")
 def row_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "row.html"
-    write_page(build(make_sweep(wd_vs_orthograd())), path)
+    diagram = build(make_sweep(wd_vs_orthograd()))
+    write_page(diagram, path, influence=influence(diagram))
+    return path
+
+
+@pytest.fixture(scope="module")
+def grid_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "grid.html"
+    diagram = build(make_sweep(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes'))
+    write_page(diagram, path, influence=influence(diagram))
     return path
 
 
 def test_the_page_is_self_contained(row_page):
     text = row_page.read_text(encoding="utf-8")
     assert "<link" not in text
-    assert "src=" not in text.partition("<script>")[0]
-    assert 'src="http' not in text
-    assert len(text) < 3_000_000
+    assert "src=" not in text
+    assert "url(" not in text
+    assert len(text) < 500_000
 
 
 def test_drawing(browser, row_page):
@@ -115,68 +154,128 @@ def test_drawing(browser, row_page):
     assert "and does ⊥Grad need any?" in browser.find_element(By.TAG_NAME, "h1").text
     assert len(cells(browser)) == 8
     assert not complaints(browser)
-    # The soonest cell is shown before anybody clicks: a training and a test curve for each of its seeds.
+    # The soonest cell is open before anybody chooses: a training and a test curve for each of its seeds.
     assert panel(browser).startswith("⊥AdamW")
-    assert len(lines(browser)) == 10
+    titles = [each.text for each in browser.find_elements(By.CSS_SELECTOR, ".chart figcaption")]
+    assert titles == ["accuracy", "loss\nlog scale", "sc true fraction", "parameter norm"]
+    assert [len(lines(browser, chart)) for chart in range(4)] == [10, 10, 5, 5]
 
 
 def test_hover(browser, row_page):
     opened(browser, row_page)
-    point_at(browser, cells(browser)[5], down=100)
+    # On its label, and on the marks of a seed.
+    point_at(browser, cells(browser)[5].find_element(By.TAG_NAME, "span"))
     said = tooltip(browser, "AdamW, weight decay 8")
-    for part in ("4 grokking, 1 memorization (not by τ)", "0.80 [0.28, 0.99]", "636", "RMST(1500) of t_gen"):
+    for part in ("0.80 [0.28, 0.99]", "636", "RMST(1500) of t_gen"):
         assert part in said
-    point_at(browser, cells(browser)[0], down=60)
-    assert "not by τ" in tooltip(browser, "AdamW, weight decay 0")
+    point_at(browser, cells(browser)[0].find_element(By.CSS_SELECTOR, ".seed svg path"))
+    assert "not by 1500" in tooltip(browser, "seed 0: t_mem (")
 
 
 def test_click(browser, row_page):
     opened(browser, row_page)
     before = lines(browser)
-    point_at(browser, cells(browser)[0], click=True, down=100)
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("AdamW, weight decay 0"))
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: lines(b) and not set(lines(b)) & set(before))
+    point_at(browser, cells(browser)[0], click=True)
     said = panel(browser)
+    assert said.startswith("AdamW, weight decay 0")
+    assert lines(browser)
+    assert not set(lines(browser)) & set(before)
     assert "frozen (919, 964]" in said
     assert said.count("memorization (not by τ)") == 5
-    # A click beside the cells changes nothing; one on a mark inside a cell, the last cell's mean, chooses that cell.
-    ActionChains(browser).move_to_element(
-        browser.find_element(By.CSS_SELECTOR, "#chart g.role-legend")
-    ).click().perform()
-    assert panel(browser) == said
-    mark = browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='means_'] path")[-1]
-    ActionChains(browser).move_to_element(mark).click().perform()
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("⊥AdamW"))
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: lines(b) == before)
+    # A mark inside a cell chooses that cell, too.
+    point_at(browser, cells(browser)[7].find_element(By.CSS_SELECTOR, ".mean path"), click=True)
+    assert panel(browser).startswith("⊥AdamW")
+    assert lines(browser) == before
 
 
-def test_another_quantity_and_a_logarithm(browser, row_page):
-    opened(browser, row_page)
-    accuracy = lines(browser)
-    select = Select(browser.find_element(By.CSS_SELECTOR, "select[name=quantity]"))
-    assert [option.text for option in select.options] == ["accuracy", "loss", "sc_true_fraction", "parameter_norm"]
-    select.select_by_visible_text("loss")
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 10 and not set(lines(b)) & set(accuracy))
-    loss = lines(browser)
-    browser.find_element(By.CSS_SELECTOR, "input[type=checkbox]").click()
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 10 and set(lines(b)) != set(loss))
-    select.select_by_visible_text("parameter_norm")
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: len(lines(b)) == 5)
+@pytest.mark.parametrize("page", ["row_page", "grid_page"])
+def test_the_keyboard_reaches_and_opens_every_cell(browser, page, request):
+    opened(browser, request.getfixturevalue(page))
+    press(browser, Keys.TAB)
+    order = {cell.get_attribute("aria-label") for cell in cells(browser)}
+    assert focused(browser) in order, "the diagram is the first stop of the Tab key"
+    reached = set()
+    press(browser, Keys.HOME)
+    for _ in range(12):
+        for _ in range(12):
+            reached.add(focused(browser))
+            press(browser, Keys.ARROW_RIGHT)
+        press(browser, *[Keys.ARROW_LEFT] * 12, Keys.ARROW_DOWN)
+    assert reached == order
+    ring = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid", "what has the focus can be seen"
+    chosen = focused(browser)
+    press(browser, Keys.ENTER)
+    assert chosen.startswith(panel(browser).splitlines()[0])
+    assert browser.switch_to.active_element.get_attribute("aria-selected") == "true"
+    press(browser, Keys.ESCAPE)
+    assert panel(browser) == ""
+    assert focused(browser) == chosen
+    press(browser, Keys.SPACE)
+    assert panel(browser)
+    press(browser, Keys.TAB, Keys.ENTER)
+    assert panel(browser) == "", "the next stop is the button that closes it"
 
 
-def test_grid(browser, tmp_path):
-    page = tmp_path / "grid.html"
-    write_page(build(make_sweep(grid_sweep(), doc='A "sweep" </script><b>of</b> two axes')), page)
-    opened(browser, page)
+TEXTS = """
+const range = document.createRange(), boxes = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode, parent = node.parentElement;
+  if (!node.textContent.trim() || /SCRIPT|STYLE|TITLE/i.test(parent.tagName)) continue;
+  if (!parent.checkVisibility({visibilityProperty: true})) continue;
+  if (parseFloat(getComputedStyle(parent).fontSize) === 0) continue;
+  range.selectNodeContents(node);
+  for (const box of range.getClientRects())
+    if (box.width > 1) boxes.push([node.textContent.trim(), box.left, box.top, box.right, box.bottom]);
+}
+const wrong = [];
+boxes.forEach(([text, left, top, right, bottom], index) => {
+  if (left < -1 || right > innerWidth + 1) wrong.push("cut: " + text);
+  for (const [other, l, t, r, b] of boxes.slice(index + 1))
+    if (Math.min(right, r) - Math.max(left, l) > 1.5 && Math.min(bottom, b) - Math.max(top, t) > 4)
+      wrong.push("overlap: " + text + " | " + other);
+});
+if (document.documentElement.scrollWidth > innerWidth) wrong.push("scrolls sideways");
+return wrong;
+"""
+
+
+@pytest.mark.parametrize("page", ["row_page", "grid_page"])
+def test_any_width(at_any_width, page, request):
+    """Nothing overlaps, is cut, or scrolls sideways; and the diagram is as wide as there is room."""
+    opened(at_any_width, request.getfixturevalue(page))
+    for width in (360, 1000, 1600, 2500):
+        seen_as(at_any_width, width)
+        assert at_any_width.execute_script(TEXTS) == [], width
+        main = at_any_width.find_element(By.TAG_NAME, "main").rect
+        assert main["width"] > 0.86 * width
+
+
+def test_dark(at_any_width, row_page):
+    opened(at_any_width, row_page)
+    colours = "const look = getComputedStyle(document.body); return [look.backgroundColor, look.color]"
+    seen = {}
+    for scheme in ("light", "dark"):
+        seen_as(at_any_width, 1600, scheme)
+        seen[scheme] = [sum(map(int, re.findall(r"\d+", text))) for text in at_any_width.execute_script(colours)]
+    assert seen["light"][0] > 3 * 240 > 3 * 60 > seen["light"][1]
+    assert seen["dark"][1] > 3 * 200 > 3 * 40 > seen["dark"][0]
+
+
+def test_grid(browser, grid_page):
+    opened(browser, grid_page)
     assert not complaints(browser)
     tiles = cells(browser)
     assert len(tiles) == 11
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".tiles .none")) == 1
     point_at(browser, tiles[0])
-    assert "train fraction 0.3, dtype float16" in tooltip(browser, "dtype float16")
+    tooltip(browser, "train fraction 0.3, dtype float16")
     point_at(browser, tiles[10], click=True)
-    WebDriverWait(browser, PATIENCE_S).until(lambda b: panel(b).startswith("train fraction 0.6, dtype float64"))
+    assert panel(browser).startswith("train fraction 0.6, dtype float64")
     assert panel(browser).count("unfinished") == 3
-    assert len(browser.find_elements(By.CSS_SELECTOR, "#chart g[class*='dots_'] path")) == 33
+    parts = browser.find_elements(By.CSS_SELECTOR, ".tile .bar > span")
+    assert sum(int(part.get_attribute("textContent") or 1) for part in parts) == 33
 
 
 HOSTILE = (
@@ -189,17 +288,23 @@ HOSTILE = (
 )
 
 
-def test_the_commands_to_repeat_it(browser, row_page):
-    """The button puts a command on the clipboard, or selects it where the browser forbids that."""
+def test_copies(browser, row_page):
+    """A button puts a table, a command or BibTeX on the clipboard, or selects it where the browser forbids that."""
     opened(browser, row_page)
-    (button,) = browser.find_elements(By.CSS_SELECTOR, "button.copy")
-    browser.execute_script("arguments[0].click()", button)
-    taken = "return document.querySelector('button.copy').textContent === 'copied' ? 'copied' : String(getSelection())"
-    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(taken))
-    assert browser.execute_script(taken) in (
-        "copied",
-        button.parent.find_element(By.CSS_SELECTOR, ".command code").text,
-    )
+    table, command, entries = browser.find_elements(By.CSS_SELECTOR, "button.copy")
+    for button, text in (
+        (table, "0.80 [0.28, 0.99]"),
+        (command, "python -m analysis.report"),
+        (entries, "Grokking at the Edge of Numerical Stability"),
+    ):
+        button.send_keys(Keys.ENTER)
+        WebDriverWait(browser, 10).until(
+            lambda _, button=button, text=text: browser.execute_script(
+                "return arguments[0].textContent === 'copied' || String(getSelection()).includes(arguments[1])",
+                button,
+                text,
+            )
+        )
 
 
 def test_what_others_wrote_is_text(browser, tmp_path):
@@ -222,9 +327,7 @@ def test_what_others_wrote_is_text(browser, tmp_path):
         assert HOSTILE[0] in tooltip(browser, "<!--")
         point_at(browser, cells(browser)[1], click=True)
         assert browser.execute_script("return window.ran") is None
-        images = [image.get_attribute("src") for image in browser.find_elements(By.TAG_NAME, "img")]
-        assert images
-        assert all(source.startswith("data:image/png;base64,") for source in images), "the page's own pictures only"
+        assert not browser.find_elements(By.TAG_NAME, "img")
 
 
 def test_the_policy_runs_nothing_else(browser, row_page, tmp_path):
@@ -254,5 +357,5 @@ def test_legends(browser, row_page):
     diagram = build(make_sweep(wd_vs_orthograd()))
     times = time_legend(diagram, list(stems(diagram, time_axis(diagram))))
     expected = [label for label, _ in times + phase_legend(diagram, probability=True)]
-    labels = [text.text for text in browser.find_elements(By.CSS_SELECTOR, "#chart g.role-legend-label text")]
-    assert labels == [*expected, "test", "training", "other"]
+    labels = [entry.text for entry in browser.find_elements(By.CSS_SELECTOR, "#diagram .legend .entry")]
+    assert labels == expected

@@ -12,7 +12,6 @@ from matplotlib.font_manager import fontManager
 from analysis import draw, figures, phase_diagram
 from analysis.diagram.cells import build
 from analysis.diagram.picture import draw_png
-from analysis.drawing import library
 from analysis.drawing.fonts import boxes_note, families
 from analysis.drawing.guard import DrawingError, drawing
 from pipeline.ledger import Ledger
@@ -82,13 +81,13 @@ def test_a_user_s_own_settings_stay(tmp_path):
     ],
 )
 def test_whatever_goes_wrong_is_one_line(ledger, tmp_path, monkeypatch, capsys, error, line):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     out = str(tmp_path / "out")
     draw.draw(ledger, "grid", out, tau_steps=500)
     before = {path.name: path.read_bytes() for path in Path(out).iterdir()}
-    monkeypatch.setattr("analysis.page.page.write_page", fail)
+    monkeypatch.setattr(draw, "write_page", fail)
     assert phase_diagram.main(["grid", "--from", ledger, "--out", out]) == 2
     assert capsys.readouterr() == ("", line.replace("OUT", out))
     monkeypatch.setattr("analysis.paper.command.png", fail)
@@ -127,18 +126,6 @@ def test_the_end_of_a_process_is_no_failure_of_a_drawing():
         with pytest.raises(end), drawing():
             raise end
     assert logging.getLogger("matplotlib").level == logging.NOTSET
-
-
-def test_the_drawing_library_is_made_once_and_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("GROKSCAPE_CACHE", str(tmp_path))
-    made = []
-    monkeypatch.setattr(library.vl_convert, "javascript_bundle", lambda **_: made.append(1) or "let vega = 1;\n")
-    assert [library.script(), library.script(), len(made)] == ["let vega = 1;\n", "let vega = 1;\n", 1]
-    (kept,) = tmp_path.iterdir()
-    kept.write_text(kept.read_text().replace("= 1", "= 2"))
-    assert [library.script(), len(made)] == ["let vega = 1;\n", 2]
-    monkeypatch.setenv("GROKSCAPE_CACHE", str(kept))  # not a folder
-    assert [library.script(), len(made)] == ["let vega = 1;\n", 3]
 
 
 def test_a_library_that_cannot_be_imported(monkeypatch):

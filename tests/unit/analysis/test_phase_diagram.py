@@ -149,7 +149,7 @@ def test_an_event_that_was_not_declared():
 
 
 def test_a_page_of_many_trials_shows_the_first_of_each_cell(monkeypatch):
-    monkeypatch.setattr("analysis.page.curve_charts.TRIALS_IN_PAGE", 0)
+    monkeypatch.setattr("analysis.page.curves.TRIALS_IN_PAGE", 0)
     diagram = build(make_sweep(wd_vs_orthograd(seeds=7)))
     text = page(diagram)
     assert text.count("the first 5 of 7 trials; outcomes.csv has all") == len(diagram.cells)
