@@ -23,6 +23,7 @@ from pipeline.execution.provenance import forget_sources
 from pipeline.execution.resources import Resources, resolve
 from pipeline.execution.run import Planner, SweepRun, check_components, missing_data, study_of
 from pipeline.ledger import Ledger, LedgerMissingError
+from pipeline.plan.rehearsal import rehearse
 from pipeline.sharing import Lease, Leases
 from pipeline.sharing.lease import RENEW_EVERY_S
 from pipeline.spec.settings import DEFAULT_FIGURES, RunSettings, SettingsError
@@ -84,12 +85,15 @@ def _run(
     if settings.address is None:  # A cluster's data are where its workers are.
         for line in missing_data(plan):
             raise SettingsError(line)
+    rehearsed = rehearse(plan, resources.device) if settings.address is None else []
 
     def say(line: str) -> None:
         if not silent:
             print_line(line, sys.stdout)
 
-    for note in filter(None, [*space.notes(), *settings.notes(), *plan.notes, sweep.new_study, sweep.shrunk()]):
+    for note in filter(
+        None, [*space.notes(), *settings.notes(), *plan.notes, *rehearsed, sweep.new_study, sweep.shrunk()]
+    ):
         say(f"note: {note}")
     sweep.discard(plan)
     sweep.record()
@@ -202,8 +206,10 @@ def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None
     new_study = None if study is None else study.change(plan.cached | plan.failed)
     with without_downloads():
         missing = [] if settings.address else list(dict.fromkeys(missing_data(plan)))
+    rehearsed = [] if settings.address or missing else rehearse(plan, resources.device)
     changed = () if new_study is None else (new_study,)
-    notes = (*space.notes(), *settings.notes(), *plan.notes, *changed, *(f"data missing: {line}" for line in missing))
+    lacking = (f"data missing: {line}" for line in missing)
+    notes = (*space.notes(), *settings.notes(), *plan.notes, *rehearsed, *changed, *lacking)
     plan = replace(plan, notes=notes)
     if as_json:
         summary = texts.summary(plan, space, resources.device_kind) | {"data_missing": missing}

@@ -14,8 +14,9 @@ from pipeline.spec.base_trial import named_space
 from pipeline.spec.from_python import python_settings, python_space
 from pipeline.terminal.flags import BAD_INPUT, DONE, override, parser
 from pipeline.terminal.signals import Interrupted, raised_once
-from trainables.engine.errors import GrokscapeError
+from trainables.engine.errors import GrokscapeError, one_line
 from trainables.engine.terminal import prepare_streams, print_line
+from trainables.runtime.status import own_place
 
 if TYPE_CHECKING:
     from analysis.results import SweepResult
@@ -68,6 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _main(flags, sys.argv[1:] if arguments is None else arguments)
     except GrokscapeError as error:
         print_line(f"error: {error}", sys.stderr)
+        return BAD_INPUT
+    except Exception as error:
+        # A bug in a component of the user's own: one line with its place.
+        if not (place := own_place(error)):
+            raise
+        print_line(f"error: {type(error).__name__}: {one_line(error)}{place}", sys.stderr)
         return BAD_INPUT
     except Interrupted as interruption:
         print_line(f"interrupted ({interruption.name})", sys.stderr)

@@ -160,9 +160,21 @@ class SweepRun:
         )
 
     def discard(self, plan: Plan) -> None:
-        """Delete the rows of the trials that are run again because their components changed."""
-        if plan.discarded:
-            self._ledger.drop_trials(plan.discarded.keys())
+        """Delete the rows of the trials that are run again because their components changed.
+
+        :raises SettingsError: when another driver is training one of them.
+        """
+        if not plan.discarded:
+            return
+        for other in self._leases.others():
+            if not plan.discarded.keys().isdisjoint((*other.trials, *other.asks)):
+                raise SettingsError(
+                    f"{self._space.name}: trials whose rows are to be deleted are running on {other.host} (process "
+                    f"{other.pid}); wait for it, or end it with python -m pipeline.cancel {other.sweep}"
+                )
+        configs = {trial.config.trial_id: trial.config for trial in plan.trials}
+        rows = self._ledger.trials(plan.discarded.keys())  # Another driver may have run some of them again meanwhile.
+        self._ledger.drop_trials({key for key, row in rows.items() if row.source_hash != source_hash(configs[key])})
 
     def record(self) -> None:
         """Record the sweep in the ledger, unless it has this row."""

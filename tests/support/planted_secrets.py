@@ -30,20 +30,23 @@ ENVIRONMENT = {name: value for name, value in SECRETS.items() if name.isupper()}
 }
 
 FAULTY = '''"""A loss that quotes all that it knows."""
+import itertools
 import os
 from dataclasses import dataclass
 
-from trainables import CrossEntropy
+from trainables import SoftmaxCrossEntropy
+
+CALLS = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faulty(CrossEntropy):
-    """It raises with the environment in its text."""
+class Faulty(SoftmaxCrossEntropy):
+    """It raises with the environment in its text, but not in the first steps, which are tried before a run."""
 
     def log_probabilities(self, *args):
-        raise ValueError(f"no connection to {os.environ['DATABASE_URL']} with {dict(os.environ)}")
-
-    collapsed = log_probabilities
+        if next(CALLS) > 20:
+            raise ValueError(f"no connection to {os.environ['DATABASE_URL']} with {dict(os.environ)}")
+        return super().log_probabilities(*args)
 '''
 
 

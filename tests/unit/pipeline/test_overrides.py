@@ -30,6 +30,30 @@ class Momentum(SGD):
 
 TRIAL = GrokkingTrial(task=ModularAddition(p=5), horizon_steps=9)
 """
+BUGGY = """
+from dataclasses import dataclass
+
+from trainables import SGD, ModularArithmetic, SoftmaxCrossEntropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typo(SoftmaxCrossEntropy):
+    def row_losses(self, logits_KBV, labels_KB, hyper):
+        return logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typing(ModularArithmetic):
+    def result(self, a, b):
+        return a.clipp(b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strict(SGD):
+    def __post_init__(self):
+        super().__post_init__()
+        1 / 0
+"""
 
 
 def ids(spec):
@@ -115,6 +139,26 @@ def test_a_kind_needs_what_has_no_default():
         named_space(KIND[0])
     with pytest.raises(SpecError, match=r"no trial of that name; its trials: GrokkingTrial$"):
         named_space("trainables.grokking:AdamW")
+
+
+def test_a_bug_in_an_own_component_is_found_before_anything_starts(capsys, tmp_path, monkeypatch):
+    (tmp_path / "buggy_of_overrides.py").write_text(BUGGY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = [KIND[0], "--set", "horizon_steps=12", "--seeds", "3:4", "--local", "--mlflow-uri", "none", "--set"]
+    lines = {
+        ("task=ModularAddition(p=7)", "--set", "loss=buggy_of_overrides:Typo"): "trial seed = 3: fails in its first "
+        "step: NameError: name 'logit' is not defined (buggy_of_overrides.py:10, in row_losses)",
+        ("task=buggy_of_overrides:Typing(p=7)",): "AttributeError: 'numpy.ndarray' object has no attribute 'clipp' "
+        "(buggy_of_overrides.py:16, in result)",
+        ("task=ModularAddition(p=7)", "--set", "optimizer=buggy_of_overrides:Strict"): "ZeroDivisionError: division by "
+        "zero (buggy_of_overrides.py:23, in __post_init__)",
+    }
+    for values, line in lines.items():
+        for more in (["--dry-run"], []):
+            assert sweep.main([*flags, *values, *more]) == 2
+            assert capsys.readouterr().err == f"error: {line}\n"
+    assert not Ledger.open("results/ledger").trials()
 
 
 def test_rows_of_another_version_are_deleted_before_their_trials_run_again(capsys, tmp_path, monkeypatch):
