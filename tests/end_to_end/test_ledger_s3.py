@@ -116,12 +116,20 @@ def test_processes_at_once(ledger):
     assert_exactly_once(ledger, ends)
 
 
-def test_by_the_command_line(ledger):
+def test_by_the_command_line(ledger, tmp_path):
     commit_steps(ledger, "a", range(5), "finished")
     record(ledger, "some", ["a"])
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for verb, expected in (("list", "some"), ("compact", "1 file -> 3"), ("verify", "no problems")):
-        command = [sys.executable, "-m", "pipeline.ledger", verb, ledger.uri]
+    tables = str(tmp_path / "tables")
+    for arguments, expected in (
+        (["list"], "some"),
+        (["compact"], "1 file -> 3"),
+        (["verify"], "no problems"),
+        (["show", "some"], "some: 1 trial"),
+        (["show", "a"], "trial a: finished at step 4"),
+        (["export", "some", "--out", tables], "wrote 1 trial and 5 measurements of some"),
+    ):
+        command = [sys.executable, "-m", "pipeline.ledger", *arguments, "--ledger", ledger.uri]
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert expected in ended.stdout

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.ledger.files import TEMPORARY, LedgerError
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.rows import ROW_GROUP_ROWS
 from pipeline.ledger.views.records import SweepRecords
 from pipeline.ledger.views.where import Where
 from trainables.engine.config import canonical_json, parse_json
@@ -64,24 +65,33 @@ def export(ledger: Ledger, name: str, out: str | Path, where: str | None = None)
 def _write_measurements(
     ledger: Ledger, records: SweepRecords, wanted: Where | None, path: Path, columns: "_Columns"
 ) -> int:
-    """Write the measurements, those of a few trials in memory at a time; add each trial to the columns."""
+    """Write the measurements, those of a few trials in memory at a time; add each trial to the columns.
+
+    A row group has those of many trials: readers are slow where a file has thousands.
+    """
     probes = ledger.probes()
     fields = [pa.field("trial_id", pa.string()), pa.field("step", pa.int64())]
     schema = pa.schema(fields + [pa.field(name, pa.float64()) for name in probes])
-    count, written = 0, ""
-    with pq.ParquetWriter(path, schema) as writer:
+    count, last = 0, ""
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["trial_id"]) as writer:
+        waiting: list[pa.Table] = []
         for record in records.read(None):
             if wanted is not None and not wanted(record.values):
                 continue
             columns.add(record.place, record.values)
             table = record.table
-            if not len(table) or record.trial_id == written:  # a sweep may have a trial in two places
+            if not len(table) or record.trial_id == last:  # a sweep may have a trial in two places
                 continue
             for name in probes:
                 if name not in table.column_names:
                     table = table.append_column(name, pa.nulls(len(table), pa.float64()))
-            writer.write_table(table.select(schema.names))
-            count, written = count + len(table), record.trial_id
+            waiting.append(table.select(schema.names))
+            count, last = count + len(table), record.trial_id
+            if sum(map(len, waiting)) >= ROW_GROUP_ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
     return count
 
 

@@ -30,7 +30,7 @@ def sweep_lines(ledger: Ledger, sweep: SweepRow, where: str | None = None) -> It
     trials = sorted(read, key=lambda record: record.place)
     total = f"{len(trials):,}" if wanted is None else f"{len(trials):,} of {len(sweep.trial_ids):,}"
     states = Counter(record.state for record in trials)
-    yield f"{sweep.name}: {total} trials{_counts(states)}"
+    yield f"{sweep.name}: {total} {'trial' if len(sweep.trial_ids) == 1 else 'trials'}{_counts(states)}"
     if phases := Counter(record.phase for record in trials if record.phase):
         yield f"phases: {_counts(phases)[2:]}"
     if any(record.outcome for record in trials):

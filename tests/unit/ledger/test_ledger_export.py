@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as dataset
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ledger import Ledger, SweepRow
@@ -88,6 +89,7 @@ def test_the_tables(ledger, capsys, compacted):
     types = {field.name: field.type for field in found["trials"].schema}
     assert types["optimizer.weight_decay"] == pa.float64()
     assert types["t_gen_high_steps"] == types["t_gen_95_relapse_steps"] == pa.int64()
+    assert pq.ParquetFile("results/tables/two/measurements.parquet").num_row_groups == 1
     measured = found["measurements"]
     assert measured.column_names == ["trial_id", "step", *sorted(COLUMNS)]
     assert measured["trial_id"].to_pylist() == ["g"] * 10
