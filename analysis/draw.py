@@ -30,6 +30,7 @@ from analysis.drawing.effects import draw_effects
 from analysis.drawing.fonts import boxes_note
 from analysis.drawing.guard import whole_files
 from analysis.drawing.history import HistoryPoint, draw_history
+from analysis.drawing.sheet import WIDE, WIDTHS, Sheet
 from analysis.drawing.waiting import MOST_PANELS, draw_waiting
 from analysis.page.page import write_page
 from analysis.stats.survival import CensoredTimes, summarise
@@ -79,8 +80,11 @@ def draw(
     tau_steps: int | None = None,
     fix: Sequence[str] = (),
     pool: Sequence[str] = (),
-    formats: Sequence[str] = (),
+    facet: str | None = None,
     colour: str | None = None,
+    formats: Sequence[str] = (),
+    width: str | None = None,
+    titled: bool = True,
 ) -> Figures:
     """Draw the phase diagram of a sweep; or its learning curves where it has no times of events.
 
@@ -91,9 +95,12 @@ def draw(
     :param tau_steps: the time up to which the data count; the sweep's horizon without.
     :param fix: ``["train_fraction=0.4"]``: the trials that count.
     :param pool: axes whose values are pooled in each cell.
+    :param facet: the axis that has a panel for each of its values.
     :param colour: what the tiles of a grid show: ``"phase"``, ``"p"``, ``"given"``, ``"median"``, ``"delay"``,
         ``"test_accuracy@400"``; the restricted mean without.
     :param formats: ``"pdf"``, ``"svg"``: the picture in these formats too, for a paper.
+    :param width: ``"column"`` or ``"page"``: the picture is as wide as a journal's; as wide as it needs without.
+    :param titled: whether the picture has its title and notes.
     :raises SweepError: for an MLflow that cannot answer, a bad tau or event, axes or an event of a sweep that has no
         phase diagram, or a folder that cannot be written.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
@@ -101,12 +108,15 @@ def draw(
     """
     opened = open_sweep(sweep, uri)
     folder = Path(out_dir)
-    options: dict[str, Any] = {"event": event, "tau_steps": tau_steps, "fix": fix, "pool": pool, "colour": colour}
+    options: dict[str, Any] = {"event": event, "tau_steps": tau_steps, "fix": fix, "pool": pool, "facet": facet}
+    options |= {"colour": colour}
+    sheet = replace(WIDTHS[width] if width else WIDE, titled=titled)
     try:
         numbers = numbers_of(opened, x, y, **options)
         if isinstance(numbers, Diagram):
-            return _draw_diagram(numbers, folder, formats)
-        _check_no_diagram_asked(opened, {"--format": " ".join(formats)})
+            return _draw_diagram(numbers, folder, formats, sheet)
+        asked = {"--format": " ".join(formats), "--width": width, "--no-title": "" if titled else "given"}
+        _check_no_diagram_asked(opened, asked)
         return _draw_curves(numbers, folder)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
@@ -143,16 +153,17 @@ def numbers_of(
     tau_steps: int | None = None,
     fix: Sequence[str] = (),
     pool: Sequence[str] = (),
+    facet: str | None = None,
     colour: str | None = None,
 ) -> Diagram | finals.Finals:
     """The numbers that :func:`draw` draws, with its options: a phase diagram's, or the final values."""
     if colour is not None:
         check_tiles(colour)
     if sweep.events:
-        diagram = build(sweep, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool)
+        diagram = build(sweep, x=x, y=y, event=event, tau_steps=tau_steps, fix=fix, pool=pool, facet=facet)
         return diagram if colour is None else _coloured(diagram, colour)
     asked = {"--x": x, "--y": y, "--event": event, "--fix": " ".join(fix), "--pool": " ".join(pool)}
-    _check_no_diagram_asked(sweep, asked | {"--colour": colour})
+    _check_no_diagram_asked(sweep, asked | {"--facet": facet, "--colour": colour})
     return finals.finals(sweep, tau_steps=tau_steps)
 
 
@@ -162,7 +173,7 @@ def _coloured(diagram: Diagram, colour: str) -> Diagram:
     return replace(diagram, colour=colour)
 
 
-def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Figures:
+def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str], sheet: Sheet) -> Figures:
     names = ["phase_diagram.png", "report.html", "waiting.png", "effects.png"]
     with whole_files(folder) as partial:
         picture, page, curves, bars = (partial / name for name in names)
@@ -170,12 +181,12 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str]) -> Fig
         write_both(cells_table(diagram), partial / "cells")
         write_both(trials_table(diagram), partial / "outcomes")
         write_both(waiting_table(diagram), partial / "waiting")
-        lines = boxes_note(draw_png(diagram, picture))
+        lines = boxes_note(draw_png(diagram, picture, sheet))
         for kind in formats:
             names.append(f"phase_diagram.{kind}")
-            draw_png(diagram, partial / names[-1])
+            draw_png(diagram, partial / names[-1], sheet)
         if len(diagram.cells) <= MOST_PANELS:
-            drawn = waiting_picture(diagram)
+            drawn = waiting_picture(diagram.glued)
             style.to_png(lambda figure: draw_waiting(figure, drawn), curves)
         else:
             lines.append(f"no picture of {len(diagram.cells)} curves of waiting (at most {MOST_PANELS}): waiting.csv")

@@ -38,6 +38,17 @@ def parser() -> argparse.ArgumentParser:
         choices=("pdf", "svg"),
         help="write the picture in this format too, with its fonts inside; may be repeated",
     )
+    command_line.add_argument(
+        "--width",
+        choices=("column", "page"),
+        help="draw the picture as wide as a journal's column (3.3 in) or page (6.8 in), in letters of 6 points or more",
+    )
+    command_line.add_argument(
+        "--no-title",
+        dest="titled",
+        action="store_false",
+        help="leave out the picture's title and notes, which a paper has in its caption",
+    )
     return command_line
 
 
@@ -59,6 +70,9 @@ def add_choices(command_line: argparse.ArgumentParser) -> None:
         default=[],
         metavar="AXIS",
         help="pool the values of an axis in each cell, as seeds are; may be repeated",
+    )
+    command_line.add_argument(
+        "--facet", metavar="AXIS", help="draw a panel for each value of this axis, all on the same scales"
     )
     command_line.add_argument(
         "--event",
@@ -104,8 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tau_steps=options.tau,
                 fix=options.fix,
                 pool=options.pool,
-                formats=options.formats,
+                facet=options.facet,
                 colour=options.colour,
+                formats=options.formats,
+                width=options.width,
+                titled=options.titled,
             )
     except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tau_steps=options.tau,
                 fix=options.fix,
                 pool=options.pool,
+                facet=options.facet,
                 colour=options.colour,
             )
             opening = open_command(page)

@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,8 @@ class Cell:
 
     x: int
     y: int
+    panel: int
+    """Its place among the ticks of the diagram's facet; 0 without one."""
     label: str
     coordinates: Mapping[str, Any]
     """What all its trials have in common."""
@@ -128,8 +130,29 @@ class Diagram:
     fixed: tuple[str, ...]
     """``train_fraction=0.4``: what all trials have that count."""
     contrasts: tuple[ArmContrast, ...]
+    facet: Axis | None = None
+    """Its ticks are the titles of panels, each a diagram of the same axes."""
     colour: str = "rmst"
     """What the tiles of a grid show: see :mod:`analysis.diagram.tiles`."""
+
+    @property
+    def glued(self) -> "Diagram":
+        """The same cells without panels: their titles are in the ticks of the axis that cells are stacked along."""
+        if self.facet is None:
+            return self
+        if self.y is None:
+            panels = {cell.x: self.facet.ticks[cell.panel] for cell in self.cells}
+            ticks = (
+                tick if tick == panels[place] else f"{panels[place]} · {tick}"
+                for place, tick in enumerate(self.x.ticks)
+            )
+            return replace(self, x=replace(self.x, ticks=tuple(ticks)), facet=None)
+        rows = len(self.y.ticks)
+        ticks = (f"{panel} · {tick}" for panel in self.facet.ticks for tick in self.y.ticks)
+        label = f"{self.facet.label} · {self.y.label}"
+        y = Axis(label, tuple(ticks), numeric=self.y.numeric and self.facet.numeric)
+        cells = (replace(cell, y=cell.panel * rows + cell.y, panel=0) for cell in self.cells)
+        return replace(self, y=y, cells=tuple(cells), facet=None)
 
     @property
     def drawn(self) -> tuple[EventRule, ...]:
@@ -142,7 +165,7 @@ class Diagram:
         if self.question:
             return self.question
         by = (
-            f", by {' and '.join(axis.label for axis in (self.x, self.y) if axis and axis.label)}"
+            f", by {' and '.join(axis.label for axis in (self.x, self.y, self.facet) if axis and axis.label)}"
             if self.x.label
             else ""
         )
@@ -174,6 +197,7 @@ def build(
     tau_steps: int | None = None,
     fix: Sequence[str] = (),
     pool: Sequence[str] = (),
+    facet: str | None = None,
 ) -> Diagram:
     """The diagram's numbers.
 
@@ -182,12 +206,13 @@ def build(
     :param tau_steps: the time up to which the data count; the sweep's horizon by default.
     :param fix: ``["train_fraction=0.4"]``: the trials that count; :func:`analysis.diagram.layout.fixed`.
     :param pool: axes whose values are pooled in each cell.
+    :param facet: the axis that has a panel for each of its values.
     :raises analysis.diagram.layout.AxisError: for an unknown axis.
     :raises SweepError: for an unknown event, a tau outside the horizon, or a sweep without measurements.
     """
     tau = sweep.tau(tau_steps)
     sweep = fixed(sweep, fix)
-    layout = lay_out(sweep, x, y, pool)
+    layout = lay_out(sweep, x, y, pool, facet)
     if not sweep:
         raise SweepError(f"{sweep.name} in {sweep.source}: {sweep.why_empty()}")
     main = asked_event(sweep, event)
@@ -200,12 +225,13 @@ def build(
     before = [phase.delayed[0] for phase in sweep.phases if phase.delayed and phase.delayed[1] == main.name]
     earlier = next((rule for rule in rules if rule.name in before), None)
     phases = tuple(sweep.phases) or _reached(main)
-    members: dict[tuple[int, int], list[PlacedTrial]] = {}
-    for trial, place in zip(sweep.trials, layout.places, strict=True):
+    members: dict[tuple[int, int, int], list[PlacedTrial]] = {}
+    panels = layout.panels or (0,) * len(sweep.trials)
+    for trial, panel, (column, row) in zip(sweep.trials, panels, layout.places, strict=True):
         own = trial.phases if sweep.phases else phases
-        members.setdefault(place, []).append(_placed(trial, rules, main, earlier, own, tau))
+        members.setdefault((panel, row, column), []).append(_placed(trial, rules, main, earlier, own, tau))
     cells = []
-    for (column, row), trials in sorted(members.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (panel, row, column), trials in sorted(members.items(), key=lambda item: item[0]):
         summaries = {
             # A generator of its own for each: an interval does not depend on which other cells there are.
             rule.name: summarise(
@@ -219,7 +245,8 @@ def build(
             Cell(
                 x=column,
                 y=row,
-                label=_label(layout, column, row),
+                panel=panel,
+                label=_label(layout, panel, column, row),
                 coordinates=_common(placed.trial.coordinates for placed in trials),
                 trials=tuple(trials),
                 shares=_shares(trials, phases),
@@ -242,6 +269,7 @@ def build(
         pooled=layout.pooled,
         fixed=tuple(fix),
         contrasts=compare_arms(sweep, main, tau),
+        facet=layout.facet,
     )
 
 
@@ -297,14 +325,17 @@ def _reached(main: EventRule) -> tuple[PhaseRule, ...]:
     return PhaseRule(name="reached", happened=(main.name,)), PhaseRule(name="not reached", not_happened=(main.name,))
 
 
-def _label(layout: Layout, column: int, row: int) -> str:
+def _label(layout: Layout, panel: int, column: int, row: int) -> str:
     """``AdamW, weight decay 0.5``; ``⊥AdamW``; ``weight decay 0.5, dtype float16``."""
     tick = layout.x.ticks[column]
+    panels = [layout.facet.ticks[panel]] if layout.facet else []
     if layout.y is not None:
-        return f"{layout.x.label} {tick}, {layout.y.label} {layout.y.ticks[row]}"
+        return ", ".join([f"{layout.x.label} {tick}", f"{layout.y.label} {layout.y.ticks[row]}", *panels])
     if layout.x.groups:
-        return f"{layout.x.groups[column]} {tick}".strip()
-    return tick if layout.x.label in ("", ARM) else f"{layout.x.label} {tick}"
+        own = f"{layout.x.groups[column]} {tick}".strip()
+    else:
+        own = tick if layout.x.label in ("", ARM) else f"{layout.x.label} {tick}"
+    return ", ".join(dict.fromkeys([*panels, own]))
 
 
 def _placed(

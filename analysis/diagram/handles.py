@@ -26,16 +26,18 @@ LABEL_WIDTH = 28
 """Characters of a line of a label."""
 
 
-def look(symbol: Symbol) -> dict[str, Any]:
-    """What ``Line2D`` needs to draw a symbol."""
+def look(symbol: Symbol, size: float = 1.0) -> dict[str, Any]:
+    """What ``Line2D`` needs to draw a symbol, at its usual size times ``size``."""
+    shape = LINES.get(symbol.shape) or MARKERS[symbol.shape]
+    sized = {name: size * value if name in ("ms", "mew", "lw") else value for name, value in shape.items()}
     if symbol.shape in LINES:
-        return {"color": symbol.stroke, **LINES[symbol.shape]}
-    return {"mfc": symbol.fill, "mec": symbol.stroke, "ls": "", **MARKERS[symbol.shape]}
+        return {"color": symbol.stroke, **sized}
+    return {"mfc": symbol.fill, "mec": symbol.stroke, "ls": "", **sized}
 
 
-def draw_symbol(axes: Axes, x: ArrayLike, y: ArrayLike, symbol: Symbol, zorder: float) -> None:
+def draw_symbol(axes: Axes, x: ArrayLike, y: ArrayLike, symbol: Symbol, zorder: float, size: float = 1.0) -> None:
     """Draw a symbol at one place, or at several."""
-    axes.plot(np.atleast_1d(x), np.atleast_1d(y), zorder=zorder, **look(symbol))
+    axes.plot(np.atleast_1d(x), np.atleast_1d(y), zorder=zorder, **look(symbol, size))
 
 
 def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str, width: float = 2.2) -> None:
@@ -51,13 +53,13 @@ def draw_number(axes: Axes, x: float, y: float, part: Segment, size: float, pad:
         axes.text(x, y, str(part.number), fontsize=size, **look)
 
 
-def legend_handles(entries: Iterable[tuple[str, Symbol]]) -> list[Patch | Line2D]:
+def legend_handles(entries: Iterable[tuple[str, Symbol]], size: float = 1.0) -> list[Patch | Line2D]:
     """The entries of a legend."""
     handles: list[Patch | Line2D] = []
     for label, symbol in entries:
         label = "\n".join(map(safe, textwrap.wrap(label, LABEL_WIDTH)))
         if symbol.shape == "swatch":
-            handles.append(Patch(fc=symbol.fill, ec=symbol.stroke, hatch=symbol.hatch, label=label))
+            handles.append(Patch(fc=symbol.fill, ec=symbol.stroke, hatch=symbol.hatch * (1 + (size < 1)), label=label))
         else:
-            handles.append(Line2D([], [], label=label, **look(symbol)))
+            handles.append(Line2D([], [], label=label, **look(symbol, size)))
     return handles

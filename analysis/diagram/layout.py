@@ -7,11 +7,14 @@ are three layouts:
 * axes that only some arms have, or a single axis: a row of cells, the second dimension being time;
 * two axes: a grid of cells;
 * more grid axes than two: their combinations with the vertical axis.
+
+Each of them may be drawn once for every value of a further axis, its facet, as panels beside each other.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,8 @@ ABSENT = "–"
 MANY_VALUES = 12
 """A numeric axis with more distinct values than this is drawn in bins."""
 BINS = 8
+GAP = 0.25
+"""Of a cell, between a zero and the logarithmic scale beside it."""
 UNIFORM = re.compile(r"(Log)?Uniform \w+\(([-+.\de]+), ([-+.\de]+)\)$")
 """A sampled axis's domain as a sweep's design describes it: ``LogUniform Float(0.0001, 0.1)``."""
 
@@ -42,6 +47,17 @@ class Axis:
     """In a row of cells, what each tick's values belong to (an arm and its axes); empty where that adds nothing."""
     numeric: bool = False
     """Whether every tick is a number, or a range of numbers."""
+    apart: tuple[int, ...] = ()
+    """The ticks that have a gap after them: a zero, which has no place on a logarithmic scale."""
+
+    def at(self, tick: int) -> float:
+        """The place of a tick, in cells."""
+        return tick + GAP * sum(tick > zero for zero in self.apart)
+
+    @property
+    def cells(self) -> float:
+        """The length of the axis, in cells."""
+        return self.at(len(self.ticks) - 1) + 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,10 @@ class Layout:
     """(x, y) indices of each trial; y is 0 in a row of cells."""
     pooled: tuple[str, ...]
     """Axes that are not drawn: a cell holds several values of them."""
+    facet: Axis | None = None
+    """Its ticks are the panels' titles."""
+    panels: tuple[int, ...] = ()
+    """The panel of each trial; empty without a facet."""
 
 
 def axis_words(axis: str) -> str:
@@ -114,27 +134,32 @@ def _is(value: Any, text: str) -> bool:
         return False
 
 
-def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequence[str] = ()) -> Layout:
+def lay_out(
+    sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequence[str] = (), facet: str | None = None
+) -> Layout:
     """Place every trial.
 
     :param x: the horizontal axis, in full or by its ending; by default what the sweep's own shape suggests.
     :param y: likewise, the vertical axis.
     :param pool: axes whose values are pooled in each cell, as seeds are.
+    :param facet: the axis that has a panel for each of its values.
     :raises AxisError: for an axis that the sweep does not have, or the same one twice.
     """
-    x, y = find_axis(sweep, "--x", x), find_axis(sweep, "--y", y)
+    x, y, facet = find_axis(sweep, "--x", x), find_axis(sweep, "--y", y), find_axis(sweep, "--facet", facet)
     asked = [name for name in (find_axis(sweep, "--pool", given) for given in pool) if name is not None]
     if x is not None and x == y:
         raise AxisError(f"--y {y}: is the horizontal axis already; pass another axis, or none")
     if twice := [name for name in asked if name in (x, y)]:
         raise AxisError(f"--pool {twice[0]}: is drawn; it must be drawn or pooled")
+    if facet is not None and facet in (x, y, *asked):
+        raise AxisError(f"--facet {facet}: is {'pooled' if facet in asked else 'drawn'} already; pass another axis")
     points = [trial.coordinates for trial in sweep.trials]
     domains = {axis["path"]: str(axis.get("domain", "")) for axis in sweep.design.get("axes", ())}
     scales = {name: _Scale(name, points, domains.get(name, "")) for name in sweep.axes()}
     varying = [name for name, scale in scales.items() if not is_replicate(name) and scale.varies and name not in asked]
     drawn = {name for name in varying if name in sweep.sampled and scales[name].binned}
     nested = any(name not in point for point in points for name in varying)
-    others = [name for name in varying if name not in (x, y)]
+    others = [name for name in varying if name not in (x, y, facet)]
     if x is None and y is not None:
         x, y = (others.pop(0), y) if others else (y, None)
     elif y is None and not nested:
@@ -150,12 +175,21 @@ def lay_out(sweep: Sweep, x: str | None = None, y: str | None = None, pool: Sequ
     pooled = (*asked, *(name for name in others if name in drawn))
     if y is None:
         names = sorted([name for name in (x, *grid) if name is not None], key=lambda name: name != ARM)
-        axis, indices = _row(names, scales, points)
-        return Layout(axis, None, tuple((index, 0) for index in indices), pooled)
+        axis, indices = _row([*filter(None, [facet]), *names], scales, points, facet)
+        return Layout(axis, None, tuple((index, 0) for index in indices), pooled, **_panels(facet, scales, points))
     assert x is not None
     x_axis, columns = _joined([x], scales, points)
     y_axis, rows = _joined([y, *grid], scales, points)
-    return Layout(x_axis, y_axis, tuple(zip(columns, rows, strict=True)), pooled)
+    places = tuple(zip(columns, rows, strict=True))
+    return Layout(x_axis, y_axis, places, pooled, **_panels(facet, scales, points))
+
+
+def _panels(facet: str | None, scales: Mapping[str, "_Scale"], points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if facet is None:
+        return {}
+    axis, panels = _joined([facet], scales, points)
+    titles = axis.ticks if facet == ARM else (f"{axis.label} {tick}" for tick in axis.ticks)
+    return {"facet": replace(axis, ticks=tuple(titles)), "panels": tuple(panels)}
 
 
 class _Scale:
@@ -168,20 +202,26 @@ class _Scale:
         self.varies = len(values) + self.absent > 1
         self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         self.binned = self.numeric and len(values) > MANY_VALUES
-        self.edges = _bin_edges(values, domain) if self.binned else np.array([])
+        self.values = sorted(values) if self.numeric else values
+        self.edges, zero = np.array([]), False
         if self.binned:
-            self.ticks = [f"{low:.2g}–{high:.2g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
+            self.edges, zero = _bin_edges(values, domain)
+            ranges = [f"{low:.2g}–{high:.2g}" for low, high in pairwise(self.edges)]
+            self.ticks = ["0"] * zero + ranges
         else:
-            self.values = sorted(values) if self.numeric else values
             self.ticks = [tick_text(value) for value in self.values]
+        self.zero_apart = zero or (self.numeric and not self.binned and _is_apart(self.values))
 
     def index(self, point: Mapping[str, Any]) -> int:
         """The position of a trial; one past the last where it does not have the axis."""
         if self.name not in point:
             return len(self.ticks)
         if self.binned:
+            zero = self.zero_apart
+            if zero and point[self.name] == 0:
+                return 0
             inside = int(np.searchsorted(self.edges, point[self.name], side="right")) - 1
-            return min(max(inside, 0), len(self.ticks) - 1)
+            return min(max(inside, 0), len(self.edges) - 2) + zero
         return self.values.index(point[self.name])
 
     def tick(self, index: int) -> str:
@@ -193,18 +233,29 @@ def tick_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _bin_edges(values: Sequence[float], domain: str) -> np.ndarray:
-    """Even edges over the domain on its own scale; where it is not known, over the values.
+def _bin_edges(values: Sequence[float], domain: str) -> tuple[np.ndarray, bool]:
+    """Even edges over the domain on its own scale, where it is not known over the values; and whether a zero is apart.
 
-    Their scale is logarithmic where they are positive and span two decades.
+    Their scale is logarithmic where they are positive, but for a zero, and span two decades.
     """
-    low, high = float(min(values)), float(max(values))
+    positive = [float(value) for value in values if value]
+    low, high = min(positive), max(positive)
     logarithmic = low > 0 and high / low >= 100
     if known := UNIFORM.search(domain):
         logarithmic, low, high = bool(known[1]), float(known[2]), float(known[3])
+    zero = logarithmic and 0 in values
     if logarithmic:
-        return np.geomspace(low, high, BINS + 1)
-    return np.linspace(low, high, BINS + 1)
+        return np.geomspace(low, high, BINS + 1), zero
+    return np.linspace(low if known else min(low, *values), high if known else max(high, *values), BINS + 1), False
+
+
+def _is_apart(values: Sequence[float]) -> bool:
+    """Whether values are a zero and others that are more even on a logarithmic scale than with it on a linear one."""
+    if len(values) < 3 or values[0] != 0:
+        return False
+    steps = np.diff(values)
+    ratios = np.diff(np.log(values[1:]))
+    return bool(ratios.max() / ratios.min() < 0.8 * steps.max() / steps.min())
 
 
 def _joined(
@@ -215,13 +266,24 @@ def _joined(
     order = _order(names, scales, keys)
     ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
     label = " · ".join(axis_words(name) for name in names)
-    return Axis(label, ticks, numeric=all(scales[name].numeric for name in names)), _ranks(order, keys)
+    numeric = all(scales[name].numeric for name in names)
+    return Axis(label, ticks, numeric=numeric, apart=_apart(names, scales, order)), _ranks(order, keys)
+
+
+def _apart(names: Sequence[str], scales: Mapping[str, _Scale], order: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The places of a zero that is set apart from the next place, which differs by nothing else."""
+    places = []
+    for place, (key, following) in enumerate(pairwise(order)):
+        changed = [(name, i) for name, i, j in zip(names, key, following, strict=True) if i != j]
+        if len(changed) == 1 and changed[0][1] == 0 and scales[changed[0][0]].zero_apart:
+            places.append(place)
+    return tuple(places)
 
 
 def _row(
-    names: Sequence[str], scales: Mapping[str, _Scale], points: Sequence[Mapping[str, Any]]
+    names: Sequence[str], scales: Mapping[str, _Scale], points: Sequence[Mapping[str, Any]], facet: str | None
 ) -> tuple[Axis, list[int]]:
-    """As :func:`_joined`, with what a cell's values belong to apart from the values."""
+    """As :func:`_joined`, with what a cell's values belong to apart from the values; without the facet's."""
     if not names:
         return Axis("", ("all trials",)), [0] * len(points)
     keys = [tuple(scales[name].index(point) for name in names) for point in points]
@@ -233,12 +295,13 @@ def _row(
             for name, index in zip(names, key, strict=True)
             if index < len(scales[name].ticks)
         }
-        arm = tick_of.pop(ARM, None)
-        ticks.append(" · ".join(tick_of.values()) or arm or ABSENT)
+        arm, panel = tick_of.pop(ARM, None), tick_of.pop(facet or "", None)
+        ticks.append(" · ".join(tick_of.values()) or arm or panel or ABSENT)
         own = " · ".join(axis_words(name) for name in tick_of)
-        groups.append(f"{arm}, {own}" if arm and own else "")
-    label = " · ".join(axis_words(name) for name in names if name != ARM) or ARM
-    return Axis(label, tuple(ticks), tuple(groups) if any(groups) else ()), _ranks(order, keys)
+        groups.append((own if facet == ARM else f"{arm}, {own}") if arm and own else "")
+    label = " · ".join(axis_words(name) for name in names if name not in (ARM, facet)) or ARM
+    axis = Axis(label, tuple(ticks), tuple(groups) if any(groups) else (), apart=_apart(names, scales, order))
+    return axis, _ranks(order, keys)
 
 
 def _order(

@@ -160,16 +160,19 @@ class TimeAxis:
     ticks: tuple[float, ...]
 
 
-def time_axis(diagram: Diagram) -> TimeAxis:
-    """The axis on which every event of the row has its place."""
+def time_axis(diagram: Diagram, *, band: float = 1.0) -> TimeAxis:
+    """The axis on which every event of the row has its place.
+
+    :param band: how high the room beyond tau is, of the usual height.
+    """
     tau = diagram.tau_steps
     pairs = [(placed.earlier, placed.main) for cell in diagram.cells for placed in cell.trials]
     known = [event for pair in pairs for event in pair if event is not None]
     soonest = min((event.high_steps for event in known if event.kind != EventKind.CENSORED), default=math.inf)
     if tau / max(soonest, 1) >= WIDE_TIMES:
         floor = max(soonest * 0.72, 0.7)
-        return TimeAxis(True, floor, tau * 1.42, tau * 1.19, tuple(style.round_steps(floor, tau)))
-    return TimeAxis(False, 0.0, tau * 1.13, tau * 1.065, tuple(style.even_steps(0.0, tau)))
+        return TimeAxis(True, floor, tau * 1.42**band, tau * 1.19**band, tuple(style.round_steps(floor, tau)))
+    return TimeAxis(False, 0.0, tau * (1 + 0.13 * band), tau * (1 + 0.065 * band), tuple(style.even_steps(0.0, tau)))
 
 
 NEITHER = "neither"

@@ -1,10 +1,11 @@
 """The phase diagram as a picture made to be shown; nothing here computes a statistic.
 
-A row of cells is drawn by :mod:`analysis.diagram.row`.  A grid of cells is drawn here: the restricted mean time as
-colour and number, P by tau, and a bar of phases in each tile.
+A row of cells is drawn by :mod:`analysis.diagram.row`.  A grid of cells is drawn here: a number or a phase as colour
+and text, P by tau, and a bar of phases in each tile; a panel for each value of the facet.
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,110 +19,254 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.handles import draw_number, legend_handles
 from analysis.diagram.row import draw_row
-from analysis.diagram.tiles import COLOURS, Scale, Tiles, tiles
+from analysis.diagram.tiles import COLOURS, Tiles, tiles
 from analysis.diagram.words import by_words, event_words, notes, with_interval
+from analysis.drawing import sheet as sheets
 from analysis.drawing import style
+from analysis.drawing.sheet import ColourKey, Key, Panels, Sheet, Surroundings, add_axes, text_in
 from analysis.drawing.style import INK
 
 DETAILED_TILES = 150
 """Up to this many tiles carry numbers."""
-SIDE_ROOM_IN = 2.5
+WIDEST_IN = 13.0
+"""Panels that would be wider together are below each other."""
+GAP_IN = 0.16
+"""Between panels."""
+TILE = 0.96, 0.94
+"""The size of a tile, of its cell."""
 NOTE = "{event}.  A tile: {shown}; {by} with its 95 % interval; the bar counts the seeds in each phase."
 
 
-def draw_png(diagram: Diagram, path: Path) -> str:
-    """Write the picture of a diagram as a PNG file: a row of cells over time, or a grid of cells.
+def draw_png(diagram: Diagram, path: Path, sheet: Sheet = sheets.WIDE) -> str:
+    """Write the picture of a diagram, as PNG or by the path's ending: a row of cells over time, or a grid of cells.
 
     :returns: the characters that are boxes in it, as :func:`analysis.drawing.style.to_png` does.
     """
-    return style.to_png(lambda figure: draw_diagram(figure, diagram), path)
+    return style.to_png(lambda figure: draw_diagram(figure, diagram, sheet), path)
 
 
-def draw_diagram(figure: Figure, diagram: Diagram) -> None:
-    """Draw a diagram on a figure, whose size this sets."""
-    (draw_row if diagram.y is None else draw_grid)(figure, diagram)
+def draw_diagram(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -> None:
+    """Draw a diagram on an empty figure, whose size this sets."""
+    (draw_row if diagram.y is None else draw_grid)(figure, diagram, sheet)
 
 
-def draw_grid(figure: Figure, diagram: Diagram) -> None:
+def draw_grid(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -> None:
     """Draw a diagram with two axes."""
-    assert diagram.y is not None
-    columns, rows = len(diagram.x.ticks), len(diagram.y.ticks)
-    detailed = columns * rows <= DETAILED_TILES
-    side, tall = (1.16, min(max(0.92, 2.9 / rows), 1.2)) if detailed else (0.55, 0.4)
-    margin = 0.62 + 0.082 * max(len(tick) for tick in diagram.y.ticks)
-    body = max(tall * rows, 3.1)
-    width = max(8.6, margin + side * columns + SIDE_ROOM_IN)
-    shown = tiles(diagram)
-    note = NOTE.format(event=event_words(diagram.main), shown=shown.note, by=by_words(diagram.main, "τ"))
-    lines = style.wrapped(notes(diagram, note), width)
-    footing = 0.85 + style.NOTE_LINE_IN * len(lines)
-    height = 1.0 + body + footing
-    figure.set_size_inches(width, height)
-    top = (footing + body) / height
-    axes = figure.add_axes((margin / width, top - tall * rows / height, 1 - (margin + SIDE_ROOM_IN) / width,
-                            tall * rows / height))  # fmt: skip
-    style.draw_head(figure, diagram.title, diagram.subtitle, 0.28 / width)
-    occupied = {(cell.x, cell.y) for cell in diagram.cells}
-    for x, y in ((x, y) for x in range(columns) for y in range(rows) if (x, y) not in occupied):
-        axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, fc="white", ec="#d0d0d0", hatch="////", lw=0.6))
-    # Numbers grow upwards; names read from the top down.
-    up = 1 if diagram.y.numeric else -1
-    for index, cell in enumerate(diagram.cells):
-        _draw_tile(axes, diagram, cell, shown, index, up, detailed=detailed)
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(-0.5 * up + (rows - 1) * (up < 0), 0.5 * up + (rows - 1) * (up > 0))
-    axes.set_xticks(range(columns), [style.short(tick) for tick in diagram.x.ticks], fontsize=10, color=INK)
-    if max(len(tick) for tick in diagram.x.ticks) > 18 * side:
-        for text in axes.get_xticklabels():
-            text.set(rotation=25, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), [style.safe(tick) for tick in diagram.y.ticks], fontsize=10, color=INK)
-    axes.set_xlabel(style.safe(diagram.x.label), fontsize=11, color=INK)
-    axes.set_ylabel(style.safe(diagram.y.label), fontsize=11, color=INK)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    handles = legend_handles([*marks.phase_legend(diagram), *shown.legend])
-    if len(occupied) < columns * rows:
+    grid = _Grid.of(diagram, sheet)
+    note = NOTE.format(event=event_words(diagram.main), shown=grid.shown.note, by=by_words(diagram.main, "τ"))
+    handles = legend_handles([*marks.phase_legend(diagram), *grid.shown.legend], sheet.symbols)
+    if len(diagram.cells) < grid.columns * grid.rows * len(grid.titles):
         handles.append(Patch(fc="white", ec="#d0d0d0", hatch="////", label="not in the sweep"))
-    title = "Phase by τ (bars)" if shown.scale else "Phase by τ"
-    style.draw_legend(figure, handles, title, (1 - 2.36 / width, top))
-    if shown.scale is not None:
-        _draw_scale(figure, shown, shown.scale, (1 - 2.33 / width, top - 3.05 / height, 0.16 / width, 1.25 / height))
-    style.draw_notes(figure, lines, 0.28 / width)
+    title = "Phase by τ (bars)" if grid.shown.scale else "Phase by τ"
+    around = Surroundings(
+        title=diagram.title,
+        subtitle=diagram.subtitle,
+        notes=notes(diagram, note),
+        keys=[Key(title, handles)],
+        colours=_colour_key(grid.shown),
+    )
+    panels = Panels(grid.width_in, grid.height_in, lambda left, top: _draw_panels(figure, grid, left, top))
+    sheets.compose(figure, sheet, around, panels)
 
 
-def _draw_scale(figure: Figure, shown: Tiles, scale: Scale, place: tuple[float, float, float, float]) -> None:
+@dataclass(frozen=True)
+class _Grid:
+    """What a grid shows, and its sizes in inches."""
+
+    diagram: Diagram
+    sheet: Sheet
+    shown: Tiles
+    across: int
+    """Panels beside each other."""
+    margin: float
+    """Left of the tiles: the vertical axis."""
+    side: float
+    tall: float
+    value: float
+    """The size of the texts in the tiles, in points; 0: there are none."""
+    reached: tuple[str, ...]
+    """P in each tile; empty where it does not fit."""
+    turned: bool
+    """Whether the horizontal axis' ticks are turned, for they are too long."""
+
+    @classmethod
+    def of(cls, diagram: Diagram, sheet: Sheet) -> "_Grid":
+        assert diagram.y is not None
+        shown = tiles(diagram)
+        number = len(diagram.facet.ticks) if diagram.facet else 1
+        columns, rows = diagram.x.cells, diagram.y.cells
+        detailed = len(diagram.x.ticks) * len(diagram.y.ticks) <= DETAILED_TILES
+        ticks = max(text_in(style.shortened(tick), sheet.tick) for tick in diagram.y.ticks)
+        margin = ticks + 1.9 * sheet.label / 72 + 0.1
+        if sheet.width_in is None:
+            side = 1.16 if detailed else 0.55
+            across = max(1, min(number, int((WIDEST_IN - margin) // (side * columns + GAP_IN))))
+        else:
+            # As many panels beside each other as leave tiles in which the smallest letters fit.
+            room = sheet.width_in - margin - 2 * sheet.margin_in
+            least = max(text_in(text, sheet.small, bold=True) for text in shown.texts) / 0.9 if detailed else 0.1
+            for across in range(number, 0, -1):
+                side = min((room - (across - 1) * GAP_IN) / (across * columns), 1.5)
+                if side >= min(least, 0.5):
+                    break
+        inside = 0.9 * side
+        value = next((size for size in _sizes(sheet) if all(text_in(text, size, bold=True) <= inside for text in
+                                                            shown.texts)), 0.0)  # fmt: skip
+        reached = _reached(diagram, sheet, inside) if detailed else ()
+        if sheet.width_in is None:
+            tall = min(max(0.92, 2.9 / rows), 1.2) if detailed else 0.4
+        else:
+            texts = 1.4 * (value * detailed + sheet.small * bool(reached)) / 72
+            tall = min(max(texts + 0.22, 0.62 * side, 0.45), 0.9) if detailed else min(max(0.7 * side, 0.12), 0.4)
+        turned = any(text_in(style.shortened(tick), sheet.tick) > 0.97 * side for tick in diagram.x.ticks)
+        return cls(
+            diagram, sheet, shown, across, margin, side, tall, value if detailed else 0.0, reached, turned
+        )  # fmt: skip
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of the panels."""
+        return self.diagram.facet.ticks if self.diagram.facet else ("",)
+
+    @property
+    def columns(self) -> int:
+        return len(self.diagram.x.ticks)
+
+    @property
+    def rows(self) -> int:
+        assert self.diagram.y is not None
+        return len(self.diagram.y.ticks)
+
+    @property
+    def head(self) -> float:
+        """Above a panel: its title."""
+        return 1.7 * self.sheet.label / 72 if self.diagram.facet else 0.0
+
+    @property
+    def panel(self) -> tuple[float, float]:
+        """The size of a panel."""
+        assert self.diagram.y is not None
+        return self.side * self.diagram.x.cells, self.tall * self.diagram.y.cells
+
+    @property
+    def foot(self) -> float:
+        """Below the panels: the horizontal axis."""
+        longest = max(text_in(style.shortened(tick), self.sheet.tick) for tick in self.diagram.x.ticks)
+        ticks = 0.5 * longest + self.sheet.tick / 72 if self.turned else 1.3 * self.sheet.tick / 72
+        return ticks + 1.4 * self.sheet.label / 72 + 0.05
+
+    @property
+    def width_in(self) -> float:
+        return self.margin + self.across * self.panel[0] + (self.across - 1) * GAP_IN
+
+    @property
+    def height_in(self) -> float:
+        down = math.ceil(len(self.titles) / self.across)
+        return down * (self.head + self.panel[1]) + (down - 1) * GAP_IN * 0.5 + self.foot
+
+
+def _sizes(sheet: Sheet) -> list[float]:
+    """The sizes that the texts of tiles may have, the largest first."""
+    sizes = [sheet.value - 0.5 * step for step in range(40)]
+    return [size for size in sizes if size >= sheet.small]
+
+
+def _reached(diagram: Diagram, sheet: Sheet, inside: float) -> tuple[str, ...]:
+    """P of each cell as it fits into the tiles: with its interval, without, or not at all."""
+    known = [not math.isnan(cell.main.by_tau.value) for cell in diagram.cells]
+    for write in (lambda share: f"P {with_interval(share, '.2f')}", lambda share: f"P {share.value:.2f}"):
+        texts = [write(cell.main.by_tau) if there else "" for cell, there in zip(diagram.cells, known, strict=True)]
+        if all(text_in(text, sheet.small) <= inside / 0.95 for text in texts):
+            return tuple(texts)
+    return ()
+
+
+def _colour_key(shown: Tiles) -> ColourKey | None:
     """The colours of the tiles' numbers."""
+    if (scale := shown.scale) is None:
+        return None
     norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)
     colours = ScalarMappable(norm, f"{COLOURS}{'_r' if scale.small_is_bright else ''}")
-    bar = figure.colorbar(colours, cax=figure.add_axes(place))
-    bar.set_label(style.safe(shown.label), fontsize=8.5, color=INK)
-    bar.outline.set_visible(False)
-    labels = [f"{tick:{shown.form.replace('d', '.0f')}}" for tick in scale.ticks]
-    bar.set_ticks(scale.ticks, labels=labels, fontsize=8.5)
-    bar.ax.minorticks_off()
+    texts = [f"{tick:{shown.form.replace('d', '.0f')}}" for tick in scale.ticks]
+    return ColourKey(shown.label, colours, scale.ticks, texts)
 
 
-def _draw_tile(axes: Axes, diagram: Diagram, cell: Cell, shown: Tiles, number: int, up: int, *, detailed: bool) -> None:
-    colour = shown.colours[number]
-    known, ink = not math.isnan(cell.main.by_tau.value), style.ink_on(colour)
-    corner = cell.x - 0.48, cell.y - 0.47
-    axes.add_patch(Rectangle(corner, 0.96, 0.94, fc=colour, ec="none", zorder=2))
-    text: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
+def _draw_panels(figure: Figure, grid: _Grid, left: float, top: float) -> None:
+    diagram, sheet = grid.diagram, grid.sheet
+    assert diagram.y is not None
+    wide, tall = grid.panel
+    number = len(grid.titles)
+    # Numbers grow upwards; names read from the top down.
+    up = 1 if diagram.y.numeric else -1
+    for panel, title in enumerate(grid.titles):
+        down, along = divmod(panel, grid.across)
+        x = left + grid.margin + along * (wide + GAP_IN)
+        y = top - (down + 1) * (grid.head + tall) - down * GAP_IN * 0.5
+        axes = add_axes(figure, x, y, wide, tall)
+        axes.set_xlim(-0.5, diagram.x.cells - 0.5)
+        ends = -0.5, diagram.y.cells - 0.5
+        axes.set_ylim(*ends[::up])
+        if title:
+            axes.set_title(style.safe(title), fontsize=sheet.label, color=INK, pad=0.35 * sheet.label)
+        _draw_ticks(axes, grid, below=panel + grid.across >= number, aside=along == 0)
+        own = [(index, cell) for index, cell in enumerate(diagram.cells) if cell.panel == panel]
+        occupied = {(cell.x, cell.y) for _, cell in own}
+        for column, row in ((column, row) for column in range(grid.columns) for row in range(grid.rows)):
+            if (column, row) not in occupied:
+                place = diagram.x.at(column), diagram.y.at(row)
+                axes.add_patch(_tile(place, fc="white", ec="#d0d0d0", hatch="////", lw=0.6))
+        for index, cell in own:
+            _draw_tile(axes, grid, cell, index, up)
+    across: dict[str, Any] = {"fontsize": sheet.label, "color": INK, "transform": figure.dpi_scale_trans}
+    middle = left + grid.margin + (grid.width_in - grid.margin) / 2
+    figure.text(middle, top - grid.height_in, style.safe(diagram.x.label), ha="center", va="bottom", **across)
+    middle = top - (grid.height_in - grid.foot + grid.head) / 2
+    look: dict[str, Any] = {"rotation": 90, "ha": "left", "va": "center", **across}
+    figure.text(left, middle, style.safe(diagram.y.label), **look)
+
+
+def _draw_ticks(axes: Axes, grid: _Grid, *, below: bool, aside: bool) -> None:
+    diagram, sheet = grid.diagram, grid.sheet
+    assert diagram.y is not None
+    look: dict[str, Any] = {"fontsize": sheet.tick, "color": INK}
+    ticks = [style.short(tick) for tick in diagram.x.ticks] if below else [""] * grid.columns
+    axes.set_xticks([*map(diagram.x.at, range(grid.columns))], ticks, **look)
+    if grid.turned:
+        for text in axes.get_xticklabels():
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
+    ticks = [style.short(tick) for tick in diagram.y.ticks] if aside else [""] * grid.rows
+    axes.set_yticks([*map(diagram.y.at, range(grid.rows))], ticks, **look)
+    axes.tick_params(length=0, pad=3)
+    axes.spines[:].set_visible(False)
+
+
+def _tile(place: tuple[float, float], **look: Any) -> Rectangle:
+    (x, y), (wide, tall) = place, TILE
+    return Rectangle((x - wide / 2, y - tall / 2), wide, tall, **look)
+
+
+def _draw_tile(axes: Axes, grid: _Grid, cell: Cell, index: int, up: int) -> None:
+    diagram, sheet = grid.diagram, grid.sheet
+    assert diagram.y is not None
+    colour = grid.shown.colours[index]
+    ink = style.ink_on(colour)
+    x, y = place = diagram.x.at(cell.x), diagram.y.at(cell.y)
+    axes.add_patch(_tile(place, fc=colour, ec="none", zorder=2))
+    text: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "color": ink}
     if cell.uncertain:
-        axes.add_patch(
-            Rectangle(corner, 0.96, 0.94, fc="none", ec=(ink, 0.35), lw=0, hatch=marks.UNCERTAIN_HATCH, zorder=2.1)
-        )
-        text["bbox"] = {"fc": colour, "ec": "none", "pad": 1.5}
-    if detailed:
-        size = 11 if max(map(len, shown.texts)) < 9 else 8.5
-        headline: dict[str, Any] = {"fontsize": size, "fontweight": "bold", "color": ink}
-        axes.text(cell.x, cell.y + 0.25 * up, shown.texts[number], **headline, **text)
-        if known:
-            reached = f"P {with_interval(cell.main.by_tau, '.2f')}"
-            axes.text(cell.x, cell.y - 0.02 * up, reached, fontsize=7, color=ink, **text)
+        axes.add_patch(_tile(place, fc="none", ec=(ink, 0.35), lw=0, hatch=marks.UNCERTAIN_HATCH, zorder=2.1))
+        text["bbox"] = {"fc": colour, "ec": "none", "pad": 1.5 * sheet.symbols}
+    reached = grid.reached[index] if grid.reached else ""
+    if grid.value:
+        at = y + (0.25 if grid.reached else 0.13) * up
+        axes.text(x, at, grid.shown.texts[index], fontsize=grid.value, fontweight="bold", **text)
+    if reached:
+        at = y - (0.02 if grid.value else -0.15) * up
+        axes.text(x, at, reached, fontsize=sheet.small, **text)
+    numbered = grid.value > 0 or bool(grid.reached)
     for part in marks.segments(diagram, cell):
-        left, width = cell.x - 0.42 + 0.84 * part.low, 0.84 * (part.high - part.low)
-        look: dict[str, Any] = {"fc": part.colour, "ec": part.edge, "hatch": part.hatch, "lw": 0.8, "zorder": 3}
-        axes.add_patch(Rectangle((left, cell.y - 0.39 * up), width, 0.2 * up, **look))
-        if detailed:
-            draw_number(axes, left + width / 2, cell.y - 0.295 * up, part, 7, 0.8)
+        start, width = x - 0.42 + 0.84 * part.low, 0.84 * (part.high - part.low)
+        look: dict[str, Any] = {"fc": part.colour, "ec": part.edge, "hatch": part.hatch, "zorder": 3}
+        axes.add_patch(Rectangle((start, y - 0.39 * up), width, 0.2 * up, lw=0.8 * sheet.symbols, **look))
+        if numbered and text_in(str(part.number), sheet.small) < 0.9 * width * grid.side:
+            draw_number(axes, start + width / 2, y - 0.295 * up, part, sheet.small, 0.8)

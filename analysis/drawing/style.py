@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Transform
 
 from analysis.drawing.fonts import families
 from analysis.drawing.guard import quiet
@@ -105,22 +106,38 @@ def draw_notes(figure: Figure, lines: Sequence[str], left: float) -> None:
 
 
 def draw_legend(
-    parent: Axes | Figure, handles: Sequence[Patch | Line2D], title: str, at: tuple[float, float]
+    parent: Axes | Figure,
+    handles: Sequence[Patch | Line2D],
+    title: str,
+    at: tuple[float, float],
+    *,
+    size: float = 8.5,
+    columns: int = 1,
+    transform: Transform | None = None,
 ) -> Legend:
-    """A legend whose upper left corner is at a place in the parent's own coordinates."""
+    """A legend whose upper left corner is at a place in the parent's own coordinates, or in those of a transform."""
     return parent.legend(
         handles=handles,
         title=title,
         loc="upper left",
         bbox_to_anchor=at,
-        fontsize=8.5,
-        title_fontproperties={"weight": "bold", "size": 9.5},
+        bbox_transform=transform,
+        ncols=columns,
+        fontsize=size,
+        title_fontproperties={"weight": "bold", "size": title_size(size)},
+        borderpad=0.4 if transform is None else 0.0,
+        columnspacing=1.2,
         frameon=False,
         alignment="left",
         labelspacing=0.5,
         handlelength=1.5,
         borderaxespad=0,
     )
+
+
+def title_size(size: float) -> float:
+    """Of a legend's title, for labels of a size."""
+    return size + (1 if size > 8 else 0.5)
 
 
 def even_steps(low: float, high: float) -> list[float]:

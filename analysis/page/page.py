@@ -37,6 +37,7 @@ def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: s
     :param influence: what the axes do.
     :param sensitivity: a line on other thresholds and horizons.
     """
+    diagram = diagram.glued
     titles, rows = _cells_table(diagram)
     origin = diagram.sweep.origin
     curves = cell_curves(diagram)

@@ -116,7 +116,7 @@ def test_characters_that_matplotlib_lacks(tmp_path, monkeypatch, caplog):
 
 
 def test_a_note_of_boxes_is_in_the_summary(ledger, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(draw, "draw_png", lambda diagram, path: "学")
+    monkeypatch.setattr(draw, "draw_png", lambda diagram, path, sheet: "学")
     assert phase_diagram.main(["grid", "--from", ledger, "--out", str(tmp_path / "out")]) == 0
     assert "\nthe picture has boxes for 学 (cjk): " in capsys.readouterr().out
 

@@ -58,8 +58,10 @@ def test_the_default_places(ledger_uri, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "ledger").symlink_to(ledger_uri)
-    assert phase_diagram.main(["wd_vs_orthograd", "--x", "weight_decay", "--y", "arm", "--tau", "800"]) == 0
-    assert (tmp_path / "results/figures/wd_vs_orthograd/phase_diagram.png").is_file()
+    grid = ["--x", "weight_decay", "--y", "arm", "--tau", "800", "--width", "column", "--no-title", "--colour", "phase"]
+    assert phase_diagram.main(["wd_vs_orthograd", *grid]) == 0
+    picture = (tmp_path / "results/figures/wd_vs_orthograd/phase_diagram.png").read_bytes()
+    assert int.from_bytes(picture[16:20], "big") == 3.3 * 200
     assert "RMST(800)" in capsys.readouterr().out
 
 
