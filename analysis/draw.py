@@ -32,6 +32,7 @@ from analysis.drawing.guard import whole_files
 from analysis.drawing.history import HistoryPoint, draw_history
 from analysis.drawing.sheet import WIDE, WIDTHS, Sheet
 from analysis.drawing.waiting import MOST_PANELS, draw_waiting
+from analysis.page.finals import write_finals_page
 from analysis.page.page import write_page
 from analysis.stats.survival import CensoredTimes, summarise
 from pipeline.ledger import Ledger
@@ -134,14 +135,15 @@ def write_report(
     path = Path(out_dir) / "report.html"
     try:
         numbers = numbers_of(opened, x, y, **options)
-        if not isinstance(numbers, Diagram):
-            raise SweepError(f"{sweep}: declares no event, so there is no report yet")
-        line = sensitivity_line(numbers, sensitivity(numbers))
         with whole_files(path.parent) as partial:
-            write_page(numbers, partial / path.name, influence=influence(numbers), sensitivity=line)
+            if isinstance(numbers, Diagram):
+                line = sensitivity_line(numbers, sensitivity(numbers))
+                write_page(numbers, partial / path.name, influence=influence(numbers), sensitivity=line)
+            else:
+                write_finals_page(numbers, partial / path.name)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
-    return path, summary_lines(numbers)
+    return path, summary_lines(numbers) if isinstance(numbers, Diagram) else finals.summary_lines(numbers)
 
 
 def numbers_of(
@@ -232,11 +234,12 @@ def draw_search(
 
 
 def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
-    names = ("curves.png", "cells.csv", "cells.parquet", "finals.csv", "finals.parquet")
+    names = ("curves.png", "report.html", "cells.csv", "cells.parquet", "finals.csv", "finals.parquet")
     with whole_files(folder) as partial:
         write_both(finals.cells_table(results), partial / "cells")
         write_both(finals.trials_table(results), partial / "finals")
         boxes = boxes_note(draw_curves(results, partial / names[0]))
+        write_finals_page(results, partial / names[1])
     return Figures(tuple(folder / name for name in names), (*finals.summary_lines(results), *boxes))
 
 

@@ -4,6 +4,7 @@ What is drawn is computed in :mod:`analysis.diagram.marks` and :mod:`analysis.di
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.diagram import marks
@@ -213,7 +214,6 @@ def legend(entries: list[tuple[str, marks.Symbol]]) -> list[dict[str, Any]]:
     ]
 
 
-def first_choice(diagram: Diagram) -> int:
-    """The cell that is open before anybody chooses: the one with the smallest mean."""
-    means = [cell.main.restricted_mean_steps.value for cell in diagram.cells]
-    return min(range(len(means)), key=lambda index: (math.isnan(means[index]), means[index]))
+def first_choice(values: Sequence[float]) -> int:
+    """The cell that is open before anybody chooses: the one with the smallest value."""
+    return min(range(len(values)), key=lambda index: (math.isnan(values[index]), values[index]))

@@ -6,11 +6,12 @@ from operator import itemgetter
 
 import numpy as np
 
-from analysis.data.sweep import STEP, is_share
-from analysis.diagram.cells import Diagram
-from analysis.diagram.words import event_name, trial_name
+from analysis.data.sweep import STEP, Sweep, Trial, is_share
+from analysis.diagram.words import event_name
+from analysis.drawing.bands import EPOCH
 from analysis.drawing.style import GEN_COLOUR, INK, MEM_COLOUR
 from analysis.page.svg import Scale, paint, path, value_scale
+from trainables.engine.events import EventRule
 
 VALUES_IN_PAGE = 500_000
 """Curves are thinned so that the page holds about this many points."""
@@ -49,20 +50,35 @@ class Curves:
     """The columns that have one value in all trials at all times, which have no chart."""
 
 
-def cell_curves(diagram: Diagram) -> Curves:
-    """The curves of every cell's first trials, up to tau, thinned."""
-    steps = Scale(1.0, float(max(diagram.tau_steps, 2)), logarithmic=True)
-    places, parts = _read(diagram)
+def cell_curves(
+    sweep: Sweep,
+    cells: Sequence[Sequence[tuple[Trial, str]]],
+    first: str,
+    *,
+    until_steps: int,
+    rules: Sequence[EventRule] = (),
+    logarithmic: bool = True,
+) -> Curves:
+    """The curves of every cell's first trials, thinned.
+
+    :param cells: the trials of each cell, with their names.
+    :param first: the column whose quantity has the first chart.
+    :param rules: events whose thresholds are drawn.
+    :param logarithmic: whether the scale of the steps is.
+    """
+    steps = Scale(float(logarithmic), float(max(until_steps, 2)), logarithmic)
+    places, parts = _read(sweep, cells, until_steps)
     measured = {probe: None for part in parts for probe, values in part.items() if not np.isnan(values).all()}
-    columns = [name for name in measured if name != STEP]
+    columns = [name for name in measured if name not in (STEP, EPOCH)]
     budget = VALUES_IN_PAGE // max(1, len(parts) * len(columns))
     points = min(max(budget, POINTS[0]), POINTS[1])
     ends = {column: [end for part in parts if column in part for end in _ends(part[column])] for column in columns}
     ends = {column: own for column, own in ends.items() if own}
-    flat = {column: own[0] for column, own in ends.items() if min(own) == max(own) and column != diagram.main.column}
+    flat = {column: own[0] for column, own in ends.items() if min(own) == max(own) and column != first}
     columns = [column for column in ends if column not in flat]
-    charts = [_chart(diagram, quantity, columns, ends) for quantity in _in_order(diagram, columns)]
-    drawn: list[list[tuple[int, str, str, str]]] = [[] for _ in diagram.cells]
+    in_order = sorted(dict.fromkeys(map(quantity_of, columns)), key=lambda quantity: quantity != quantity_of(first))
+    charts = [_chart(quantity, columns, ends, rules) for quantity in in_order]
+    drawn: list[list[tuple[int, str, str, str]]] = [[] for _ in cells]
     for (cell, _, name), part in zip(places, parts, strict=True):
         shown = _thinned(len(part[STEP]), points)
         across = steps.at(part[STEP][shown])
@@ -75,32 +91,36 @@ def cell_curves(diagram: Diagram) -> Curves:
     return Curves(steps, tuple(charts), rows, drawn, points, flat)
 
 
-def _read(diagram: Diagram) -> tuple[list[tuple[int, int, str]], list[dict[str, np.ndarray]]]:
-    """Cell, number and name of each trial that is shown, and its columns up to tau, without step 0."""
-    most = trials_shown(diagram)
+def _read(
+    sweep: Sweep, cells: Sequence[Sequence[tuple[Trial, str]]], until_steps: int
+) -> tuple[list[tuple[int, int, str]], list[dict[str, np.ndarray]]]:
+    """Cell, number and name of each trial that is shown, and its columns up to a step, without step 0."""
+    most = trials_shown(len(cells))
     place, trials = {}, []
-    for index, cell in enumerate(diagram.cells):
-        for number, placed in enumerate(cell.trials[:most]):
-            place[placed.trial.trial_id] = (index, number, trial_name(cell, number))
-            trials.append(placed.trial)
+    for index, cell in enumerate(cells):
+        for number, (trial, name) in enumerate(cell[:most]):
+            place[trial.trial_id] = (index, number, name)
+            trials.append(trial)
     trials.sort(key=lambda trial: trial.trial_id)  # as files have them: each is read once
     found = []
-    for trial, curves in replace(diagram.sweep, trials=tuple(trials)).iter_curves():
-        within = (curves[STEP] <= diagram.tau_steps) & (curves[STEP] > 0)
+    for trial, curves in replace(sweep, trials=tuple(trials)).iter_curves():
+        within = (curves[STEP] <= until_steps) & (curves[STEP] > 0)
         found.append((place[trial.trial_id], {probe: values[within] for probe, values in curves.items()}))
     found.sort(key=itemgetter(0))
     return [where for where, _ in found], [part for _, part in found]
 
 
-def _chart(diagram: Diagram, quantity: str, columns: Sequence[str], ends: Mapping[str, Sequence[float]]) -> Chart:
+def _chart(
+    quantity: str, columns: Sequence[str], ends: Mapping[str, Sequence[float]], rules: Sequence[EventRule]
+) -> Chart:
     own = [column for column in columns if quantity_of(column) == quantity]
     scale = value_scale([end for column in own for end in ends[column]], share=all(map(is_share, own)))
-    rules = tuple(
+    lines = tuple(
         (scale.place(rule.shown), paint(ROWS[rows_of(rule.column)]), f"{event_name(rule)}: {rule.words()}")
-        for rule in diagram.drawn
+        for rule in rules
         if quantity_of(rule.column) == quantity and scale.low <= rule.shown <= scale.high
     )
-    return Chart(quantity, scale, rules)
+    return Chart(quantity, scale, lines)
 
 
 def _ends(values: np.ndarray) -> list[float]:
@@ -109,15 +129,9 @@ def _ends(values: np.ndarray) -> list[float]:
     return [float(edge(some)) for some in (finite, finite[finite > 0]) if len(some) for edge in (np.min, np.max)]
 
 
-def _in_order(diagram: Diagram, columns: Sequence[str]) -> list[str]:
-    """The quantities, that of the main event first."""
-    first = quantity_of(diagram.main.column)
-    return sorted(dict.fromkeys(map(quantity_of, columns)), key=lambda quantity: quantity != first)
-
-
-def trials_shown(diagram: Diagram) -> int:
-    """How many trials of each cell the page shows one by one: the first ones."""
-    return max(5, TRIALS_IN_PAGE // len(diagram.cells))
+def trials_shown(cells: int) -> int:
+    """How many trials of each of so many cells the page shows one by one: the first ones."""
+    return max(5, TRIALS_IN_PAGE // cells)
 
 
 def _thinned(rows: int, points: int) -> np.ndarray:

@@ -110,7 +110,8 @@ document.querySelectorAll(".chart").forEach(chart => {
     const box = area.getBoundingClientRect();
     const part = 1 - (event.clientY - box.top) / box.height;
     const value = chart.dataset.log ? low * (high / low) ** part : low + part * (high - low);
-    const step = Number(main.dataset.tau) ** ((event.clientX - box.left) / box.width);
+    const along = (event.clientX - box.left) / box.width, tau = Number(main.dataset.tau);
+    const step = main.dataset.log ? tau ** along : tau * along;
     readout.textContent = "step " + Math.round(step) + ": " + Number(value.toPrecision(3));
   });
   area.addEventListener("pointerleave", () => { readout.textContent = ""; });

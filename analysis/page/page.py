@@ -4,12 +4,10 @@ Everything is inline: the page works from a file, without a network.
 """
 
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
 from analysis.comparing.sensitivity import SENSITIVITY_COLUMNS
-from analysis.data.origin import command
 from analysis.diagram import marks, words
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.influence import EFFECT_COLUMNS, INFLUENCE_NOTE, Influence, influence_lines, influence_panels
@@ -17,13 +15,9 @@ from analysis.diagram.tables import CELL_COLUMNS, TRIAL_COLUMNS
 from analysis.diagram.waiting import WAITING_COLUMNS
 from analysis.drawing.page import render
 from analysis.page import cells
-from analysis.page.cite import bibtex
 from analysis.page.curves import cell_curves, trials_shown
+from analysis.page.frame import frame
 from analysis.page.panels import effect_panels, waiting_panels
-from analysis.page.svg import SHAPES, paint
-from trainables.engine.errors import redact
-
-CODE = Path(__file__).with_name("page.js")
 
 
 def write_page(diagram: Diagram, path: Path, *, influence: Influence | None = None, sensitivity: str = "") -> None:
@@ -39,40 +33,32 @@ def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: s
     """
     diagram = diagram.glued
     titles, rows = _cells_table(diagram)
-    origin = diagram.sweep.origin
-    curves = cell_curves(diagram)
+    named = [
+        [(placed.trial, words.trial_name(cell, number)) for number, placed in enumerate(cell.trials)]
+        for cell in diagram.cells
+    ]
+    curves = cell_curves(diagram.sweep, named, diagram.main.column, until_steps=diagram.tau_steps, rules=diagram.drawn)
     return render(
         "page/page.html.j2",
-        name=diagram.sweep.name,
-        source=redact(diagram.sweep.source),
+        **frame(diagram.sweep, _options(diagram)),
         title=diagram.title,
         subtitle=diagram.subtitle,
         answer=words.answer(diagram),
-        scripts=(CODE.read_text(encoding="utf-8"),),
-        paint=paint,
-        shapes=SHAPES,
-        mean_symbol=marks.MEAN_SYMBOL,
-        share_symbol=marks.SHARE_SYMBOL,
         tau=diagram.tau_steps,
-        first=cells.first_choice(diagram),
+        first=cells.first_choice([cell.main.restricted_mean_steps.value for cell in diagram.cells]),
         row=cells.strips(diagram) if diagram.y is None else None,
         grid=cells.grid(diagram) if diagram.y is not None else None,
+        ends=None,
         uneven=len({cell.measured for cell in diagram.cells}) > 1,
         panels=[_panel(diagram, cell) for cell in diagram.cells],
         curves=curves,
-        step_ticks=curves.steps.ticks(5),
         compared=words.contrast_texts(diagram),
+        waits=True,
         waiting=waiting_panels(diagram),
         effects=effect_panels(influence_panels(diagram, influence)) if influence else [],
         effect_texts=influence_lines(diagram, influence) if influence else [],
         effects_note=INFLUENCE_NOTE,
         sensitivity=sensitivity,
-        failures=origin.failures if origin else (),
-        nothing_failed="No trial failed." if origin else "The source does not say which trials failed.",
-        made=_made(diagram),
-        repeat=_repeat(diagram),
-        bibtex=bibtex(diagram.sweep),
-        cite_words="The papers that the search space names, and grokscape.",
         cells_titles=titles,
         cells_rows=rows,
         reading=_reading(diagram),
@@ -111,9 +97,9 @@ def _panel(diagram: Diagram, cell: Cell) -> dict[str, Any]:
                 *(words.event_text(placed.events.get(rule.name)) for rule in diagram.events),
             ],
             "colour": colours[placed.phase],
-            "phase": marks.phase_words(diagram, placed.phase),
+            "last": marks.phase_words(diagram, placed.phase),
         }
-        for number, placed in enumerate(cell.trials[: trials_shown(diagram)])
+        for number, placed in enumerate(cell.trials[: trials_shown(len(diagram.cells))])
     ]
     total = len(cell.trials)
     more = f"the first {len(trials)} of {total} trials; outcomes.csv has all" if total > len(trials) else ""
@@ -147,28 +133,12 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
     return titles, rows
 
 
-def _made(diagram: Diagram) -> dict[str, str]:
-    """Where the numbers come from, and what they cost."""
-    sweep, origin = diagram.sweep, diagram.sweep.origin
-    if origin is None:
-        return {}
-    begun = sum(trial.begun for trial in sweep.trials)
-    return {
-        "trials": f"{begun} of {len(sweep.trials)} measured; {origin.cost()}",
-        "made by": "; ".join(origin.made_by),
-        "the question": f"{sweep.name}: SHA-256 {origin.revision[:12]}, recorded {origin.recorded_at[:10]}",
-    }
-
-
-def _repeat(diagram: Diagram) -> list[str]:
-    """The commands that take the same code, run the sweep and make the report again."""
-    sweep = diagram.sweep
-    commit = sweep.origin.commit if sweep.origin else ""
-    drawn = ["python", "-m", "analysis.report", sweep.name, "--from", redact(sweep.source)]
-    drawn += ["--event", f"{diagram.main.name}:{diagram.main.shown:g}"] if diagram.main != sweep.events[-1] else []
-    drawn += [part for fix in diagram.fixed for part in ("--fix", fix)]
-    drawn += ["--tau", str(diagram.tau_steps)] if diagram.tau_steps != sweep.horizon_steps else []
-    return [*filter(None, [f"git checkout {commit}" if commit else "", command(sweep.doc)]), shlex.join(drawn)]
+def _options(diagram: Diagram) -> list[str]:
+    """The options of the command that makes this report."""
+    rule, tau = diagram.main, diagram.tau_steps
+    options = ["--event", f"{rule.name}:{rule.shown:g}"] if rule != diagram.sweep.events[-1] else []
+    options += [part for fix in diagram.fixed for part in ("--fix", fix)]
+    return [*options, *(["--tau", str(tau)] if tau != diagram.sweep.horizon_steps else [])]
 
 
 def _reading(diagram: Diagram) -> list[str]:

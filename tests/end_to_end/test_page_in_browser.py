@@ -16,13 +16,15 @@ from selenium.webdriver.support.ui import WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.influence import influence
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
-from analysis.draw import draw
+from analysis.draw import draw, write_report
 from analysis.page.page import write_page
 from analysis.paper import page as figures
 from analysis.paper.figure import named
 from analysis.paper.results import result
 from pipeline.ledger import Ledger
 from tests.support.synthetic import CONFIG, fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
+from tests.support.synthetic_baselines import AXES, HORIZON, three_methods
+from tests.support.synthetic_baselines import CONFIG as BASELINE
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")
@@ -141,6 +143,14 @@ def grid_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def finals_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    ledger = Ledger.open(str(folder / "ledger"), create=True)
+    fill_ledger(ledger, "made", three_methods(), horizon_steps=HORIZON, config=BASELINE, axes=AXES)
+    return write_report(ledger, "made", folder)[0]
+
+
 def test_the_page_is_self_contained(row_page):
     text = row_page.read_text(encoding="utf-8")
     assert "<link" not in text
@@ -188,7 +198,7 @@ def test_click(browser, row_page):
     assert lines(browser) == before
 
 
-@pytest.mark.parametrize("page", ["row_page", "grid_page"])
+@pytest.mark.parametrize("page", ["row_page", "grid_page", "finals_page"])
 def test_the_keyboard_reaches_and_opens_every_cell(browser, page, request):
     opened(browser, request.getfixturevalue(page))
     press(browser, Keys.TAB)
@@ -241,7 +251,7 @@ return wrong;
 """
 
 
-@pytest.mark.parametrize("page", ["row_page", "grid_page"])
+@pytest.mark.parametrize("page", ["row_page", "grid_page", "finals_page"])
 def test_any_width(at_any_width, page, request):
     """Nothing overlaps, is cut, or scrolls sideways; and the diagram is as wide as there is room."""
     opened(at_any_width, request.getfixturevalue(page))

@@ -243,8 +243,9 @@ def test_command(tmp_path, capsys):
         "curves.png",
         "finals.csv",
         "finals.parquet",
+        "report.html",
     ]
-    assert said.splitlines()[-1].endswith(f"{out / 'curves.png'}")
+    assert said.splitlines()[-1].endswith(f"{out / 'report.html'}")
     assert "RMST" not in said
     with open(out / "finals.csv", newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 9
@@ -268,7 +269,7 @@ def test_sweep_of_a_baseline(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         "figures  results/figures/tiny/curves.png",
-        "open     xdg-open results/figures/tiny/curves.png",
+        "open     xdg-open results/figures/tiny/report.html",
     ]
     assert [line.split()[:3] for line in lines if line.startswith("all trials")] == [["all", "trials", "2"]]
 

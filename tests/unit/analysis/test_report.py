@@ -14,6 +14,7 @@ from analysis.page.page import page
 from analysis.page.svg import SIDE, Scale, path, value_scale
 from pipeline.ledger import Ledger
 from tests.support.synthetic import fill_ledger, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
+from tests.support.synthetic_baselines import AXES, CONFIG, HORIZON, three_methods
 from trainables.runtime.rows import TrialRow, TrialState
 
 
@@ -53,6 +54,22 @@ def test_a_thousand_trials_are_less_than_8_mb():
     assert len(text.encode()) < 8e6
     paths = json.loads(text.partition('id="paths">')[2].partition("</script>")[0])
     assert [len(cell) for cell in paths] == [25 * 12] * 40, "every trial has all its curves"
+
+
+def test_a_sweep_without_events(tmp_path, capsys):
+    """Its cells open their curves too, and the answer says who is not at the end."""
+    uri = str(tmp_path / "ledger")
+    trials = three_methods()
+    fill_ledger(Ledger.open(uri, create=True), "made", trials, horizon_steps=HORIZON, config=CONFIG, axes=AXES)
+    assert report.main(["made", "--from", uri, "--out", str(tmp_path)]) == 0
+    assert "57.00 ± 5.27" in capsys.readouterr().out
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    answer = "test accuracy is best with ⊥SGD: 70.00 %, 1 seed (1 of 3 diverged, 1 of 3 at step 200 of 400)."
+    assert answer in text
+    paths = json.loads(text.partition('id="paths">')[2].partition("</script>")[0])
+    assert [len(cell) for cell in paths] == [3 * 4] * 3, "accuracy and loss, of both splits"
+    assert report.main(["made", "--from", uri, "--event", "t_gen"]) == 2
+    assert "--event t_gen: made declares no event" in capsys.readouterr().err
 
 
 def test_what_failed_and_why():
