@@ -127,6 +127,8 @@ class SweepResult(Sweep):
             lines = summary_lines(numbers) if isinstance(numbers, Diagram) else finals.summary_lines(numbers)
         except GrokscapeError as error:
             lines = [str(error)]
+        if (more := len(lines) - MOST_ROWS) > 1:
+            lines[MOST_ROWS - 5 : -5] = [f"... {more} more lines: .cells has all"]
         return "\n".join([f"{self.name} in {self.source}: {self.extent()}", *lines])
 
     def _repr_html_(self) -> str:

@@ -6,6 +6,7 @@ Only the command line is here, which is read before anything heavy is loaded; :m
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def run(spec: SweepSpec, *, name: str, doc: str | None = None, silent: bool = Fa
 
     threads = torch.get_num_threads()  # A cohort in this process takes one thread, for good.
     try:
-        with raised_once():
+        with warnings.catch_warnings(), raised_once():
+            warnings.filterwarnings("ignore", message="IProgress not found")  # MLflow's tqdm, in a notebook.
             done = run(space, chosen, silent=silent, from_python=True)
     finally:
         torch.set_num_threads(threads)
