@@ -22,7 +22,7 @@ from trainables.runtime.rows import TrialRow, TrialState
 
 MOST_COMPARED = 5000
 """New trials, and rows, that are looked at: some 0.05 ms each."""
-MOST_ROUNDS, MOST_VALUES = 5, 4
+MOST_ROUNDS, MOST_FIELDS, MOST_VALUES = 5, 3, 4
 SEEDS = "seeds"
 
 
@@ -99,6 +99,8 @@ def _why_new(fresh: Sequence[TrialConfig], rows: Mapping[str, TrialRow]) -> dict
         if not rest:
             break
         key = min((rest[0].differences(other) for other in held), key=len)
+        if len(key) > MOST_FIELDS:  # Of some other sweep, which says nothing about this one.
+            break
         indices[key] = _index(held, key)
         rest = [content for content in rest if not place(content, [key])]
     texts = {

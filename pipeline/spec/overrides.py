@@ -101,6 +101,15 @@ class Overrides:
         every = [*self.axes.items(), *((path, [value]) for path, value in self.fixed.items())]
         return "; ".join(f"{path} = {', '.join(map(_text, values))}" for path, values in every)
 
+    def question(self, doc: str, name: str) -> str:
+        """The question of a space with what is fixed in it, for the titles of pictures; one of the axes without any."""
+        if doc:
+            opening, mark, rest = doc.partition("?")
+            fixed = ", ".join(f"{_words(path)} {_text(value)}" for path, value in self.fixed.items())
+            return f"{opening} ({fixed}){mark}{rest}" if fixed and mark else doc
+        axes = " and ".join(map(_words, self.axes)) or "the seed"
+        return f"What {'does' if len(self.axes) < 2 else 'do'} {axes} change in {name}?"
+
     def label(self, base: TrialConfig) -> str:
         """For the name of a sweep, ``weight_decay0_1_4``: the same for the same changes, in whatever order."""
         every = {path: list(values) for path, values in self.axes.items()} | {p: [v] for p, v in self.fixed.items()}
@@ -254,6 +263,11 @@ def _paths(config: Config, prefix: str = "") -> Iterator[str]:
 
 def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
+
+
+def _words(path: str) -> str:
+    """A path as pictures have it: ``weight decay``."""
+    return _leaf(path).replace("_", " ")
 
 
 def _text(value: Any) -> str:

@@ -92,7 +92,11 @@ class LoadedSpace:
         typed += [word for module in self.components for word in ("--components", module)]
         typed += [*itertools.chain(*flags), *(["--name", name] if name else [])]
         command = shlex.join(["python", "-m", "pipeline.sweep", str(self.path), *map(str, typed)])
-        doc = _changed_doc(self.doc, self.name, "; ".join(words), command) if labels else self.doc
+        doc = self.doc
+        if labels:
+            # The record of the file's results is not that of this sweep.
+            question = overrides.question(re.split(r"(?m)^\w+ {2,}", self.doc)[0].strip(), self.name)
+            doc = f"{question}\n\nChanged   {'; '.join(words)}\nCommand   {command}"
         return replace(self, name=name or f"{self.name}@{'-'.join(names)}", doc=doc, spec=spec, changed=bool(labels))
 
     def notes(self) -> list[str]:
@@ -101,13 +105,6 @@ class LoadedSpace:
         whole, at, _ = self.name.partition("@")
         other = [f"flags change the file's sweep: this is {self.name}, beside {whole}; trials that both have run once"]
         return [*(other if self.changed and at and self.path.suffix == ".py" else []), *rounding_notes(axes)]
-
-
-def _changed_doc(doc: str, name: str, changes: str, command: str) -> str:
-    """The question of a docstring, without the record of its results, with what was changed and the command."""
-    question = re.split(r"(?m)^\w+ {2,}", doc)[0].strip()
-    opening = f"{question}\n\nChanged   {changes}" if question else f"{name} with {changes}\n"
-    return f"{opening}\nCommand   {command}"
 
 
 def load_space(path: str | Path, size: str | None = None, components: Iterable[str] = ()) -> LoadedSpace:

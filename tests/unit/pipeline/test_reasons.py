@@ -53,6 +53,15 @@ def test_a_ledger_without_anything_alike():
     assert why([TRIAL], [replace(other, config_json=config)]) == ["1 new: the ledger has no GrokkingTrial yet"]
 
 
+def test_another_question_is_not_told_field_by_field():
+    other = TRIAL.replace(
+        task=TRIAL.task.replace(p=7), gradient=OrthogonalGradient(), optimizer=AdamW(eps=1e-3), alpha=2.0
+    )
+    assert why([*seeded(other, 2), TRIAL]) == [
+        "2 new: unlike any that the ledger has",
+    ]
+
+
 def test_other_trials_go_on_or_start_again_for_a_reason():
     def trial(config, seed):
         return config.replace(seeds=Seeds.all(seed))
