@@ -149,7 +149,7 @@ def _array(name: str, values: list[Any]) -> pa.Array:
         return pa.array(values, pa.bool_())
     if kinds == {int} and all(abs(value) < 1 << 63 for value in values if value is not None):
         return pa.array(values, pa.int64())
-    if kinds <= {int, float}:
+    if kinds <= {int, float} and all(abs(value) < 1 << 63 for value in values if type(value) is int):
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if all(issubclass(kind, str) for kind in kinds):
         return pa.array(values, pa.string())

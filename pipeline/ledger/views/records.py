@@ -118,7 +118,9 @@ class SweepRecords:
         # Without what the sweep asks (a stranger's, or an old one) each trial's own configuration says it.
         with suppress(ConfigError, LookupError, TypeError, AttributeError):
             asked = protocols(parse_json(sweep.axes_json, for_terminal=False), sweep.horizon_steps)
-            self._asked = {arm: Asked(**fields) for arm, fields in asked.items() if fields["events"]}
+            known = {arm: Asked(**fields) for arm, fields in asked.items() if fields["events"]}
+            if all(isinstance(each.horizon_steps, int | float) for each in known.values()):
+                self._asked = known
 
     @property
     def axes(self) -> list[str]:
@@ -158,7 +160,7 @@ class SweepRecords:
                 phase = asked.phase(outcome)
                 by_horizon = table.slice(0, int(np.searchsorted(table["step"], asked.horizon_steps, side="right")))
                 values = {"trial_id": trial_id, "sweep": self.sweep.name}
-                values |= {axes[name]: value for name, value in coordinates.items()}
+                values |= {axes[name]: _plain(value) for name, value in coordinates.items()}
                 parts = [
                     {name: getattr(row, name, None) for name in HOW_FAR} | {"state": row.state if row else MISSING},
                     _outcome_values(outcome) | {"phase": phase} if outcome else {},
@@ -176,7 +178,8 @@ class SweepRecords:
     def _asked_of(self, coordinates: Mapping[str, Any], row: TrialRow | None) -> Asked:
         if not self._asked:
             return Asked.by_itself(row)
-        return self._asked.get(coordinates.get("arm")) or self._asked.get(None) or Asked((), ())
+        arm = coordinates.get("arm")
+        return self._asked.get(arm if isinstance(arm, str) else None) or self._asked.get(None) or Asked((), ())
 
 
 def axis_columns(axes: Sequence[str]) -> dict[str, str]:
@@ -195,8 +198,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif isinstance(value, dict):
             named |= flat(value, f"{prefix}{name}.")
         elif prefix or name not in NOT_COLUMNS:
-            named[f"{prefix}{name}"] = canonical_json(value) if isinstance(value, list) else value
+            named[f"{prefix}{name}"] = _plain(value)
     return named
+
+
+def _plain(value: Any) -> Any:
+    return canonical_json(value) if isinstance(value, list | dict) else value
 
 
 def last(table: pa.Table, name: str) -> float | None:

@@ -15,6 +15,8 @@ from pipeline.ledger import Checkpoint, Ledger, LedgerError, Snapshot, weights_o
 from pipeline.ledger.__main__ import main
 from pipeline.ledger.layout import FOLDERS
 from tests.support.ledger_samples import archive, assert_exactly_once, commit_steps, record, trajectory, trial_row
+from trainables.engine.config import canonical_json
+from trainables.engine.events import rises_to
 
 VERBS = (["list"], ["compact"], ["verify"], ["drop", "some"])
 DEEP = '{"a":' * 5000 + "1" + "}" * 5000
@@ -141,6 +143,30 @@ BAD_SWEEPS = {
     "recorded a list": {"recorded_at": []},
     "another version": {"schema_version": 3},
 }
+
+
+ODD_DESIGNS = {
+    "arms a number": {"arms": 5},
+    "arms without a name": {"arms": [{}]},
+    "events texts": {"events": ["t_gen"]},
+    "horizon text": {"horizon_steps": "far", "events": [rises_to("train_accuracy", 0.5, name="state").to_json()]},
+    "events of no class": {"events": [{"class": "no.Such"}]},
+}
+
+
+def test_sound_sweeps_of_odd_content(ledger, capsys, tmp_path):
+    """Whatever a text of JSON says, it is shown and exported, or refused in one line."""
+    places = [{"arm": {"a": [1]}, "x": 10**400, "state": None}, {"arm": [], "x": 0.5, "config": "no"}]
+    config = canonical_json({"class": "made:Up", "x": 10**400, "y": [{"class": "B"}], "class.y": {"": {"": True}}})
+    ledger.commit([trial_row("a1", 3, "finished", config_json=config)], {})
+    for number, design in enumerate(ODD_DESIGNS.values()):
+        texts = {"axes_json": json.dumps(design), "coordinates_json": json.dumps(places)}
+        put_sweep(ledger, f"odd_{number}", **texts)
+        for arguments in (["show", f"odd_{number}"], ["show", "a1", "--all"], ["show", "a1"]):
+            code, lines = run(arguments, ledger, capsys)
+            assert (code, len(lines) > 4) == (0, True)
+        code, lines = run(["export", f"odd_{number}", "--out", str(tmp_path / "out")], ledger, capsys)
+        assert (code, len(lines)) == (0, 1)
 
 
 def test_unsound_sweeps(ledger, victim, capsys):
