@@ -15,6 +15,7 @@ from analysis.diagram.words import by_words, event_name, event_words, trial_name
 from analysis.drawing import style
 from analysis.stats.survival import FOLLOW_UP
 from trainables.engine.events import EventKind
+from trainables.engine.phase_colours import colours_of
 
 MAIN_COLOUR, EARLIER_COLOUR = style.GEN_COLOUR, style.MEM_COLOUR
 
@@ -39,8 +40,6 @@ MEAN_SYMBOL, SHARE_SYMBOL = Symbol("diamond", "white", style.MEAN_COLOUR), Symbo
 
 BLANK_COLOURS = {OTHER: "#dcdcdc", UNFINISHED: "#f4f4f4", MISSING: "#ffffff", TIE: "#e8e0c8"}
 """Of trials without a declared phase, and of cells without a phase; they have an outline."""
-SPARE_COLOURS = ("#009e73", "#f0e442", "#d55e00", "#0072b2", "#cc79a7")
-"""For phases that declare none."""
 ENDINGS = {EventKind.CENSORED: "", EventKind.FROZEN: "////", EventKind.DIVERGED: "xxxx", EventKind.STOPPED: "...."}
 """Hatches of the trials that a competing event ended; the plain ones first."""
 NUMBERED = 0.1
@@ -79,9 +78,7 @@ class Segment:
 
 def phase_colours(diagram: Diagram) -> dict[str, str]:
     """The colour of each phase, in the order of a bar from the bottom upwards."""
-    spare = iter(SPARE_COLOURS * len(diagram.phases))
-    declared = {phase.name: phase.colour or next(spare) for phase in diagram.phases}
-    return declared | BLANK_COLOURS
+    return colours_of(diagram.phases) | BLANK_COLOURS
 
 
 def phase_words(diagram: Diagram, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.diagram.cells import UNFINISHED, Diagram
+from analysis.diagram.grid_text import grid_rows, grid_sentence, is_grid
 from analysis.diagram.words import (
     COMPARED_IN_TERMINAL,
     answer,
@@ -139,9 +140,12 @@ def trials_table(diagram: Diagram) -> pd.DataFrame:
 
 
 def summary_lines(diagram: Diagram) -> list[str]:
-    """A line a cell, and what the arms' comparison says."""
+    """A grid of texts for a grid of cells, or a line a cell; and what the arms' comparison says."""
+    cells = (
+        [grid_sentence(diagram), *aligned(grid_rows(diagram))] if is_grid(diagram) else aligned(summary_rows(diagram))
+    )
     return [
-        *aligned(summary_rows(diagram)),
+        *cells,
         *filter(None, [answer(diagram)]),
         *contrast_texts(diagram, most=COMPARED_IN_TERMINAL),
         *filter(None, [stopped_sentence(diagram)]),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipeline.spec import PlannedTrial
 from trainables.engine.events import PhaseRule
+from trainables.engine.phase_colours import colours_of
 from trainables.engine.terminal import shown
 from trainables.runtime.rows import TrialState
 
@@ -19,18 +20,12 @@ WAITING, DONE, FAILED = ("·", "bright_black"), ("✓", "#009e73"), ("✗", "bol
 """The glyphs, with their styles, of trials that have no phase: DONE is for those that declare none."""
 SHAPES = "■●◆▲○★▼□◇"
 """A shape for each phase, in the order in which they are declared, since colour alone does not reach everybody."""
-COLOURS = ("#0072b2", "#56b4e9", "#cc79a7", "#e69f00", "#009e73", "#d55e00", "#f0e442")
-"""Okabe and Ito's, for phases that declare none."""
 
 
 def glyphs_of(phases: Iterable[PhaseRule]) -> dict[str, tuple[str, str]]:
-    """The glyph and the colour of each phase, by name; where a name appears again, its first colour counts."""
-    colours: dict[str, str] = {}
-    for phase in phases:
-        colours.setdefault(phase.name, phase.colour)
-    free = itertools.cycle([colour for colour in COLOURS if colour not in colours.values()] or COLOURS)
-    shapes = zip(colours.items(), itertools.cycle(SHAPES), strict=False)
-    return {name: (shape, colour or next(free)) for (name, colour), shape in shapes}
+    """The glyph and the colour of each phase, by name."""
+    shapes = zip(colours_of(phases).items(), itertools.cycle(SHAPES), strict=False)
+    return {name: (shape, colour) for (name, colour), shape in shapes}
 
 
 class PhaseMap:

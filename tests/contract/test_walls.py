@@ -75,6 +75,7 @@ def forbidden(name: str) -> Iterator[str]:
                 "trainables.engine.config",
                 "trainables.engine.events",
                 "trainables.engine.errors",
+                "trainables.engine.phase_colours",
                 "trainables.engine.terminal",
                 "trainables.runtime.rows",
             ]

@@ -1,5 +1,6 @@
 """The numbers of a diagram's cells, its events, its comparisons of arms, its tables and files."""
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -173,7 +174,7 @@ def test_a_kind_without_accuracies(tmp_path):
     phases = (PhaseRule(name="fitted", happened=("t_fit",)), PhaseRule(name="not fitted"))
     diagram = build(make_sweep(grid_sweep(), events=(T_FIT,), phases=phases, doc="A sweep."), event="t_fit:.001")
     assert diagram.title == "When is train loss ≤ 0.001, by train fraction and dtype?"
-    assert tables.summary_lines(diagram)[0].split()[2] == "P(t_fit"
+    assert tables.summary_lines(diagram)[0].startswith("seeds with t_fit ")
     table = tables.cells_table(diagram)
     assert table["fitted"].tolist() == [3] * 11
     assert set(table["t_fit_threshold"]) == {0.001}
@@ -186,6 +187,21 @@ def test_a_sweep_that_declares_no_phases():
     diagram = build(make_sweep(wd_vs_orthograd(), phases=()))
     cell = cells_of(diagram)["AdamW, weight decay 8"]
     assert parts(diagram, cell) == [("reached", EventKind.CENSORED, 4), ("not reached", EventKind.CENSORED, 1)]
+
+
+def test_a_grid_of_cells_is_a_grid_in_the_terminal():
+    """A cell that nobody asked for is empty, and one that is unfinished says so."""
+    trials = [
+        make_trial(f"{x}{y}{seed}", {"decay": x, "fraction": y, "seed": seed}, t_mem=30, t_gen=t_gen)
+        for (x, y, t_gen), seed in itertools.product(
+            [(0, 0, math.inf), (1, 0, math.inf), (0, 1, 100), (1, 1, 200)], (0, 1)
+        )
+    ]
+    trials.append(make_trial("late", {"decay": 2, "fraction": 2, "seed": 0}, t_mem=30, until_steps=300))
+    diagram = build(make_sweep(trials), x="decay", y="fraction")
+    lines = [" ".join(line.split()) for line in tables.summary_lines(diagram)]
+    assert lines[0].startswith("seeds with t_gen by step 1500, of all")
+    assert lines[1:5] == ["fraction ↓ decay → 0 1 2", "2 0/?", "1 2/2 99 2/2 196", "0 0/2 0/2"]
 
 
 def test_the_answer():
