@@ -22,6 +22,7 @@ def grid_rows(diagram: Diagram) -> list[tuple[str, ...]]:
 
     A cell that nobody has asked for is empty; ``1/?`` are the seeds so far of one that is unfinished.
     """
+    diagram = diagram.glued
     assert diagram.y is not None
     places = {(cell.x, cell.y): cell for cell in diagram.cells}
     rows = [(f"{diagram.y.label} ↓  {diagram.x.label} →", *diagram.x.ticks)]
