@@ -100,6 +100,15 @@ def test_the_trials_are_those_of_the_same_space_in_a_file():
     assert {trial.config.optimizer.learning_rate for trial in losses.trials()} == {0.5}
 
 
+def test_titles_say_what_is_fixed():
+    overrides = Overrides.parse(["optimizer.learning_rate=.1"], ["alpha=1,2"])
+    doc = "Where does it grok?  Decay against rate.\n\nAt length."
+    assert overrides.question(doc, "space") == (
+        "Where does it grok (learning rate 0.1)?  Decay against rate.\n\nAt length."
+    )
+    assert overrides.question("", "GrokkingTrial") == "What does alpha change in GrokkingTrial?"
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
@@ -122,15 +131,6 @@ def test_the_trials_are_those_of_the_same_space_in_a_file():
         (["--name", "a/b"], r"--name 'a/b': must be at most 100 letters"),
     ],
 )
-def test_titles_say_what_is_fixed():
-    overrides = Overrides.parse(["optimizer.learning_rate=.1"], ["alpha=1,2"])
-    doc = "Where does it grok?  Decay against rate.\n\nAt length."
-    assert overrides.question(doc, "space") == (
-        "Where does it grok (learning rate 0.1)?  Decay against rate.\n\nAt length."
-    )
-    assert overrides.question("", "GrokkingTrial") == "What does alpha change in GrokkingTrial?"
-
-
 def test_a_flag_that_is_wrong_gets_one_line(capsys, tmp_path, monkeypatch, flags, line):
     monkeypatch.chdir(tmp_path)
     try:
