@@ -64,12 +64,20 @@ class MaximumTrial(GrokkingTrial):
     optimizer: Optimizer = option(Momentum())
     probes: tuple[Probe, ...] = option((*STANDARD, MeanPower()), protocol=True)
 ''',
-    "maximum.py": '''"""Own task, probe, optimizer and kind of trial."""
+    "maximum.py": '''"""Own task, probe, optimizer and kind of trial, one of them in the space's own file."""
+
+from dataclasses import dataclass
 
 from mylab.kinds import MaximumTrial
 from pipeline import SweepSpec
 
-SWEEP = SweepSpec(base=MaximumTrial(horizon_steps=40), axes={"optimizer.momentum": [0.5, 0.9]}, seeds=range(2))
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTrial(MaximumTrial):
+    """As it is."""
+
+
+SWEEP = SweepSpec(base=OwnTrial(horizon_steps=40), axes={"optimizer.momentum": [0.5, 0.9]}, seeds=range(2))
 ''',
 }
 
@@ -110,7 +118,7 @@ def test_ray_and_local_fill_the_same_ledger(package, tmp_path):
     assert (rows, table) == contents(tmp_path / "local/results/ledger")
     assert len(table["margin_power"]) > 4 * 20
     config = json.loads(next(iter(rows.values()))["config_json"])
-    assert config["class"] == "mylab.kinds:MaximumTrial"
+    assert config["class"] == "maximum:OwnTrial"
     assert config["task"]["class"] == "mylab.parts:Maximum"
 
 
