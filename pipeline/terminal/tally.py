@@ -36,14 +36,19 @@ class Tally:
         self,
         trials: Iterable[PlannedTrial],
         *,
+        costs_s: Mapping[str, float] | None = None,
         in_ledger: "Callable[[Tally, Set[str]], None] | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         :param trials: in the order of the sweep.
+        :param costs_s: seconds that a step of each trial is predicted to take; default: the same for all.
         :param in_ledger: adds trials that other drivers have ended, by :meth:`add_cached`.
         """
         self._clock = clock
+        self._costs_s = costs_s or {}
+        self._cost_s = float(np.mean([*self._costs_s.values()])) if self._costs_s else 1.0
+        """Of a trial that the plan does not have, such as one that is suggested later."""
         self._in_ledger = in_ledger
         self._others: Sequence[Lease] = ()
         """Of the drivers that train some of the trials."""
@@ -53,8 +58,11 @@ class Tally:
         """(state, phase so far) of the trials that have begun, by trial id."""
         self._steps: dict[str, int] = {}
         self._done_steps = 0
-        self._window: deque[tuple[float, int]] = deque()
-        """(time, updates made so far); from the first report on, since Ray takes a while to start."""
+        self._done_s = 0.0
+        """What these steps were predicted to take."""
+        self._window: deque[tuple[float, int, float]] = deque()
+        """(time, updates made so far, seconds that they were predicted to take); from the first report on, since Ray
+        takes a while to start."""
         self.cached: set[str] = set()
         self.finished = 0
         """Trials that have ended in this run, without failing."""
@@ -88,13 +96,15 @@ class Tally:
         """Update the steps and phases of the members of a cohort."""
         for status in statuses:
             before = self._steps.get(status.trial_id, job.start_step)
-            self._done_steps += max(0, status.step - max(before, job.start_step))
+            steps = max(0, status.step - max(before, job.start_step))
+            self._done_steps += steps
+            self._done_s += steps * self._cost_of(status.trial_id)
             self._steps[status.trial_id] = max(before, status.step)
             state = self.states.get(status.trial_id, ("", ""))[0]
             # Only `ended` ends a trial, once.
             self.states[status.trial_id] = (state or TrialState.RUNNING, status.phase)
         now = self._clock()
-        self._window.append((now, self._done_steps))
+        self._window.append((now, self._done_steps, self._done_s))
         while len(self._window) > 2 and self._window[1][0] < now - RATE_WINDOW_S:
             self._window.popleft()
 
@@ -136,33 +146,46 @@ class Tally:
 
     def steps_per_s(self) -> float:
         """Updates a second, of all trials together, over the last half minute."""
-        if not self._window:
-            return 0.0
-        (start, before), (end, after) = self._window[0], self._window[-1]
-        return (after - before) / (end - start) if end > start else 0.0
+        return self._rate(1)
 
     def left_s(self) -> float | None:
         """An estimate of the seconds until the sweep is done; None before there is a rate."""
-        rate = self.steps_per_s() + math.fsum(other.progress.steps_per_s for other in self._others)
         if not self.running and len(self.states) == self.total:
             return 0.0
-        if rate <= 0.0:
+        speed, rate = self._rate(2), self.steps_per_s()
+        if speed <= 0.0 or rate <= 0.0:
             return None
         # Arms of different horizons are different populations.
         horizons = sorted({trial.config.horizon_steps for trial in self.trials.values()})
-        left = np.concatenate([self._steps_left(horizon) for horizon in horizons])
-        # All the work at the present rate; but the last trial alone takes its own time.
-        return float(max(left.sum(), left.max(initial=0.0) * self.running) / rate)
+        left_s = np.concatenate([self._left_s(horizon) for horizon in horizons])
+        others = math.fsum(other.progress.steps_per_s for other in self._others) / rate
+        # All the work at the present speed of all; but the last trial alone takes its own time.
+        return float(max(left_s.sum() / (1 + others), left_s.max(initial=0.0) * self.running) / speed)
 
-    def _steps_left(self, horizon_steps: int) -> np.ndarray:
-        """The steps that each trial of one horizon still takes, those that have not begun included."""
+    def _rate(self, place: int) -> float:
+        """What a place of the window gains a second."""
+        if not self._window:
+            return 0.0
+        first, last = self._window[0], self._window[-1]
+        return (last[place] - first[place]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
+
+    def _cost_of(self, trial_id: str) -> float:
+        return self._costs_s.get(trial_id, self._cost_s)
+
+    def _left_s(self, horizon_steps: int) -> np.ndarray:
+        """The seconds that each trial of one horizon is still predicted to take, those not begun included."""
         members = [key for key, trial in self.trials.items() if trial.config.horizon_steps == horizon_steps]
-        known = [(self.states[key][0], self._steps.get(key, 0)) for key in members if key in self.states]
-        ended = [steps for state, steps in known if state not in (TrialState.RUNNING, TrialState.FAILED)]
-        running = [steps for state, steps in known if state == TrialState.RUNNING]
+        states = {key: self.states[key][0] for key in members if key in self.states}
+        running = [key for key, state in states.items() if state == TrialState.RUNNING]
+        ended = [
+            self._steps[key] for key, state in states.items() if state not in (TrialState.RUNNING, TrialState.FAILED)
+        ]
+        waiting = [key for key in members if key not in states]
         to_come = self.total - len(self.trials)  # Trials that are suggested all have the base's horizon.
-        now = running + [0] * (len(members) - len(known) + to_come)
-        return expected_steps_left(ended, running, now, horizon_steps=horizon_steps)
+        steps = [self._steps.get(key, 0) for key in running]
+        now = steps + [0] * (len(waiting) + to_come)
+        costs = [*map(self._cost_of, [*running, *waiting]), *[self._cost_s] * to_come]
+        return expected_steps_left(ended, steps, now, horizon_steps=horizon_steps) * np.array(costs)
 
     def progress(self) -> RunProgress:
         """What other drivers and ``python -m pipeline.status`` see of this one."""
@@ -203,10 +226,21 @@ class Tally:
 
 def tally_of(plan: Plan, ledger: Ledger, progress: "Progress | None" = None) -> Tally:
     """The tally of a sweep before it runs: trials that are cached, and trials that failed before."""
-    tally = Tally(plan.trials, in_ledger=lambda own, trial_ids: _add_settled(own, ledger, trial_ids))
+    tally = Tally(
+        plan.trials, costs_s=_costs_s(plan), in_ledger=lambda own, trial_ids: _add_settled(own, ledger, trial_ids)
+    )
     tally.set_trials(plan.trials, progress)
     _add_settled(tally, ledger, plan.cached | plan.failed)
     return tally
+
+
+def _costs_s(plan: Plan) -> dict[str, float]:
+    """The seconds that a step of each trial is predicted to take."""
+    return {
+        trial.trial_id: cohort.predicted_s / len(cohort.trials) / max(1, trial.horizon_steps - cohort.start_step)
+        for cohort in plan.cohorts
+        for trial in cohort.trials
+    }
 
 
 def grow(tally: Tally, ledger: Ledger, trials: Sequence[PlannedTrial], settled: Set[str], progress: "Progress") -> None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.execution.study import Progress
+from pipeline.sharing import Lease, RunProgress
 from pipeline.spec import PlannedTrial
 from pipeline.terminal.live_view import LiveView, PlainView
 from pipeline.terminal.phase_map import PhaseMap, glyphs_of
@@ -122,6 +123,31 @@ class TestTally:
         tally.reported(COHORT, [status("a00", 200)])
         # That one was over at 100 steps says nothing of those that go to 1000: 800 + 1000, and two of 100.
         assert tally.left_s() == pytest.approx((800 + 1000 + 2 * 100) / 20)
+
+    def test_slow_arms_take_longer_than_their_steps_say(self):
+        clock = Clock()
+        tally = Tally(planned(ARMS[:3]), costs_s={"a00": 0.1, "a01": 0.1, ARMS[2][0]: 1.0}, clock=clock)
+        tally.reported(COHORT, [status("a00", 0)])
+        clock.now = 10.0
+        tally.reported(COHORT, [status("a00", 200)])
+        # Twice as slow as predicted, 20 steps/s: 800 and 1000 such steps, and 1000 of ten times the cost.
+        assert tally.left_s() == pytest.approx((800 + 1000 + 10 * 1000) / 20)
+
+    def test_other_drivers_take_their_share(self):
+        clock = Clock()
+        tally = Tally(planned(ARMS[:3]), clock=clock)
+        tally.reported(COHORT, [status("a00", 0)])
+        clock.now = 10.0
+        tally.reported(COHORT, [status("a00", 200)])
+        other = Lease(
+            driver="", sweep="", host="far", pid=1, place="", started_at="", trials=("a01",),
+            progress=RunProgress(steps_per_s=60.0),
+        )  # fmt: skip
+        tally.elsewhere([other], {})
+        assert tally.headline() == "0 of 3 done, 1 running here and 1 elsewhere, 0 cached, 0 failed"
+        assert tally.left_s() == pytest.approx((800 + 1000 + 1000) / (20 + 60))
+        tally.ended({"a00": "finished", ARMS[2][0]: "finished"})
+        assert tally.pace() == "waiting for far (process 1)"
 
     def test_a_continued_trial_counts_its_new_steps_only(self):
         clock = Clock()
