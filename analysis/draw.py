@@ -22,6 +22,7 @@ from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.influence import INFLUENCE_NOTE, influence, influence_lines, influence_panels, influence_table
 from analysis.diagram.picture import draw_png
+from analysis.diagram.points import draw_points_png, has_points
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from analysis.diagram.tiles import check_tiles
 from analysis.diagram.waiting import waiting_picture, waiting_table
@@ -187,6 +188,11 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str], sheet:
         for kind in formats:
             names.append(f"phase_diagram.{kind}")
             draw_png(diagram, partial / names[-1], sheet)
+        if has_points(diagram):
+            kinds = ("png", *formats)
+            names += [f"points.{kind}" for kind in kinds]
+            for kind in kinds:
+                draw_points_png(diagram, partial / f"points.{kind}", sheet)
         if len(diagram.cells) <= MOST_PANELS:
             drawn = waiting_picture(diagram.glued)
             style.to_png(lambda figure: draw_waiting(figure, drawn), curves)

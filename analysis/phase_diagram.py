@@ -3,7 +3,8 @@
 It reads a ledger or an MLflow tracking address, with the same numbers from both, and writes ``phase_diagram.png``,
 ``report.html``, ``waiting.png``, ``effects.png``, and the tables ``cells``, ``outcomes``, ``waiting``,
 ``effects`` and ``sensitivity``, as CSV and as Parquet.  A sweep without events gets its learning curves and final
-values instead: ``curves.png`` and the tables ``cells`` and ``finals``.
+values instead: ``curves.png`` and the tables ``cells`` and ``finals``.  Of two sampled axes ``points.png`` has every
+setting at its own values, where the diagram has bins.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.comparing.arms import ArmContrast, compare_arms
 from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
-from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out
+from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out, setting_words
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, median_or_bound, summarise
 from trainables.engine.events import KINDS, SHARES, Event, EventKind, EventRule, PhaseRule, falls_to, rises_to
@@ -230,31 +230,10 @@ def build(
     for trial, panel, (column, row) in zip(sweep.trials, panels, layout.places, strict=True):
         own = trial.phases if sweep.phases else phases
         members.setdefault((panel, row, column), []).append(_placed(trial, rules, main, earlier, own, tau))
-    cells = []
-    for (panel, row, column), trials in sorted(members.items(), key=lambda item: item[0]):
-        summaries = {
-            # A generator of its own for each: an interval does not depend on which other cells there are.
-            rule.name: summarise(
-                CensoredTimes.of([placed.events[rule.name] for placed in trials if placed.events], tau),
-                tau,
-                np.random.default_rng(0),
-            )
-            for rule in rules
-        }
-        cells.append(
-            Cell(
-                x=column,
-                y=row,
-                panel=panel,
-                label=_label(layout, panel, column, row),
-                coordinates=_common(placed.trial.coordinates for placed in trials),
-                trials=tuple(trials),
-                shares=_shares(trials, phases),
-                events=summaries,
-                main=summaries[main.name],
-                delay=_delay(trials) if earlier else None,
-            )
-        )
+    cells = [
+        _cell(trials, (column, row, panel), _label(layout, panel, column, row), rules, phases, main, earlier, tau)
+        for (panel, row, column), trials in sorted(members.items(), key=lambda item: item[0])
+    ]
     return Diagram(
         sweep=sweep,
         question=question,
@@ -270,6 +249,57 @@ def build(
         fixed=tuple(fix),
         contrasts=compare_arms(sweep, main, tau),
         facet=layout.facet,
+    )
+
+
+def by_setting(diagram: Diagram) -> Diagram:
+    """The diagram with a cell for each pair of values that its bins hold, instead of one for each pair of bins."""
+    paths = [axis.bins.path for axis in (diagram.x, diagram.y) if axis is not None and axis.bins is not None]
+    members: dict[tuple[Any, ...], list[PlacedTrial]] = {}
+    for cell in diagram.cells:
+        for placed in cell.trials:
+            values = [placed.trial.coordinates.get(path) for path in paths]
+            members.setdefault((cell.x, cell.y, cell.panel, *values), []).append(placed)
+    rest = diagram.events, diagram.phases, diagram.main, diagram.earlier, diagram.tau_steps
+    cells = [
+        _cell(trials, (x, y, panel), setting_words(dict(zip(paths, values, strict=True))), *rest)
+        for (x, y, panel, *values), trials in members.items()
+    ]
+    return replace(diagram, cells=tuple(cells))
+
+
+def _cell(
+    trials: Sequence[PlacedTrial],
+    place: tuple[int, int, int],
+    label: str,
+    rules: Sequence[EventRule],
+    phases: Sequence[PhaseRule],
+    main: EventRule,
+    earlier: EventRule | None,
+    tau: int,
+) -> Cell:
+    """What trials of one place say together."""
+    summaries = {
+        # A generator of its own for each: an interval does not depend on which other cells there are.
+        rule.name: summarise(
+            CensoredTimes.of([placed.events[rule.name] for placed in trials if placed.events], tau),
+            tau,
+            np.random.default_rng(0),
+        )
+        for rule in rules
+    }
+    x, y, panel = place
+    return Cell(
+        x=x,
+        y=y,
+        panel=panel,
+        label=label,
+        coordinates=_common(placed.trial.coordinates for placed in trials),
+        trials=tuple(trials),
+        shares=_shares(trials, phases),
+        events=summaries,
+        main=summaries[main.name],
+        delay=_delay(trials) if earlier else None,
     )
 
 

@@ -11,6 +11,7 @@ are three layouts:
 Each of them may be drawn once for every value of a further axis, its facet, as panels beside each other.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,29 @@ class AxisError(GrokscapeError):
 
 
 @dataclass(frozen=True)
+class Bins:
+    """The bins of an axis, on which a value has a place of its own."""
+
+    path: str
+    """The axis in full."""
+    low: float
+    high: float
+    logarithmic: bool
+    zero: bool
+    """Whether a zero is apart."""
+
+    def place(self, value: float) -> float:
+        """Where a value is, in cells, as :meth:`Axis.at` counts."""
+        if self.zero and value == 0:
+            return 0.0
+        if self.logarithmic:
+            part = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return part * BINS - 0.5 + self.zero * (1 + GAP)
+
+
+@dataclass(frozen=True)
 class Axis:
     """One direction of the picture."""
 
@@ -49,6 +73,8 @@ class Axis:
     """Whether every tick is a number, or a range of numbers."""
     apart: tuple[int, ...] = ()
     """The ticks that have a gap after them: a zero, which has no place on a logarithmic scale."""
+    bins: Bins | None = None
+    """Of an axis that is drawn in bins."""
 
     def at(self, tick: int) -> float:
         """The place of a tick, in cells."""
@@ -204,8 +230,10 @@ class _Scale:
         self.binned = self.numeric and len(values) > MANY_VALUES
         self.values = sorted(values) if self.numeric else values
         self.edges, zero = np.array([]), False
+        self.bins: Bins | None = None
         if self.binned:
-            self.edges, zero = _bin_edges(values, domain)
+            self.edges, logarithmic, zero = _bin_edges(values, domain)
+            self.bins = Bins(name, float(self.edges[0]), float(self.edges[-1]), logarithmic, zero)
             ranges = [f"{low:.2g}–{high:.2g}" for low, high in pairwise(self.edges)]
             self.ticks = ["0"] * zero + ranges
         else:
@@ -233,8 +261,10 @@ def tick_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _bin_edges(values: Sequence[float], domain: str) -> tuple[np.ndarray, bool]:
-    """Even edges over the domain on its own scale, where it is not known over the values; and whether a zero is apart.
+def _bin_edges(values: Sequence[float], domain: str) -> tuple[np.ndarray, bool, bool]:
+    """Even edges over the domain on its own scale, where it is not known over the values.
+
+    And whether the scale is logarithmic, and a zero apart from it.
 
     Their scale is logarithmic where they are positive, but for a zero, and span two decades.
     """
@@ -245,8 +275,9 @@ def _bin_edges(values: Sequence[float], domain: str) -> tuple[np.ndarray, bool]:
         logarithmic, low, high = bool(known[1]), float(known[2]), float(known[3])
     zero = logarithmic and 0 in values
     if logarithmic:
-        return np.geomspace(low, high, BINS + 1), zero
-    return np.linspace(low if known else min(low, *values), high if known else max(high, *values), BINS + 1), False
+        return np.geomspace(low, high, BINS + 1), True, zero
+    low, high = (low, high) if known else (min(low, *values), max(high, *values))
+    return np.linspace(low, high, BINS + 1), False, False
 
 
 def _is_apart(values: Sequence[float]) -> bool:
@@ -267,7 +298,9 @@ def _joined(
     ticks = tuple(" · ".join(scales[name].tick(i) for name, i in zip(names, key, strict=True)) for key in order)
     label = " · ".join(axis_words(name) for name in names)
     numeric = all(scales[name].numeric for name in names)
-    return Axis(label, ticks, numeric=numeric, apart=_apart(names, scales, order)), _ranks(order, keys)
+    bins = scales[names[0]].bins if len(names) == 1 else None
+    axis = Axis(label, ticks, numeric=numeric, apart=_apart(names, scales, order), bins=bins)
+    return axis, _ranks(order, keys)
 
 
 def _apart(names: Sequence[str], scales: Mapping[str, _Scale], order: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -133,6 +133,21 @@ def phase_legend(diagram: Diagram, *, probability: bool = False) -> list[tuple[s
     return [*entries, (f"{by_words(diagram.main, 'τ')}, 95 %", SHARE_SYMBOL)] if probability else entries
 
 
+def point_legend(diagram: Diagram) -> list[tuple[str, Symbol]]:
+    """What the points of a diagram's settings are: with the event in some seed, without, or not known yet."""
+    symbols = {symbol.shape: symbol for cell in diagram.cells for symbol in [point_symbol(cell, "white")]}
+    name = event_name(diagram.main)
+    words = {"circle": f"{name} by τ", "triangle": f"{name} not by τ", "square": "unfinished"}
+    return [(text, symbols[shape]) for shape, text in words.items() if shape in symbols]
+
+
+def point_symbol(cell: Cell, colour: str) -> Symbol:
+    """A setting as a point of a colour; its shape says whether a seed has the main event."""
+    share = cell.main.by_tau.value
+    shape = "square" if math.isnan(share) else "circle" if share > 0 else "triangle"
+    return Symbol(shape, style.INK, colour)
+
+
 # --- a row of cells over time -------------------------------------------------------------------------------------
 
 SEED_LANES = (0.14, 0.53)

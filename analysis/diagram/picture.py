@@ -63,7 +63,7 @@ def draw_grid(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -> N
         subtitle=diagram.subtitle,
         notes=notes(diagram, note),
         keys=[Key(title, handles)],
-        colours=_colour_key(grid.shown),
+        colours=colour_key(grid.shown),
     )
     panels = Panels(grid.width_in, grid.height_in, lambda left, top: _draw_panels(figure, grid, left, top))
     sheets.compose(figure, sheet, around, panels)
@@ -181,8 +181,8 @@ def _reached(diagram: Diagram, sheet: Sheet, inside: float) -> tuple[str, ...]:
     return ()
 
 
-def _colour_key(shown: Tiles) -> ColourKey | None:
-    """The colours of the tiles' numbers."""
+def colour_key(shown: Tiles) -> ColourKey | None:
+    """The colours of the tiles' numbers; None where they show phases."""
     if (scale := shown.scale) is None:
         return None
     norm = (LogNorm if scale.logarithmic else Normalize)(scale.low, scale.high)

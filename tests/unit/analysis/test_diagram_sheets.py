@@ -3,27 +3,31 @@
 import math
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.data.sweep import Sweep
-from analysis.diagram.cells import Diagram, build
+from analysis.diagram.cells import Diagram, build, by_setting
 from analysis.diagram.layout import AxisError
 from analysis.diagram.picture import draw_diagram
+from analysis.diagram.points import draw_points, has_points
+from analysis.diagram.tiles import tiles
 from analysis.drawing.sheet import WIDE, WIDTHS, Sheet
 from tests.support.synthetic import grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
 LONG = "How long does it take until a network whose name is as long as this one's generalises, and does it need decay?"
 
 
-def drawn(diagram: Diagram, sheet: Sheet) -> tuple[Figure, list[Text]]:
+def drawn(diagram: Diagram, sheet: Sheet, draw: Any = draw_diagram) -> tuple[Figure, list[Text]]:
     """The picture, and what is written on it."""
     figure = Figure(dpi=200)
     FigureCanvasAgg(figure)
-    draw_diagram(figure, diagram, sheet)
+    draw(figure, diagram, sheet)
     figure.draw_without_rendering()
     return figure, [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
 
@@ -38,6 +42,20 @@ def three_axes() -> Sweep:
     ])  # fmt: skip
 
 
+def sampled() -> Sweep:
+    """Two sampled axes, one of them with a zero, for each of two tasks; two seeds a setting."""
+    rng = np.random.default_rng(0)
+    points = [(10 ** rng.uniform(-4, -1), rng.uniform(0, 1) if k else 0.0, "uv"[k % 2]) for k in range(30)]
+    points[3] = (0.0, *points[3][1:])
+    trials = [
+        make_trial(f"t{k}{seed}", {"o.rate": rate, "o.decay": decay, "task.c": c, "seed": seed}, t_mem=20,
+                   t_gen=300 + k if rate > 1e-3 and seed else math.inf)
+        for k, (rate, decay, c) in enumerate(points)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    return make_sweep(trials, sampled=frozenset({"o.rate", "o.decay"}))
+
+
 @pytest.fixture(scope="module")
 def diagrams() -> dict[str, Diagram]:
     row, grid = make_sweep(wd_vs_orthograd(), doc=LONG), three_axes()
@@ -48,6 +66,7 @@ def diagrams() -> dict[str, Diagram]:
         "grid": build(make_sweep(grid_sweep())),
         "panels": panels,
         "phases": replace(panels, colour="phase"),
+        "points": by_setting(build(sampled(), facet="c")),
         "delays": replace(build(grid, facet="b"), colour="delay"),
     }
 
@@ -55,7 +74,7 @@ def diagrams() -> dict[str, Diagram]:
 @pytest.mark.parametrize("sheet", [WIDE, *WIDTHS.values()], ids=["wide", *WIDTHS])
 def test_every_text_is_legible(diagrams, sheet):
     for name, diagram in diagrams.items():
-        figure, texts = drawn(diagram, sheet)
+        figure, texts = drawn(diagram, sheet, draw_points if name == "points" else draw_diagram)
         width, height = figure.get_size_inches()
         assert sheet.width_in in (None, width), name
         assert min(text.get_fontsize() for text in texts) >= 6, name
@@ -133,3 +152,24 @@ def test_a_zero_beside_a_logarithmic_scale_is_set_apart():
     trials = [make_trial(f"t{rate}", {"o.rate": rate, "seed": 0}) for rate in rates]
     axis = build(make_sweep(trials)).x
     assert (axis.ticks[:2], axis.apart) == (("0", "0.0001–0.0003"), (0,))
+
+
+def test_sampled_axes_as_points():
+    """Every setting at its own values, within its tile, with the tile's kind of colour; a shape for the event."""
+    diagram = build(sampled(), x="rate", y="decay", pool=["c"])
+    assert has_points(diagram)
+    assert not has_points(build(three_axes(), facet="c"))
+    points = by_setting(diagram)
+    assert (len(points.cells), {len(cell.trials) for cell in points.cells}) == (30, {2})
+    assert points.y is not None
+    for cell in points.cells:
+        for axis, path, tick in ((points.x, "o.rate", cell.x), (points.y, "o.decay", cell.y)):
+            assert axis.bins is not None
+            place = axis.bins.place(cell.coordinates[path])
+            assert axis.at(tick) - 0.5 - 1e-9 <= place <= axis.at(tick) + 0.5 + 1e-9
+    (axes, _), colours = drawn(points, WIDE, draw_points)[0].axes, tiles(points).colours
+    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    assert [line.get_markerfacecolor() for line in marks] == [*colours]
+    assert [line.get_marker() for line in marks] == ["o" if cell.main.by_tau.value else "^" for cell in points.cells]
+    assert points.x.bins is not None
+    assert points.x.bins.zero
