@@ -116,10 +116,10 @@ def draw(
     try:
         numbers = numbers_of(opened, x, y, **options)
         if isinstance(numbers, Diagram):
-            return _draw_diagram(numbers, folder, formats, sheet)
+            return _draw_diagram(numbers, folder, formats, sheet, _flags(x=x, y=y, **options))
         asked = {"--format": " ".join(formats), "--width": width, "--no-title": "" if titled else "given"}
         _check_no_diagram_asked(opened, asked)
-        return _draw_curves(numbers, folder)
+        return _draw_curves(numbers, folder, _flags(**options))
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
 
@@ -133,15 +133,16 @@ def write_report(
     :raises GrokscapeError: as :func:`draw` does.
     """
     opened = open_sweep(sweep, uri)
-    path = Path(out_dir) / "report.html"
+    path, flags = Path(out_dir) / "report.html", _flags(x=x, y=y, **options)
     try:
         numbers = numbers_of(opened, x, y, **options)
         with whole_files(path.parent) as partial:
             if isinstance(numbers, Diagram):
                 line = sensitivity_line(numbers, sensitivity(numbers))
-                write_page(numbers, partial / path.name, influence=influence(numbers), sensitivity=line)
+                found = influence(numbers)
+                write_page(numbers, partial / path.name, options=flags, influence=found, sensitivity=line)
             else:
-                write_finals_page(numbers, partial / path.name)
+                write_finals_page(numbers, partial / path.name, options=flags)
     except OSError as error:
         raise SweepError(f"--out {out_dir}: cannot be written ({error.strerror})") from None
     return path, summary_lines(numbers) if isinstance(numbers, Diagram) else finals.summary_lines(numbers)
@@ -170,13 +171,24 @@ def numbers_of(
     return finals.finals(sweep, tau_steps=tau_steps)
 
 
+def _flags(**options: Any) -> list[str]:
+    """The command line's flags for these options of :func:`numbers_of`, of those that were given."""
+    flags = []
+    for name, given in options.items():
+        for value in given if isinstance(given, list | tuple) else [given]:
+            flags += [] if value is None else [f"--{name.removesuffix('_steps')}", str(value)]
+    return flags
+
+
 def _coloured(diagram: Diagram, colour: str) -> Diagram:
     if diagram.y is None:
         raise SweepError(f"--colour {colour}: a row of cells has no tiles to colour; pass --x and --y for a grid")
     return replace(diagram, colour=colour)
 
 
-def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str], sheet: Sheet) -> Figures:
+def _draw_diagram(
+    diagram: Diagram, folder: Path, formats: Sequence[str], sheet: Sheet, flags: Sequence[str]
+) -> Figures:
     names = ["phase_diagram.png", "report.html", "waiting.png", "effects.png"]
     with whole_files(folder) as partial:
         picture, page, curves, bars = (partial / name for name in names)
@@ -207,7 +219,7 @@ def _draw_diagram(diagram: Diagram, folder: Path, formats: Sequence[str], sheet:
         variants = sensitivity(diagram)
         write_both(sensitivity_table(diagram, variants), partial / "sensitivity")
         lines += filter(None, [others := sensitivity_line(diagram, variants)])
-        write_page(diagram, page, influence=found, sensitivity=others)
+        write_page(diagram, page, options=flags, influence=found, sensitivity=others)
         written = [folder / name for name in names if (partial / name).exists()]
     return Figures(tuple(written), (*summary_lines(diagram), *lines))
 
@@ -239,13 +251,13 @@ def draw_search(
         write_csv(pd.DataFrame(rows), table)
 
 
-def _draw_curves(results: finals.Finals, folder: Path) -> Figures:
+def _draw_curves(results: finals.Finals, folder: Path, flags: Sequence[str]) -> Figures:
     names = ("curves.png", "report.html", "cells.csv", "cells.parquet", "finals.csv", "finals.parquet")
     with whole_files(folder) as partial:
         write_both(finals.cells_table(results), partial / "cells")
         write_both(finals.trials_table(results), partial / "finals")
         boxes = boxes_note(draw_curves(results, partial / names[0]))
-        write_finals_page(results, partial / names[1])
+        write_finals_page(results, partial / names[1], options=flags)
     return Figures(tuple(folder / name for name in names), (*finals.summary_lines(results), *boxes))
 
 

@@ -19,6 +19,8 @@ LANE_PX, LEAST_LANE_PX, SEEDS_PX, SUMMARY_PX = 9.0, 1.5, 108.0, 22
 """The height of a seed in a strip, for many seeds less; of all seeds, and of what they say together."""
 NEAR = 13.0
 """Ticks nearer to the last one than this, in percent, have no room for their text in a narrow window."""
+LABEL_REM = (6.0, 15.0)
+"""The least and the most width of the labels of strips."""
 COLOURS_IN_BAR = 16
 LONG = 7
 """The text of a tile with more letters is written small."""
@@ -32,7 +34,9 @@ def strips(diagram: Diagram) -> dict[str, Any]:
     tau = scale.place(diagram.tau_steps)
     ticks = [(scale.place(tick), number(tick)) for tick in axis.ticks]
     order = sorted(range(len(diagram.cells)), key=lambda index: diagram.cells[index].x)
+    longest = max(len(cell.label) for cell in diagram.cells)
     return {
+        "label_rem": round(min(max(0.5 * longest, LABEL_REM[0]), LABEL_REM[1]), 1),
         "tau": tau,
         "ticks": [(place, text, _is_minor(place, text, tau)) for place, text in ticks],
         "unit": f"steps{' (log scale)' if axis.logarithmic else ''}",
@@ -93,6 +97,7 @@ def _strip(diagram: Diagram, index: int, stems: list[marks.Stem], scale: Scale, 
         "row": row,
         "height": height + SUMMARY_PX,
         "thick": round(min(6.0, 0.7 * lane), 1),
+        "thin": round(min(1.2, 0.4 * lane), 1),
         "seeds": seeds,
         "summary": summary,
         "share": _percent(cell.main.by_tau),
@@ -106,46 +111,48 @@ def _seed_text(diagram: Diagram, stem: marks.Stem) -> str:
 
 
 def grid(diagram: Diagram) -> dict[str, Any]:
-    """A grid of cells: tiles with a number, P by tau, and a bar of phases; rows from the top down."""
+    """Grids of cells, one a panel: tiles with a number, P by tau, and a bar of phases; rows from the top down."""
     assert diagram.y is not None
     shown = tiles(diagram)
     count = len(diagram.y.ticks)
     # Numbers grow upwards; names read from the top down.
     order = range(count)[::-1] if diagram.y.numeric else range(count)
-    places = {(cell.x, cell.y): index for index, cell in enumerate(diagram.cells)}
-    rows = []
-    for row, y in enumerate(order):
-        row_tiles: list[dict[str, Any] | None] = []
-        for x in range(len(diagram.x.ticks)):
-            if (index := places.get((x, y))) is None:
-                row_tiles.append(None)
-                continue
-            colour = shown.colours[index]
-            reached = diagram.cells[index].main.by_tau
-            known = not math.isnan(reached.value)
-            row_tiles.append(
-                {
-                    **_face(diagram, index),
-                    "row": row,
-                    "column": x,
-                    "colour": colour,
-                    "ink": style.ink_on(colour),
-                    "open": diagram.cells[index].uncertain,
-                    "number": shown.texts[index],
-                    "long": len(shown.texts[index]) > LONG,
-                    "share": f"P {reached.value:.2f}" if known else "",
-                    "interval": _interval(reached) if known else "",
-                }
-            )
-        rows.append((diagram.y.ticks[y], row_tiles))
+    places = {(cell.panel, cell.y, cell.x): index for index, cell in enumerate(diagram.cells)}
+    panels = []
+    for panel, title in enumerate(diagram.facet.ticks if diagram.facet else [""]):
+        rows = []
+        for row, y in enumerate(order):
+            row_tiles = [
+                None
+                if (index := places.get((panel, y, x))) is None
+                else _tile(diagram, shown, index) | {"row": panel * count + row, "column": x}
+                for x in range(len(diagram.x.ticks))
+            ]
+            rows.append((diagram.y.ticks[y], row_tiles))
+        panels.append((title, rows))
     return {
-        "rows": rows,
+        "panels": panels,
         "ticks": diagram.x.ticks,
         "x": diagram.x.label,
         "y": diagram.y.label,
-        "missing": any(tile is None for _, row_tiles in rows for tile in row_tiles),
+        "missing": len(diagram.cells) < len(panels) * count * len(diagram.x.ticks),
         "bar": _colour_bar(shown),
         "phases": legend([*marks.phase_legend(diagram), *shown.legend]),
+    }
+
+
+def _tile(diagram: Diagram, shown: Tiles, index: int) -> dict[str, Any]:
+    colour, reached = shown.colours[index], diagram.cells[index].main.by_tau
+    known = not math.isnan(reached.value)
+    return {
+        **_face(diagram, index),
+        "colour": colour,
+        "ink": style.ink_on(colour),
+        "open": diagram.cells[index].uncertain,
+        "number": shown.texts[index],
+        "long": len(shown.texts[index]) > LONG,
+        "share": f"P {reached.value:.2f}" if known else "",
+        "interval": _interval(reached) if known else "",
     }
 
 

@@ -1,6 +1,7 @@
 """The report of a sweep without events: where each setting ends, seed by seed, and the curves that lead there."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ READING = (
 )
 
 
-def write_finals_page(results: Finals, path: Path) -> None:
-    """Write the report of final values as one HTML file."""
-    path.write_text(finals_page(results), encoding="utf-8")
+def write_finals_page(results: Finals, path: Path, *, options: Sequence[str] = ()) -> None:
+    """Write the report of final values as one HTML file.
+
+    :param options: of the command that makes the page again.
+    """
+    path.write_text(finals_page(results, options), encoding="utf-8")
 
 
-def finals_page(results: Finals) -> str:
+def finals_page(results: Finals, options: Sequence[str] = ()) -> str:
     """The page's HTML."""
     titles, *rows = summary_rows(results)
     until = max(trial.horizon_steps for cell in results.cells for trial in cell.trials)
@@ -45,7 +49,7 @@ def finals_page(results: Finals) -> str:
     curves = cell_curves(results.sweep, named, results.headline.column, until_steps=until, logarithmic=False)
     return render(
         "page/page.html.j2",
-        **frame(results.sweep, ["--tau", str(until)] if until != results.sweep.horizon_steps else []),
+        **frame(results.sweep, options),
         title=results.title,
         subtitle=results.subtitle,
         answer=_answer(results, first_choice(best)),

@@ -15,7 +15,7 @@ function open(cell) {
   aside.hidden = false;
   main.classList.add("showing");
   cells.forEach(each => each.setAttribute("aria-selected", each === cell));
-  document.querySelectorAll("aside section").forEach(section => { section.hidden = section.id !== "cell-" + index; });
+  document.querySelectorAll("aside section").forEach(section => { section.hidden = section.dataset.cellOf !== index; });
   document.getElementById("chosen").textContent = document.getElementById("cell-" + index).dataset.label;
   const lines = drawings.map(() => document.createDocumentFragment());
   for (const [chart, trial, rows, d] of paths[index]) {
@@ -25,7 +25,10 @@ function open(cell) {
     line.dataset.tip = trial + ", " + rows;
     lines[chart].append(line);
   }
-  drawings.forEach((drawing, chart) => drawing.replaceChildren(lines[chart]));
+  drawings.forEach((drawing, chart) => {
+    drawing.classList.toggle("dense", lines[chart].childElementCount > 30);
+    drawing.replaceChildren(lines[chart]);
+  });
 }
 
 function close() {

@@ -4,6 +4,7 @@ Everything is inline: the page works from a file, without a network.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from analysis.page.frame import frame
 from analysis.page.panels import effect_panels, waiting_panels
 
 
-def write_page(diagram: Diagram, path: Path, *, influence: Influence | None = None, sensitivity: str = "") -> None:
-    """Write the report of a diagram as one HTML file."""
-    path.write_text(page(diagram, influence=influence, sensitivity=sensitivity), encoding="utf-8")
+def write_page(diagram: Diagram, path: Path, **more: Any) -> None:
+    """Write the report of a diagram as one HTML file, with the parameters of :func:`page`."""
+    path.write_text(page(diagram, **more), encoding="utf-8")
 
 
-def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: str = "") -> str:
+def page(
+    diagram: Diagram, *, options: Sequence[str] = (), influence: Influence | None = None, sensitivity: str = ""
+) -> str:
     """The page's HTML.
 
+    :param options: of the command that makes the page again.
     :param influence: what the axes do.
     :param sensitivity: a line on other thresholds and horizons.
     """
-    diagram = diagram.glued
     titles, rows = _cells_table(diagram)
     named = [
         [(placed.trial, words.trial_name(cell, number)) for number, placed in enumerate(cell.trials)]
@@ -40,7 +43,7 @@ def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: s
     curves = cell_curves(diagram.sweep, named, diagram.main.column, until_steps=diagram.tau_steps, rules=diagram.drawn)
     return render(
         "page/page.html.j2",
-        **frame(diagram.sweep, _options(diagram)),
+        **frame(diagram.sweep, options),
         title=diagram.title,
         subtitle=diagram.subtitle,
         answer=words.answer(diagram),
@@ -54,7 +57,7 @@ def page(diagram: Diagram, *, influence: Influence | None = None, sensitivity: s
         curves=curves,
         compared=words.contrast_texts(diagram),
         waits=True,
-        waiting=waiting_panels(diagram),
+        waiting=waiting_panels(diagram.glued),
         effects=effect_panels(influence_panels(diagram, influence)) if influence else [],
         effect_texts=influence_lines(diagram, influence) if influence else [],
         effects_note=INFLUENCE_NOTE,
@@ -131,14 +134,6 @@ def _cells_table(diagram: Diagram) -> tuple[list[str], list[list[str]]]:
                 ]
             )
     return titles, rows
-
-
-def _options(diagram: Diagram) -> list[str]:
-    """The options of the command that makes this report."""
-    rule, tau = diagram.main, diagram.tau_steps
-    options = ["--event", f"{rule.name}:{rule.shown:g}"] if rule != diagram.sweep.events[-1] else []
-    options += [part for fix in diagram.fixed for part in ("--fix", fix)]
-    return [*options, *(["--tau", str(tau)] if tau != diagram.sweep.horizon_steps else [])]
 
 
 def _reading(diagram: Diagram) -> list[str]:

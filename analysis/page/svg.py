@@ -88,13 +88,11 @@ def number(value: float) -> str:
 def value_scale(values: Sequence[float], *, share: bool) -> Scale:
     """A scale that holds all finite values: logarithmic where they are positive and differ widely.
 
-    :param share: fractions of 1, whose scale is 0 to 1.
+    :param share: fractions of 1, whose scale is 0 to 1, unless all are tiny.
     """
-    if share:
-        return Scale(0.0, 1.0)
     finite = np.array(values, dtype=float)
     finite = finite[np.isfinite(finite)]
-    if not len(finite):
+    if not len(finite) or (share and finite.max() >= TINY):
         return Scale(0.0, 1.0)
     low, high = float(finite.min()), float(finite.max())
     positive = finite[finite > 0]
@@ -104,6 +102,7 @@ def value_scale(values: Sequence[float], *, share: bool) -> Scale:
     return Scale(0.0 if 0 <= low < 0.3 * high else low - room, high + room)
 
 
+TINY = 0.02
 WIDE = 15
 """Positive values whose extremes differ by this factor are drawn on a logarithmic scale."""
 

@@ -9,6 +9,7 @@ import pytest
 from analysis import report
 from analysis.data.origin import Origin
 from analysis.diagram.cells import build
+from analysis.page.cells import grid
 from analysis.page.cite import bibtex
 from analysis.page.page import page
 from analysis.page.svg import SIDE, Scale, path, value_scale
@@ -28,7 +29,7 @@ def test_the_command(tmp_path, capsys):
     assert f"Open it: xdg-open {out / 'report.html'}" in said
     assert "t_mem comes soonest with " in said
     text = (out / "report.html").read_text(encoding="utf-8")
-    assert f"python -m analysis.report grid --from {uri} --event t_mem:0.99 --tau 400" in text
+    assert f"python -m analysis.report grid --from {uri} --event t_mem --tau 400" in text
     for options, line in (
         (["other", "--from", uri], f"ledger: {uri} has no sweep 'other'; its sweeps: grid"),
         (["grid", "--from", uri, "--tau", "0"], "--tau 0: must be above 0 and at most the sweep's horizon, 1500 steps"),
@@ -70,6 +71,19 @@ def test_a_sweep_without_events(tmp_path, capsys):
     assert [len(cell) for cell in paths] == [3 * 4] * 3, "accuracy and loss, of both splits"
     assert report.main(["made", "--from", uri, "--event", "t_gen"]) == 2
     assert "--event t_gen: made declares no event" in capsys.readouterr().err
+
+
+def test_a_facet_is_a_grid_a_panel():
+    trials = [
+        replace(trial, trial_id=f"{arm}-{trial.trial_id}", coordinates={"arm": arm, **trial.coordinates})
+        for arm in ("AdamW", "SGD")
+        for trial in grid_sweep()
+    ]
+    shown = grid(build(make_sweep(trials), facet="arm"))
+    assert [name for name, _ in shown["panels"]] == ["AdamW", "SGD"]
+    tiles = [tile for _, rows in shown["panels"] for _, row in rows for tile in row if tile]
+    assert sorted(tile["index"] for tile in tiles) == list(range(22))
+    assert len({(tile["row"], tile["column"]) for tile in tiles}) == 22, "arrow keys lead from panel to panel"
 
 
 def test_what_failed_and_why():
