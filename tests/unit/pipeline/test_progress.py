@@ -141,11 +141,11 @@ class TestTally:
         tally.reported(COHORT, [status("a00", 200)])
         other = Lease(
             driver="", sweep="", host="far", pid=1, place="", started_at="", trials=("a01",),
-            progress=RunProgress(steps_per_s=60.0),
+            progress=RunProgress(steps_per_s=15.0),
         )  # fmt: skip
         tally.elsewhere([other], {})
         assert tally.headline() == "0 of 3 done, 1 running here and 1 elsewhere, 0 cached, 0 failed"
-        assert tally.left_s() == pytest.approx((800 + 1000 + 1000) / (20 + 60))
+        assert tally.left_s() == pytest.approx((800 + 1000 + 1000) / (20 + 15))
         tally.ended({"a00": "finished", ARMS[2][0]: "finished"})
         assert tally.pace() == "waiting for far (process 1)"
 
