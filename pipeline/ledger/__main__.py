@@ -208,6 +208,12 @@ def _parser() -> CommandLine:
     def where(added: CommandLine) -> None:
         text = "those trials only, such as: weight_decay > 1 and phase == 'grokking'"
         added.add_argument("--where", metavar="EXPRESSION", help=text)
+        added.epilog = (
+            "EXPRESSION may have numbers, texts, None, lists, and, or, not, comparisons, in, + - * /, and names: axes and "
+            "other fields of the configuration (weight_decay, optimizer.weight_decay), state, stop_reason, last_step, "
+            "phase, error, the time of an event (t_gen), what came of it (t_gen_kind), the last value of a probe "
+            "(test_accuracy)."
+        )
 
     sweep = ("sweep", "the sweep's name")
     add("list", _list, "list the sweeps, the states of their trials, and their sizes")
@@ -219,7 +225,11 @@ def _parser() -> CommandLine:
     )
     look.add_argument("--all", action="store_true", help="of a trial: defaults and every column, too")
     where(look)
-    add("verify", _verify, "read every row; report what is missing, damaged or contradictory (exit code 1)")
+    add(
+        "verify",
+        _verify,
+        "read every row; report what is missing, damaged or contradictory (exit code 1), or unfinished",
+    )
     add("compact", _compact, "rewrite many files into few; safe while sweeps run")
     add("drop", _drop, "delete a sweep and the trials that no other sweep has", sweep)
     add("merge", _merge, "copy everything from another ledger", ("other", "the other ledger's URI; it is only read"))

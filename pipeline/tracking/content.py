@@ -13,10 +13,9 @@ import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +24,11 @@ import pyarrow.compute as pc
 from pipeline.ledger import SweepRow
 from pipeline.ledger.rows import float_values
 from pipeline.ledger.soundness import SCHEMA_VERSION, sweep_row
-from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, digest, from_json, parse_json
-from trainables.engine.events import EventRule, Outcome, PhaseRule, outcome
+from pipeline.ledger.views.records import Asked
+from trainables.engine.config import CLASS_KEY, canonical_json, digest, parse_json
+from trainables.engine.events import Outcome
 from trainables.engine.trial import TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
-
-_Rule = TypeVar("_Rule", EventRule, PhaseRule)
 
 PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
 NAME_CHARACTERS = 250
@@ -139,7 +137,8 @@ def trial_content(
     :param trajectory: the trial's rows in ascending ``step``, one column a probe; null where not measured.
     """
     config = json.loads(row.config_json)
-    known = _outcome(row, trajectory)
+    asked = Asked.by_itself(row)
+    known = asked.outcome(row, trajectory)
     identity = {name: value for name, value in config.items() if name not in PROTOCOL}
     committed_ms = milliseconds(row.committed_at)
     tags = {
@@ -161,7 +160,7 @@ def trial_content(
         "grokscape.config": row.config_json,
         **{f"grokscape.{name}": text for name, text in flatten({name: config.get(name) for name in PROTOCOL}).items()},
         **{f"{COORDINATE_PREFIX}{axis}": _text(value) for axis, value in coordinates.items()},
-        **_outcome_tags(row, known),
+        **_outcome_tags(asked, known),
         **_provenance_tags(row.provenance_json),
         SYNCED_TAG: Synced(
             content=row_digest(row, coordinates, parent_run_id),
@@ -357,17 +356,6 @@ def milliseconds(iso: str) -> int:
     return round(1000 * datetime.fromisoformat(iso).timestamp())
 
 
-def _outcome(row: TrialRow, trajectory: pa.Table) -> Outcome | None:
-    """The outcome of the events that the trial declared; None without an event or a measurement."""
-    events = _declared(row, "events", EventRule)
-    if not events or not len(trajectory):
-        return None
-    names = {rule.column for rule in events} & {*trajectory.column_names}
-    columns = {name: float_values(trajectory[name]) for name in names}
-    reason = row.stop_reason if row.state == TrialState.STOPPED else None
-    return outcome(trajectory["step"].to_numpy(), columns, events, stop_reason=reason)
-
-
 def _headlines(row: TrialRow, coordinates: Mapping[str, Any], known: Outcome | None) -> dict[str, float]:
     """What one looks at first: the numeric coordinates, when each event came, whether it did, the last step."""
     values = numbers(coordinates)
@@ -392,14 +380,12 @@ def _points_at_end(row: TrialRow, values: Mapping[str, float]) -> list[Point]:
     return [Point(fitted_key(key), value, timestamp, row.last_step) for key, value in values.items()]
 
 
-def _outcome_tags(row: TrialRow, known: Outcome | None) -> dict[str, str | None]:
+def _outcome_tags(asked: Asked, known: Outcome | None) -> dict[str, str | None]:
     """What came of each event at its headline, and the phase, in words."""
     if known is None:
         return {}
     tags: dict[str, str | None] = {f"{EVENT_PREFIX}{rule.name}": known.event(rule.name).kind for rule in known.rules}
-    with suppress(KeyError):  # A phase may look at an event whose class is not known.
-        tags[PHASE_TAG] = known.phase(_declared(row, "phases", PhaseRule)) or None
-    return tags
+    return tags | {PHASE_TAG: asked.phase(known)}
 
 
 def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
@@ -423,17 +409,6 @@ def _curve_points(row: TrialRow, trajectory: pa.Table) -> list[Point]:
             value, step = float(values[index]), int(steps[index])
             points.append(Point(fitted_key(name), value if math.isfinite(value) else math.nan, 1000 * step, step))
     return points
-
-
-def _declared(row: TrialRow, field: str, kind: type[_Rule]) -> list[_Rule]:
-    """The events or phases that the row's trial declared, without those of a class or a field that does not exist."""
-    rules = []
-    for values in json.loads(row.config_json).get(field, ()):
-        with suppress(ConfigError, TypeError):
-            rule = from_json(values)
-            if isinstance(rule, kind):
-                rules.append(rule)
-    return rules
 
 
 def _provenance_tags(provenance_json: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """A sweep as lines of text: its counts, and a line a trial with its setting, its state, its events and its phase."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.ledger.ledger import Ledger
@@ -13,6 +15,8 @@ from trainables.engine.events import Event, EventKind, Outcome
 from trainables.engine.terminal import shown
 from trainables.runtime.rows import TrialState
 
+MOST_FINALS = 4
+"""How many last values are shown of trials without events."""
 SHORT_ID = 8
 """The fewest characters of a trial's id that are shown."""
 
@@ -25,9 +29,11 @@ def sweep_lines(ledger: Ledger, sweep: SweepRow, where: str | None = None) -> It
     """
     records = SweepRecords(ledger, sweep)
     wanted = Where(where, records.names()) if where else None
-    finals = [name.removeprefix(FINAL) for name in wanted.columns if name.startswith(FINAL)] if wanted else []
-    read = (record for record in records.read(finals) if wanted is None or wanted(record.values))
-    trials = sorted(read, key=lambda record: record.place)
+    finals = [] if records.events else _finals(ledger)
+    asked = {name.removeprefix(FINAL) for name in wanted.columns if name.startswith(FINAL)} if wanted else set()
+    read = (record for record in records.read(asked | {*finals}) if wanted is None or wanted(record.values))
+    without_rows = (replace(record, table=record.table.schema.empty_table()) for record in read)
+    trials = sorted(without_rows, key=lambda record: record.place)
     total = f"{len(trials):,}" if wanted is None else f"{len(trials):,} of {len(sweep.trial_ids):,}"
     states = Counter(record.state for record in trials)
     yield f"{sweep.name}: {total} {'trial' if len(sweep.trial_ids) == 1 else 'trials'}{_counts(states)}"
@@ -37,7 +43,7 @@ def sweep_lines(ledger: Ledger, sweep: SweepRow, where: str | None = None) -> It
         yield "events: in (low, high] steps; > N: not by step N"
     if trials:
         yield ""
-        yield from _table(records, trials)
+        yield from _table(records, trials, finals)
     yield from _failures(trials, short_length(sweep.trial_ids))
 
 
@@ -47,7 +53,13 @@ def _counts(counts: Counter[str]) -> str:
     )
 
 
-def _table(records: SweepRecords, trials: Sequence[TrialRecord]) -> Iterator[str]:
+def _finals(ledger: Ledger) -> list[str]:
+    """The probes whose last values stand for events that a sweep does not have."""
+    probes = [name for name in ledger.probes() if "." not in name]
+    return sorted(probes, key=lambda name: not name.endswith(("_accuracy", "_loss")))[:MOST_FINALS]
+
+
+def _table(records: SweepRecords, trials: Sequence[TrialRecord], finals: Sequence[str]) -> Iterator[str]:
     length = short_length(records.sweep.trial_ids)
     head = [
         "trial",
@@ -56,6 +68,7 @@ def _table(records: SweepRecords, trials: Sequence[TrialRecord]) -> Iterator[str
         "step",
         *records.events,
         *(["phase"] if records.events else []),
+        *finals,
     ]
     lines = [head]
     for record in trials:
@@ -68,6 +81,7 @@ def _table(records: SweepRecords, trials: Sequence[TrialRecord]) -> Iterator[str
                 f"{record.row.last_step:,}" if record.row else "",
                 *(_event_of(record.outcome, name) for name in records.events),
                 *([record.phase or ""] if records.events else []),
+                *(number_text(record.values.get(f"{FINAL}{name}")) for name in finals),
             ]
         )
     yield from aligned(lines)
@@ -107,6 +121,13 @@ def value_text(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return canonical_json(value).removesuffix(".0")
+
+
+def number_text(value: float | None) -> str:
+    """A measured value in four digits; a dash where it was not measured."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
 def short_length(trial_ids: Sequence[str]) -> int:

@@ -1,7 +1,6 @@
 """One trial as lines of text: what it is, what came of it, what was measured, who made it, and what went wrong."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,7 +10,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.rows import probe_columns
 from pipeline.ledger.sweep_row import SweepRow
 from pipeline.ledger.views.records import Asked, flat
-from pipeline.ledger.views.show import aligned, event_text, value_text
+from pipeline.ledger.views.show import aligned, event_text, number_text, value_text
 from trainables.engine.config import CLASS_KEY, Config, parse_json
 from trainables.engine.names import find
 from trainables.engine.terminal import shown
@@ -160,16 +159,10 @@ def _measurements(table: Any, first: Sequence[str], everything: bool) -> Iterato
     places = list(range(count)) if count <= 2 * ROWS else [*range(ROWS), *range(count - ROWS, count)]
     gap = ROWS if count > 2 * ROWS else count
     lines = [["step", *(f"{table['step'][place].as_py():,}" for place in places)]]
-    lines += [[name, *(_number(table[name][place].as_py()) for place in places)] for name in names]
+    lines += [[name, *(number_text(table[name][place].as_py()) for place in places)] for name in names]
     yield from _indented(
         aligned([[*line[: gap + 1], *(["..."] if gap < count else []), *line[gap + 1 :]] for line in lines])
     )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
 def _provenance(ledger: Ledger, row: TrialRow) -> dict[str, Any]:

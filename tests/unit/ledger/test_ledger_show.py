@@ -9,7 +9,7 @@ import pytest
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.ledger.__main__ import main
 from pipeline.ledger.soundness import trial_row as sound
-from tests.support.ledger_samples import trial_row
+from tests.support.ledger_samples import commit_steps, record, trial_row, value
 from trainables.engine.config import canonical_json
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD
@@ -93,6 +93,16 @@ def test_some_trials_of_a_sweep(ledger, capsys):
     assert shown[0] == "two: 2 of 3 trials: 1 failed, 1 missing"
     assert [line[:10].strip() for line in shown[2:]][:3] == ["trial", "1234567899", "never"]
     assert lines(capsys, "two", "--where", "margin > 6 and t_gen < 4")[0] == "two: 1 of 3 trials: 1 finished"
+
+
+def test_a_sweep_without_events(ledger, capsys):
+    """Its last values stand for them."""
+    commit_steps(ledger, "plain", range(3))
+    record(ledger, "finals", ["plain"])
+    shown = lines(capsys, "finals")
+    assert shown[0] == "finals: 1 trial: 1 running"
+    assert shown[2].split() == ["trial", "state", "step", "test_accuracy", "test_loss", "train_accuracy", "train_loss"]
+    assert shown[3].split()[:4] == ["plain", "running", "2", f"{value('plain', 'test_accuracy', 2):.4g}"]
 
 
 def test_a_trial(ledger, capsys):
