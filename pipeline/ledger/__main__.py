@@ -209,8 +209,8 @@ def _parser() -> CommandLine:
         text = "those trials only, such as: weight_decay > 1 and phase == 'grokking'"
         added.add_argument("--where", metavar="EXPRESSION", help=text)
         added.epilog = (
-            "EXPRESSION may have numbers, texts, None, lists, and, or, not, comparisons, in, + - * /, and names: axes and "
-            "other fields of the configuration (weight_decay, optimizer.weight_decay), state, stop_reason, last_step, "
+            "EXPRESSION may have numbers, texts, None, lists, and, or, not, comparisons, in, + - * /, and names: axes "
+            "and other fields of the configuration (weight_decay, optimizer.eps), state, stop_reason, last_step, "
             "phase, error, the time of an event (t_gen), what came of it (t_gen_kind), the last value of a probe "
             "(test_accuracy)."
         )
