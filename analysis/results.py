@@ -48,7 +48,8 @@ class SweepResult(Sweep):
         ``trial_id``; the axes by their short names (``arm``, ``weight_decay``, ``seed``); ``state``, ``stop_reason``,
         ``last_step``; ``phase``; of each event its time ``t_gen`` (the middle of its interval; NaN where it did not
         come), and as in outcomes.csv ``t_gen_kind``, ``t_gen_low_steps``, ``t_gen_high_steps``, ...; the last value of
-        each probe (``final_test_accuracy``); the configuration by its whole names (``optimizer.weight_decay``).
+        each probe (``final_test_accuracy``); the configuration by its whole names (``optimizer.weight_decay``); the
+        ``error`` of a trial that failed.
         """
         table = frames.places(self)
         parts = [table]
@@ -62,6 +63,7 @@ class SweepResult(Sweep):
                 known[f"{name}_kind"] = known[f"{name}_kind"].map(str, na_action="ignore")
             parts.append(known)
         parts += [frames.final_values(self), frames.configurations(self)]
+        parts.append(pd.DataFrame({"error": pd.Series([trial.error for trial in self.trials], dtype=object)}))
         joined = pd.concat(parts, axis=1)
         return joined.loc[:, ~joined.columns.duplicated()]
 

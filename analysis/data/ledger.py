@@ -35,6 +35,7 @@ def read_ledger(ledger: Ledger, name: str, columns: Sequence[str] | None = None)
                 "state": row.state,
                 "stop_reason": row.stop_reason,
                 "last_step": row.last_step,
+                "error": row.error,
             }
         trials[trial_id] = Trial(trial_id=trial_id, space=name, coordinates=coordinates, **known)
     held = 0

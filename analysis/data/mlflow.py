@@ -138,6 +138,7 @@ def _trial(
         "state": TrialState(tags.get("grokscape.state", "")),
         "stop_reason": reason and StopReason(reason),
         "last_step": _step(metrics.get("last_step", 0)),
+        "error": tags.get("grokscape.error"),
         "read_outcome": _outcome(metrics, rules) if metrics.keys() - numbers(coordinates) - {"last_step"} else None,
         "read_finals": _finals(metrics, {*numbers(coordinates), *(fitted_key(rule.name) for rule in rules)})
         | {rule.column: metrics[key] for rule in rules if (key := fitted_key(rule.column)) in metrics},

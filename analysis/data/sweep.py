@@ -54,6 +54,8 @@ class Trial:
     state: str = MISSING
     stop_reason: str | None = None
     last_step: int = 0
+    error: str | None = field(default=None, compare=False, repr=False)
+    """What ended a trial that failed."""
     horizon_steps: int = 0
     """What the sweep asks of it."""
     curves: Curves = field(default_factory=dict, compare=False, repr=False)

@@ -114,6 +114,12 @@ class Scaled(SoftmaxCrossEntropy):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failing(SoftmaxCrossEntropy):
+    def row_losses(self, logits_KBV, labels_KB, hyper):
+        raise ValueError("a mistake of mine")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plain(SoftmaxCrossEntropy):
     extra: float = option(1.0)
 """
@@ -151,6 +157,15 @@ def test_a_notebook_s_own_component_trains_here(place, notebook, capsys):
     assert source_hash(own.base) != hashes[0], "what the class refers to is read again"
     plain = source_hash(own.base.replace(loss=cells["Plain"]()))
     assert plain not in (hashes[0], source_hash(own.base))
+
+
+def test_a_trial_that_fails_says_why(place, notebook, capsys):
+    own = spec(base=SWEEP.base.replace(loss=notebook(OWN)["Failing"]()), seeds=range(2))
+    result = run(own, name="own", **HERE)
+    assert "failed   2 trials" in capsys.readouterr().out
+    assert set(result.outcomes["state"]) == {"failed"}
+    assert all("ValueError: a mistake of mine" in error for error in result.outcomes["error"])
+    assert "ValueError: a mistake of mine" in result._repr_html_()
 
 
 def test_workers_cannot_import_a_notebook(place, notebook):
