@@ -85,7 +85,8 @@ def _run(
     if settings.address is None:  # A cluster's data are where its workers are.
         for line in missing_data(plan):
             raise SettingsError(line)
-    rehearsed = rehearse(plan, resources.device) if settings.address is None else []
+    suggested = space.spec.base if sweep.suggestions_left else None
+    rehearsed = rehearse(plan, resources.device, base=suggested) if settings.address is None else []
 
     def say(line: str) -> None:
         if not silent:
@@ -206,7 +207,8 @@ def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None
     new_study = None if study is None else study.change(plan.cached | plan.failed)
     with without_downloads():
         missing = [] if settings.address else list(dict.fromkeys(missing_data(plan)))
-    rehearsed = [] if settings.address or missing else rehearse(plan, resources.device)
+    suggested = space.spec.base if space.spec.objective else None
+    rehearsed = [] if settings.address or missing else rehearse(plan, resources.device, base=suggested)
     changed = () if new_study is None else (new_study,)
     lacking = (f"data missing: {line}" for line in missing)
     notes = (*space.notes(), *settings.notes(), *plan.notes, *rehearsed, *changed, *lacking)

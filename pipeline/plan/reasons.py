@@ -7,6 +7,7 @@ same for a ledger of any size whether some row differs from it in one field only
 import itertools
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -17,13 +18,15 @@ from pipeline.plan.coverage import measured_enough, trained_by
 from pipeline.plan.planning import Plan
 from trainables.engine.config import CLASS_KEY, Config, canonical_json
 from trainables.engine.names import find
-from trainables.engine.trial import TrialConfig
+from trainables.engine.trial import Seeds, TrialConfig
 from trainables.runtime.rows import TrialRow, TrialState
 
 MOST_COMPARED = 5000
 """New trials, and rows, that are looked at: some 0.05 ms each."""
 MOST_ROUNDS, MOST_FIELDS, MOST_VALUES = 5, 3, 4
 SEEDS = "seeds"
+NO_SEEDS = Seeds().json_text
+SEEDS_JSON = re.compile(rf'"{SEEDS}":({{[^{{}}]*}})')
 
 
 def reasons(plan: Plan, rows: Mapping[str, TrialRow]) -> list[str]:
@@ -72,14 +75,16 @@ def _why_new(fresh: Sequence[TrialConfig], rows: Mapping[str, TrialRow]) -> dict
     """The reasons of trials without a row, with their numbers, the most frequent first; none for an empty ledger."""
     if not fresh or not rows:
         return {}
-    new = [_Content.of(json.loads(config.json_text)) for config in fresh[:MOST_COMPARED]]
-    held = [_Content.of(json.loads(row.config_json)) for row in itertools.islice(rows.values(), MOST_COMPARED)]
+    of_others: dict[str, _Content] = {}
+    new = [_Content.of(config.json_text, of_others) for config in fresh[:MOST_COMPARED]]
+    held = [_Content.of(row.config_json, of_others) for row in itertools.islice(rows.values(), MOST_COMPARED)]
     held = [content for content in held if content.leaves[""] == new[0].leaves[""]]
     if not held:
         return {f"the ledger has no {new[0].leaves['']} yet": len(fresh)}
     groups: dict[tuple[str, ...], tuple[list[_Content], dict[int, list[_Content]]]] = {}
     rest = []
     paths = {path for content in new for path in content.parts if not path.startswith(f"{SEEDS}.")}
+    paths = {path for path in paths if len({content.parts.get(path) for content in (*new, *held)}) > 1}
     # A field before its component, and another seed only where nothing else is new.
     ordered = sorted(paths, key=lambda path: (path == SEEDS, -path.count("."), path))
     indices: dict[tuple[str, ...], dict[int, list[_Content]]] = {(path,): _index(held, (path,)) for path in ordered}
@@ -123,8 +128,25 @@ class _Content:
     total: int
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "_Content":
-        leaves = dict(_leaves("", values))
+    def of(cls, text: str, known: dict[str, "_Content"]) -> "_Content":
+        """Read a trial's JSON.
+
+        :param known: seeds, and trials without them, by their JSON: most trials share it.
+        """
+        found = SEEDS_JSON.search(text)
+        if found is None:
+            return cls.made_of(_leaves("", json.loads(text)))
+        rest = text[: found.start()] + text[found.end() :]
+        if rest not in known:
+            known[rest] = cls.made_of(_leaves("", json.loads(text) | {SEEDS: json.loads(NO_SEEDS)}))
+        if found[1] not in known:
+            known[found[1]] = cls.made_of(_leaves(SEEDS, json.loads(found[1])))
+        own, seeds = known[rest], known[found[1]]
+        return cls(own.leaves | seeds.leaves, own.parts | seeds.parts, own.total + seeds.total)
+
+    @classmethod
+    def made_of(cls, pairs: Iterable[tuple[str, str]]) -> "_Content":
+        leaves = dict(pairs)
         parts: dict[str, int] = defaultdict(int)
         for path, text in leaves.items():
             number = hash((path, text))
@@ -192,7 +214,8 @@ def _text(paths: tuple[str, ...], new: Sequence[_Content], held: Sequence[_Conte
 
 def _values(path: str, contents: Iterable[_Content]) -> str:
     """The values at a path, each once."""
-    texts = sorted({_value(path, content.leaves) for content in contents}, key=_in_order)
+    different = {content.parts.get(path): content for content in contents}.values()
+    texts = sorted({_value(path, content.leaves) for content in different}, key=_in_order)
     return ", ".join(texts[:MOST_VALUES]) + (f", ... ({len(texts)} values)" if len(texts) > MOST_VALUES else "")
 
 

@@ -3,7 +3,7 @@
 Only trials with components from outside the house are tried, on the CPU, and only where a step is cheap.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.plan.planning import Plan
 from trainables.engine.errors import GrokscapeError
@@ -21,15 +21,17 @@ class RehearsalError(GrokscapeError):
     """A trial that would fail in its first step: one line with the user's file and line."""
 
 
-def rehearse(plan: Plan, device: str) -> list[str]:
+def rehearse(plan: Plan, device: str, *, base: TrialConfig | None = None) -> list[str]:
     """Try the first step of one trial of each kind that is to run.
 
     :param device: of the run; on a GPU what fails here may work there, and is a note.
+    :param base: of a space whose trials are suggested during the run: it is tried too.
     :return: notes, a line each.
     :raises RehearsalError: for the first trial that fails.
     """
     notes = []
-    for trial in _kinds(plan):
+    trials = [cohort.trials[0] for cohort in plan.cohorts]
+    for trial in _kinds(trials if base is None else [*trials, base]):
         try:
             if trial.flops_per_step() > MOST_FLOPS:
                 continue
@@ -45,11 +47,10 @@ def rehearse(plan: Plan, device: str) -> list[str]:
     return notes
 
 
-def _kinds(plan: Plan) -> Iterator[TrialConfig]:
+def _kinds(trials: Iterable[TrialConfig]) -> Iterator[TrialConfig]:
     """One trial for each combination of classes that has some of the user's own."""
     seen: set[frozenset[type]] = set()
-    for cohort in plan.cohorts:
-        trial = cohort.trials[0]
+    for trial in trials:
         classes = frozenset(type(component) for component in trial.components())
         own = any(cls.__module__.partition(".")[0] != HOUSE for cls in classes)
         if own and classes not in seen and len(seen) < MOST_KINDS:
@@ -74,5 +75,6 @@ def _first_step(trial: TrialConfig) -> None:
 
 def _place(plan: Plan, trial: TrialConfig) -> str:
     """``trial arm = soft, seed = 0``: a trial by its place in the sweep."""
-    coordinates = next(planned.coordinates for planned in plan.trials if planned.config.trial_id == trial.trial_id)
+    placed = (planned.coordinates for planned in plan.trials if planned.config.trial_id == trial.trial_id)
+    coordinates = next(placed, {})
     return f"trial {', '.join(f'{name} = {value}' for name, value in coordinates.items()) or 'of the base'}"
