@@ -113,10 +113,16 @@ class Scaled(SoftmaxCrossEntropy):
         return scaled(super().row_losses(logits_KBV, labels_KB, hyper))
 
 
+CALLS = []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failing(SoftmaxCrossEntropy):
     def row_losses(self, logits_KBV, labels_KB, hyper):
-        raise ValueError("a mistake of mine")
+        CALLS.append(1)
+        if len(CALLS) > 15:
+            raise ValueError("a mistake of mine")
+        return super().row_losses(logits_KBV, labels_KB, hyper)
 
 
 @dataclass(frozen=True, kw_only=True)
