@@ -86,7 +86,7 @@ def sensitivity_table(diagram: Diagram, variants: list[Variant]) -> pd.DataFrame
 
 
 def sensitivity_line(diagram: Diagram, variants: list[Variant]) -> str:
-    """How far the variants order the cells alike; empty with too few cells, or where all are alike."""
+    """How far the variants order the cells alike; empty with too few cells, or where nothing orders them."""
     own, *others = variants
     if len(diagram.cells) < FEWEST_CELLS or not others:
         return ""
@@ -94,6 +94,8 @@ def sensitivity_line(diagram: Diagram, variants: list[Variant]) -> str:
     for each in others:
         kind, what = ("by step", each.tau_steps) if each.threshold == own.threshold else ("threshold", each.threshold)
         agreements[kind][f"{what:g}"] = kendall(np.array(own.rmst_steps), np.array(each.rmst_steps))
+    if all(math.isnan(value) for values in agreements.values() for value in values.values()):
+        return ""
     texts = [
         f"{kind} {', '.join(f'{what}: {value:.2f}' for what, value in values.items())}".replace("nan", "–")
         for kind, values in agreements.items()

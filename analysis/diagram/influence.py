@@ -300,6 +300,11 @@ def _map_text(what: str, found: Decomposition, words: _AxisWords, style: str, un
     return f"{size}: {', '.join(parts)}" if parts else f"{size}: no axis does more than seeds would"
 
 
+def _percent(share: float) -> str:
+    """A share of the variance; nothing of a map that does not vary."""
+    return "" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
 def _sized(size: Estimate, style: str) -> str:
     interval = "" if math.isnan(size.low) else f" [{size.low:{style}}, {size.high:{style}}]"
     return f"{size.value:{style}}{interval}"
@@ -341,7 +346,7 @@ def influence_panels(diagram: Diagram, found: Influence) -> list[EffectPanel]:
             EffectRow(
                 label=words.term(effect.axes),
                 estimate=effect.size,
-                text=f"{_sized(effect.size, style)}   {effect.share:.0%}".replace("%", " %"),
+                text=f"{_sized(effect.size, style)}   {_percent(effect.share)}".rstrip(),
                 colour=BAR_COLOUR if len(effect.axes) == 1 else PAIR_COLOUR,
             )
             for effect in decomposition.effects

@@ -76,7 +76,7 @@ def cell_curves(
     ends = {column: own for column, own in ends.items() if own}
     flat = {column: own[0] for column, own in ends.items() if min(own) == max(own) and column != first}
     columns = [column for column in ends if column not in flat]
-    in_order = sorted(dict.fromkeys(map(quantity_of, columns)), key=lambda quantity: quantity != quantity_of(first))
+    in_order = sorted(dict.fromkeys(map(quantity_of, columns)), key=lambda name: _rank(name, columns, first))
     charts = [_chart(quantity, columns, ends, rules) for quantity in in_order]
     drawn: list[list[tuple[int, str, str, str]]] = [[] for _ in cells]
     for (cell, _, name), part in zip(places, parts, strict=True):
@@ -108,6 +108,15 @@ def _read(
         found.append((place[trial.trial_id], {probe: values[within] for probe, values in curves.items()}))
     found.sort(key=itemgetter(0))
     return [where for where, _ in found], [part for _, part in found]
+
+
+def _rank(quantity: str, columns: Sequence[str], first: str) -> int:
+    """The order of the charts: what is measured of both splits before shares of rows, norms, and others."""
+    if quantity == quantity_of(first):
+        return 0
+    if quantity not in columns:
+        return 1
+    return 2 if is_share(quantity) else 3 if quantity.endswith("_norm") else 4
 
 
 def _chart(

@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from analysis.diagram.cells import build
 from analysis.diagram.influence import influence
 from analysis.diagram.marks import phase_legend, stems, time_axis, time_legend
-from analysis.draw import draw, write_report
+from analysis.draw import write_report
 from analysis.page.page import write_page
 from analysis.paper import page as figures
 from analysis.paper.figure import named
@@ -204,14 +204,13 @@ def test_the_keyboard_reaches_and_opens_every_cell(browser, page, request):
     press(browser, Keys.TAB)
     order = {cell.get_attribute("aria-label") for cell in cells(browser)}
     assert focused(browser) in order, "the diagram is the first stop of the Tab key"
-    reached = set()
-    press(browser, Keys.HOME)
-    for _ in range(12):
-        for _ in range(12):
-            reached.add(focused(browser))
-            press(browser, Keys.ARROW_RIGHT)
-        press(browser, *[Keys.ARROW_LEFT] * 12, Keys.ARROW_DOWN)
-    assert reached == order
+    browser.execute_script(
+        "window.reached = [document.activeElement.ariaLabel];"
+        "document.addEventListener('focusin', event => reached.push(event.target.ariaLabel))"
+    )
+    along = [*[Keys.ARROW_RIGHT] * 4, *[Keys.ARROW_LEFT] * 4, Keys.ARROW_DOWN]
+    press(browser, Keys.HOME, *along * 8)
+    assert set(browser.execute_script("return reached")) == order
     ring = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
     assert ring == "solid", "what has the focus can be seen"
     chosen = focused(browser)
@@ -328,7 +327,7 @@ def test_what_others_wrote_is_text(browser, tmp_path):
     config = CONFIG | {"task": {"class": "ModularAddition", "p": HOSTILE[1], HOSTILE[0]: HOSTILE[2]}}
     fill_ledger(ledger, "hostile", trials, doc=" ".join(HOSTILE) + "?", config=config)
     for event, out, title in ((None, "declared", HOSTILE[1]), ("parameter_norm<=1e9", "asked", "≤ 1e+09")):
-        draw(ledger.uri, "hostile", tmp_path / out, event=event)
+        write_report(ledger.uri, "hostile", tmp_path / out, event=event)
         opened(browser, tmp_path / out / "report.html")
         assert not complaints(browser)
         assert title in browser.find_element(By.TAG_NAME, "h1").text

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from analysis import report
+from analysis.comparing.sensitivity import sensitivity, sensitivity_line
 from analysis.data.origin import Origin
 from analysis.diagram.cells import build
+from analysis.diagram.influence import influence
 from analysis.page.cells import grid
 from analysis.page.cite import bibtex
 from analysis.page.page import page
@@ -118,6 +120,22 @@ def test_how_to_cite_it():
     assert keys == ["prieto2025", "kumar2024", "arxiv1234.56789", "grokscape"]
     assert "eprint = {2310.06110}" in entries
     assert entries.count("{") == entries.count("}")
+
+
+def test_where_nothing_happens_nothing_is_made_up():
+    """No effect in percent of a variance of zero, and no order of cells that are all alike."""
+    trials = [
+        make_trial(f"t{decay}-{seed}", {"optimizer.weight_decay": decay, "seed": seed}, t_mem=40)
+        for decay in range(4)
+        for seed in range(3)
+    ]
+    diagram = build(make_sweep(trials))
+    line = sensitivity_line(diagram, sensitivity(diagram))
+    assert line == ""
+    text = page(diagram, influence=influence(diagram), sensitivity=line)
+    assert "No seed of 4 cells has t_gen: test accuracy ≥ 0.95 by step 1500." in text
+    assert "nan" not in text.lower()
+    assert "Other thresholds" not in text
 
 
 # --- charts ---------------------------------------------------------------------------------------------------------
