@@ -107,8 +107,11 @@ class Overrides:
             opening, mark, rest = doc.partition("?")
             fixed = ", ".join(f"{_words(path)} {_text(value)}" for path, value in self.fixed.items())
             return f"{opening} ({fixed}){mark}{rest}" if fixed and mark else doc
-        axes = " and ".join(map(_words, self.axes)) or "the seed"
-        return f"What {'does' if len(self.axes) < 2 else 'do'} {axes} change in {name}?"
+        if not self.axes:
+            return f"How does {name} train?"
+        return (
+            f"What {'does' if len(self.axes) == 1 else 'do'} {' and '.join(map(_words, self.axes))} change in {name}?"
+        )
 
     def label(self, base: TrialConfig) -> str:
         """For the name of a sweep, ``weight_decay0_1_4``: the same for the same changes, in whatever order."""
