@@ -19,12 +19,9 @@ from analysis.data.sweep import ARM, MISSING, Sweep, SweepError, Trial
 from analysis.diagram.layout import Axis, Layout, axis_words, fixed, lay_out, setting_words
 from analysis.stats.intervals import Estimate, clopper_pearson
 from analysis.stats.survival import CensoredTimes, Summary, median_or_bound, summarise
+from pipeline.ledger.views.records import UNFINISHED, phase_by
 from trainables.engine.events import KINDS, SHARES, Event, EventKind, EventRule, PhaseRule, falls_to, rises_to
 
-UNFINISHED = "unfinished"
-"""The phase of a trial that was not followed to tau, and may yet change."""
-OTHER = "other"
-"""The phase of a trial that none of the declared ones fits."""
 TIE = "tie"
 """The phase of a cell of which as many seeds end in one as in another."""
 WIDE_INTERVAL = 0.75
@@ -385,7 +382,7 @@ def _placed(
     }
     return PlacedTrial(
         trial=trial,
-        phase=_phase(trial, phases, tau),
+        phase=phase_by(trial.outcome.by(tau), phases, tau, complete=trial.complete(tau)),
         events=events,
         main=events[main.name],
         earlier=events[earlier.name] if earlier else None,
@@ -395,19 +392,6 @@ def _placed(
 def _not_looked_for(rule: EventRule) -> Event:
     """The event of another arm, of which nothing is known: its column was not measured, or the source lacks it."""
     return Event(rule.name, rule.shown, EventKind.CENSORED, 0.0, math.inf)
-
-
-def _phase(trial: Trial, phases: Sequence[PhaseRule], tau_steps: float) -> str:
-    """The first phase that fits; unfinished where an event that it depends on may yet come, or was not measured."""
-    outcome = trial.outcome.by(tau_steps)
-    name = outcome.phase(phases)
-    for phase in phases:
-        events = [outcome.event(event) for event in phase.events]
-        if any(event.kind == EventKind.CENSORED and event.low_steps < tau_steps for event in events):
-            return UNFINISHED
-        if phase.name == name:
-            return name
-    return OTHER if trial.complete(tau_steps) else UNFINISHED
 
 
 def _delay(trials: Sequence[PlacedTrial]) -> Delay:

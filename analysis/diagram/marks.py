@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.data.sweep import MISSING
-from analysis.diagram.cells import OTHER, TIE, UNFINISHED, Cell, Diagram, PlacedTrial
+from analysis.diagram.cells import TIE, Cell, Diagram, PlacedTrial
 from analysis.diagram.words import by_words, event_name, event_words, trial_name
 from analysis.drawing import style
 from analysis.stats.survival import FOLLOW_UP
+from pipeline.ledger.views.records import OTHER, UNFINISHED
 from trainables.engine.events import EventKind
 from trainables.engine.phase_colours import colours_of
 

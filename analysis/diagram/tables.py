@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.diagram.cells import UNFINISHED, Diagram
+from analysis.diagram.cells import Diagram
 from analysis.diagram.grid_text import grid_rows, grid_sentence, is_grid
 from analysis.diagram.words import (
     COMPARED_IN_TERMINAL,
@@ -20,6 +20,7 @@ from analysis.diagram.words import (
     with_interval,
 )
 from analysis.stats.intervals import Estimate
+from pipeline.ledger.views.records import UNFINISHED
 from trainables.engine.events import TIMES, EventKind, Outcome
 from trainables.runtime.rows import TrialState
 

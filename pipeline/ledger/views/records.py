@@ -6,7 +6,7 @@ The names of the columns, which every view shares, as do the tables of :mod:`ana
 ``trial_id``, ``sweep``     which trial, of which sweep
 ``weight_decay``, ``seed``  its axes, by the ends of their paths; by the whole path where two end alike
 ``state``, ``last_step``    how far it is; the state of a trial that nobody has begun is ``missing``
-``phase``                   by the events
+``phase``                   by the events; ``unfinished`` where one may yet come, ``other`` where none fits
 ``t_gen``                   when an event came, at its headline: the middle of its interval; null where it did not
 ``t_gen_kind``, ...         what came of it, and the ends of its interval in steps; ``t_gen_90_kind``: a threshold's
 ``final_test_accuracy``     the last measured value of a probe
@@ -21,7 +21,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,16 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.rows import float_values, probe_columns
 from pipeline.ledger.sweep_row import SweepRow, protocols
 from trainables.engine.config import CLASS_KEY, ConfigError, canonical_json, from_json, parse_json
-from trainables.engine.events import TIMES, EventRule, Outcome, PhaseRule, outcome
+from trainables.engine.events import TIMES, EventKind, EventRule, Outcome, PhaseRule, outcome
 from trainables.runtime.rows import TrialRow, TrialState
 
 FINAL = "final_"
 MISSING = "missing"
-"""The state of a trial that the sweep names and nobody has begun."""
+"""The state of a trial that the sweep names and nobody has begun, and the phase of one without measurements."""
+UNFINISHED = "unfinished"
+"""The phase of a trial that was not followed to the horizon, and may yet change."""
+OTHER = "other"
+"""The phase of a trial that none of the declared ones fits."""
 HOW_FAR = ("state", "stop_reason", "last_step")
 ROW = ("error", "error_kind", "train_s", "device_kind", "source_hash", "committed_at")
 """The fields of a trial's row that are columns as they are."""
@@ -75,10 +79,34 @@ class Asked:
         return outcome(table["step"].to_numpy(), columns, self.events, stop_reason=reason).by(self.horizon_steps)
 
     def phase(self, outcome: Outcome | None) -> str | None:
-        """The phase; None where it is not known."""
+        """The phase so far; None where it is not known."""
         with suppress(KeyError):  # A phase may look at an event whose class is not known.
             return outcome.phase(self.phases) or None if outcome else None
         return None
+
+    def phase_by_horizon(self, row: TrialRow, outcome: Outcome) -> str | None:
+        """The phase as :func:`phase_by` has it; None where it is not known."""
+        complete = row.stop_reason is not None or row.last_step >= self.horizon_steps
+        with suppress(KeyError):  # A phase may look at an event whose class is not known.
+            return phase_by(outcome, self.phases, self.horizon_steps, complete=complete)
+        return None
+
+
+def phase_by(known: Outcome, phases: Sequence[PhaseRule], tau_steps: float, *, complete: bool) -> str:
+    """The first phase that fits by tau; :data:`UNFINISHED` where an event that it depends on may yet come.
+
+    :param known: what is known at tau.
+    :param complete: whether the trial was followed to tau, or ended for a reason that settles it.
+    :raises KeyError: when a phase looks at an event that was not evaluated.
+    """
+    name = known.phase(phases)
+    for phase in phases:
+        events = [known.event(event) for event in phase.events]
+        if any(event.kind == EventKind.CENSORED and event.low_steps < tau_steps for event in events):
+            return UNFINISHED
+        if phase.name == name:
+            return name
+    return OTHER if complete else UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -147,7 +175,7 @@ class SweepRecords:
 
         :param finals: the probes whose last values are wanted; None: all of them, and whole measurements with them.
         """
-        columns, axes = None, axis_columns(self.axes)
+        columns, axes, has_events = None, axis_columns(self.axes), bool(self.events)
         if finals is not None:
             events = (name for asked in self._every_asked() for name in asked.columns())
             columns = list(dict.fromkeys([*events, *finals]))
@@ -157,13 +185,14 @@ class SweepRecords:
             for place, coordinates in self._places[trial_id]:
                 asked = self._asked_of(coordinates, row)
                 outcome = asked.outcome(row, table) if row else None
-                phase = asked.phase(outcome)
+                phase = asked.phase_by_horizon(row, outcome) if row and outcome else MISSING
                 by_horizon = table.slice(0, int(np.searchsorted(table["step"], asked.horizon_steps, side="right")))
                 values = {"trial_id": trial_id, "sweep": self.sweep.name}
                 values |= {axes[name]: _plain(value) for name, value in coordinates.items()}
                 parts = [
                     {name: getattr(row, name, None) for name in HOW_FAR} | {"state": row.state if row else MISSING},
-                    _outcome_values(outcome) | {"phase": phase} if outcome else {},
+                    _outcome_values(outcome) if outcome else {},
+                    {"phase": phase} if has_events else {},
                     {f"{FINAL}{name}": last(by_horizon, name) for name in wanted if len(table)},
                     flat(parse_json(row.config_json, for_terminal=False)) if row else {},
                     {name: getattr(row, name, None) for name in ROW},
@@ -177,7 +206,7 @@ class SweepRecords:
 
     def _asked_of(self, coordinates: Mapping[str, Any], row: TrialRow | None) -> Asked:
         if not self._asked:
-            return Asked.by_itself(row)
+            return replace(Asked.by_itself(row), horizon_steps=self.sweep.horizon_steps)
         arm = coordinates.get("arm")
         return self._asked.get(arm if isinstance(arm, str) else None) or self._asked.get(None) or Asked((), ())
 

@@ -37,7 +37,7 @@ def sweep_lines(ledger: Ledger, sweep: SweepRow, where: str | None = None) -> It
     total = f"{len(trials):,}" if wanted is None else f"{len(trials):,} of {len(sweep.trial_ids):,}"
     states = Counter(record.state for record in trials)
     yield f"{sweep.name}: {total} {'trial' if len(sweep.trial_ids) == 1 else 'trials'}{_counts(states)}"
-    if phases := Counter(record.phase for record in trials if record.phase):
+    if phases := Counter(record.phase for record in trials if record.outcome and record.phase):
         yield f"phases: {_counts(phases)[2:]}"
     if any(record.outcome for record in trials):
         yield "events: in (low, high] steps; > N: not by step N"
@@ -80,7 +80,7 @@ def _table(records: SweepRecords, trials: Sequence[TrialRecord], finals: Sequenc
                 f"{record.state}{reason}",
                 f"{record.row.last_step:,}" if record.row else "",
                 *(_event_of(record.outcome, name) for name in records.events),
-                *([record.phase or ""] if records.events else []),
+                *([(record.outcome and record.phase) or ""] if records.events else []),
                 *(number_text(record.values.get(f"{FINAL}{name}")) for name in finals),
             ]
         )

@@ -14,7 +14,7 @@ from pipeline.ledger.views.show import aligned, event_text, number_text, value_t
 from trainables.engine.config import CLASS_KEY, Config, parse_json
 from trainables.engine.names import find
 from trainables.engine.terminal import shown
-from trainables.runtime.rows import TrialRow
+from trainables.runtime.rows import TrialRow, TrialState
 
 ROWS = 3
 """How many of the first measurements are shown, and of the last."""
@@ -70,7 +70,7 @@ def trial_lines(
             )
         )
         if phase := asked.phase(outcome):
-            yield f"  phase: {phase}"
+            yield f"  phase{'' if row.state in (TrialState.FINISHED, TrialState.STOPPED) else ' so far'}: {phase}"
     yield from _configuration(row, everything)
     yield from _measurements(table, asked.columns(), everything)
     yield from _headed("provenance")

@@ -77,7 +77,7 @@ def test_the_tables(ledger, capsys, compacted):
     assert [row["state"] for row in trials.values()] == ["finished", "failed", "missing"]
     groks, fails, never = trials.values()
     assert (groks["arm"], groks["seed"], groks["phase"]) == ("⊥", 0, "grokking")
-    assert (never["arm"], never["seed"], never["class"], never["phase"]) == ("plain", 1, None, None)
+    assert (never["arm"], never["seed"], never["class"], never["phase"]) == ("plain", 1, None, "missing")
     for stem in ("t_gen", "t_gen_95"):
         assert [groks[f"{stem}_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 3, 4]
     assert [groks[f"t_mem_90_{name}"] for name in ("kind", "low_steps", "high_steps")] == ["event", 1, 2]
