@@ -76,7 +76,11 @@ def own_place(error: BaseException | None) -> str:
         for frame in traceback.extract_tb(error.__traceback__ if error else None)
         if not frame.filename.startswith((*HOUSE, "<")) and "site-packages" not in frame.filename
     ]
-    return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    if not frames:
+        return ""
+    folder, file = os.path.split(frames[-1].filename)
+    where = "a notebook's cell" if os.path.basename(folder).startswith("ipykernel_") else file
+    return f" ({where}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
 @dataclass(frozen=True)
