@@ -5,7 +5,8 @@ and text, P by tau, and a bar of phases in each tile; a panel for each value of 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,18 @@ from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
 from analysis.diagram.handles import draw_number, legend_handles
 from analysis.diagram.row import draw_row
-from analysis.diagram.tiles import COLOURS, Tiles, tiles
+from analysis.diagram.tiles import COLOURS, Tiles, abbreviated, tiles
 from analysis.diagram.words import by_words, event_words, notes, with_interval
 from analysis.drawing import sheet as sheets
 from analysis.drawing import style
-from analysis.drawing.sheet import ColourKey, Key, Panels, Sheet, Surroundings, add_axes, text_in
+from analysis.drawing.sheet import ColourKey, Key, Panels, Sheet, Surroundings, Ticks, add_axes, text_in
 from analysis.drawing.style import INK
 
 DETAILED_TILES = 150
 """Up to this many tiles carry numbers."""
 WIDEST_IN = 13.0
 """Panels that would be wider together are below each other."""
-GAP_IN = 0.16
+GAP_IN = 0.3
 """Between panels."""
 TILE = 0.96, 0.94
 """The size of a tile, of its cell."""
@@ -86,8 +87,8 @@ class _Grid:
     """The size of the texts in the tiles, in points; 0: there are none."""
     reached: tuple[str, ...]
     """P in each tile; empty where it does not fit."""
-    turned: bool
-    """Whether the horizontal axis' ticks are turned, for they are too long."""
+    ticks: Ticks
+    """Of the horizontal axis."""
 
     @classmethod
     def of(cls, diagram: Diagram, sheet: Sheet) -> "_Grid":
@@ -104,24 +105,27 @@ class _Grid:
         else:
             # As many panels beside each other as leave tiles in which the smallest letters fit.
             room = sheet.width_in - margin - 2 * sheet.margin_in
-            least = max(text_in(text, sheet.small, bold=True) for text in shown.texts) / 0.9 if detailed else 0.1
+            texts = shown.texts if shown.scale else abbreviated(shown.texts)
+            least = max(text_in(text, sheet.small, bold=True) for text in texts) / 0.9 if detailed else 0.1
             for across in range(number, 0, -1):
                 side = min((room - (across - 1) * GAP_IN) / (across * columns), 1.5)
                 if side >= min(least, 0.5):
                     break
         inside = 0.9 * side
-        value = next((size for size in _sizes(sheet) if all(text_in(text, size, bold=True) <= inside for text in
-                                                            shown.texts)), 0.0)  # fmt: skip
+        value = _size(shown.texts, sheet, inside)
+        if not value and shown.scale is None:
+            shown = replace(shown, texts=abbreviated(shown.texts))
+            value = _size(shown.texts, sheet, inside)
         reached = _reached(diagram, sheet, inside) if detailed else ()
         if sheet.width_in is None:
             tall = min(max(0.92, 2.9 / rows), 1.2) if detailed else 0.4
         else:
-            texts = 1.4 * (value * detailed + sheet.small * bool(reached)) / 72
-            tall = min(max(texts + 0.22, 0.62 * side, 0.45), 0.9) if detailed else min(max(0.7 * side, 0.12), 0.4)
-        turned = any(text_in(style.shortened(tick), sheet.tick) > 0.97 * side for tick in diagram.x.ticks)
-        return cls(
-            diagram, sheet, shown, across, margin, side, tall, value if detailed else 0.0, reached, turned
-        )  # fmt: skip
+            written = 1.4 * (value * detailed + sheet.small * bool(reached)) / 72
+            tall = min(max(written + 0.22, 0.62 * side, 0.45), 0.9) if detailed else min(max(0.7 * side, 0.12), 0.4)
+        left = margin + sheet.margin_in + side / 2
+        below = Ticks.of([*map(style.shortened, diagram.x.ticks)], sheet.tick, side, left)
+        value = value if detailed else 0.0
+        return cls(diagram, sheet, shown, across, margin, side, tall, value, reached, below)
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -151,9 +155,7 @@ class _Grid:
     @property
     def foot(self) -> float:
         """Below the panels: the horizontal axis."""
-        longest = max(text_in(style.shortened(tick), self.sheet.tick) for tick in self.diagram.x.ticks)
-        ticks = 0.5 * longest + self.sheet.tick / 72 if self.turned else 1.3 * self.sheet.tick / 72
-        return ticks + 1.4 * self.sheet.label / 72 + 0.05
+        return self.ticks.height_in + 1.4 * self.sheet.label / 72 + 0.05
 
     @property
     def width_in(self) -> float:
@@ -165,10 +167,14 @@ class _Grid:
         return down * (self.head + self.panel[1]) + (down - 1) * GAP_IN * 0.5 + self.foot
 
 
-def _sizes(sheet: Sheet) -> list[float]:
-    """The sizes that the texts of tiles may have, the largest first."""
-    sizes = [sheet.value - 0.5 * step for step in range(40)]
-    return [size for size in sizes if size >= sheet.small]
+def _size(texts: Sequence[str], sheet: Sheet, inside: float) -> float:
+    """The largest size in which the texts fit into the tiles, in points; 0 where the smallest is too large."""
+    size = sheet.value
+    while size >= sheet.small:
+        if all(text_in(text, size, bold=True) <= inside for text in texts):
+            return size
+        size -= 0.5
+    return 0.0
 
 
 def _reached(diagram: Diagram, sheet: Sheet, inside: float) -> tuple[str, ...]:
@@ -231,9 +237,7 @@ def _draw_ticks(axes: Axes, grid: _Grid, *, below: bool, aside: bool) -> None:
     look: dict[str, Any] = {"fontsize": sheet.tick, "color": INK}
     ticks = [style.short(tick) for tick in diagram.x.ticks] if below else [""] * grid.columns
     axes.set_xticks([*map(diagram.x.at, range(grid.columns))], ticks, **look)
-    if grid.turned:
-        for text in axes.get_xticklabels():
-            text.set(rotation=30, ha="right", rotation_mode="anchor")
+    grid.ticks.turn(axes)
     ticks = [style.short(tick) for tick in diagram.y.ticks] if aside else [""] * grid.rows
     axes.set_yticks([*map(diagram.y.at, range(grid.rows))], ticks, **look)
     axes.tick_params(length=0, pad=3)

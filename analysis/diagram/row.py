@@ -24,7 +24,7 @@ from analysis.diagram.marks import BAR_LANE, BAR_WIDTH, MEAN_SYMBOL, SHARE_SYMBO
 from analysis.diagram.words import estimator_words, notes
 from analysis.drawing import sheet as sheets
 from analysis.drawing import style
-from analysis.drawing.sheet import LINE, Key, Panels, Sheet, Surroundings, add_axes, text_in
+from analysis.drawing.sheet import LINE, Key, Panels, Sheet, Surroundings, Ticks, add_axes, text_in
 from analysis.drawing.style import AXIS_COLOUR, BEYOND_COLOUR, FAINT, GRID, INK, MEAN_COLOUR, STEM
 
 CELL_IN, LEAST_CELL_IN = 0.98, 0.3
@@ -96,7 +96,7 @@ class _Row:
         time = marks.time_axis(diagram, band=2.0 if fixed else 1.0)
         margin = _margin(sheet)
         room = (sheet.width_in or 0.0) - margin - 2 * sheet.margin_in
-        least = max(LEAST_CELL_IN, 1.1 * text_in("1500", sheet.value, bold=True))
+        least = max(LEAST_CELL_IN, 1.15 * text_in("1500", sheet.small, bold=True))
         longest = max(1, int(room / least)) if fixed else LONGEST
         lines = tuple(map(tuple, _lines(diagram, longest)))
         side = CELL_IN
@@ -118,6 +118,15 @@ class _Row:
     def headed(self) -> bool:
         """Whether RMST is written above the cells: there is no room for it beside the seeds."""
         return text_in("1500", self.sheet.value - 1, bold=True) > 0.42 * self.side
+
+    @property
+    def number(self) -> float:
+        """The size of RMST's numbers, in points: above the cells they are apart from each other."""
+        if not self.headed:
+            return self.sheet.value - 1
+        means = [cell.main.restricted_mean_steps.value for cell in self.diagram.cells]
+        longest = max((text_in(f"{mean:.0f}", 1, bold=True) for mean in means), default=1.0)
+        return max(min(self.sheet.value, 0.84 * self.side / longest), self.sheet.small)
 
     @property
     def head(self) -> float:
@@ -145,9 +154,12 @@ class _Row:
         return len({cell.measured for cell in self.diagram.cells}) > 1
 
     @property
-    def turned(self) -> bool:
-        """Whether ticks are turned, for they are too long."""
-        return any(text_in(tick, self.sheet.tick) > 0.97 * self.side for tick in self.ticks.values())
+    def written(self) -> Ticks:
+        """How the ticks are written."""
+        left = self.margin + self.sheet.margin_in + self.side / 2
+        firsts = [self.ticks[line[0].places[0]] for line in self.lines]
+        longest = max(firsts, key=len)
+        return Ticks.of([longest, *self.ticks.values()], self.sheet.tick, self.side, left)
 
     @property
     def ticks(self) -> dict[int, str]:
@@ -161,8 +173,7 @@ class _Row:
     @property
     def ticks_in(self) -> float:
         """The height of the ticks."""
-        longest = max(text_in(tick, self.sheet.tick) for tick in self.ticks.values())
-        return (0.6 * longest if self.turned else 0.0) + 1.5 * self.sheet.tick / 72
+        return self.written.height_in + 0.2 * self.sheet.tick / 72
 
     @property
     def foot(self) -> float:
@@ -361,7 +372,7 @@ def _draw_stems(axes: Axes, stems: Sequence[Stem], row: _Row, panel: _Panel) -> 
     size = row.sheet.symbols
     # A bar is no wider than its lane: on a narrow sheet the seeds stay apart.
     lanes = {cell.x: 72 * row.side * 0.39 / max(len(cell.trials) - 1, 1) for cell in row.diagram.cells}
-    widths = [min(size * stem.width, max(0.8 * lanes[stem.x], 0.8)) for stem in stems]
+    widths = [min(size * stem.width, 0.8 * lanes[stem.x]) for stem in stems]
 
     def lines(ends: list[tuple[float, float]], colour: str, width: float | list[float], zorder: float) -> None:
         known = [index for index, span in enumerate(ends) if not any(map(math.isnan, span))]
@@ -371,7 +382,9 @@ def _draw_stems(axes: Axes, stems: Sequence[Stem], row: _Row, panel: _Panel) -> 
             look: dict[str, Any] = {"colors": colour, "linewidths": width, "capstyle": "butt", "zorder": zorder}
             axes.add_collection(LineCollection(segments, **look), autolim=False)
 
-    lines([(stem.bottom, stem.top) for stem in stems], STEM, 1.1 * size, 2)
+    lines(
+        [(stem.bottom, stem.top) for stem in stems], STEM, [min(1.1 * size, 0.5 * lanes[stem.x]) for stem in stems], 2
+    )
     lines([stem.spans[1] for stem in stems], marks.EARLIER_COLOUR, widths, 3)
     lines([stem.spans[0] for stem in stems], marks.MAIN_COLOUR, widths, 3.1)
     for end, symbol in marks.ENDS.items():
@@ -388,7 +401,7 @@ def _draw_mean(axes: Axes, cell: Cell, row: _Row, panel: _Panel) -> None:
     draw_interval(axes, at, mean.low, mean.high, MEAN_COLOUR, size.symbols * LINES["line"]["lw"])
     draw_interval(axes, at, given.low, given.high, MEAN_COLOUR, size.symbols * LINES["bar"]["lw"])
     draw_symbol(axes, at, mean.value, MEAN_SYMBOL, zorder=6, size=size.symbols)
-    look: dict[str, Any] = {"fontsize": size.value - 1 if not row.headed else size.value, "fontweight": "bold"}
+    look: dict[str, Any] = {"fontsize": row.number, "fontweight": "bold"}
     look |= {"ha": "center", "va": "bottom", "color": INK, "zorder": 6, "textcoords": "offset points"}
     if row.headed:
         place, along = (panel.at(row.diagram, cell.x), 1.0), axes.get_xaxis_transform()
@@ -432,6 +445,4 @@ def _draw_ticks(axes: Axes, row: _Row, panel: _Panel) -> None:
     places = [panel.at(row.diagram, place) for place in panel.places]
     axes.set_xticks(places, ticks, fontsize=row.sheet.tick, color=INK)
     axes.tick_params(axis="x", length=0, labelbottom=True, pad=2.5)
-    if row.turned:
-        for text in axes.get_xticklabels():
-            text.set(rotation=35, ha="right", rotation_mode="anchor")
+    row.written.turn(axes)

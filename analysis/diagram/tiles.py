@@ -152,6 +152,13 @@ def _of_phases(diagram: Diagram) -> Tiles:
     return Tiles("phase of most seeds", nothing, tuple(phases), own, None, "", note, legend)
 
 
+def abbreviated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Phases by their first letters, as many as tell them apart: ``mem.``, ``grok.``."""
+    different = set(texts)
+    letters = next(number for number in range(4, 99) if len({text[:number] for text in different}) == len(different))
+    return tuple(text if len(text) <= letters + 1 else f"{text[:letters].strip()}." for text in texts)
+
+
 def _uncertain_legend(diagram: Diagram) -> list[tuple[str, Symbol]]:
     if not any(cell.uncertain for cell in diagram.cells):
         return []

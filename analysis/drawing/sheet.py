@@ -3,6 +3,7 @@
 Everything is placed in inches from the lower left corner, so that a picture may be measured before its height is known.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from analysis.drawing.style import FAINT, INK
 
 LINE = 1.35
 """The height of a line, of its letters' size."""
+TURNED = 32
+"""The angle of ticks that are too long, in degrees."""
 SIDE_IN = 2.5
 """For the legends beside the panels."""
 LEAST_WIDTH_IN = 8.6
@@ -133,7 +136,9 @@ def compose(figure: Figure, sheet: Sheet, around: Surroundings, panels: Panels) 
     if sheet.titled:
         _add_text(head, figure, sheet, around.title, sheet.title, room, INK, weight="bold")
         head.add(0.35 * sheet.title / 72, lambda _: None)
-        _add_text(head, figure, sheet, around.subtitle, sheet.subtitle, room, FAINT)
+        _add_text(
+            head, figure, sheet, _together(around.subtitle, sheet.subtitle, room / 2), sheet.subtitle, room, FAINT
+        )
         head.add(1.1 * sheet.title / 72, lambda _: None)
         foot.add(2 * sheet.note / 72, lambda _: None)
         for note in around.notes:
@@ -177,6 +182,33 @@ def text_in(text: str, size: float, *, bold: bool = False) -> float:
     return float(text_to_path.get_text_width_height_descent(text, letters, False)[0]) / 72
 
 
+@dataclass(frozen=True)
+class Ticks:
+    """How the ticks below an axis are written: their angle in degrees, and the room that they need, in inches."""
+
+    angle: int
+    height_in: float
+
+    @classmethod
+    def of(cls, texts: Sequence[str], size: float, side_in: float, left_in: float) -> "Ticks":
+        """Level where they fit into a side each; else turned, upright where the first would not fit on the sheet.
+
+        :param left_in: the room to the left of the first tick.
+        """
+        widths = [text_in(text, size) for text in texts]
+        if max(widths) <= 0.97 * side_in:
+            return cls(0, 1.3 * size / 72)
+        if widths[0] * math.cos(math.radians(TURNED)) < left_in:
+            return cls(TURNED, max(widths) * math.sin(math.radians(TURNED)) + 1.1 * size / 72)
+        return cls(90, max(widths) + 0.4 * size / 72)
+
+    def turn(self, axes: Axes) -> None:
+        """Turn the ticks of axes."""
+        for text in axes.get_xticklabels() if self.angle else ():
+            look = {"ha": "right", "va": "top"} if self.angle == TURNED else {"ha": "right", "va": "center"}
+            text.set(rotation=self.angle, rotation_mode="anchor", **look)
+
+
 def lines(text: str, size: float, width_in: float, *, bold: bool = False) -> list[str]:
     """Text in lines of at most this width; a longer word has a line of its own."""
     wrapped: list[str] = []
@@ -187,6 +219,12 @@ def lines(text: str, size: float, width_in: float, *, bold: bool = False) -> lis
         else:
             wrapped.append(word)
     return wrapped
+
+
+def _together(text: str, size: float, most_in: float) -> str:
+    """Text whose parts between dots stay in one line each, where they are not too long."""
+    parts = text.split("  ·  ")
+    return "  ·  ".join(part.replace(" ", "\u00a0") if text_in(part, size) < most_in else part for part in parts)
 
 
 def _add_text(

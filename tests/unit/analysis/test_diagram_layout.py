@@ -13,7 +13,7 @@ from analysis.diagram.layout import AxisError, lay_out
 from analysis.diagram.marks import phase_colours
 from analysis.diagram.picture import draw_png
 from analysis.diagram.tables import trials_table
-from analysis.diagram.tiles import check_tiles, tiles
+from analysis.diagram.tiles import abbreviated, check_tiles, tiles
 from tests.support.synthetic import MadeTrial, grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
 
@@ -129,6 +129,8 @@ def test_the_phase_of_a_cell():
     diagram = build(make_sweep(grid_sweep()))
     shown = tiles(replace(diagram, colour="phase"))
     assert shown.scale is None
+    assert abbreviated(("memorization", "grokking", "coexistence", "comprehension", "tie")) == (
+        "memo.", "grok.", "coex.", "comp.", "tie")  # fmt: skip
     assert set(zip(shown.texts, shown.colours, strict=True)) == {
         (phase, phase_colours(diagram)[phase]) for phase in ("grokking", "memorization", UNFINISHED)
     }
