@@ -36,7 +36,7 @@ def strips(diagram: Diagram) -> dict[str, Any]:
     order = sorted(range(len(diagram.cells)), key=lambda index: diagram.cells[index].x)
     longest = max(len(cell.label) for cell in diagram.cells)
     return {
-        "label_rem": round(min(max(0.5 * longest, LABEL_REM[0]), LABEL_REM[1]), 1),
+        "label_rem": round(min(max(0.58 * longest, LABEL_REM[0]), LABEL_REM[1]), 1),
         "tau": tau,
         "ticks": [(place, text, _is_minor(place, text, tau)) for place, text in ticks],
         "unit": f"steps{' (log scale)' if axis.logarithmic else ''}",

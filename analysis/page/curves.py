@@ -13,7 +13,7 @@ from analysis.drawing.style import GEN_COLOUR, INK, MEM_COLOUR
 from analysis.page.svg import Scale, paint, path, value_scale
 from trainables.engine.events import EventRule
 
-VALUES_IN_PAGE = 500_000
+VALUES_IN_PAGE = 900_000
 """Curves are thinned so that the page holds about this many points."""
 TRIALS_IN_PAGE = 2000
 """The page has the curves and the lines of about this number of trials, spread evenly over the cells."""
