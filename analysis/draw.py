@@ -21,7 +21,7 @@ from analysis.data.spreadsheet import write_both, write_csv
 from analysis.data.sweep import Sweep, SweepError
 from analysis.diagram.cells import Diagram, build
 from analysis.diagram.influence import INFLUENCE_NOTE, influence, influence_lines, influence_panels, influence_table
-from analysis.diagram.picture import draw_png
+from analysis.diagram.picture import caption, draw_png
 from analysis.diagram.points import draw_points_png, has_points
 from analysis.diagram.tables import cells_table, summary_lines, trials_table
 from analysis.diagram.tiles import check_tiles
@@ -197,6 +197,9 @@ def _draw_diagram(
         write_both(trials_table(diagram), partial / "outcomes")
         write_both(waiting_table(diagram), partial / "waiting")
         lines = boxes_note(draw_png(diagram, picture, sheet))
+        if not sheet.titled:
+            names.append("caption.txt")
+            (partial / names[-1]).write_text("\n\n".join(caption(diagram)) + "\n", encoding="utf-8")
         for kind in formats:
             names.append(f"phase_diagram.{kind}")
             draw_png(diagram, partial / names[-1], sheet)

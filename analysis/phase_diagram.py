@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--no-title",
         dest="titled",
         action="store_false",
-        help="leave out the picture's title and notes, which a paper has in its caption",
+        help="leave out the picture's title and notes, for a figure with a caption: caption.txt has them",
     )
     return command_line
 

@@ -104,6 +104,7 @@ class SweepResult(Sweep):
         tau_steps: int | None = None,
         fix: Sequence[str] = (),
         pool: Sequence[str] = (),
+        facet: str | None = None,
         colour: str | None = None,
     ) -> "Picture":
         """The phase diagram as a matplotlib figure, which a notebook shows; learning curves of a sweep without events.
@@ -117,7 +118,7 @@ class SweepResult(Sweep):
             from analysis.draw import numbers_of
 
             options: dict[str, Any] = {"event": event, "tau_steps": tau_steps, "fix": fix, "pool": pool}
-            return _picture(numbers_of(self, x, y, colour=colour, **options))
+            return _picture(numbers_of(self, x, y, facet=facet, colour=colour, **options))
 
     def answer(self) -> str:
         """The answer in a sentence; why there is none, where nothing was measured."""

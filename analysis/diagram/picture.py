@@ -18,8 +18,9 @@ from matplotlib.patches import Patch, Rectangle
 
 from analysis.diagram import marks
 from analysis.diagram.cells import Cell, Diagram
-from analysis.diagram.handles import draw_number, legend_handles
-from analysis.diagram.row import draw_row
+from analysis.diagram.handles import draw_number, draw_symbol, legend_handles
+from analysis.diagram.marks import Symbol
+from analysis.diagram.row import draw_row, row_note
 from analysis.diagram.tiles import COLOURS, Tiles, abbreviated, tiles
 from analysis.diagram.words import by_words, event_words, notes, with_interval
 from analysis.drawing import sheet as sheets
@@ -54,20 +55,35 @@ def draw_diagram(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -
 def draw_grid(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -> None:
     """Draw a diagram with two axes."""
     grid = _Grid.of(diagram, sheet)
-    note = NOTE.format(event=event_words(diagram.main), shown=grid.shown.note, by=by_words(diagram.main, "τ"))
-    handles = legend_handles([*marks.phase_legend(diagram), *grid.shown.legend], sheet.symbols)
+    bounds = [] if grid.value or not any(grid.shown.bounds) else [("more than this: not by τ", _bound_symbol(INK))]
+    handles = legend_handles([*marks.phase_legend(diagram), *grid.shown.legend, *bounds], sheet.symbols)
     if len(diagram.cells) < grid.columns * grid.rows * len(grid.titles):
         handles.append(Patch(fc="white", ec="#d0d0d0", hatch="////", label="not in the sweep"))
     title = "Phase by τ (bars)" if grid.shown.scale else "Phase by τ"
     around = Surroundings(
         title=diagram.title,
         subtitle=diagram.subtitle,
-        notes=notes(diagram, note),
+        notes=notes(diagram, _note(diagram, grid.shown)),
         keys=[Key(title, handles)],
         colours=colour_key(grid.shown),
     )
     panels = Panels(grid.width_in, grid.height_in, lambda left, top: _draw_panels(figure, grid, left, top))
     sheets.compose(figure, sheet, around, panels)
+
+
+def caption(diagram: Diagram) -> list[str]:
+    """What a picture without a title leaves to its caption: the question, what it is of, and how to read it."""
+    note = row_note(diagram) if diagram.y is None else _note(diagram, tiles(diagram))
+    return [diagram.title, diagram.subtitle, *notes(diagram, note)]
+
+
+def _note(diagram: Diagram, shown: Tiles) -> str:
+    return NOTE.format(event=event_words(diagram.main), shown=shown.note, by=by_words(diagram.main, "τ"))
+
+
+def _bound_symbol(ink: str) -> Symbol:
+    """On a tile without a text whose number is a lower bound."""
+    return Symbol("triangle", ink, "none")
 
 
 @dataclass(frozen=True)
@@ -264,6 +280,8 @@ def _draw_tile(axes: Axes, grid: _Grid, cell: Cell, index: int, up: int) -> None
     if grid.value:
         at = y + (0.25 if grid.reached else 0.13) * up
         axes.text(x, at, grid.shown.texts[index], fontsize=grid.value, fontweight="bold", **text)
+    elif grid.shown.bounds[index]:
+        draw_symbol(axes, x, y + 0.1 * up, _bound_symbol(ink), zorder=4, size=0.6 * sheet.symbols)
     if reached:
         at = y - (0.02 if grid.value else -0.15) * up
         axes.text(x, at, reached, fontsize=sheet.small, **text)

@@ -44,17 +44,21 @@ NOTE = (
 def draw_row(figure: Figure, diagram: Diagram, sheet: Sheet = sheets.WIDE) -> None:
     """Draw a diagram without a vertical axis: time above, phases below."""
     row = _Row.of(diagram, sheet)
-    note = NOTE.format(estimator=estimator_words(diagram) or "not known yet")
     times = legend_handles(marks.time_legend(diagram, row.stems), sheet.symbols)
     shares = legend_handles(marks.phase_legend(diagram, probability=True), sheet.symbols)
     around = Surroundings(
         title=diagram.title,
         subtitle=diagram.subtitle,
-        notes=notes(diagram, note),
+        notes=notes(diagram, row_note(diagram)),
         keys=[Key("Time to each event", times), Key("Phase by τ", shares, down_in=row.upper + row.between)],
     )
     panels = Panels(row.width_in, row.height_in, lambda left, top: _draw_lines(figure, row, left, top))
     sheets.compose(figure, sheet, around, panels)
+
+
+def row_note(diagram: Diagram) -> str:
+    """How to read a row."""
+    return NOTE.format(estimator=estimator_words(diagram) or "not known yet")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ COLOURS = "cividis"
 WIDE = 8
 """Positive numbers whose extremes differ by this factor are coloured on a logarithmic scale."""
 UNKNOWN_COLOUR = "#f2f2f2"
+BOUND = ">"
+"""Before a number that is a lower bound."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Tiles:
     """What a tile's number is, in a sentence about tiles."""
     legend: tuple[tuple[str, Symbol], ...]
     """Of what else the tiles show: ties of phases, and uncertain cells."""
+
+    @property
+    def bounds(self) -> tuple[bool, ...]:
+        """Which numbers are lower bounds."""
+        return tuple(text.startswith(BOUND) for text in self.texts)
 
 
 def check_tiles(asked: str) -> None:
@@ -135,8 +142,9 @@ def _delays(diagram: Diagram) -> tuple[list[float], list[str]]:
     for cell in diagram.cells:
         assert cell.delay is not None
         median, above = cell.delay.median_steps, cell.delay.above_steps
-        values.append(above if math.isnan(median) else median)
-        texts.append(f"{median:.0f}" if not math.isnan(median) else f"> {above:.0f}" if not math.isnan(above) else "–")
+        known, bounded = not math.isnan(median), not math.isnan(above)
+        values.append(median if known else above)
+        texts.append(f"{median:.0f}" if known else f"{BOUND} {above:.0f}" if bounded else "–")
     return values, texts
 
 

@@ -104,6 +104,18 @@ def test_without_a_title_there_are_no_notes():
     assert not [text for text in written if diagram.title[:20] in text or "RMST(τ) = " in text]
 
 
+def test_tiles_without_texts_mark_what_is_a_bound():
+    """On a map of many narrow tiles a delay that is only known to be longer has a triangle."""
+    trials = [
+        make_trial(f"{a}{b}", {"m.a": a, "m.b": b, "seed": 0}, t_mem=20, t_gen=100 if a < b else math.inf)
+        for a in range(12) for b in range(4)
+    ]  # fmt: skip
+    diagram = replace(build(make_sweep(trials)), colour="delay")
+    axes = drawn(diagram, WIDTHS["column"])[0].axes[0]
+    triangles = [line for line in axes.lines if line.get_marker() == "^"]
+    assert len(triangles) == sum(tiles(diagram).bounds) == 42
+
+
 def test_a_facet_of_a_grid():
     """Every value has a panel, with the same axes and one scale; the cells are those of the glued diagram."""
     panels, glued = build(three_axes(), facet="c"), build(three_axes(), x="a", y="b")

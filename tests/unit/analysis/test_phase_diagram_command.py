@@ -62,6 +62,7 @@ def test_the_default_places(ledger_uri, tmp_path, monkeypatch, capsys):
     assert phase_diagram.main(["wd_vs_orthograd", *grid]) == 0
     picture = (tmp_path / "results/figures/wd_vs_orthograd/phase_diagram.png").read_bytes()
     assert int.from_bytes(picture[16:20], "big") == 3.3 * 200
+    assert "the bar counts the seeds" in (tmp_path / "results/figures/wd_vs_orthograd/caption.txt").read_text()
     assert "RMST(800)" in capsys.readouterr().out
 
 
