@@ -305,10 +305,10 @@ def test_the_driver_s_commit_without_a_checkout(monkeypatch):
     from pipeline.execution import dispatch
 
     here = {"commit": None, "dirty": None, "diff": None, "hostname": "worker"}
-    monkeypatch.setattr(dispatch, "collect", lambda: here)
+    monkeypatch.setattr(dispatch, "provenance_of", lambda _: here)
     origin = RowOrigin({"commit": "abc", "dirty": False, "diff": None})(TRIALS[0], "cpu")
     assert origin.provenance_json == '{"commit":"abc","diff":null,"dirty":false,"hostname":"worker"}'
-    monkeypatch.setattr(dispatch, "collect", lambda: here | {"commit": "own", "dirty": True})
+    monkeypatch.setattr(dispatch, "provenance_of", lambda _: here | {"commit": "own", "dirty": True})
     assert (
         '"commit":"own"' in RowOrigin({"commit": "abc", "dirty": False, "diff": None})(TRIALS[0], "cpu").provenance_json
     )
