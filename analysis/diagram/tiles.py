@@ -23,7 +23,10 @@ from analysis.drawing import style
 RMST, P, GIVEN, MEDIAN, DELAY, PHASE = TILES = ("rmst", "p", "given", "median", "delay", "phase")
 NOTES = {
     RMST: "RMST(τ) = ∫₀^τ (1 − CIF) of {name}, in which a seed without the event by τ counts τ",
-    DELAY: "the median delay of {name} over the seeds that have the earlier event; >: half wait longer than that",
+    DELAY: (
+        "the median delay of {name} over the seeds that have the earlier event; >: half wait longer than that, and it "
+        "is coloured as τ"
+    ),
 }
 COLOURS = "cividis"
 """Bright is soon, or much; made for colour-blind readers, and known to both backends by this name."""
@@ -137,13 +140,14 @@ def _scaled(
 
 
 def _delays(diagram: Diagram) -> tuple[list[float], list[str]]:
-    """The median delay of each cell, and in words; where it is not known, what it is above."""
+    """The median delay of each cell for its colour, tau where only a bound is known; and in words, with the bound."""
     values, texts = [], []
     for cell in diagram.cells:
         assert cell.delay is not None
         median, above = cell.delay.median_steps, cell.delay.above_steps
         known, bounded = not math.isnan(median), not math.isnan(above)
-        values.append(median if known else above)
+        # A bound is what is left of tau after the earlier event: a low one is no sign of a short delay.
+        values.append(median if known else diagram.tau_steps if bounded else math.nan)
         texts.append(f"{median:.0f}" if known else f"{BOUND} {above:.0f}" if bounded else "–")
     return values, texts
 

@@ -154,6 +154,8 @@ def test_the_delay_of_a_cell():
     diagram = replace(build(make_sweep(grid_sweep())), colour="delay")
     texts = dict(zip([cell.label for cell in diagram.cells], tiles(diagram).texts, strict=True))
     assert texts["train fraction 0.3, dtype float16"].startswith("> ")
+    coloured = {value for value, bound in zip(tiles(diagram).values, tiles(diagram).bounds, strict=True) if bound}
+    assert coloured == {diagram.tau_steps}, "a bound is no sign of a short delay"
     assert float(texts["train fraction 0.6, dtype float16"]) == pytest.approx(1.1 * 300 - 40, rel=0.1)
     with pytest.raises(SweepError, match="--colour delay: no phase of wd_vs_orthograd compares t_mem with an earlier"):
         tiles(replace(build(make_sweep(grid_sweep()), event="t_mem"), colour="delay"))
