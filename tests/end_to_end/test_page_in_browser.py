@@ -257,6 +257,8 @@ def test_any_width(at_any_width, page, request):
     for width in (360, 1000, 1600, 2500):
         seen_as(at_any_width, width)
         assert at_any_width.execute_script(TEXTS) == [], width
+        last = at_any_width.find_elements(By.CSS_SELECTOR, "aside section:not([hidden]) td:last-child")
+        assert all(cell.text for cell in last), "a table's cells are all there as cards, too"
         main = at_any_width.find_element(By.TAG_NAME, "main").rect
         assert main["width"] > 0.86 * width
 
