@@ -1,29 +1,12 @@
-"""What the README and the tutorial do from Python is executed as it stands."""
+"""The tutorial is executed as it stands."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## From Python\n")[1].split("\n## ")[0]
 TUTORIAL = ROOT / "analysis" / "tutorial.ipynb"
-
-
-def test_the_readme_s_lines_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    block = re.search(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)[1]
-    # As it stands, but for MLflow's seconds and the steps.
-    block = block.replace("local=True", "local=True, mlflow_uri=None").replace("horizon_steps=600", "horizon_steps=40")
-    names: dict = {}
-    exec(block, names)
-    result = names["result"]
-    assert (result.question, len(result.outcomes)) == ("Does more decay bring grokking sooner?", 9)
-    assert "decay: 9 trials: 0 in the ledger, 0 to continue, 9 new" in capsys.readouterr().out
-    assert (tmp_path / "decay.pdf").read_bytes().startswith(b"%PDF")
-    exec(block, names)
-    assert "decay: nothing to run, the ledger has all 9 trials" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore")  # Of Jupyter's own libraries; the kernel is another process.

@@ -33,7 +33,7 @@ BASELINES = (Augmentation, BatchTrial, ImageModel, ImageSet, LanguageModel, Text
 NEIGHBOURS = "trainables.neighbours."
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.split("  #")[0].strip()
     for kind, text in BLOCKS

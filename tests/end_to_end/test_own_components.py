@@ -11,7 +11,7 @@ import pytest
 from tests.support.sweep_runs import ROOT, contents, environment, run_sweep
 
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## Your own components")[1].split("\n## ")[0]
-LOSS, SPACE = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
+LOSS, SPACE = re.findall(r"^```python \S+\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
 COMMAND, _ = re.findall(r"^python -m (.*)$", SECTION, flags=re.MULTILINE)
 
 PACKAGE = {
