@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from analysis import figures, phase_diagram, report
-from pipeline import sweep
 from pipeline.ledger import Ledger
 from pipeline.ledger.__main__ import main as ledger_command
 from pipeline.terminal import flags as sweep_flags
@@ -79,13 +78,6 @@ def test_the_components_are_those_that_there_are():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "pipeline.sweep" in c])
 def test_sweep_commands_parse(command):
     sweep_flags.parser().parse_args(shlex.split(command)[3:])
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "--set" in c])
-def test_sweeps_without_a_file_can_be_planned(command, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    code = sweep.main([*shlex.split(command)[3:], "--dry-run"])
-    assert (code, capsys.readouterr().err) == (0, "")
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "analysis.phase_diagram" in c or "analysis.report" in c])
