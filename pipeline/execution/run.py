@@ -59,10 +59,13 @@ class Planner:
         """Make the cohorts of one suggestion: its seeds train together."""
         return self._plan(trials, max(len(trials), 1), self.settings.rerun_failed).cohorts
 
-    def left(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
-        """Make cohorts of at most ``size`` of what the ledger lacks of some trials, which others may have run."""
+    def left(self, trials: Sequence[TrialConfig], size: int | None) -> Sequence[CohortPlan]:
+        """Make cohorts of what the ledger lacks of some trials, which others may have run.
+
+        :param size: of a cohort, at most; None for that of the settings.
+        """
         planned = [PlannedTrial(trial, {}) for trial in trials]
-        return self._plan(planned, size, self.settings.rerun_failed).cohorts
+        return self._plan(planned, size or self.settings.cohort_size or "auto", self.settings.rerun_failed).cohorts
 
     def again(self, trials: Sequence[TrialConfig], size: int) -> Sequence[CohortPlan]:
         """Make cohorts of at most ``size`` of the rest of some trials, after an error of this run."""

@@ -1,6 +1,8 @@
 """The ledger's commands: ``python -m pipeline.ledger list | show | export | verify | compact | drop | merge``."""
 
 import argparse
+import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -112,6 +114,7 @@ def _compact(uri: str, _: argparse.Namespace) -> int:
 
 def _drop(uri: str, options: argparse.Namespace) -> int:
     ledger = _open(uri)
+    _check_not_running(ledger, options.sweep)
     report = ledger.drop(options.sweep)
     kept = f"; kept {report.kept} that other sweeps have" if report.kept else ""
     print(f"{ledger.shown}: dropped {options.sweep} and {_many(report.trials, 'trial')}{kept}")
@@ -150,6 +153,23 @@ def _open(uri: str, *, create: bool = False) -> "Ledger":
     from pipeline.ledger import Ledger  # late: --help need not wait for pyarrow
 
     return Ledger.open(uri, create=create)
+
+
+def _check_not_running(ledger: "Ledger", sweep: str) -> None:
+    """Make sure that no driver is training a sweep that is to be deleted: its workers' commits might stay.
+
+    :raises GrokscapeError: when one is.
+    """
+    from pipeline.ledger.files import open_files
+    from pipeline.sharing.lease import live_leases
+
+    for lease in live_leases(open_files(ledger.uri)):
+        if lease.sweep == sweep:
+            where = "" if ledger.uri == os.path.abspath(DEFAULT_LEDGER) else f" --ledger {shlex.quote(ledger.shown)}"
+            raise GrokscapeError(
+                f"{sweep}: is running on {lease.host} (process {lease.pid}); wait for it, or end it with "
+                f"python -m pipeline.cancel {sweep}{where}"
+            )
 
 
 def _note_left_out(ledger: "Ledger") -> None:

@@ -20,14 +20,15 @@ class CohortQueue:
     """Cohorts in the order in which they run; those that another driver trains wait for it.
 
     :param leases: the claims of this process; None where nobody else can be at work.
-    :param left: plans what the ledger still lacks of some trials, in cohorts of at most a given size.
+    :param left: plans what the ledger still lacks of some trials, in cohorts of at most a given size, or of the size
+        that a run chooses for new ones.
     """
 
     def __init__(
         self,
         cohorts: Iterable[CohortPlan],
         leases: Leases | None,
-        left: Callable[[Sequence[TrialConfig], int], Sequence[CohortPlan]],
+        left: Callable[[Sequence[TrialConfig], int | None], Sequence[CohortPlan]],
     ) -> None:
         self._leases = leases
         self._left = left
@@ -65,9 +66,10 @@ class CohortQueue:
 
     def clear(self) -> None:
         """Give up everything."""
-        self.release(trial for cohort in self._claimed for trial in cohort.trials)
+        claimed = [trial for cohort in self._claimed for trial in cohort.trials]
         for trials in (self._planned, self._claimed, self._elsewhere):
             trials.clear()
+        self.release(claimed)
 
     def pop(self) -> tuple[CohortPlan | None, list[str]]:
         """Take the next cohort that nobody else trains, if there is one.
@@ -90,7 +92,7 @@ class CohortQueue:
         self.others = self._leases.others()
         held = {trial_id for lease in self.others for trial_id in lease.trials}
         free = [self._elsewhere.pop(trial_id) for trial_id in self._elsewhere.keys() - held]
-        cohorts = self._left(free, max(len(free), 1)) if free else ()
+        cohorts = self._left(free, None) if free else ()
         self._planned.extend(cohorts)
         left = {trial.trial_id for cohort in cohorts for trial in cohort.trials}
         self._next_look = time.monotonic() + LOOK_EVERY_S

@@ -53,6 +53,8 @@ class Leases:
         self._asked: frozenset[str] = frozenset()
         self._started_s = 0.0
         """When the lease was written first, on the store's clock."""
+        self._before: frozenset[str] = frozenset()
+        """The drivers that had ended, or were known to be gone, by then: the plan has what they left."""
         self._written_at = 0.0
         self._writing = threading.Lock()
         self._over = threading.Event()
@@ -61,6 +63,7 @@ class Leases:
     def __enter__(self) -> Self:
         self._write()
         self._started_s, others = self._read()
+        self._before = frozenset(lease.driver for _, lease in others if lease.gone)
         for entry, lease in others:
             if self._started_s - entry.modified_s > FORGET_S:
                 for path in (lease.path, lease.cancel_path):
@@ -110,9 +113,10 @@ class Leases:
 
     def undisturbed(self) -> bool:
         """Whether no other driver has been at work on this ledger since the block began, so that a plan still holds."""
-        now_s, others = self._read()
-        since_s = {True: self._started_s, False: now_s - STALE_S}
-        return not any(entry.modified_s >= since_s[lease.gone] for entry, lease in others)
+        since_s = self._started_s - STALE_S
+        return not any(
+            entry.modified_s >= since_s and lease.driver not in self._before for entry, lease in self._read()[1]
+        )
 
     def _contested(self, others: Sequence[Lease]) -> bool:
         """Ask no longer for what others hold, or ask for with the earlier name; return whether later ones still ask."""

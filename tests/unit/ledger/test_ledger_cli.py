@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.ledger.__main__ import main
+from pipeline.sharing import Leases
 from tests.support.ledger_samples import commit_steps, trial_row
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,6 +74,17 @@ def test_verify(ledger, capsys):
 def test_compact(ledger, capsys):
     assert main(["compact", ledger.uri]) == 0
     assert capsys.readouterr().out.startswith(f"{ledger.uri}: 5 files -> 4, ")
+
+
+def test_a_sweep_that_is_running_is_not_dropped(ledger, capsys):
+    with Leases(ledger, "decay_sweep"), Leases(ledger, "other"):
+        assert main(["drop", "decay_sweep", "--ledger", ledger.uri]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"error: decay_sweep: is running on {gethostname()} (process {os.getpid()}); wait for it, or end it with "
+        f"python -m pipeline.cancel decay_sweep --ledger {ledger.uri}"
+    )
+    assert main(["drop", "decay_sweep", "--ledger", ledger.uri]) == 0
 
 
 def test_drop(ledger, capsys):

@@ -94,6 +94,47 @@ def test_what_others_have_trained_since_the_plan_is_not_trained_again(ledger):
         assert not queue
 
 
+def test_what_a_driver_trained_before_it_was_killed_elsewhere_is_not_trained_again(ledger):
+    """It has been silent for so long that it counts for nothing, but it was at work after the plan."""
+    with Leases(ledger, "s") as own:
+        own._started_s -= 3600
+        path = os.path.join(ledger.uri, elsewhere(ledger, *IDS).path)
+        killed = time.time() - 2 * STALE_S
+        os.utime(path, (killed, killed))
+        queue = CohortQueue([CohortPlan(TRIALS, 0, 1.0)], own, lambda trials, size: [])
+        assert queue.pop() == (None, sorted(IDS))
+
+
+def test_a_driver_that_was_gone_before_the_plan_disturbs_nobody(ledger):
+    with Leases(ledger, "s"):
+        pass
+    with Leases(ledger, "s") as own:
+        assert own.undisturbed()
+        with Leases(ledger, "s"):
+            pass
+        assert not own.undisturbed()
+
+
+def test_what_others_leave_comes_in_cohorts_of_the_runs_own_size(ledger, monkeypatch):
+    monkeypatch.setattr(cohort_queue, "LOOK_EVERY_S", 0.0)
+    sizes = []
+    with Leases(ledger, "s") as own:
+        queue = CohortQueue([CohortPlan(TRIALS, 0, 1.0)], own, lambda _, size: sizes.append(size) or [])
+        with Leases(ledger, "s") as other:
+            other.claim(IDS)
+            queue.pop()
+        queue.look()
+    assert sizes == [None]
+
+
+def test_a_queue_that_is_cleared_holds_nothing(ledger):
+    with Leases(ledger, "s") as own:
+        queue = CohortQueue([CohortPlan((trial,), 0, 1.0) for trial in TRIALS], own, lambda trials, size: [])
+        running, _ = queue.pop()
+        queue.clear()
+        assert own._held == {trial.trial_id for trial in running.trials}
+
+
 def test_a_request_to_cancel_interrupts_the_main_thread(ledger, monkeypatch):
     monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.01)
     with Leases(ledger, "s") as own:
