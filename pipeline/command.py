@@ -7,7 +7,9 @@ figures are drawn.
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -101,6 +103,7 @@ def _run(
     for line in announcement(space.name, plan, sweep.suggestions_left):
         say(line)
     tally = tally_of(plan, ledger, sweep.progress)
+    leases.progress = tally.progress()
     sync = None if settings.mlflow_uri is None else BackgroundSync(ledger, space.name, settings.mlflow_uri)
     places = {
         "sweep": space.name,
@@ -183,6 +186,7 @@ class _Telling:
 
     def reported(self, job: CohortJob, statuses: Sequence[MemberStatus]) -> None:
         """See :class:`pipeline.execution.dispatch.Watcher`."""
+        self._end_if_cancelled()
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + RENEW_EVERY_S / 2
             self._leases.progress = self._tally.progress()
@@ -191,7 +195,13 @@ class _Telling:
         """Do nothing: the next report says it too."""
 
     def elsewhere(self, leases: Sequence[Lease], states: Mapping[str, str]) -> None:
-        """Do nothing: others tell of themselves."""
+        """Others tell of themselves."""
+        self._end_if_cancelled()
+
+    def _end_if_cancelled(self) -> None:
+        """End a run of another thread than the main one, which no signal reaches."""
+        if self._leases.cancelled and threading.current_thread() is not threading.main_thread():
+            raise Interrupted(signal.SIGTERM)
 
 
 def dry_run(space: LoadedSpace, settings: RunSettings, *, as_json: bool) -> None:

@@ -39,7 +39,9 @@ class Leases:
         self.progress = RunProgress()
         """What to say of the run at the next renewal."""
         self.cancelled = False
-        """Whether somebody has asked through the ledger that this process end."""
+        """Whether somebody has asked through the ledger that this run end: the main thread is interrupted, and a run in
+        another thread has to look here."""
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
         self._files = open_files(ledger.uri)
         self._lease = Lease(
             driver=uuid4().hex,
@@ -141,14 +143,15 @@ class Leases:
             self._written_at = time.monotonic()
 
     def _renew(self) -> None:
-        """Renew the lease until the block ends; end the process if somebody asks for it."""
+        """Renew the lease until the block ends; end the run if somebody asks for it."""
         while not self._over.wait(RENEW_EVERY_S):
             with suppress(LedgerError):  # The next renewal may succeed; the workers' commits say what is wrong.
                 self._write()
                 if not self.cancelled and self._files.exists(self._lease.cancel_path):
                     self.cancelled = True
                     self._files.delete(self._lease.cancel_path)
-                    _end_this_process()
+                    if self._in_main_thread:
+                        _end_this_process()
 
 
 def _end_this_process() -> None:

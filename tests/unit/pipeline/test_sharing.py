@@ -2,16 +2,21 @@
 
 import os
 import subprocess
+import threading
 import time
 
 import pytest
 
+from pipeline import run
+from pipeline.execution import local_runner
 from pipeline.ledger import Ledger
 from pipeline.ledger.files import open_files
 from pipeline.plan import CohortPlan
 from pipeline.sharing import CohortQueue, Leases, cohort_queue, leases, live_leases
 from pipeline.sharing.lease import STALE_S, Lease
 from tests.support.competing_drivers import held_twice
+from tests.support.small_spaces import spec
+from tests.support.sweep_runs import wait_until
 from trainables import MLP, GrokkingTrial, ModularAddition
 from trainables.engine.trial import Seeds
 
@@ -144,3 +149,25 @@ def test_a_request_to_cancel_interrupts_the_main_thread(ledger, monkeypatch):
             time.sleep(30)
     assert own.cancelled
     assert not open_files(ledger.uri).exists(lease.cancel_path)
+
+
+def test_a_run_in_another_thread_is_cancelled_without_the_main_one(tmp_path, monkeypatch):
+    """As a notebook or a server may have it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(local_runner, "REPORT_EVERY_S", 0.01)
+    ended = []
+
+    def train():
+        sweep = spec(base=BASE.replace(horizon_steps=10**6), seeds=range(1))
+        with pytest.raises(KeyboardInterrupt):
+            run(sweep, name="s", doc="", local=True, mlflow_uri=None, silent=True)
+        ended.append(True)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    files = open_files("results/ledger")
+    (lease,) = wait_until(lambda: live_leases(files), timeout_s=60, what="it runs")
+    files.put(lease.cancel_path, b"")
+    thread.join(60)
+    assert ended
