@@ -411,7 +411,8 @@ def _draw_mean(axes: Axes, cell: Cell, row: _Row, panel: _Panel) -> None:
         place, along = (panel.at(row.diagram, cell.x), 1.0), axes.get_xaxis_transform()
         axes.annotate(f"{mean.value:.0f}", place, xycoords=along, xytext=(0, 2), **look)
     else:
-        axes.annotate(f"{mean.value:.0f}", (at, mean.high), xytext=(0, 4.5 * size.symbols), **look)
+        top = np.fmax(mean.high, given.high)  # A thick bar would hide the number.
+        axes.annotate(f"{mean.value:.0f}", (at, top), xytext=(0, 4.5 * size.symbols), **look)
 
 
 def _draw_shares(axes: Axes, row: _Row, panel: _Panel) -> None:

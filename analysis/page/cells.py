@@ -83,14 +83,15 @@ def _strip(diagram: Diagram, index: int, stems: list[marks.Stem], scale: Scale, 
             for each in (mean, given)
         ]
         ends = [end for interval in intervals if interval for end in interval] or [scale.place(mean.value)]
+        before = max(ends) > 80 and min(ends) > 100 - max(ends)  # the number stands where there is more room
         summary = {
             "y": height + SUMMARY_PX / 2 - 3,
             "mean": intervals[0],
             "given": intervals[1],
             "at": scale.place(mean.value),
             "text": f"{mean.value:.0f}",
-            "before": max(ends) > 80,
-            "beside": min(ends) if max(ends) > 80 else max(ends),
+            "before": before,
+            "beside": min(ends) if before else max(ends),
         }
     return {
         **_face(diagram, index),

@@ -18,6 +18,7 @@ from analysis.diagram.picture import draw_diagram
 from analysis.diagram.points import draw_points, has_points
 from analysis.diagram.tiles import tiles
 from analysis.drawing.sheet import WIDE, WIDTHS, Sheet
+from analysis.page.cells import strips
 from tests.support.synthetic import grid_sweep, make_sweep, make_trial, wd_vs_orthograd
 
 LONG = "How long does it take until a network whose name is as long as this one's generalises, and does it need decay?"
@@ -96,6 +97,35 @@ def test_every_text_is_legible(diagrams, sheet):
             turned = one.get_rotation() or other.get_rotation()
             over = wide > -0.02 * figure.dpi and tall > 0.02 * figure.dpi and not turned
             assert not over, f"{name}: {one.get_text()!r} is over {other.get_text()!r}"
+
+
+@pytest.mark.parametrize("sheet", [WIDE, WIDTHS["column"]], ids=["wide", "column"])
+def test_the_restricted_mean_is_not_written_over_an_interval(sheet):
+    """Of two seeds, the time given the event has a wider interval than RMST."""
+    times = {1: (215, 225), 2: (130, 186)}
+    row = make_sweep([
+        make_trial(f"t{level}{seed}", {"o.decay": level, "seed": seed}, t_mem=20, t_gen=t_gen)
+        for level, both in times.items()
+        for seed, t_gen in enumerate(both)
+    ])  # fmt: skip
+    cells = build(row).cells
+    assert any(cell.main.given_steps.high > cell.main.restricted_mean_steps.high for cell in cells)
+    figure, texts = drawn(build(row), sheet)
+    numbers = {f"{cell.main.restricted_mean_steps.value:.0f}" for cell in cells}
+    written = [text.get_window_extent() for text in texts if text.get_text() in numbers]
+    assert len(written) == len(numbers)
+    bars = [line.get_window_extent() for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
+    assert not [bar for bar in bars for box in written if box.count_overlaps([bar])]
+
+
+def test_the_page_writes_the_restricted_mean_where_there_is_room():
+    """An interval from the first steps to tau leaves none before it."""
+    row = make_sweep([make_trial(f"t{seed}", {"o.decay": 1, "seed": seed}, t_mem=20, t_gen=(30, 480)[seed])
+                      for seed in (0, 1)])  # fmt: skip
+    (strip,) = strips(build(row))["rows"]
+    low, high = strip["summary"]["given"]
+    assert low < 10 < 80 < high
+    assert (strip["summary"]["before"], strip["summary"]["beside"]) == (False, high)
 
 
 def test_without_a_title_there_are_no_notes():
