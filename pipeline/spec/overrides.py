@@ -191,7 +191,9 @@ class _Draft:
         if holders or _has(self._example(None), path):
             return holders
         every = list(dict.fromkeys(p for config in (self._example(None), *configs) for p in _paths(config)))
-        hint = did_you_mean(path, every) or f"; allowed: {', '.join(every)}"
+        whole, _, last = path.rpartition(".")
+        inside = [other for other in every if whole and other.startswith(f"{whole}.")]
+        hint = did_you_mean(last if inside else path, inside or every) or f"; allowed: {', '.join(inside or every)}"
         raise SpecError(f"{flag} {path}: there is no such field{hint}")
 
     def _example(self, arm: Arm | None) -> TrialConfig:

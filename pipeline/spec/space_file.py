@@ -18,6 +18,7 @@ import traceback
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.spec import SpecError, SweepSpec
@@ -122,8 +123,11 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     try:
         source = file.read_bytes()
     except OSError as error:
+        beside = (other.name for other in file.parent.glob("*.py")) if not file.exists() else ()
+        near = get_close_matches(file.name.removesuffix(".py") + ".py", beside, n=1)
+        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
         raise SpecError(
-            f"{path}: cannot be read ({error.strerror}); must be a search-space file, or MODULE:TRIAL"
+            f"{path}: cannot be read ({error.strerror}); must be a search-space file, or MODULE:TRIAL{hint}"
         ) from None
     if file.suffix != ".py" or not NAME.fullmatch(file.stem):
         raise SpecError(

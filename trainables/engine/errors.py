@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -143,7 +144,19 @@ class CommandLine(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {shown(redact_text(message.removeprefix('argument ')))} (see --help)\n")
+        hint = self._hint(message)
+        self.exit(2, f"error: {shown(redact_text(message.removeprefix('argument ')))}{hint} (see --help)\n")
+
+    def _hint(self, message: str) -> str:
+        """The flags that are most like those that there are not."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        flags = set(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                flags.update(*(parser._option_string_actions for parser in action.choices.values()))
+        names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+        near = [match for name in names for match in get_close_matches(name, sorted(flags), n=1, cutoff=0.7)]
+        return f"; did you mean {' and '.join(near)}?" if near else ""
 
 
 class LostProcessError(RuntimeError):

@@ -108,6 +108,16 @@ def test_a_bad_command_line_is_one_line(capsys):
     )
 
 
+def test_a_flag_with_a_typo_gets_the_nearest(capsys):
+    parser = CommandLine(prog="prog")
+    parser.add_argument("--ledger")
+    parser.add_subparsers().add_parser("show").add_argument("--where")
+    for flags, near in ((["--ledgre=a"], "--ledger"), (["show", "--were", "b"], "--where")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(flags)
+        assert capsys.readouterr().err.endswith(f"; did you mean {near}? (see --help)\n")
+
+
 def test_one_line():
     assert one_line(ValueError("first\n  second\tthird")) == "first second third"
     assert one_line(ValueError("x" * 1000), 10) == "x" * 10

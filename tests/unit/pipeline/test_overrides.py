@@ -116,6 +116,10 @@ def test_titles_say_what_is_fixed():
             ["--set", "optimizer.weight_decoy=1"],
             r"--set optimizer.weight_decoy: .* did you mean optimizer.weight_decay\?$",
         ),
+        (
+            ["--set", "optimizer.lr=1"],
+            r"--set optimizer.lr: .* allowed: optimizer.learning_rate, [\w., ]*$",
+        ),
         (["--axis", "weight_decay=0,1"], r"--axis weight_decay: .* did you mean optimizer.weight_decay\?$"),
         (["--set", "optimizer.weight_decay=lots"], r"--set optimizer.weight_decay=lots: .*: must be a number$"),
         (["--axis", "optimizer.weight_decay=0,-1"], r"axis optimizer.weight_decay: .* = -1.0: must be at least 0.0"),

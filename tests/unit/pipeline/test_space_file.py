@@ -214,6 +214,10 @@ def test_a_size_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none\.py: cannot be read \(No such file or directory\)"):
         load_space(str(tmp_path / "none.py"))
+    write(tmp_path, GOOD)
+    for typed in ("space", "spcae.py"):
+        with pytest.raises(SpecError, match=r"MODULE:TRIAL; did you mean .*/space\.py\?$"):
+            load_space(tmp_path / typed)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
