@@ -65,7 +65,9 @@ class Standing:
 
     @property
     def left_s(self) -> float | None:
-        """The longest estimate of the drivers; None where none has one."""
+        """The longest estimate of the drivers, which may be some seconds old; None where none has one."""
+        if self.done + self.failed == self.total:
+            return None
         return max((lease.progress.left_s for lease in self.drivers if lease.progress.left_s is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ to be gone, counts for nothing, and others take its trials over.
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -116,18 +117,26 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and value >= 0
 
 
-def read_leases(files: Files) -> Iterator[tuple[Entry, Lease]]:
-    """Yield every lease that can be read, with its file; a damaged one is nobody's."""
-    for entry in files.entries(LEASES):
-        driver, _, suffix = entry.name.partition(".")
-        if suffix == "json" and is_ours(entry.path):
+def lease_files(files: Files) -> dict[str, Entry]:
+    """The files of leases, by driver."""
+    found = [entry for entry in files.entries(LEASES) if entry.name.endswith(".json") and is_ours(entry.path)]
+    return {entry.name.removesuffix(".json"): entry for entry in found}
+
+
+def read_leases(files: Files, found: dict[str, Entry], since_s: float) -> Iterator[Lease]:
+    """Yield the leases that were written since then and can be read; a damaged one is nobody's.
+
+    Hundreds of older ones may lie there, such as those of an array of short jobs.
+    """
+    for driver, entry in found.items():
+        if entry.modified_s > since_s:
             with suppress(FileGoneError, ValueError):
-                yield entry, Lease.from_json(files.read(entry.path).to_pybytes(), driver)
+                yield Lease.from_json(files.read(entry.path).to_pybytes(), driver)
 
 
 def live_leases(files: Files) -> list[Lease]:
     """The leases of the drivers that are at work, by this machine's clock, in the order in which they started."""
-    live = [lease for entry, lease in read_leases(files) if entry.age_s < STALE_S and not lease.gone]
+    live = [lease for lease in read_leases(files, lease_files(files), time.time() - STALE_S) if not lease.gone]
     return sorted(live, key=lambda lease: (lease.started_at, lease.driver))
 
 

@@ -21,7 +21,8 @@ from uuid import uuid4
 
 from pipeline.ledger import Ledger, LedgerError
 from pipeline.ledger.files import Entry, open_files
-from pipeline.sharing.lease import RENEW_EVERY_S, STALE_S, Lease, RunProgress, read_leases, this_place
+from pipeline.ledger.layout import CANCEL
+from pipeline.sharing.lease import RENEW_EVERY_S, STALE_S, Lease, RunProgress, lease_files, read_leases, this_place
 
 FORGET_S = 3600.0
 """The file of a driver that has ended, or was killed, is deleted at this age by a driver that starts."""
@@ -64,11 +65,12 @@ class Leases:
 
     def __enter__(self) -> Self:
         self._write()
-        self._started_s, others = self._read()
-        self._before = frozenset(lease.driver for _, lease in others if lease.gone)
-        for entry, lease in others:
+        self._started_s, others = self._others()
+        recent = read_leases(self._files, others, self._started_s - STALE_S)
+        self._before = frozenset(lease.driver for lease in recent if lease.gone)
+        for entry in others.values():
             if self._started_s - entry.modified_s > FORGET_S:
-                for path in (lease.path, lease.cancel_path):
+                for path in (entry.path, f"{entry.path.removesuffix('json')}{CANCEL}"):
                     self._files.delete(path)
         self._thread.start()
         return self
@@ -110,15 +112,14 @@ class Leases:
 
     def others(self) -> list[Lease]:
         """The leases of the other drivers that are at work on this ledger, whatever their sweep."""
-        now_s, others = self._read()
-        return [lease for entry, lease in others if now_s - entry.modified_s < STALE_S and not lease.gone]
+        now_s, others = self._others()
+        return [lease for lease in read_leases(self._files, others, now_s - STALE_S) if not lease.gone]
 
     def undisturbed(self) -> bool:
         """Whether no other driver has been at work on this ledger since the block began, so that a plan still holds."""
+        _, others = self._others()
         since_s = self._started_s - STALE_S
-        return not any(
-            entry.modified_s >= since_s and lease.driver not in self._before for entry, lease in self._read()[1]
-        )
+        return not any(entry.modified_s > since_s and driver not in self._before for driver, entry in others.items())
 
     def _contested(self, others: Sequence[Lease]) -> bool:
         """Ask no longer for what others hold, or ask for with the earlier name; return whether later ones still ask."""
@@ -128,12 +129,11 @@ class Leases:
                 self._asked -= frozenset(other.asks)
         return any(self._asked & frozenset(other.asks) for other in others)
 
-    def _read(self) -> tuple[float, list[tuple[Entry, Lease]]]:
-        """The time on the store's clock, which dates all leases, and the leases of other drivers."""
-        leases = list(read_leases(self._files))
-        ours = [entry.modified_s for entry, lease in leases if lease.driver == self._lease.driver]
-        now_s = ours[0] + time.monotonic() - self._written_at if ours else time.time()
-        return now_s, [(entry, lease) for entry, lease in leases if lease.driver != self._lease.driver]
+    def _others(self) -> tuple[float, dict[str, Entry]]:
+        """The time on the store's clock, which dates all leases, and the files of other drivers."""
+        others = lease_files(self._files)
+        own = others.pop(self._lease.driver, None)
+        return (own.modified_s + time.monotonic() - self._written_at if own else time.time()), others
 
     def _write(self, *, ended: bool = False) -> None:
         with self._writing:

@@ -10,7 +10,7 @@ import pytest
 from pipeline import run
 from pipeline.execution import local_runner
 from pipeline.ledger import Ledger
-from pipeline.ledger.files import open_files
+from pipeline.ledger.files import LocalFiles, open_files
 from pipeline.plan import CohortPlan
 from pipeline.sharing import CohortQueue, Leases, cohort_queue, leases, live_leases
 from pipeline.sharing.lease import STALE_S, Lease
@@ -51,6 +51,21 @@ def test_a_lease_counts_until_it_is_stale(ledger):
         os.utime(path, (old, old))
         assert own.claim(IDS) == frozenset(IDS)
     assert live_leases(open_files(ledger.uri)) == []
+
+
+def test_old_leases_cost_no_reading_and_are_deleted_in_the_end(ledger, monkeypatch):
+    files = open_files(ledger.uri)
+    for driver, age_s in (("1" * 32, 2 * STALE_S), ("2" * 32, 2 * leases.FORGET_S)):
+        lease = elsewhere(ledger, *IDS, driver=driver)
+        files.put(lease.cancel_path, b"")
+        then = time.time() - age_s
+        os.utime(os.path.join(ledger.uri, lease.path), (then, then))
+    monkeypatch.setattr(LocalFiles, "read", lambda *_: pytest.fail("reads a lease that counts for nothing"))
+    with Leases(ledger, "s") as own:
+        assert own.claim(IDS) == frozenset(IDS)
+        assert own.undisturbed()
+        left = [entry.name for entry in files.entries("leases")]
+    assert set(left) == {f"{own._lease.driver}.json", f"{'1' * 32}.json", f"{'1' * 32}.cancel"}
 
 
 def test_a_killed_process_of_this_machine_is_known_to_be_gone(ledger):
