@@ -109,7 +109,10 @@ def _summary(comparison: "SweepComparison") -> list[str]:
         for entries in comparison.settings.values()
         for entry in entries
     )
-    notes = ["p by Holm over all rows"] if adjusted else []
+    seen = {entry.sweep for entries in comparison.settings.values() for entry in entries}
+    notes = [f"{sweep}: left out, it has no setting in common with the others"
+             for sweep in comparison.sweeps if sweep not in seen]  # fmt: skip
+    notes += ["p by Holm over all rows"] if adjusted else []
     contrasts = [entry.contrast for entries in comparison.settings.values() for entry in entries if entry.contrast]
     paired = [contrast.pairs for contrast in contrasts if contrast.pairs]
     least = min((2.0 ** (1 - pairs) for pairs in paired), default=0.0) * len(contrasts)

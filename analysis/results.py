@@ -84,10 +84,14 @@ class SweepResult(Sweep):
 
         :param columns: probes; all that were measured, without.
         :param where: the trials at these coordinates, as :meth:`Sweep.where` takes them.
-        :raises SweepError: for an axis that no trial has, or a column that was not measured.
+        :raises SweepError: for an axis or a value that no trial has, or a column that was not measured.
         """
         names = [columns] if isinstance(columns, str) else columns and list(columns)
         chosen = replace(self, trials=self.where(**where))
+        for name, value in where.items():
+            if not self.where(**{name: value}) and self:
+                values = ", ".join(map(repr, self.values(name)))
+                raise SweepError(f"{name}={value!r}: no trial with measurements has it; the sweep's values: {values}")
         table = frames.curves_table(self, chosen.iter_curves(names), names)
         for name in names or ():
             if len(table) and table[name].isna().all():

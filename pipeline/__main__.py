@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is its own, or 2 for a command that there is not."""
     prepare_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    name = _parser().parse_args(given[:1]).command
+    name = _parser().parse_args(given[:1] or ["--help"]).command
     CommandLine.invoked_as = f"grokscape {name}"
     return import_module(COMMANDS[name][0]).main(given[1:])
 

@@ -127,7 +127,8 @@ def compare(sweeps: Mapping[str, Sweep], event: str | None = None, tau_steps: in
     every = dict.fromkeys(setting for each in cells.values() for setting in each)
     shared = [setting for setting in every if sum(setting in each for each in cells.values()) > 1]
     if not shared:
-        raise SweepError(f"{', '.join(sweeps)}: no setting in common; their axes and arms must agree somewhere")
+        axes = (f"{label} has {', '.join(sweep.axes())}" for label, sweep in sweeps.items())
+        raise SweepError(f"no setting in common: their axes and arms must agree somewhere; {'; '.join(axes)}")
     settings = {
         setting_words(dict(setting)) or "the only setting": _entries(
             {label: each[setting] for label, each in cells.items() if setting in each}, main, tau

@@ -110,7 +110,8 @@ def fit_times(
     degrees = m - k - 1 - (cure_columns is not None)
     centred = columns - columns[came].mean(axis=0) if m else columns
     if degrees < LEAST_DEGREES:
-        raise TooFewError(f"{m} events are too few to estimate {k + 1} numbers")
+        needed = LEAST_DEGREES + m - degrees
+        raise TooFewError(f"{m} trials have the event, and it takes {needed}; more seeds or steps may bring them")
     if np.linalg.matrix_rank(np.column_stack([np.ones(m), centred[came]])) < k + 1:
         raise TooFewError("the settings in which the event came do not tell the columns apart")
     likelihood = _Likelihood(times, centred, cure_columns, distribution)

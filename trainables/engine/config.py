@@ -17,6 +17,7 @@ hold (:func:`plain`): ``np.float32(0.1)`` is 0.10000000149011612, and so another
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import operator
@@ -91,7 +92,10 @@ class Config:
 
     def __post_init__(self) -> None:
         if missing := abstract_methods(type(self)):
-            raise ConfigError(f"{component_name(type(self))}: does not implement {', '.join(missing)}")
+            docs = {name: inspect.getdoc(getattr(type(self), name)) or "" for name in missing}
+            says = {name: re.sub(r":\w+:`(.*?)`", r"\1", doc.partition("\n")[0]) for name, doc in docs.items()}
+            texts = [f"{name} ({text.rstrip('.:')})" if text else name for name, text in says.items()]
+            raise ConfigError(f"{component_name(type(self))}: does not implement {', '.join(texts)}")
         for spec, annotation in _fields(type(self)):
             name = f"{type(self).__name__}.{spec.name}"
             value = _normalised(name, getattr(self, spec.name), annotation)

@@ -44,7 +44,8 @@ def export(ledger: Ledger, name: str, out: str | Path, where: str | None = None)
     ``step`` in that order, and a column for each probe, null where not measured.  ``sweep`` says what was asked.
 
     :param where: write those trials only: see :mod:`pipeline.ledger.views.where`.
-    :raises LedgerError: when there is no such sweep, the filter is bad, or the folder cannot be written.
+    :raises LedgerError: when there is no such sweep, the filter is bad or chooses no trial, or the
+        folder cannot be written.
     """
     if "://" in str(out):
         raise LedgerError(f"ledger: --out {out}: must be a folder of this machine")
@@ -54,6 +55,8 @@ def export(ledger: Ledger, name: str, out: str | Path, where: str | None = None)
     with _doing(out), _written(folder) as paths:
         columns = _Columns()
         count = _write_measurements(ledger, records, wanted, paths[MEASUREMENTS], columns)
+        if wanted is not None and not columns.places:
+            raise LedgerError(f"--where {where!r}: is true of no trial of {name}; wrote nothing")
         pq.write_table(columns.table(records.names()), paths[TRIALS])
         report = ExportReport(len(columns.places), count)
         paths[SWEEP].write_text(

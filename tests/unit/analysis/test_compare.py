@@ -89,10 +89,13 @@ def test_bad_input(ledgers, capsys, tmp_path, arguments, message):
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
-def test_nothing_in_common(ledgers, tmp_path):
+def test_nothing_in_common(ledgers, tmp_path, capsys):
     folder = Path(tmp_path)
     fill_ledger(
         Ledger.open(str(folder), create=True), "wide", [make_trial("x", {"model.width": 3, "seed": 0}, t_gen=100)]
     )
-    with pytest.raises(SweepError, match="no setting in common"):
+    with pytest.raises(SweepError, match=r"no setting in common: .*; one has .*; wide has model\.width, seed$"):
         compare_sweeps("one", "wide", sources=[ledgers["one"], str(folder)])
+    arguments = ["one", "two", "wide", "--from", ledgers["one"], ledgers["two"], str(folder), "--out", str(tmp_path)]
+    assert compare.main(arguments) == 0
+    assert "\nwide: left out, it has no setting in common with the others\n" in capsys.readouterr().out

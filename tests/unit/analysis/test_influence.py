@@ -104,7 +104,7 @@ def test_more_columns_are_tested_as_by_f():
 
 def test_data_that_carry_no_model():
     few = observed(np.array([100.0, 150, 200, 90, math.inf]))
-    with pytest.raises(TooFewError, match="4 events are too few to estimate 2 numbers"):
+    with pytest.raises(TooFewError, match="4 trials have the event, and it takes 6; more seeds"):
         fit_times(few, np.arange(5.0)[:, None], np.zeros((5, 0)))
     same = observed(np.array([100.0, 150, 200, 90, 70, 80]))
     with pytest.raises(TooFewError, match="do not tell the columns apart"):

@@ -67,6 +67,8 @@ def test_curves_are_a_table_with_the_axes(result):
     assert {"train_loss", "parameter_norm"} <= set(result.curves(weight_decay=1))
     with pytest.raises(SweepError, match=r"column 'tset_accuracy': was not measured; measured: .*test_accuracy"):
         result.curves("tset_accuracy")
+    with pytest.raises(SweepError, match=r"weight_decay=5: no trial with measurements has it; the sweep's values: 0, "):
+        result.curves("test_accuracy", weight_decay=5)
 
 
 def test_a_notebook_shows_the_question_the_answer_and_the_picture(result):

@@ -9,7 +9,7 @@ import pytest
 
 from trainables.engine.config import ConfigError, canonical_json, from_json, per_trial_paths, replace_at, value_at
 from trainables.engine.gradients import OrthogonalGradient
-from trainables.engine.losses import SoftmaxCrossEntropy
+from trainables.engine.losses import Loss, SoftmaxCrossEntropy
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
 from trainables.engine.stopping import Stopping
@@ -125,6 +125,7 @@ def test_bad_values_fail_with_field_value_and_allowed():
         ),
         (lambda: from_json({"class": None}), r"class = None: no such component"),
         (lambda: from_json(AdamW().to_json() | {"lr": 1}), r"AdamW.lr: no such field; allowed: betas, "),
+        (Loss, r"does not implement collapsed \(Return whether .* in dtype; shape \(K, B\), bool\), row_losses \("),
     ]:
         with pytest.raises(ConfigError, match=message):
             make()

@@ -158,6 +158,7 @@ def test_where(ledger, where, trial_ids):
         ("__import__('os').system('touch hacked')", "__import__('os').system('touch hacked'): allowed: columns"),
         ("phase.__class__ == 1", "phase.__class__: no such column"),
         ("[x for x in phase] == 1", "allowed: columns"),
+        ("phase == 'groking'", "is true of no trial of two; wrote nothing"),
         ("arm > 3", "cannot order 'plain' and 3"),
         ("arm * 3 == 3", "cannot compute with 'plain'"),
         ("seed > 1" * 200, "must have at most 1000"),

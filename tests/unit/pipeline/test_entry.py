@@ -13,6 +13,14 @@ def test_each_command_explains_itself_under_its_own_name(capsys):
         assert capsys.readouterr().out.startswith(f"usage: grokscape {name} ")
 
 
+def test_without_a_command_it_lists_them(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    listed = capsys.readouterr().out
+    assert all(f"\n  {name} " in listed for name in COMMANDS)
+
+
 def test_another_command_gets_one_line(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["swep"])
