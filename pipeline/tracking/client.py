@@ -14,10 +14,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from trainables.engine.errors import GrokscapeError, one_line, redact
 
@@ -65,9 +67,9 @@ def connect(uri: str) -> "MlflowClient":
     for name in NOISY_LOGGERS:
         # MLflow logs, with a traceback, what it then raises; we report the exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if is_sqlite(uri):
-        call(uri, _make_sqlite, sqlite_path(uri))
-    return call(uri, MlflowClient, tracking_uri=uri)
+    if not is_sqlite(uri):
+        return call(uri, MlflowClient, tracking_uri=uri)
+    return call(uri, _sqlite_client, uri)
 
 
 def check(uri: str, timeout_s: float = 15) -> None:
@@ -192,12 +194,23 @@ def sqlite_path(uri: str) -> Path:
     return Path(re.sub(r"^sqlite(\+\w+)?:(///)?", "", uri).partition("?")[0])
 
 
+def _sqlite_client(uri: str) -> "MlflowClient":
+    """Make a client of a file, whose tables MLflow creates with it: two at once would spoil them for good."""
+    from mlflow import MlflowClient
+
+    path = sqlite_path(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writable = os.access(path.parent, os.W_OK)
+    with FileLock(path.with_name(f".{path.name}.lock")) if writable else nullcontext():
+        _make_sqlite(path)
+        return MlflowClient(tracking_uri=uri)
+
+
 def _make_sqlite(path: Path) -> None:
     """Create a file in write-ahead mode: half the waits for the disk, and a web page never blocks the writer.
 
     An existing file keeps the mode that its owner chose.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")

@@ -30,6 +30,26 @@ from tests.support.sample_sweep import SampleSweep
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
+def test_one_driver_at_a_time_creates_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several drivers that begin in a new folder at once: MLflow's migrations of one file by two spoil it for good."""
+    inside, together = [], []
+
+    def create(tracking_uri: str) -> None:
+        inside.append(tracking_uri)
+        time.sleep(0.1)
+        together.append(len(inside))
+        inside.pop()
+
+    monkeypatch.setattr("mlflow.MlflowClient", create)
+    connecting = lambda: tracking_server.connect(f"sqlite:///{tmp_path}/new/mlflow.db")  # noqa: E731
+    threads = [threading.Thread(target=connecting) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert together == [1, 1, 1]
+
+
 class TestBadInput:
     @pytest.mark.parametrize("uri", ["file:///somewhere/mlruns", "results/mlruns", "./mlruns"])
     def test_plain_files_are_refused(self, uri: str) -> None:
