@@ -41,8 +41,7 @@ class BackgroundSync:
             self._changed.notify()
 
     def elsewhere(self, leases: object, states: Collection[str]) -> None:
-        """Queue the trials that other drivers have ended; see :class:`pipeline.execution.dispatch.Watcher`."""
-        self.ended(states)
+        """Do nothing: whoever has trained a trial writes it, so that no two drivers make a run of the same trial."""
 
     def close(self, timeout_s: float, figures: Sequence[Path] = (), answer: str = "") -> SyncReport | TrackingError:
         """Sync the whole sweep a last time and return the report, or the error instead of raising it.

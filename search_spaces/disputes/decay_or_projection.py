@@ -18,7 +18,13 @@ Laptop    two layers, the two methods, two-hot and embedding
 Result    2026-11-27, laptop, seeds 0 to 4, mean steps to 99 % of the best cells: two-hot, decay: (.03, 4) 155,
           (.03, 2) 185, (.015, 8) 196; ⊥: .016 109, .012 112, .008 133.  Embedding, decay: (.015, 4) 121, (.03, 2) 137,
           (.007, 8) 146; ⊥: .004 192, .003 204, .002 221.  On two-hot pairs decay's best cell is at the edge of
-          its grid, which may not hold its optimum.  The full size was not run
+          its grid, which may not hold its optimum.  2026-11-27, the two methods of the full size at one and three
+          layers, same seeds (a seed that does not grok counts as the horizon): two-hot, 1 layer, decay: (.03, 2) 475,
+          (.015, 2) 670; ⊥: .024 159, .016 529.  Two-hot, 3 layers, decay: (.007, 8) 714 (1 seed of 5 groks), all
+          others none; ⊥: .008 730 (2 seeds), all others none.  Embedding, 1 layer, decay: (.03, 4) 133, (.03, 2)
+          143; ⊥: .004 180, .006 182.  Embedding, 3 layers, decay: (.015, 2) 155, (.007, 4) 211; ⊥: .001 726 (2
+          seeds), .002 754 (1 seed).  Of these eight only two-hot with 3 layers and ⊥ with an embedding and 1 layer
+          have their best cell inside the grid in every field.  The other methods were not run
 Cost      laptop: 71 746 steps, 80 minutes of training on cores that were shared; full: some 8 hours on one core
 Hardware  2 CPU cores
 Command   python -m pipeline.sweep search_spaces/disputes/decay_or_projection.py
