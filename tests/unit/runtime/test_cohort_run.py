@@ -3,17 +3,13 @@
 import io
 import json
 import math
-import pickle
 import time
-import zipfile
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.ledger.files import StorageError
+from tests.support.cohort_runs import BASE, Memory, finish, seeded, start
 from trainables.engine.events import PhaseRule, falls_to, rises_to
 from trainables.engine.models import MLP
 from trainables.engine.optimizers import SGD, AdamW
@@ -22,17 +18,7 @@ from trainables.engine.tasks import ModularAddition
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
 from trainables.runtime import cohort_run as lockstep
-from trainables.runtime.cohort_run import CohortRun
-from trainables.runtime.job import CohortJob
-from trainables.runtime.rows import Checkpoint
-from trainables.runtime.status import LONGEST_TRACEBACK, CohortError, Origin, StaleCheckpointError
 
-BASE = GrokkingTrial(
-    task=ModularAddition(p=7, train_fraction=0.6),
-    model=MLP(hidden=(8,)),
-    optimizer=AdamW(learning_rate=0.01, weight_decay=1.0),
-    horizon_steps=40,
-)
 EACH = Measuring(dense_until_steps=40)
 GROKS = GrokkingTrial(
     task=ModularAddition(p=23, train_fraction=0.9),
@@ -46,76 +32,6 @@ GROKS = GrokkingTrial(
 def _commits_cost_nothing(monkeypatch):
     """So that ``checkpoint_every_s=0`` commits at every measurement."""
     monkeypatch.setattr(lockstep, "COMMIT_SHARE", 0)
-
-
-class Memory:
-    """A writer that keeps everything, one entry a commit."""
-
-    def __init__(self):
-        self.commits = []
-        self.checkpoints = {}
-        self.snapshots = {}
-
-    def commit(self, trials, trajectory, checkpoints=(), snapshots=()):
-        assert len({len(values) for values in trajectory.values()}) == 1
-        self.commits.append((list(trials), {name: list(values) for name, values in trajectory.items()}))
-        named = {row.trial_id for row in trials}
-        for snapshot in snapshots:
-            assert snapshot.trial_id in named
-            self.snapshots.setdefault(snapshot.trial_id, {}).setdefault(snapshot.step, snapshot.data)
-        for checkpoint in checkpoints:
-            assert checkpoint.trial_id in named
-            self.checkpoints[checkpoint.trial_id] = checkpoint
-        for row in trials:
-            if row.stop_reason in ("diverged", "frozen"):
-                self.checkpoints.pop(row.trial_id, None)
-
-    def checkpoint(self, trial_id):
-        return self.checkpoints.get(trial_id)
-
-    def discard(self, checkpoint):
-        del self.checkpoints[checkpoint.trial_id]
-
-    def history(self, trial_id, columns):
-        rows = [
-            dict(zip(table, values, strict=True))
-            for _, table in self.commits
-            for values in zip(*table.values(), strict=True)
-        ]
-        mine = {row["step"]: row for row in rows if row["trial_id"] == trial_id}
-        found = {name: np.array([mine[step].get(name, np.nan) for step in sorted(mine)], float) for name in columns}
-        return {"step": np.array(sorted(mine))} | found
-
-    def row(self, trial):
-        return [row for rows, _ in self.commits for row in rows if row.trial_id == trial.trial_id][-1]
-
-    def rows(self, trial):
-        """(step -> values) as a reader sees them; a step that stands twice must be the same."""
-        found = {}
-        for _, table in self.commits:
-            for values in zip(*table.values(), strict=True):
-                row = dict(zip(table, values, strict=True))
-                if row.pop("trial_id") == trial.trial_id:
-                    step = row.pop("step")
-                    text = {name: repr(value) for name, value in row.items()}
-                    assert found.setdefault(step, text) == text
-        return found
-
-
-def start(trials, writer, **options):
-    provenance = lambda trial, device: Origin("cpu:test", "source", '{"place": "here"}')  # noqa: E731
-    return CohortRun(CohortJob(trials=tuple(trials), device="cpu", **options), store=writer, provenance=provenance)
-
-
-def finish(trials, writer, **options):
-    run = start(trials, writer, **options)
-    while not run.done:
-        statuses = run.run(60.0)
-    return statuses
-
-
-def seeded(base, count):
-    return [base.replace(seeds=Seeds.all(seed)) for seed in range(count)]
 
 
 def test_every_measurement_is_committed_once_with_the_trial_at_its_end():
@@ -436,180 +352,3 @@ def test_a_restored_run_keeps_the_snapshots_of_the_undisturbed_one():
         run.run(0.0)
     finish([trial], writer, start_step=writer.checkpoint(trial.trial_id).step)
     assert writer.snapshots == undisturbed.snapshots
-
-
-def test_checkpoints_that_moved_are_refused():
-    writer, trials = Memory(), seeded(BASE, 2)
-    finish(trials[:1], writer)
-    with pytest.raises(StaleCheckpointError, match="checkpoints at steps 40, None: a cohort continues from one step"):
-        start(trials, writer, start_step=40)
-
-
-class Payload:
-    """What a malicious checkpoint unpickles to: a file of the attacker's."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def saved(value, **options):
-    buffer = io.BytesIO()
-    torch.save(value, buffer, **options)
-    return buffer.getvalue()
-
-
-def flipped(data, place):
-    return data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :]
-
-
-def bad_checkpoints(tmp_path, good, other):
-    """A checkpoint's data, as nobody should continue from, by what is wrong with it."""
-    content = torch.load(io.BytesIO(good), weights_only=True)
-    weights = next(iter(content["cohort"]["parameters"].values())).numpy().tobytes()
-    compressed = io.BytesIO()
-    with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"0" * 10**6)
-    return {
-        "empty": b"",
-        "foreign": b"weights",
-        "truncated": good[:-30],
-        "without its middle": good[:900] + good[1800:],
-        "a flipped bit of a weight": flipped(good, good.index(weights) + 5),
-        "a pickle": pickle.dumps(Payload(tmp_path / "ran")),
-        "a pickle in an archive": saved(Payload(tmp_path / "ran")),
-        "a pickle in its place": saved({**content, "steps": Payload(tmp_path / "ran")}),
-        "torch's old format": saved(content, _use_new_zipfile_serialization=False),
-        "a bomb": compressed.getvalue(),
-        "of another trial": other,
-        "of another trial that does not say": saved({**content, "cohort": {**content["cohort"], "parameters": {}}}),
-        "a list": saved([1, 2]),
-        "no steps": saved({name: value for name, value in content.items() if name != "steps"}),
-        "steps out of order": saved({**content, "steps": content["steps"][::-1]}),
-        "steps of text": saved({**content, "steps": list(map(str, content["steps"]))}),
-        "a short history": saved({**content, "history": {name: [] for name in content["history"]}}),
-        "rows of text": saved({**content, "pending": [{"step": 0, "train_loss": "a"}]}),
-        "rows of other steps": saved({**content, "pending": [{"step": 10**9, "train_loss": 1.0}]}),
-        "another step": saved({**content, "cohort": {**content["cohort"], "step": 3}}),
-    }
-
-
-def test_a_checkpoint_that_cannot_be_used(tmp_path):
-    """It runs no code, and it is deleted and said, so that the next plan begins without it."""
-    reference, kept, other = Memory(), Memory(), Memory()
-    finish([BASE], reference, checkpoint_every_s=0.0)
-    finish([BASE.replace(horizon_steps=20)], kept)
-    finish(seeded(BASE.replace(horizon_steps=20), 2)[1:], other)
-    good = kept.checkpoint(BASE.trial_id)
-    cases = bad_checkpoints(tmp_path, good.data, next(iter(other.checkpoints.values())).data)
-    for name, data in cases.items():
-        store = Memory()
-        store.checkpoints[BASE.trial_id] = Checkpoint(trial_id=BASE.trial_id, step=20, data=data)
-        with pytest.raises(StaleCheckpointError, match=r"at step 20 cannot be used and was deleted: .+") as raised:
-            start([BASE], store, start_step=20)
-        assert (store.checkpoints, CohortError.of(raised.value).kind) == ({}, "stale"), name
-    assert not (tmp_path / "ran").exists()
-    store = Memory()
-    store.checkpoints[BASE.trial_id] = good
-    finish([BASE], store, start_step=20)  # the good one does
-    assert store.commits[-1][0][0].last_step == reference.commits[-1][0][0].last_step
-
-
-def test_bad_checkpoints_of_a_cohort():
-    """All go at once; the others keep theirs."""
-    writer, trials = Memory(), seeded(BASE.replace(horizon_steps=20), 3)
-    finish(trials, writer)
-    for trial in trials[1:]:
-        writer.checkpoints[trial.trial_id] = replace(writer.checkpoints[trial.trial_id], data=b"weights")
-    with pytest.raises(StaleCheckpointError, match=rf"of trial {trials[1].trial_id} at step 20 \(and 1 more\) cannot"):
-        start(seeded(BASE, 3), writer, start_step=20)
-    assert writer.checkpoints.keys() == {trials[0].trial_id}
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "line"),
-    [
-        (StorageError("ledger: cannot write /x: No space left on device"), "storage", "ledger: cannot write /x: No"),
-        (OSError(28, "No space left on device"), "error", "OSError: [Errno 28]"),  # of the training, say a data set
-        (MemoryError(), "out_of_memory", "MemoryError"),
-        (torch.OutOfMemoryError("CUDA out\n of memory"), "out_of_memory", "OutOfMemoryError: CUDA out of memory"),
-        (
-            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-            "out_of_memory",
-            "RuntimeError: DefaultCPUAllocator",
-        ),
-        (ValueError("two\nlines"), "error", "ValueError: two lines"),
-    ],
-)
-def test_errors_by_class(error, kind, line):
-    found = pickle.loads(pickle.dumps(CohortError.of(error)))
-    assert found.kind == kind
-    assert str(found).startswith(line)
-    assert "\n" not in str(found)
-
-
-def test_an_error_names_the_users_own_line():
-    """Not the house's, nor torch's; an error that came through no line of the user's has none."""
-
-    def step(weight: torch.Tensor) -> torch.Tensor:
-        return weight @ torch.zeros(7)
-
-    with pytest.raises(RuntimeError) as raised:
-        step(torch.zeros(3))
-    line = step.__code__.co_firstlineno + 1
-    assert str(CohortError.of(raised.value)).endswith(f" (test_cohort_run.py:{line}, in step)")
-    assert "test_cohort_run" not in str(CohortError.of(RuntimeError("never raised")))
-
-
-def test_an_error_keeps_its_traceback():
-    """Through Ray, without secrets, and not longer than a row can bear."""
-
-    def step(depth: int) -> None:
-        password = "hunter2"
-        raise ValueError(f"no: {password=}" if depth == 0 else "x" * 30_000)
-
-    with pytest.raises(ValueError, match="no") as raised:
-        step(0)
-    text = pickle.loads(pickle.dumps(CohortError.of(raised.value))).traceback
-    assert text.startswith("Traceback (most recent call last):\n")
-    assert f'test_cohort_run.py", line {step.__code__.co_firstlineno + 2}, in step\n    raise ValueError' in text
-    assert "hunter2" not in text
-    with pytest.raises(ValueError, match="xxx") as raised:
-        step(1)
-    text = CohortError.of(raised.value).traceback
-    assert len(text) < 1.1 * LONGEST_TRACEBACK
-    assert ", in step\n" in text
-    assert "\n  [... " in text
-
-
-def test_a_checkpoint_of_other_arithmetic_goes_on_and_says_so(monkeypatch):
-    """Made while subnormals were kept, it goes on with them flushed; and one that does not say, likewise."""
-    trial = BASE.replace(optimizer=AdamW(learning_rate=0.05, weight_decay=16.0), horizon_steps=400)
-    kept, silent, undisturbed = Memory(), Memory(), Memory()
-    finish([trial], undisturbed)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "set_flush_denormal", lambda mode: False)
-        start([trial], kept, checkpoint_every_s=0.0, deadline=0.0).run(0.0)
-        finish([trial.replace(horizon_steps=200)], kept)
-    (step,) = {checkpoint.step for checkpoint in kept.checkpoints.values()}
-    assert step == 200
-    past = torch.load(io.BytesIO(kept.checkpoints[trial.trial_id].data))
-    buffer = io.BytesIO()
-    torch.save({name: value for name, value in past.items() if name != "arithmetic"}, buffer)
-    silent.checkpoints[trial.trial_id] = Checkpoint(trial_id=trial.trial_id, step=200, data=buffer.getvalue())
-    silent.commits = list(kept.commits)
-    for writer, before, words in (
-        (kept, {"from_step": 0, "subnormals": "kept"}, "subnormals kept"),
-        (silent, {"from_step": 0}, "what its checkpoint does not say"),
-    ):
-        statuses = start([trial], writer, start_step=200).run(60.0)
-        assert statuses[0].notes == (f"continues at step 200 with subnormals flushed; before, with {words}",)
-        provenance = json.loads(writer.row(trial).provenance_json)
-        assert provenance == {"place": "here", "arithmetic": [before, {"from_step": 200, "subnormals": "flushed"}]}
-        end, other = (each.rows(trial)[400] for each in (writer, undisturbed))
-        assert float(end["train_accuracy"]) == pytest.approx(float(other["train_accuracy"]), abs=0.05)
-    assert json.loads(undisturbed.row(trial).provenance_json)["arithmetic"] == [
-        {"from_step": 0, "subnormals": "flushed"}
-    ]
