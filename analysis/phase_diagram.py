@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.drawing.guard import drawing
 from trainables.engine.errors import CommandLine, GrokscapeError
@@ -101,6 +102,12 @@ def add_choices(command_line: argparse.ArgumentParser) -> None:
     )
 
 
+def choices(options: argparse.Namespace) -> dict[str, Any]:
+    """What is drawn, of the options that :func:`add_choices` adds, by the names of :func:`analysis.draw.numbers_of`."""
+    names = ("x", "y", "event", "fix", "pool", "facet", "colour")
+    return {name: getattr(options, name) for name in names} | {"tau_steps": options.tau}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, print the results and the files; the exit code is 0, or 2 for bad input."""
     prepare_streams()
@@ -113,14 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.source,
                 options.sweep,
                 options.out or Path(DEFAULT_FIGURES) / options.sweep,
-                options.x,
-                options.y,
-                event=options.event,
-                tau_steps=options.tau,
-                fix=options.fix,
-                pool=options.pool,
-                facet=options.facet,
-                colour=options.colour,
+                **choices(options),
                 formats=options.formats,
                 width=options.width,
                 titled=options.titled,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.drawing.guard import drawing
-from analysis.phase_diagram import DEFAULT_FIGURES, add_choices
+from analysis.phase_diagram import DEFAULT_FIGURES, add_choices, choices
 from trainables.engine.errors import CommandLine, GrokscapeError
 from trainables.engine.terminal import prepare_streams, shown
 
@@ -39,14 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.source,
                 options.sweep,
                 options.out or Path(DEFAULT_FIGURES) / options.sweep,
-                options.x,
-                options.y,
-                event=options.event,
-                tau_steps=options.tau,
-                fix=options.fix,
-                pool=options.pool,
-                facet=options.facet,
-                colour=options.colour,
+                **choices(options),
             )
             opening = open_command(page)
     except GrokscapeError as error:

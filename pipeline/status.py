@@ -58,10 +58,12 @@ class Standing:
 
     @property
     def state(self) -> str:
-        """In a word: running, done, or interrupted."""
+        """In a word: running, interrupted, done, or ended where some trials have failed."""
         if self.drivers:
             return "running"
-        return "done" if self.done + self.failed == self.total else "interrupted"
+        if self.done + self.failed < self.total:
+            return "interrupted"
+        return "ended" if self.failed else "done"
 
     @property
     def left_s(self) -> float | None:

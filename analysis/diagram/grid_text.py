@@ -18,7 +18,7 @@ def is_grid(diagram: Diagram) -> bool:
 
 
 def grid_rows(diagram: Diagram) -> list[tuple[str, ...]]:
-    """The ticks of the axes, and a text for each cell, in the places of the picture: ``2/3  286``.
+    """The ticks of the axes and the label of each cell, placed as in the picture: ``2/3  286``.
 
     A cell that nobody has asked for is empty; ``1/?`` are the seeds so far of one that is unfinished.
     """

@@ -82,7 +82,7 @@ def _note(diagram: Diagram, shown: Tiles) -> str:
 
 
 def _bound_symbol(ink: str) -> Symbol:
-    """On a tile without a text whose number is a lower bound."""
+    """On a tile without a label whose number is a lower bound."""
     return Symbol("triangle", ink, "none")
 
 

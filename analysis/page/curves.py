@@ -139,7 +139,7 @@ def _ends(values: np.ndarray) -> list[float]:
 
 
 def trials_shown(cells: int) -> int:
-    """How many trials of each of so many cells the page shows one by one: the first ones."""
+    """The number of trials that the page shows one by one in each cell, the first ones, given the number of cells."""
     return max(5, TRIALS_IN_PAGE // cells)
 
 

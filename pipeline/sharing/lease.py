@@ -106,7 +106,7 @@ class Lease:
                 raise ValueError(f"{name} is not a list")
             texts += record[name]
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("a name is not a text")
+            raise ValueError("a name is not a string")
         if record["driver"] != driver or type(record["ended"]) is not bool:
             raise ValueError("not of this driver")
         lists = {name: tuple(record[name]) for name in ("trials", "asks")}

@@ -36,7 +36,7 @@ CUTOFFS = (0.85, 0.5)
 def split_override(flag: str, text: str) -> tuple[str, str]:
     """The path and the value of ``optimizer.weight_decay=0,1``.
 
-    :raises SpecError: for a text without either.
+    :raises SpecError: for text without either.
     """
     path, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not path or not value:
@@ -45,7 +45,7 @@ def split_override(flag: str, text: str) -> tuple[str, str]:
 
 
 def choices(text: str) -> list[Any]:
-    """The values between the commas of a text, with every ``range`` and ``choice`` written out.
+    """Split text at its commas into values, with every ``range`` and ``choice`` written out.
 
     :raises SpecError: for what is not a value.
     """

@@ -117,7 +117,7 @@ def event_text(event: Event) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value of a configuration in a table: a text bare, a whole number without ``.0``; empty for None."""
+    """A value of a configuration in a table: text as it is, an integer without ``.0``, nothing for None."""
     if value is None or isinstance(value, str):
         return value or ""
     return canonical_json(value).removesuffix(".0")

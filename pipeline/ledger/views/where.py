@@ -55,7 +55,7 @@ class Where:
     def __call__(self, record: Record) -> bool:
         """Whether a trial is wanted.
 
-        :raises LedgerError: when it compares a text with a number.
+        :raises LedgerError: when it compares text with a number.
         """
         try:
             return bool(self._evaluate(record))

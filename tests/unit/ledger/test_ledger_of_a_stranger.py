@@ -155,7 +155,7 @@ ODD_DESIGNS = {
 
 
 def test_sound_sweeps_of_odd_content(ledger, capsys, tmp_path):
-    """Whatever a text of JSON says, it is shown and exported, or refused in one line."""
+    """Whatever a JSON string says, it is shown and exported, or refused in one line."""
     places = [{"arm": {"a": [1]}, "x": 10**400, "state": None}, {"arm": [], "x": 0.5, "config": "no"}]
     config = canonical_json({"class": "made:Up", "x": 10**400, "y": [{"class": "B"}], "class.y": {"": {"": True}}})
     ledger.commit([trial_row("a1", 3, "finished", config_json=config)], {})
