@@ -40,8 +40,8 @@ def test_an_error_names_the_users_own_line():
     with pytest.raises(RuntimeError) as raised:
         step(torch.zeros(3))
     line = step.__code__.co_firstlineno + 1
-    assert str(CohortError.of(raised.value)).endswith(f" (test_status.py:{line}, in step)")
-    assert "test_status" not in str(CohortError.of(RuntimeError("never raised")))
+    assert str(CohortError.of(raised.value)).endswith(f" (test_cohort_error.py:{line}, in step)")
+    assert "test_cohort_error" not in str(CohortError.of(RuntimeError("never raised")))
 
 
 def test_an_error_keeps_its_traceback():
@@ -55,7 +55,7 @@ def test_an_error_keeps_its_traceback():
         step(0)
     text = pickle.loads(pickle.dumps(CohortError.of(raised.value))).traceback
     assert text.startswith("Traceback (most recent call last):\n")
-    assert f'test_status.py", line {step.__code__.co_firstlineno + 2}, in step\n    raise ValueError' in text
+    assert f'test_cohort_error.py", line {step.__code__.co_firstlineno + 2}, in step\n    raise ValueError' in text
     assert "hunter2" not in text
     with pytest.raises(ValueError, match="xxx") as raised:
         step(1)
