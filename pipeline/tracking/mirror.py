@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.ledger import Ledger, SweepRow
 from pipeline.tracking.artifacts import artifact_location, follow_move, may_write
-from pipeline.tracking.client import at_home, browse_hint, call, check, connect, runs_of
+from pipeline.tracking.client import TrackingError, at_home, browse_hint, call, check, connect, runs_of
 from pipeline.tracking.content import (
     KIND_TAG,
     OWN_PREFIXES,
@@ -115,6 +115,8 @@ def sync(
         mirror.clear()
     if not mirror.whole:
         mirror.write(trial_ids)
+    if mirror.created_runs:
+        mirror.settle(trial_ids)
     mirror.finish(figures, answer)
     return replace(mirror.report, wall_s=time.monotonic() - started)
 
@@ -164,6 +166,8 @@ class Mirror:
         self._coordinates = dict(zip(sweep.trial_ids, json.loads(sweep.coordinates_json), strict=True))
         self._client = connect(uri)
         self._experiment_id = self._find_experiment()
+        self.created_runs = False
+        """Whether this sync has made a run, which another one may have made too."""
         self.report = SyncReport(browse_hint(uri, self._experiment_id, PAGE_QUERY))
         self.whole = trust and self._find_whole()
         """Whether every run shows what the ledger has."""
@@ -185,11 +189,25 @@ class Mirror:
             else:
                 self._count(unchanged=1)
         for trial_id, trajectory in self._ledger.iter_trajectories(stale):
-            self._write_trial(rows[trial_id], trajectory)
+            try:
+                self._write_trial(rows[trial_id], trajectory)
+            except TrackingError:
+                if trial_id not in self._runs or not self._is_gone(self._runs[trial_id]):
+                    raise  # else another sync has kept its own run of this trial
         if trial_ids is None:
             for trial_id in [id_ for id_ in self._runs if id_ not in rows]:
                 self._remove(self._runs.pop(trial_id))
             self.whole = True
+
+    def settle(self, trial_ids: Collection[str] | None) -> None:
+        """Remove what another sync made twice since this one listed the runs.
+
+        Of two syncs at once, the last to create a run lists all of them afterwards, and both keep the same ones.
+        """
+        kept = self._parent.run_id
+        self._parent, self._runs = self._find_runs(spare_unfinished=True)
+        if self._parent.run_id != kept:  # The trials' runs name it.
+            self.write(trial_ids)
 
     def clear(self) -> None:
         """Remove every run, and begin with a new one of the sweep."""
@@ -257,7 +275,7 @@ class Mirror:
             run = None
         if run is None:
             tags = {name: content.tags[name] for name in (KIND_TAG, TRIAL_ID_TAG, "mlflow.parentRunId")}
-            run = self._create_run(content.name, content.start_ms, tags)
+            run = self._runs[row.trial_id] = self._create_run(content.name, content.start_ms, tags)
             self._count(created=1)
         else:
             self._count(updated=1)
@@ -286,7 +304,12 @@ class Mirror:
         name, tags = fitted_name(self._sweep.name), experiment_tags(self._sweep)
         experiment = self._call(self._client.get_experiment_by_name, name)
         if experiment is None:
-            return self._call(self._client.create_experiment, name, artifact_location(self._uri), tags)
+            try:
+                return self._call(self._client.create_experiment, name, artifact_location(self._uri), tags)
+            except TrackingError:
+                experiment = self._call(self._client.get_experiment_by_name, name)
+                if experiment is None:  # else another driver was first
+                    raise
         self._call(follow_move, self._uri)
         if experiment.lifecycle_stage == "deleted":
             self._call(self._client.restore_experiment, experiment.experiment_id)
@@ -311,8 +334,11 @@ class Mirror:
         """A digest of what the runs of all trials show, whichever run is their parent."""
         return digest([row_digest(row, self._coordinates[row.trial_id], "") for row in rows.values()])
 
-    def _find_runs(self) -> tuple[_Run, dict[str, _Run]]:
-        """Find the sweep's own run, or create it, and the trials' runs by trial id."""
+    def _find_runs(self, spare_unfinished: bool = False) -> tuple[_Run, dict[str, _Run]]:
+        """Find the sweep's own run, or create it, and the trials' runs by trial id; remove those that are there twice.
+
+        :param spare_unfinished: keep a second run that another sync may be writing: it will find both.
+        """
         runs = runs_of(self._client, self._uri, self._experiment_id)
         parents: dict[str, _Run] = {}
         trials: dict[str, _Run] = {}
@@ -323,7 +349,8 @@ class Mirror:
             if kept is None or (kept is trials) != bool(TRIAL_ID.fullmatch(trial_id)):
                 continue  # somebody's own run in the experiment
             if trial_id in kept:  # two syncs at once, or a retried request
-                self._remove(_Run.of(run))
+                if not (spare_unfinished and kept is trials and _Run.of(run).synced is None):
+                    self._remove(_Run.of(run))
             else:
                 kept[trial_id] = _Run.of(run)
         if not parents:
@@ -333,6 +360,7 @@ class Mirror:
 
     def _create_run(self, name: str, start_ms: int, tags: dict[str, str]) -> _Run:
         create = self._client.create_run
+        self.created_runs = True
         return _Run.of(self._call(create, self._experiment_id, start_time=start_ms, tags=tags, run_name=name))
 
     def _log_batch(self, run_id: str, points: Sequence[Point], params: dict[str, str], tags: dict[str, str]) -> None:
@@ -348,8 +376,16 @@ class Mirror:
         )
 
     def _remove(self, run: _Run) -> None:
-        self._call(self._client.delete_run, run.run_id)
+        try:
+            self._call(self._client.delete_run, run.run_id)
+        except TrackingError:
+            if not self._is_gone(run):
+                raise
+            return  # Another sync was first.
         self._count(removed=1)
+
+    def _is_gone(self, run: _Run) -> bool:
+        return self._call(self._client.get_run, run.run_id).info.lifecycle_stage == "deleted"
 
     def _count(self, **more: int) -> None:
         self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})

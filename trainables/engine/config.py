@@ -408,8 +408,8 @@ def _are_components(items: tuple[Any, ...], kind: Any) -> bool:
 def _described(annotation: Any) -> str:
     if typing.get_origin(annotation) is tuple:
         kinds = [kind for kind in typing.get_args(annotation) if kind is not Ellipsis]
-        count = "any number" if Ellipsis in typing.get_args(annotation) else str(len(kinds))
-        return f"{count} of {_described(kinds[0])}"
+        length = "" if Ellipsis in typing.get_args(annotation) else f" of length {len(kinds)}"
+        return f"a list{length}, each {_described(kinds[0])}"
     if isinstance(annotation, type):
         named = {int: "an integer", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
         article = "an" if annotation.__name__[0] in "AEIOU" else "a"

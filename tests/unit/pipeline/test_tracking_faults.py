@@ -50,6 +50,36 @@ def test_one_driver_at_a_time_creates_the_tables(tmp_path: Path, monkeypatch: py
     assert together == [1, 1, 1]
 
 
+def test_two_syncs_at_once_make_every_run_once(sample: SampleSweep, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers of one sweep that end together: each lists the runs before the other has made any."""
+    sample.commit_all()
+    listed, write = threading.Barrier(2, timeout=30), tracking.Mirror.write
+    both = threading.local()
+
+    def write_when_both_have_listed(self: tracking.Mirror, trial_ids: object) -> None:
+        if not getattr(both, "waited", False):
+            both.waited = True
+            listed.wait()
+        write(self, trial_ids)
+
+    monkeypatch.setattr(tracking.Mirror, "write", write_when_both_have_listed)
+    reports: list[SyncReport] = []
+    check(uri)
+    tracking_server.connect(uri)
+    threads = [threading.Thread(target=lambda: reports.append(sync(sample.ledger, "sample", uri))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    monkeypatch.undo()
+    assert sum(report.created for report in reports) > len(sample.trial_ids), "the syncs were not at once"
+    runs = all_runs(uri)
+    assert len(runs) == len(trial_runs(uri)) + 1 == len(sample.trial_ids) + 1
+    (parent,) = [run for run in runs if run.data.tags["grokscape.kind"] == "sweep"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trial_runs(uri).values()} == {parent.info.run_id}
+    assert sync(sample.ledger, "sample", uri).unchanged == len(sample.trial_ids)
+
+
 class TestBadInput:
     @pytest.mark.parametrize("uri", ["file:///somewhere/mlruns", "results/mlruns", "./mlruns"])
     def test_plain_files_are_refused(self, uri: str) -> None:
