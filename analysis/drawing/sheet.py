@@ -143,7 +143,7 @@ def compose(figure: Figure, sheet: Sheet, around: Surroundings, panels: Panels) 
         foot.add(2 * sheet.note / 72, lambda _: None)
         for note in around.notes:
             _add_text(foot, figure, sheet, note, sheet.note, room, FAINT)
-    key_left = width - SIDE_IN + 0.14 if beside else left
+    key_left = left + panels.width_in + 0.14 if beside else left
     key_room = SIDE_IN - 0.2 if beside else room
     if around.colours is not None and not beside:
         _add_colours(keys, figure, sheet, around.colours, key_left, key_room, across=True)
@@ -230,7 +230,8 @@ def _together(text: str, size: float, most_in: float) -> str:
 def _add_text(
     pile: _Pile, figure: Figure, sheet: Sheet, text: str, size: float, room: float, colour: str, weight: str = "normal"
 ) -> None:
-    written = "\n".join(map(style.safe, lines(text, size, room, bold=weight == "bold")))
+    whole = text.replace(" %", "\u00a0%")  # a number and its sign in one line
+    written = "\n".join(map(style.safe, lines(whole, size, room, bold=weight == "bold")))
 
     def draw(top: float) -> None:
         look: dict[str, Any] = {

@@ -71,7 +71,10 @@ def test_the_slurm_array_of_the_readme_trains_everything_once(tmp_path):
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=tmp_path,
-        env=environment(tmp_path, PATH=os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])),
+        env=environment(
+            tmp_path,
+            PATH=os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        ),
         capture_output=True,
         text=True,
         timeout=500,
