@@ -24,6 +24,7 @@ from trainables import (
     GrokkingTrial,
     ModularAddition,
     OrthogonalGradient,
+    PlainGradient,
     Tokens,
     rises_to,
 )
@@ -42,13 +43,18 @@ NETWORKS = {
     for layers, words in {1: "1 layer", 2: "2 layers", 3: "3 layers"}.items()
 }
 ADAMW = AdamW(betas=(0.9, 0.99))
-CHOSEN = {  # learning rate and decay, learning rate
-    "two-hot, 1 layer": ((0.03, 2), 0.024),
-    "two-hot, 2 layers": ((0.03, 4), 0.016),
-    "two-hot, 3 layers": ((0.007, 8), 0.008),
-    "embedding, 1 layer": ((0.03, 4), 0.004),
-    "embedding, 2 layers": ((0.015, 4), 0.004),
-    "embedding, 3 layers": ((0.015, 2), 0.001),
+METHODS = {
+    "AdamW with decay": {"optimizer": ADAMW, "gradient": PlainGradient()},
+    "⊥AdamW": {"optimizer": ADAMW, "gradient": OrthogonalGradient()},
+}
+RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
+CHOSEN = {
+    "two-hot, 1 layer": {"AdamW with decay": {RATE: 0.03, DECAY: 2}, "⊥AdamW": {RATE: 0.024}},
+    "two-hot, 2 layers": {"AdamW with decay": {RATE: 0.03, DECAY: 4}, "⊥AdamW": {RATE: 0.016}},
+    "two-hot, 3 layers": {"AdamW with decay": {RATE: 0.007, DECAY: 8}, "⊥AdamW": {RATE: 0.008}},
+    "embedding, 1 layer": {"AdamW with decay": {RATE: 0.03, DECAY: 4}, "⊥AdamW": {RATE: 0.004}},
+    "embedding, 2 layers": {"AdamW with decay": {RATE: 0.015, DECAY: 4}, "⊥AdamW": {RATE: 0.004}},
+    "embedding, 3 layers": {"AdamW with decay": {RATE: 0.015, DECAY: 2}, "⊥AdamW": {RATE: 0.001}},
 }
 BASE = GrokkingTrial(
     task=TASK,
@@ -58,24 +64,19 @@ BASE = GrokkingTrial(
     ),
     horizon_steps=800,
 )
-
-
-def arms(*networks: str) -> list[Arm]:
-    """The chosen cell of every method, in these networks."""
-    found = []
-    for network in networks:
-        (rate, decay), projected_rate = CHOSEN[network]
-        cells = {
-            "AdamW with decay": {"optimizer": ADAMW.replace(learning_rate=rate, weight_decay=decay)},
-            "⊥AdamW": {"optimizer": ADAMW.replace(learning_rate=projected_rate), "gradient": OrthogonalGradient()},
-        }
-        found += [
-            Arm(name=f"{network}: {method}", patch={**NETWORKS[network], **patch}) for method, patch in cells.items()
-        ]
-    return found
-
+ARMS = {
+    network: [
+        Arm(name=f"{network}: {method}", patch={**NETWORKS[network], **METHODS[method], **cell})
+        for method, cell in cells.items()
+    ]
+    for network, cells in CHOSEN.items()
+}
 
 SWEEP = {
-    "full": SweepSpec(base=BASE, arms=arms(*CHOSEN), seeds=range(100, 120)),
-    "laptop": SweepSpec(base=BASE, arms=arms("two-hot, 2 layers", "embedding, 2 layers"), seeds=range(100, 110)),
+    "full": SweepSpec(base=BASE, arms=[arm for arms in ARMS.values() for arm in arms], seeds=range(100, 120)),
+    "laptop": SweepSpec(
+        base=BASE,
+        arms=[arm for network, arms in ARMS.items() if "2 layers" in network for arm in arms if "AdamW" in arm.name],
+        seeds=range(100, 110),
+    ),
 }
