@@ -123,9 +123,9 @@ def load_space(path: str | Path, size: str | None = None, components: Iterable[s
     try:
         source = file.read_bytes()
     except OSError as error:
-        beside = (other.name for other in file.parent.glob("*.py")) if not file.exists() else ()
-        near = get_close_matches(file.name.removesuffix(".py") + ".py", beside, n=1)
-        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
+        beside = (other.stem for other in file.parent.glob("*.py")) if not file.exists() else ()
+        near = get_close_matches(file.stem, beside, n=1)
+        hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
         raise SpecError(
             f"{path}: cannot be read ({error.strerror}); must be a search-space file, or MODULE:TRIAL{hint}"
         ) from None
