@@ -22,7 +22,8 @@ from analysis.paper.figure import FigureSpec
 from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
 from analysis.stats.intervals import LEVEL
-from analysis.stats.survival import CensoredTimes, Summary, incidence, summarise
+from analysis.stats.survival import CensoredTimes, Summary, summarise
+from trainables.engine.events import EventKind
 
 CHOICE, CONFIRMED = "decay_or_projection", "decay_or_projection_confirmed"
 DECAY, PROJECTION = "AdamW with decay", "⊥AdamW"
@@ -131,22 +132,32 @@ def methods(evidence: Sweep) -> Iterator[Method]:
 
 
 def _chosen(evidence: Sweep, arm: str) -> Trial | None:
-    """A trial of the cell with the least RMST over the choosing seeds; None where those were not all run."""
+    """A trial of the cell with the least RMST over the choosing seeds; None while that is open.
+
+    A cell's mean so far, with what has not run as 0, only grows: one that is above another's whole mean is out before
+    all its seeds have run.
+    """
     cells: dict[str, list[Trial]] = {}
     for trial in evidence.trials:
         if trial.space == CHOICE and trial.coordinates["arm"] == arm:
             place = str({name: value for name, value in trial.coordinates.items() if name != "seed"})
             cells.setdefault(place, []).append(trial)
-    if not cells or not all(trial.begun for trials in cells.values() for trial in trials):
+    if not cells:
         return None
-    means = {}
-    for cell, trials in cells.items():
-        tau = trials[0].horizon_steps
-        times = CensoredTimes.of([trial.event(EVENT) for trial in trials], tau)
-        if not times.followed_to(tau):
-            return None
-        means[cell] = float(incidence(times).restricted_mean(tau)[0])
-    return cells[min(means, key=means.__getitem__)][0]
+    best = min(cells.values(), key=lambda trials: sum(_so_far(trial)[0] for trial in trials) / len(trials))
+    return best[0] if all(_so_far(trial)[1] for trial in best) else None
+
+
+def _so_far(trial: Trial) -> tuple[float, bool]:
+    """The trial's time to the event, at most its horizon, as far as it has run; and whether it has run far enough."""
+    if not trial.begun:
+        return 0.0, False
+    tau = trial.horizon_steps
+    event = trial.event(EVENT).by(tau)
+    if event.occurred:
+        return event.time_steps, True
+    competing = event.kind != EventKind.CENSORED
+    return (float(tau), True) if competing else (event.low_steps, event.low_steps >= tau)
 
 
 def _settings(trial: Trial) -> dict[str, Any]:
