@@ -30,6 +30,8 @@ DECAY, PROJECTION = "AdamW with decay", "⊥AdamW"
 EVENT = "t_gen"
 AGREEING = 2 / 3
 """The share of the settings that must agree: four of six."""
+UNTRAINED = ("seeds", "horizon_steps", "events", "phases")
+"""The fields in which a confirming trial may differ from the cell that was chosen."""
 
 
 _COLOUR_OF: dict[Tristate, Any] = {True: COLOURS[1], False: COLOURS[0], None: FAINT}
@@ -113,7 +115,7 @@ class Comparison:
             text += f", {with_interval(self.contrast.ratio, '.2f')} times as long in {self.contrast.both} of "
             text += f"{self.contrast.pairs} seeds"
         text += f", p = {self.p_holm:.2g} by Holm"
-        if self.sooner is None and math.isfinite(self.contrast.pairs_to_decide):
+        if self.sooner is None and self.as_chosen and math.isfinite(self.contrast.pairs_to_decide):
             text += f"; a difference like this would need about {self.contrast.pairs_to_decide:.0f} seeds"
         return text
 
@@ -161,7 +163,8 @@ def _so_far(trial: Trial) -> tuple[float, bool]:
 
 
 def _settings(trial: Trial) -> dict[str, Any]:
-    return {name: value for name, value in trial.config.items() if name not in ("seeds", "horizon_steps")}
+    """What trains it, without what says how long, on which seed, and what is read off: later versions add to that."""
+    return {name: value for name, value in trial.config.items() if name not in UNTRAINED}
 
 
 def _cell(trial: Trial) -> str:
