@@ -244,7 +244,11 @@ def _draw_differences(axes: Axes, results: list[Comparison]) -> None:
     axes.axvline(1, color=FAINT, lw=1.0, zorder=1)
     for place, comparison in enumerate(results):
         contrast, colour = comparison.contrast, _COLOUR_OF[comparison.sooner]
-        if contrast is None or not contrast.both:
+        if contrast is None:
+            continue
+        if not contrast.both:
+            axes.annotate(f"none of {contrast.pairs}", (1, place), xytext=(5, 0), textcoords="offset points",
+                          va="center", fontsize=8, color=FAINT)  # fmt: skip
             continue
         axes.plot([contrast.ratio.low, contrast.ratio.high], [place, place], color=colour, lw=2,
                   solid_capstyle="butt", zorder=3)  # fmt: skip
