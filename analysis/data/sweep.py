@@ -278,6 +278,11 @@ class Sweep:
         """The axes that were drawn or suggested, not listed."""
         return frozenset(axis["path"] for axis in self.design.get("axes", ()) if axis["kind"] == "sampled")
 
+    @property
+    def suggested(self) -> bool:
+        """Whether an objective chose the samples, by what earlier ones came to."""
+        return self.design.get("suggested") is True
+
     @cached_property
     def events(self) -> tuple[EventRule, ...]:
         """Every event of its trials, in the order in which the arms declare them."""

@@ -100,6 +100,10 @@ def influence(diagram: Diagram) -> Influence | None:
         remarks.append(
             f"No effects on RMST and P: they need 3 to {MOST_CELLS} cells that were followed to τ, and seeds in them."
         )
+    elif diagram.sweep.suggested:
+        remarks.append(
+            "The effects on RMST and P are over the settings that were suggested, more of them near the best."
+        )
     return Influence(ratios, tuple(varying), rmst, by_tau, tuple(remarks))
 
 

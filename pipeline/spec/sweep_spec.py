@@ -159,7 +159,7 @@ class SweepSpec(metaclass=_TakesSettings):
         where the protocol is ``{"horizon_steps", "events": [...], "phases": [...]}``, the base's or the arm's own;
         a grid axis is ``{"path", "kind": "grid", "values"}`` and a sampled one ``{"path", "kind": "sampled",
         "domain"}``; the values are those of the trials' coordinates.  ``"contrasts": [[arm, arm], ...]`` stands beside
-        them where the space declares some.
+        them where the space declares some, and ``"suggested": true`` where an objective chooses the samples.
         """
 
         def grid(path: str, arm: str | None) -> dict[str, Any]:
@@ -184,6 +184,7 @@ class SweepSpec(metaclass=_TakesSettings):
                 ],
                 "seeds": [] if self.seeds is None else list(self.seeds),
                 **({"contrasts": [list(pair) for pair in self.contrasts]} if self.contrasts else {}),
+                **({"suggested": True} if self.objective else {}),
                 **self._protocol(Arm(name="base")),
             }
         )

@@ -1,6 +1,7 @@
 """What axes do: ratios of times and effects on maps, on data whose answers are known, and in words."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,15 @@ def test_a_sweep_in_words():
     assert silent == "no t_gen, so no ratio: weight decay 0 of AdamW"
     assert [*influence_table(found)] == ", ".join(EFFECT_COLUMNS).split(", ")
     assert [len(panel.rows) for panel in influence_panels(diagram, found)] == [2, 3, 3]
+
+
+def test_a_search_s_map_is_of_where_it_looked():
+    sweep = make_sweep(wd_vs_orthograd())
+    for own, said in ((sweep.design, False), ({**sweep.design, "suggested": True}, True)):
+        diagram = build(replace(sweep, design=own))
+        found = influence(diagram)
+        assert found is not None
+        assert any("the settings that were suggested" in line for line in influence_lines(diagram, found)) == said
 
 
 def test_arms_with_the_same_axis_have_ratios_of_their_own():

@@ -178,6 +178,7 @@ def test_an_objective_gives_trials_by_suggestion_only() -> None:
     space = spec(axes={RATE: tune.loguniform(1e-4, 1e-1)}, objective=Objective(budget=5), seeds=range(3))
     assert space.trials() == []
     assert list(space.sampled_axes()) == [RATE]
+    assert json.loads(space.axes_json())["suggested"] is True
     trials = space.suggestion({RATE: 0.02})
     assert [trial.coordinates for trial in trials] == [{RATE: 0.02, "seed": k} for k in range(3)]
     assert {trial.config.optimizer.learning_rate for trial in trials} == {0.02}
