@@ -47,7 +47,8 @@ METHODS = {
     "AdamW with decay": {"optimizer": ADAMW, "gradient": PlainGradient()},
     "⊥AdamW": {"optimizer": ADAMW, "gradient": OrthogonalGradient()},
 }
-RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
+RATE = "optimizer.learning_rate"
+DECAY = "optimizer.weight_decay"
 CHOSEN = {
     "two-hot, 1 layer": {"AdamW with decay": {RATE: 0.03, DECAY: 2}, "⊥AdamW": {RATE: 0.024}},
     "two-hot, 2 layers": {"AdamW with decay": {RATE: 0.03, DECAY: 4}, "⊥AdamW": {RATE: 0.016}},
