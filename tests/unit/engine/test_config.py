@@ -97,7 +97,7 @@ def test_bad_values_fail_with_field_value_and_allowed():
     for make, message in [
         (lambda: AdamW(learning_rate=0), r"AdamW.learning_rate = 0.0: must be above 0.0"),
         (lambda: AdamW(betas=(0.9, 1.0)), r"AdamW.betas = \(0.9, 1.0\): must be below 1.0"),
-        (lambda: AdamW(betas=(0.9,)), r"AdamW.betas = \(0.9,\): must be 2 of a number"),
+        (lambda: AdamW(betas=(0.9,)), r"AdamW.betas = \(0.9,\): must be a list of length 2, each a number"),
         (lambda: AdamW(eps=float("nan")), r"AdamW.eps = nan: must be finite"),
         (lambda: AdamW(weight_decay=True), r"AdamW.weight_decay = True: must be a number"),
         (lambda: MLP(hidden=(0,)), r"MLP.hidden = \(0,\): must be at least 1"),
