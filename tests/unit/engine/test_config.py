@@ -121,7 +121,7 @@ def test_bad_values_fail_with_field_value_and_allowed():
         (lambda: MLP(hidden=range(2**70)), r"MLP.hidden = range\(0, .*\): must be of at most 1000000 values"),
         (
             lambda: MLP(hidden=np.datetime64("2024")),
-            r"MLP.hidden = np.datetime64\('2024'\): must be any number",
+            r"MLP.hidden = np.datetime64\('2024'\): must be a list, each an integer",
         ),
         (lambda: from_json({"class": None}), r"class = None: no such component"),
         (lambda: from_json(AdamW().to_json() | {"lr": 1}), r"AdamW.lr: no such field; allowed: betas, "),
