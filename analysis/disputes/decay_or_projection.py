@@ -23,7 +23,6 @@ from analysis.paper.verdict import Claim, Tristate, Verdict, judge, report
 from analysis.stats.contrasts import Contrast, holm, paired_contrast
 from analysis.stats.intervals import LEVEL
 from analysis.stats.survival import CensoredTimes, Summary, summarise
-from trainables.engine.events import EventKind
 
 CHOICE, CONFIRMED = "decay_or_projection", "decay_or_projection_confirmed"
 DECAY, PROJECTION = "AdamW with decay", "⊥AdamW"
@@ -146,20 +145,16 @@ def _chosen(evidence: Sweep, arm: str) -> Trial | None:
             cells.setdefault(place, []).append(trial)
     if not cells:
         return None
-    best = min(cells.values(), key=lambda trials: sum(_so_far(trial)[0] for trial in trials) / len(trials))
-    return best[0] if all(_so_far(trial)[1] for trial in best) else None
+    best = min(cells.values(), key=lambda trials: _least_mean(trials)[0])
+    return best[0] if _least_mean(best)[1] else None
 
 
-def _so_far(trial: Trial) -> tuple[float, bool]:
-    """The trial's time to the event, at most its horizon, as far as it has run; and whether it has run far enough."""
-    if not trial.begun:
-        return 0.0, False
-    tau = trial.horizon_steps
-    event = trial.event(EVENT).by(tau)
-    if event.occurred:
-        return event.time_steps, True
-    competing = event.kind != EventKind.CENSORED
-    return (float(tau), True) if competing else (event.low_steps, event.low_steps >= tau)
+def _least_mean(trials: list[Trial]) -> tuple[float, bool]:
+    """The mean time to the event, at most the horizon, by what has run so far; and whether that is all of it."""
+    tau = trials[0].horizon_steps
+    times = CensoredTimes.of([trial.event(EVENT) for trial in trials if trial.begun], tau)
+    steps = np.where(times.came | times.censored, times.time, tau)  # after a competing event it never comes
+    return float(steps.sum()) / len(trials), len(times) == len(trials) and bool(times.known_by(tau).all())
 
 
 def _settings(trial: Trial) -> dict[str, Any]:

@@ -208,6 +208,7 @@ class Mirror:
         self._parent, self._runs = self._find_runs(spare_unfinished=True)
         if self._parent.run_id != kept:  # The trials' runs name it.
             self.write(trial_ids)
+        self.whole = self.whole and all(run.synced for run in self._runs.values())
 
     def clear(self) -> None:
         """Remove every run, and begin with a new one of the sweep."""

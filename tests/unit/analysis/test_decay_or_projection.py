@@ -82,6 +82,21 @@ def test_the_choosing_seeds_must_give_the_confirmed_cell(other, as_chosen):
     assert ("the choosing seeds give" in comparison.words) != as_chosen
 
 
+def test_a_choice_that_is_open_is_not_made():
+    """What has not run may still be sooner than the best cell that has."""
+    cells = choosing({0.02: [(0.5, 1.0), (0.5, 1.0)], 0.03: [(0.4, 1.0), (0.4, 0.1)]})
+    (comparison,) = comparisons(Sweep(size=FULL, trials=(*cells, *confirmed(SETTINGS[0], LATE, SOON))))
+    assert comparison.as_chosen, "0.02 would not be the confirmed cell"
+
+
+def test_what_is_kept_judges_alike():
+    whole = Sweep(size=FULL, trials=(*choosing({0.01: [(SOON, 1.0), (2.0, 1.0)]}), *confirmed(SETTINGS[0], LATE, SOON)))
+    assert FIGURE.condense is not None
+    kept = FIGURE.condense(whole, lambda trial: ())
+    assert max(len(trial.curves["step"]) for trial in kept.trials) < len(whole.trials[0].curves["step"])
+    assert FIGURE.verdict(kept) == FIGURE.verdict(whole)
+
+
 def test_other_methods_are_reported_beside():
     beside = [trial(CONFIRMED, f"{SETTINGS[0]}: EGD", seed, 2.0) for seed in range(8)]
     verdict = verdict_of([*confirmed(SETTINGS[0], LATE, SOON), *beside])

@@ -54,11 +54,11 @@ def test_two_syncs_at_once_make_every_run_once(sample: SampleSweep, uri: str, mo
     """Drivers of one sweep that end together: each lists the runs before the other has made any."""
     sample.commit_all()
     listed, write = threading.Barrier(2, timeout=30), tracking.Mirror.write
-    both = threading.local()
+    own = threading.local()
 
     def write_when_both_have_listed(self: tracking.Mirror, trial_ids: object) -> None:
-        if not getattr(both, "waited", False):
-            both.waited = True
+        if not getattr(own, "waited", False):
+            own.waited = True
             listed.wait()
         write(self, trial_ids)
 
