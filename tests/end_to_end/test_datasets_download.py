@@ -172,6 +172,11 @@ def mnist_files():
     }
 
 
+unpacks = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="this Python does not unpack archives: tests/unit/data says how"
+)
+
+
 def run_fetchers(name, attributes, folder, processes):
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.torchvision_fetchers", name, str(processes)],
@@ -186,6 +191,7 @@ def run_fetchers(name, attributes, folder, processes):
     return done.stdout.splitlines()
 
 
+@unpacks
 def test_twenty_processes_download_cifar10_once(stand_in, folder):
     stand_in.files["cifar.tar.gz"], attributes = cifar10_archive()
     attributes["url"] = f"{stand_in.address}/cifar.tar.gz"
@@ -197,6 +203,7 @@ def test_twenty_processes_download_cifar10_once(stand_in, folder):
     assert names(folder) == ["cifar-10-batches-py"]
 
 
+@unpacks
 @pytest.mark.parametrize("damage", ["another content", "cut"])
 def test_a_wrong_checksum(stand_in, folder, damage):
     content, attributes = cifar10_archive()

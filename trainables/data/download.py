@@ -6,6 +6,7 @@ addresses of the hub's files are taken from its pages and were never tried.
 """
 
 import os
+import platform
 import shutil
 import socket
 import tarfile
@@ -13,7 +14,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from http.client import HTTPException
 from pathlib import Path
@@ -64,7 +65,7 @@ def download_torchvision(name: str, kind: str, folder: str, root: Path) -> None:
         source = getattr(torchvision().datasets, kind)
         dataset = object.__new__(source)  # Its constructor would go on to unpickle what it has downloaded.
         dataset.root = str(partial)
-        with _archives_stay_inside():
+        with _archives_stay_inside() if hasattr(source, "tgz_md5") else nullcontext():
             dataset.download()
         for archive in (partial / folder).glob("**/*.gz"):
             archive.unlink()
@@ -125,7 +126,14 @@ def _archives_stay_inside() -> Iterator[None]:
     """Refuse what an archive has outside its folder: absolute paths, ``..``, links out of it, devices.
 
     torchvision extracts with the default of this Python, which below 3.14 believes the archive.
+
+    :raises ValueError: for a Python that cannot refuse it.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise ValueError(
+            f"Python {platform.python_version()} unpacks whatever an archive says: use 3.11.4 or later, or put the set "
+            "there yourself"
+        )
     before = tarfile.TarFile.extraction_filter
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:

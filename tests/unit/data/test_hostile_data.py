@@ -241,6 +241,7 @@ def member(name, **fields):
     ],
     ids=["parent", "parent below", "absolute", "link", "hard link", "device"],
 )
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python is refused: see the next test")
 def test_archives_that_leave_their_folder(folder, monkeypatch, bad):
     from trainables.data.torchvision_guard import torchvision
 
@@ -260,6 +261,17 @@ def test_archives_that_leave_their_folder(folder, monkeypatch, bad):
     left = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file() and path.suffix != ".lock"}
     assert {path for path in left if folder / kind.base_folder not in path.parents} == set(before)
     assert all(left[path] == content for path, content in before.items())
+
+
+def test_a_python_that_believes_archives(folder, monkeypatch):
+    """The patch releases of 3.11 before 3.11.4, which Debian 12 has: nothing is even asked for."""
+    from trainables.data.torchvision_guard import torchvision
+
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    with StandIn() as server:
+        monkeypatch.setattr(torchvision().datasets.CIFAR10, "url", f"{server.address}/cifar.tar.gz")
+        refused(cifar10, "CIFAR-10: cannot download to ", "use 3.11.4 or later, or put the set there yourself")
+        assert server.asked == {}
 
 
 # --- text and tokens ----------------------------------------------------------------------------------------------
