@@ -55,7 +55,7 @@ def test_all_of_it_runs_without_a_gpu_on_a_bare_machine(tmp_path):
     assert {"MLP", "Transformer", "AdamW", "OrthogonalGradient", "MNISTSubset", "SwitchLoss"} <= {
         check["name"] for check in found["members"]["checks"]
     }
-    assert len(found["repeats"]["checks"]) == 12
+    assert len(found["repeats"]["checks"]) == 18
     assert {row["dtype"] for row in found["collapse"]["rows"]} == {"float16", "bfloat16", "float32", "float64"}
     assert {row["loop"] for row in found["baselines"]["rows"]} >= {"plain loop", "ours"}
     best = goals.best_cohort(run, 5)

@@ -19,7 +19,7 @@ def test_predicted_update_is_the_actual_one(name, rule):
     cohort = built(trial)
     for _ in range(20):
         cohort.measure()
-        foreseen = cohort._updates.predict(cohort._directions(cohort._gradients())[0])
+        foreseen = cohort._updates.predict(cohort._directions.of(cohort._gradients(), cohort.step + 1)[0])
         before = cohort.snapshot(0)
         cohort.advance(1)
         for key, value in cohort.snapshot(0).items():

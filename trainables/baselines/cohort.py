@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from trainables.baselines.devices.batch_norm import with_global_batch_norm
 from trainables.baselines.devices.group import Group, no_gradient_sync
-from trainables.baselines.devices.memory import MicroBatches
+from trainables.baselines.devices.memory import KeptBuffers, MicroBatches
 from trainables.baselines.devices.parallel import APPLY, JOIN, PROPOSE, WITHDRAW, Followers, devices
 from trainables.baselines.evaluation import Criterion, evaluate
 from trainables.baselines.settings import OWN_COLUMNS, BatchSettings
-from trainables.baselines.updates import Updates
+from trainables.baselines.updates import Directions, Updates, to_host
 from trainables.engine.config import ConfigError
-from trainables.engine.gradients import PlainGradient, State, Tensors, cloned
-from trainables.engine.optimizers import stack_hyper
+from trainables.engine.gradients import PlainGradient
 from trainables.engine.probes import Observation, Rows
 from trainables.engine.randomness import DROPOUT_STREAM, torch_seeded
 from trainables.engine.trial import Cohort
@@ -76,8 +75,7 @@ class BatchCohort(Cohort):
         )
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
         self._updates = Updates(trial.optimizer, self._parameters, fused=not half)
-        self._rule_hyper = stack_hyper([trial.gradient], self._device)
-        self._rule_state = cloned(trial.gradient.init_state(self._stacked()))
+        self._directions = Directions(trial.gradient, self._parameters)
         self._micro = MicroBatches(trial.batch_size, trial.micro_batch_size, self._device)
         self._followers = None
         if self._group.size > 1 and group is None:
@@ -86,8 +84,7 @@ class BatchCohort(Cohort):
         """The network as several processes train it together; None in a single process."""
         self._loss: Tensor | None = None
         """The loss of the next step's batch while its gradient is in the parameters, before any gradient rule."""
-        self._buffers_before: dict[str, Tensor] = {}
-        """The network's buffers from before that batch went through it."""
+        self._buffers = KeptBuffers(self._network)
 
     def advance(self, steps: int) -> None:
         """Make ``steps`` updates."""
@@ -113,9 +110,9 @@ class BatchCohort(Cohort):
                 task=None,
                 train=train,
                 test=test,
-                parameters=self._stacked(),
+                parameters=self._directions.stacked(),
                 gradients=gradients,
-                updates=self._updates.predict(self._directions(gradients)[0]),
+                updates=self._updates.predict(self._directions.of(gradients, self.step + 1)[0]),
                 learning_rate_K=torch.tensor([self._learning_rate()], dtype=torch.float64, device=self._device),
                 watched={},
             )
@@ -153,13 +150,12 @@ class BatchCohort(Cohort):
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return what the trial needs to continue, bit for bit on a CPU: tensors on the host."""
-        buffers = dict(self._network.named_buffers()) | (self._buffers_before if self._loss is not None else {})
         return {
             "step": self.step,
-            "parameters": _to_host(self._parameters),
-            "buffers": _to_host(buffers),
+            "parameters": to_host(self._parameters),
+            "buffers": to_host(self._buffers.current()),
             "optimizer": self._updates.state_dict(),
-            "gradient": {buffer: _to_host(tensors) for buffer, tensors in self._rule_state.items()},
+            "gradient": self._directions.state_dict(),
             "scaler": self._scaler.state_dict(),
             "micro_batch_size": self._micro.size,
         }
@@ -172,16 +168,14 @@ class BatchCohort(Cohort):
         (state,) = states
         self.close()  # The next step starts the other processes again, from the new state.
         self._withdraw()
+        self._buffers.drop()
         self.step = state["step"]
         with torch.no_grad():
             for tensors, name in ((self._parameters, "parameters"), (dict(self._network.named_buffers()), "buffers")):
                 for key, value in tensors.items():
                     value.copy_(state[name][key])
         self._updates.load_state_dict(state["optimizer"])
-        self._rule_state = {
-            buffer: {name: state["gradient"][buffer][name].to(self._device) for name in tensors}
-            for buffer, tensors in self._rule_state.items()
-        }
+        self._directions.load_state_dict(state["gradient"])
         self._scaler.load_state_dict(state["scaler"])
         self._micro.size = min(self._micro.size, state["micro_batch_size"])
 
@@ -202,7 +196,7 @@ class BatchCohort(Cohort):
             self._distributed = self._group.distributed(self._forward, self._device)
         elif command == PROPOSE:
             (self._micro.size,) = arguments
-            self._keep_buffers()
+            self._buffers.keep()
             self._loss = self._accumulate()
         elif command == APPLY:
             self._apply()
@@ -212,11 +206,8 @@ class BatchCohort(Cohort):
     def _propose(self) -> None:
         """Compute the gradient of the next step's batch, unless it is already there."""
         if self._loss is None:
-            self._keep_buffers()
+            self._buffers.keep()
             self._loss = self._micro.retry_smaller(self._accumulate_on_all, self._withdraw)
-
-    def _keep_buffers(self) -> None:
-        self._buffers_before = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
     def _accumulate_on_all(self) -> Tensor:
         """Run :meth:`_accumulate` in every process."""
@@ -266,22 +257,22 @@ class BatchCohort(Cohort):
             self._followers.send(APPLY)
         if not isinstance(self._trial.gradient, PlainGradient):
             with torch.no_grad():
-                directions, self._rule_state = self._directions(self._gradients())
+                directions, state = self._directions.of(self._gradients(), self.step + 1)
+                self._directions.adopt(state)
                 for name, direction in directions.items():
                     self._parameters[name].grad = direction.squeeze(0)
         self._updates.learning_rate = self._learning_rate()
         self._scaler.step(self._updates.torch)
         self._scaler.update()
         self.step += 1
-        self._loss, self._buffers_before = None, {}
+        self._loss = None
+        self._buffers.drop()
 
     def _withdraw(self) -> None:
         """Discard the gradient in the parameters, and restore the network's buffers from before its batch."""
         if self._followers is not None:
             self._followers.send(WITHDRAW)
-        for name, buffer in self._network.named_buffers():
-            if name in self._buffers_before:
-                buffer.copy_(self._buffers_before[name])
+        self._buffers.restore()
         self._updates.torch.zero_grad(set_to_none=True)
         self._loss = None
 
@@ -297,22 +288,9 @@ class BatchCohort(Cohort):
         factor = self._trial.schedule.factor(torch.tensor(self.step + 1, dtype=torch.float64))
         return self._trial.optimizer.learning_rate * float(factor)
 
-    def _stacked(self) -> dict[str, Tensor]:
-        """Return the weights with a cohort axis, as the engine expects."""
-        return {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
-
     def _gradients(self) -> dict[str, Tensor]:
         """Return the gradients with a cohort axis; zero for weights that the loss does not depend on."""
         return {
             name: torch.zeros_like(weight).unsqueeze(0) if weight.grad is None else weight.grad.unsqueeze(0)
             for name, weight in self._parameters.items()
         }
-
-    def _directions(self, gradients: Tensors) -> tuple[Tensors, State]:
-        """Apply the gradient rule; return its buffers after the step too."""
-        number = torch.tensor(self.step + 1, dtype=torch.float64, device=self._device)
-        return self._trial.gradient(self._stacked(), gradients, self._rule_state, self._rule_hyper, number)
-
-
-def _to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -79,7 +79,7 @@ class TokenBlocks:
     def train(self, step: int, low: int, high: int) -> Batch:
         """Return blocks ``[low, high)`` of the batch of a step: tokens and labels (B, T), int64."""
         blocks = self._blocks["train"]
-        numbers = torch.from_numpy(self.order.numbers(step)[low:high]).to(blocks.device)
+        numbers = torch.from_numpy(self.order.numbers(step)[low:high]).to(blocks.device, non_blocking=True)
         return _batch(blocks[numbers])
 
     def measured(self, split: str, rows: int | None, at_once: int) -> Iterator[Batch]:

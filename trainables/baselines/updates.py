@@ -1,7 +1,7 @@
-"""The engine's optimizers run by ``torch.optim``: the same configuration, in place and fused, for many tensors.
+"""From gradients to updates: the engine's gradient rules, and its optimizers run by ``torch.optim``.
 
-The engine's functional update remains the reference: tests compare the two, and measurements use it to predict the next
-update without changing anything.
+``torch.optim`` updates many tensors in place and in one kernel.  The engine's functional update remains the reference:
+tests compare the two, and measurements use it to predict the next update without changing anything.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.engine.config import ConfigError
+from trainables.engine.gradients import GradientRule, PlainGradient, State, Tensors, apart, cloned
 from trainables.engine.optimizers import SGD, Adam, AdamW, Optimizer, stack_hyper
+from trainables.engine.replay import Replay
 
 BUFFERS = {AdamW: {"mean": "exp_avg", "square": "exp_avg_sq"}, SGD: {"velocity": "momentum_buffer"}}
 BUFFERS[Adam] = BUFFERS[AdamW]
@@ -26,6 +28,66 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if type(optimizer) not in BUFFERS:
         allowed = ", ".join(sorted(cls.__name__ for cls in BUFFERS))
         raise ConfigError(f"optimizer = {type(optimizer).__name__}: must be one of {allowed} for mini-batch trials")
+
+
+class Directions:
+    """Applies a gradient rule to one network's gradients, which have a cohort axis of one.
+
+    A rule is some forty kernels a tensor; on a GPU they are launched together (see :class:`Replay`), for which the
+    gradients are first copied to where they are always read.
+    """
+
+    def __init__(self, rule: GradientRule, parameters: Mapping[str, nn.Parameter]) -> None:
+        self._rule, self._parameters = rule, dict(parameters)
+        self._device = next(iter(self._parameters.values())).device
+        self._hyper = stack_hyper([rule], self._device)
+        self._state = cloned(rule.init_state(self.stacked()))
+        self._number = torch.ones((), dtype=torch.float64, device=self._device)
+        self._replay = Replay[tuple[Tensors, State]](self._device, repeatable=True)
+        self._held: dict[str, Tensor] = {}
+
+    def stacked(self) -> dict[str, Tensor]:
+        """Return the weights with a cohort axis, as the engine expects."""
+        return {name: weight.detach().unsqueeze(0) for name, weight in self._parameters.items()}
+
+    def of(self, gradients: Tensors, number: int) -> tuple[Tensors, State]:
+        """Return the gradients to descend along, valid until the next call, and the rule's buffers after the step.
+
+        :param number: the number of the update, from 1.
+        """
+        self._number.fill_(number)
+        if self._device.type == "cpu" or isinstance(self._rule, PlainGradient):
+            return self._directions(gradients)
+        if not self._held:
+            self._held = {name: torch.empty_like(gradient) for name, gradient in gradients.items()}
+        torch._foreach_copy_(list(self._held.values()), [gradients[name] for name in self._held])
+        return self._replay(lambda: self._directions(self._held))
+
+    def _directions(self, gradients: Tensors) -> tuple[Tensors, State]:
+        return self._rule(self.stacked(), gradients, self._state, self._hyper, self._number)
+
+    def adopt(self, state: State) -> None:
+        """Keep the rule's buffers after a step."""
+        held = [value for tensors in self._state.values() for value in tensors.values()]
+        new = {buffer: apart(tensors, self._state[buffer], held) for buffer, tensors in state.items()}
+        for buffer, tensors in self._state.items():
+            for name, value in tensors.items():
+                value.copy_(new[buffer][name])
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Copy the rule's buffers to the host."""
+        return {buffer: to_host(tensors) for buffer, tensors in self._state.items()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from a :meth:`state_dict`."""
+        for buffer, tensors in self._state.items():
+            for name, value in tensors.items():
+                value.copy_(state[buffer][name])
+
+
+def to_host(tensors: Tensors) -> dict[str, Tensor]:
+    """Copy tensors to the host."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 class Updates:
@@ -97,10 +159,7 @@ class Updates:
 
     def state_dict(self) -> dict[str, Any]:
         """Copy the state to the host."""
-        copies = {
-            buffer: {name: value.detach().cpu().clone() for name, value in tensors.items()}
-            for buffer, tensors in self.buffers().items()
-        }
+        copies = {buffer: to_host(tensors) for buffer, tensors in self.buffers().items()}
         return {"made": self.made, "buffers": copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """K grokking trials of one shape in lock-step: advance, measure, retire, checkpoint.
 
 A step is a pure tensor program (fixed shapes, hyper-parameters and step count on the device, no reads back to the host
-between measurements), so that a GPU can replay it as a graph.  A solo trial is a cohort of one.
+between measurements) whose result is then written over the same tensors, so that a GPU can replay both as graphs.  A
+solo trial is a cohort of one.
 
 Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a row, V classes.
 """
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from trainables.engine.config import Config, ConfigError
 from trainables.engine.full_batch import FullBatchTrial
-from trainables.engine.gradients import State, Tensors, cloned, per_member
+from trainables.engine.gradients import State, Tensors, apart, cloned, per_member
 from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty, Pass
 from trainables.engine.probes import Observation, Rows, Watcher
+from trainables.engine.replay import Replay
 from trainables.engine.schedules import ConstantSchedule
 from trainables.engine.subnormals import handling, subnormals_flushed
 from trainables.engine.trial import Cohort, check_members, check_states
@@ -45,6 +47,8 @@ class _Proposal:
     weights_KP: Tensor
     state: dict[str, State]
     """The new buffers of the components that have some."""
+    watched: dict[str, Tensor]
+    """The new state of the watchers."""
 
 
 class GrokkingCohort(Cohort):
@@ -76,7 +80,8 @@ class GrokkingCohort(Cohort):
         self._watchers = [probe for probe in self._shared.probes if isinstance(probe, Watcher)]
         self._watched: dict[str, Tensor] = {}
         for watcher in self._watchers:
-            self._watched |= watcher.start(len(trials), self.device)
+            started = watcher.start(len(trials), self.device)
+            self._watched |= {name: value.clone() for name, value in started.items()}
         start = self._split(self._weights_KP)
         self._state: dict[str, State] = {UPDATE: cloned(self._shared.update.init_state(start))}
         self._begin(switched=False)
@@ -128,12 +133,29 @@ class GrokkingCohort(Cohort):
             self._hyper["trial"]["alpha"] = alpha_K
             for rate in self._optimizer.rates:
                 self._hyper[OPTIMIZER][rate] /= alpha_K**2
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the proposal and the recordings, for the tensors that they read are others now."""
         self._proposal: _Proposal | None = None
+        self._computing = Replay[_Proposal](self.device, repeatable=True)
+        self._writing = Replay[None](self.device, repeatable=False)
 
     def advance(self, steps: int) -> None:
         """Make ``steps`` updates of every active member; nothing is read back to the host."""
         for _ in range(steps):
-            self._adopt(self._propose())
+            # Only a recorded proposal has the same tensors every time.
+            if self._propose() is self._computing.recorded:
+                self._writing(self._write)
+            else:
+                self._write()
+            self.step += 1
+            self._proposal = None
+
+    @property
+    def replays(self) -> bool:
+        """Whether the last step was replayed on a GPU rather than launched kernel by kernel."""
+        return self._computing.recorded is not None
 
     def measure(self) -> dict[str, np.ndarray]:
         """Return the columns of the probes that are due at the current step, each of shape (K,), float64.
@@ -261,8 +283,9 @@ class GrokkingCohort(Cohort):
         self._hyper = {part: keep(values) for part, values in self._hyper.items()}
         for part, buffers in self._state.items():
             self._state[part] = {buffer: keep(tensors) for buffer, tensors in buffers.items()}
-        self._active_K, self._proposal = self._active_K[kept], None
+        self._active_K = self._active_K[kept]
         self._prepare()
+        self._restart()
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return what one member needs to continue bit for bit, in any cohort: CPU tensors without a cohort axis."""
@@ -341,77 +364,92 @@ class GrokkingCohort(Cohort):
     def _propose(self) -> _Proposal:
         """Return the next step; compute it only once, however often it is read before it is applied."""
         if self._proposal is None:
-            shared, labels_KB = self._shared, self._rows["train_labels"]
-            intervening = self._intervenes and self.step >= shared.intervention.at_step
-            if intervening and not self._switched:
+            if self._intervenes and not self._switched and self.step >= self._shared.intervention.at_step:
                 self._begin(switched=True)
-            parameters = self._split(self._weights_KP)
-            leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-            noise = None
-            if shared.model.stochastic:
-                noise = Noise(self._noise_keys_K, self._updates + self._updates_before)
-            with torch.enable_grad(), subnormals_flushed(self.device):
-                activations: dict[str, Tensor] | None = {} if self._penalty.reads_activations else None
-                logits_KBV = self._logits(leaves, self._inputs["train"], noise, activations)
-                trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if intervening else logits_KBV
-                losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
-                # Average in float32 at least.  Members do not interact, so each gets its own gradient from the sum.
-                precise = torch.promote_types(losses_KB.dtype, torch.float32)
-                total = losses_KB.to(precise).mean(1).sum()
-                if not isinstance(self._penalty, NoPenalty):
-                    seen = Pass(trained_KBV, leaves, activations or {})
-                    total = total + self._penalty.value(seen, self._hyper["penalty"]).sum()
-                gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
-            with torch.no_grad():
-                hyper, state = self._hyper[OPTIMIZER], dict(self._state)
-                if not isinstance(shared.schedule, ConstantSchedule):
-                    factor = shared.schedule.factor(self._updates + self._updates_before + 1)
-                    hyper = hyper | {rate: hyper[rate] * factor for rate in self._optimizer.rates}
-                number = self._updates + (1 + self._updates_before - self._rule_since)
-                directions, state[GRADIENT] = self._rule(
-                    parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
-                )
-                if not self._checked:
-                    _check_returned(
-                        self._rule, "gradients", directions, parameters, state[GRADIENT], self._state[GRADIENT]
-                    )
-                seen_by_it = self._seen_by_optimizer(self._weights_KP)
-                moved, state[OPTIMIZER] = self._optimizer.update(
-                    seen_by_it,
-                    {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
-                    state[OPTIMIZER],
-                    hyper,
-                    self._updates + 1,
-                )
-                if not self._checked:
-                    buffers = self._state[OPTIMIZER]
-                    _check_returned(self._optimizer, "weights", moved, seen_by_it, state[OPTIMIZER], buffers)
-                if not isinstance(shared.update, PlainUpdate):
-                    after = self._split(moved[FLAT]) if FLAT in moved else moved
-                    moved = shared.update(parameters, after, state[UPDATE], self._hyper[UPDATE])
-                    if not self._checked:
-                        _check_returned(shared.update, "weights", moved, parameters, {}, {})
-                self._checked = True
-                weights_KP = moved[FLAT] if FLAT in moved else self._joined(moved)
-            self._proposal = _Proposal(
-                logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], weights_KP, state
-            )
+            self._proposal = self._computing(self._next_step)
         return self._proposal
 
-    def _adopt(self, proposal: _Proposal) -> None:
-        """Apply the step, in place, to the active members."""
+    def _next_step(self) -> _Proposal:
+        """Compute the next step; the same program until a new :meth:`_begin`."""
+        shared, labels_KB = self._shared, self._rows["train_labels"]
+        parameters = self._split(self._weights_KP)
+        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        noise = None
+        if shared.model.stochastic:
+            noise = Noise(self._noise_keys_K, self._updates + self._updates_before)
+        with torch.enable_grad(), subnormals_flushed(self.device):
+            activations: dict[str, Tensor] | None = {} if self._penalty.reads_activations else None
+            logits_KBV = self._logits(leaves, self._inputs["train"], noise, activations)
+            trained_KBV = shared.intervention.logits(logits_KBV, labels_KB) if self._switched else logits_KBV
+            losses_KB = self._loss.row_losses(trained_KBV, labels_KB, self._hyper["loss"])
+            # Average in float32 at least.  Members do not interact, so each gets its own gradient from the sum.
+            precise = torch.promote_types(losses_KB.dtype, torch.float32)
+            total = losses_KB.to(precise).mean(1).sum()
+            if not isinstance(self._penalty, NoPenalty):
+                seen = Pass(trained_KBV, leaves, activations or {})
+                total = total + self._penalty.value(seen, self._hyper["penalty"]).sum()
+            gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+        with torch.no_grad():
+            hyper, state = self._hyper[OPTIMIZER], dict(self._state)
+            if not isinstance(shared.schedule, ConstantSchedule):
+                factor = shared.schedule.factor(self._updates + self._updates_before + 1)
+                hyper = hyper | {rate: hyper[rate] * factor for rate in self._optimizer.rates}
+            number = self._updates + (1 + self._updates_before - self._rule_since)
+            directions, state[GRADIENT] = self._rule(
+                parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
+            )
+            if not self._checked:
+                _check_returned(self._rule, "gradients", directions, parameters, state[GRADIENT], self._state[GRADIENT])
+            seen_by_it = self._seen_by_optimizer(self._weights_KP)
+            moved, state[OPTIMIZER] = self._optimizer.update(
+                seen_by_it,
+                {FLAT: self._joined(directions)} if FLAT in seen_by_it else directions,
+                state[OPTIMIZER],
+                hyper,
+                self._updates + 1,
+            )
+            if not self._checked:
+                buffers = self._state[OPTIMIZER]
+                _check_returned(self._optimizer, "weights", moved, seen_by_it, state[OPTIMIZER], buffers)
+            if not isinstance(shared.update, PlainUpdate):
+                after = self._split(moved[FLAT]) if FLAT in moved else moved
+                moved = shared.update(parameters, after, state[UPDATE], self._hyper[UPDATE])
+                if not self._checked:
+                    _check_returned(shared.update, "weights", moved, parameters, {}, {})
+            self._checked = True
+            weights_KP = moved[FLAT] if FLAT in moved else self._joined(moved)
+            watched: dict[str, Tensor] = {}
+            for watcher in self._watchers:
+                losses_K = losses_KB.detach().double().mean(1)
+                watched |= watcher.watch(self._watched, losses_K, self._updates + self._updates_before)
+            watched = apart(watched, self._watched, self._watched.values())
+            held = [self._weights_KP, *self._buffers().values()]
+            for part in (GRADIENT, OPTIMIZER):
+                before = self._state[part]
+                state[part] = {name: apart(tensors, before[name], held) for name, tensors in state[part].items()}
+        return _Proposal(
+            logits_KBV.detach(), losses_KB.detach(), gradients, hyper["learning_rate"], weights_KP, state, watched
+        )
+
+    def _write(self) -> None:
+        """Write the proposed step over the tensors that it was computed from, of the active members."""
+        proposal = self._propose()
         with torch.no_grad():
             self._overwrite(self._weights_KP, proposal.weights_KP)
-            for part in (GRADIENT, OPTIMIZER):
-                for buffer, tensors in proposal.state[part].items():
-                    for name, values in tensors.items():
-                        self._overwrite(self._state[part][buffer][name], values)
-            for watcher in self._watchers:
-                losses_K = proposal.losses_KB.double().mean(1)
-                self._watched |= watcher.watch(self._watched, losses_K, self._updates + self._updates_before)
+            for (part, name, tensor), buffer in self._buffers().items():
+                self._overwrite(buffer, proposal.state[part][name][tensor])
+            for name, values in proposal.watched.items():
+                self._watched[name].copy_(values)
             self._updates += 1
-        self.step += 1
-        self._proposal = None
+
+    def _buffers(self) -> dict[tuple[str, str, str], Tensor]:
+        """Return the buffers that a step overwrites, by component, buffer and tensor."""
+        return {
+            (part, name, tensor): values
+            for part in (GRADIENT, OPTIMIZER)
+            for name, tensors in self._state[part].items()
+            for tensor, values in tensors.items()
+        }
 
     def _overwrite(self, old: Tensor, new: Tensor) -> None:
         torch.where(per_member(self._active_K, old), new, old, out=old)

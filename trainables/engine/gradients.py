@@ -4,7 +4,7 @@ Every tensor has the cohort axis K first; reductions run over all other axes.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -128,3 +128,16 @@ def per_member(values_K: Tensor, like: Tensor) -> Tensor:
 def cloned(state: State) -> State:
     """Copy the buffers that a component begins with: it may have returned the weights themselves, which change."""
     return {buffer: {name: value.clone() for name, value in tensors.items()} for buffer, tensors in state.items()}
+
+
+def apart(new: Tensors, old: Tensors, held: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Copy the tensors of a new state that lie in another one's memory, which may be overwritten first.
+
+    :param old: the state of the same names, whose tensors may stay as they are.
+    :param held: all tensors that the step overwrites.
+    """
+    places = {value.untyped_storage().data_ptr() for value in held}
+    return {
+        name: value.clone() if value is not old[name] and value.untyped_storage().data_ptr() in places else value
+        for name, value in new.items()
+    }

@@ -102,7 +102,7 @@ class ProjectedGuidance(IterationTrial):
     def moved(self, state: Tensors, rows: Tensors, hyper: Tensors, step: Tensor) -> Tensors:
         levels_S = noise_levels(self.sampler_steps, step.device)
         place = step.long().clamp(max=self.sampler_steps - 1)
-        level, following = levels_S[place], levels_S[place + 1]
+        level, following = levels_S.take(place), levels_S.take(place + 1)
         conditional_KND, unconditional_KND = self.denoised(state["samples"], level, rows)
         gap_KND = conditional_KND - unconditional_KND
         running_KND = gap_KND + per_member(hyper["momentum"], gap_KND) * state["running"]

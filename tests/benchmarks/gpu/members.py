@@ -135,6 +135,7 @@ def follows(section: Section, cls: type[Config], device: torch.device) -> None:
         weights=of_weights,
         columns=of_columns,
         worst_column=column,
+        replayed=cohort.replays,
     )
 
 

@@ -1,5 +1,6 @@
-"""The same trial again: twice on the device, in another packing, and from a checkpoint on the other device."""
+"""The same trial again: twice on the device, launched kernel by kernel, in another packing, from the other device."""
 
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 
@@ -9,11 +10,17 @@ import torch
 from tests.benchmarks.gpu.members import IN_FLOAT64, STEPS, in_float64, worst
 from tests.benchmarks.gpu.report import Section
 from tests.support.components import same
+from tests.support.small_batches import SmallTrial
 from trainables.engine.encodings import Tokens
 from trainables.engine.gradients import OrthogonalGradient
+from trainables.engine.gradients_filtered import GrokfastEMA
+from trainables.engine.interventions import SwitchOptimizer
 from trainables.engine.losses import StableMaxCrossEntropy
 from trainables.engine.models import MLP
-from trainables.engine.optimizers import AdamW
+from trainables.engine.optimizers import SGD, AdamW
+from trainables.engine.probes import STANDARD
+from trainables.engine.replay import unrecorded
+from trainables.engine.spikes import LossSpikes
 from trainables.engine.tasks import ModularAddition
 from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Seeds
@@ -50,6 +57,11 @@ def run(section: Section, device: torch.device, *, dry: bool) -> None:
         section.attempt(f"{name}: packing", partial(_packing, section, name, wide, device))
         section.attempt(f"{name}: packing, bits", partial(_packing_bits, section, name, trial, device))
         section.attempt(f"{name}: checkpoint", partial(_checkpoint, section, name, wide, device))
+        section.attempt(f"{name}: replayed", partial(replayed, section, name, wide, device))
+    for rule in (OrthogonalGradient(), GrokfastEMA()):
+        batches = SmallTrial(horizon_steps=40, optimizer=SGD(learning_rate=0.1, momentum=0.9), gradient=rule)
+        name = f"mini-batches, {type(rule).__name__}"
+        section.attempt(f"{name}: replayed", partial(_replayed_rule, section, name, batches, device))
 
 
 def twice(section: Section, name: str, trial: GrokkingTrial, device: torch.device) -> None:
@@ -84,6 +96,55 @@ def _apart(trial: GrokkingTrial, device: torch.device) -> float:
     solo = trial.build([seeds[4]], str(device))
     solo.advance(STEPS)
     return _distance(cohort.snapshot(4), solo.snapshot(0))
+
+
+def replayed(section: Section, name: str, trial: GrokkingTrial, device: torch.device) -> None:
+    """A cohort that is replayed lives as one whose kernels are launched one by one, through all that ends a graph."""
+    switch = SwitchOptimizer(at_step=STEPS // 2, to=SGD(learning_rate=0.01, momentum=0.5))
+    trial = trial.replace(intervention=switch, probes=(*STANDARD, LossSpikes()))
+    straight = _life(trial, device)
+    with unrecorded():
+        launched = _life(trial, device)
+    largest = _distance(straight, launched)
+    section.check(f"{name}: replayed, float64", largest <= IN_FLOAT64, weights=largest, same=same(straight, launched))
+
+
+def _life(trial: GrokkingTrial, device: torch.device) -> dict[str, np.ndarray]:
+    """Measure, advance past an intervention, retire, compact and resume; return the weights and the last columns."""
+    cohort = trial.build(_seeds(trial, 5), str(device))
+    for steps in (1, 2, STEPS):
+        cohort.measure()
+        cohort.advance(steps)
+    cohort.retire([0, 3])
+    cohort.advance(2)
+    cohort.compact()
+    cohort.advance(2)
+    states = [cohort.state_dict(member) for member in range(len(cohort.trials))]
+    resumed = trial.build(cohort.trials, str(device))
+    resumed.advance(2)
+    resumed.load_state_dict(states)
+    resumed.advance(STEPS)
+    return {**resumed.measure(), **resumed.snapshot(1)}
+
+
+def _replayed_rule(section: Section, name: str, trial: SmallTrial, device: torch.device) -> None:
+    """A gradient rule that is replayed gives what its kernels give one by one."""
+    straight = _batch_life(trial, device)
+    with unrecorded():
+        launched = _batch_life(trial, device)
+    largest = _distance(straight, launched)
+    section.check(f"{name}: replayed", largest <= 1e-6, weights=largest, same=same(straight, launched))
+
+
+def _batch_life(trial: SmallTrial, device: torch.device) -> dict[str, np.ndarray]:
+    """Advance, looked at in between; return the weights and the rule's buffers."""
+    with contextlib.closing(trial.build([trial], str(device))) as cohort:
+        for steps in (2, 3):
+            cohort.advance(steps)
+            cohort.measure()
+        state = cohort.state_dict(0)
+    buffers = {f"{part}.{key}": value for part, held in state["gradient"].items() for key, value in held.items()}
+    return {key: value.numpy() for key, value in (state["parameters"] | buffers).items()}
 
 
 def _checkpoint(section: Section, name: str, trial: GrokkingTrial, device: torch.device) -> None:

@@ -1,7 +1,8 @@
 """Trial-steps a second over the number of members, beside the plain loop and beside the arithmetic floor.
 
 The floor is what the step's matrix products alone would take at the rate that this device reached with large ones, in
-the same dtype and the same run.  A trial is :data:`HORIZON` steps with the measurements of the standard schedule.
+the same dtype and the same run.  A trial is :data:`HORIZON` steps with the measurements of the standard schedule.  A
+GPU replays a step; of the default trial the rows say what launching its kernels one by one takes, too.
 """
 
 import gc
@@ -23,6 +24,7 @@ from trainables.engine.cohort import GrokkingCohort
 from trainables.engine.encodings import Tokens
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy, StableMaxCrossEntropy
 from trainables.engine.models import DTYPES, MLP, Model
+from trainables.engine.replay import unrecorded
 from trainables.engine.transformer import Transformer
 from trainables.engine.trial import Measuring, Seeds
 from trainables.grokking import GrokkingTrial
@@ -128,6 +130,10 @@ class Throughput:
         peak = peak_bytes(measured_step, self.device)
         self._remember(case, members, peak)
         step_s = seconds_of(step, self.device, round_s=self.round_s)
+        launched_s = None
+        if case in cases(dry=self.dry)[:2]:
+            with unrecorded():
+                launched_s = seconds_of(step, self.device, round_s=self.round_s)
         measure_s = max(0.0, seconds_of(measured_step, self.device, round_s=self.round_s) - step_s)
         looks = len(Measuring().steps(HORIZON))
         rate = self.rates.get(case.weights)
@@ -145,6 +151,7 @@ class Throughput:
             horizon_steps=HORIZON,
             step_s=step_s,
             measurement_s=measure_s,
+            launched_step_s=launched_s,
             times_plain=None if plain_s is None else members * plain_s / step_s,
             times_floor=rate and step_s * rate / (members * case.trial().flops_per_step()),
             plain_step_s=plain_s,
@@ -186,7 +193,8 @@ class Throughput:
         release(self.device)
         cohort = case.cohort(members, self.device)
         cohort.advance(2)
-        counts = counted(lambda: cohort.advance(1))
+        with unrecorded():
+            counts = counted(lambda: cohort.advance(1))
         step_us = 1e6 * seconds_of(lambda: cohort.advance(1), self.device, round_s=self.round_s)
         kind = torch.profiler.ProfilerActivity
         steps = 2 if self.dry else 10

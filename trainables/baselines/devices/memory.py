@@ -1,10 +1,15 @@
-"""Micro-batches: split a batch into passes that fit in memory; after a lack of memory, retry with half the rows."""
+"""Micro-batches: split a batch into passes that fit in memory; after a lack of memory, retry with half the rows.
+
+A pass that is tried again, or only looked at, must leave the network's buffers as it found them.
+"""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from trainables.engine.errors import is_out_of_memory, one_line
 
@@ -54,3 +59,40 @@ class MicroBatches:
         """Return a line for each reduction since the last call."""
         notes, self._notes = self._notes, []
         return notes
+
+
+class KeptBuffers:
+    """A network's buffers (the running means of batch normalisation) from before a batch went through it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._now = dict(network.named_buffers())
+        self._before = {name: buffer.clone() for name, buffer in self._now.items()}
+        by_dtype: dict[torch.dtype, list[str]] = defaultdict(list)
+        for name, buffer in self._now.items():
+            by_dtype[buffer.dtype].append(name)
+        self._together = list(by_dtype.values())
+        """Names whose buffers are copied in one kernel."""
+        self._kept = False
+
+    def keep(self) -> None:
+        """Remember the present ones."""
+        self._copy(self._before, self._now)
+        self._kept = True
+
+    def restore(self) -> None:
+        """Put the remembered ones back, if there are any; they stay remembered, for another try."""
+        if self._kept:
+            self._copy(self._now, self._before)
+
+    def drop(self) -> None:
+        """Forget the remembered ones, for the present ones count."""
+        self._kept = False
+
+    def current(self) -> dict[str, Tensor]:
+        """Return the remembered ones, or else the present ones."""
+        return self._before if self._kept else self._now
+
+    def _copy(self, to: dict[str, Tensor], source: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for names in self._together:
+                torch._foreach_copy_([to[name] for name in names], [source[name] for name in names])
