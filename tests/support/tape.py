@@ -2,7 +2,7 @@
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 class Tape(TorchDispatchMode):
@@ -14,8 +14,11 @@ class Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         assert func is not torch.ops.aten._local_scalar_dense.default, "the program reads a value back to the host"
+        # Names of the same memory that keep their shapes: quantile transposes its result in place.
+        read = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs or {}))
         result = func(*args, **(kwargs or {}))
-        self.operations.append((func, args, kwargs or {}, result))
+        if torch.Tag.inplace_view not in func.tags:
+            self.operations.append((func, *read, tree_map_only(torch.Tensor, torch.Tensor.detach, result)))
         return result
 
     def repeat(self):
@@ -33,8 +36,9 @@ class TapeReplay:
 
     replays = 0
 
-    def __init__(self, device, *, repeatable):
-        self._tape, self._warm = None, repeatable
+    def __init__(self, device, *, repeatable=True, after=0, memory=None):
+        assert repeatable or after, "the first call loads the kernels"
+        self._tape, self._left = None, after
         self.recorded = None
 
     @classmethod
@@ -42,8 +46,8 @@ class TapeReplay:
         return cls
 
     def __call__(self, program):
-        if not self._warm:
-            self._warm = True
+        if self._left:
+            self._left -= 1
             return program()
         if self._tape is None:
             with Tape() as self._tape:

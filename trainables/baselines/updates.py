@@ -43,7 +43,7 @@ class Directions:
         self._hyper = stack_hyper([rule], self._device)
         self._state = cloned(rule.init_state(self.stacked()))
         self._number = torch.ones((), dtype=torch.float64, device=self._device)
-        self._replay = Replay[tuple[Tensors, State]](self._device, repeatable=True)
+        self._replay = Replay[tuple[Tensors, State]](self._device)
         self._held: dict[str, Tensor] = {}
 
     def stacked(self) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a r
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.engine.config import Config, ConfigError
+from trainables.engine.config import ConfigError
 from trainables.engine.full_batch import FullBatchTrial
 from trainables.engine.gradients import State, Tensors, apart, cloned, per_member
 from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty, Pass
-from trainables.engine.probes import Observation, Rows, Watcher
-from trainables.engine.replay import Replay
+from trainables.engine.probes import Observation, Probe, Rows, Watcher
+from trainables.engine.replay import Memory, Reading, Replay
+from trainables.engine.returned import check_returned
 from trainables.engine.schedules import ConstantSchedule
 from trainables.engine.subnormals import handling, subnormals_flushed
 from trainables.engine.trial import Cohort, check_members, check_states
@@ -137,9 +138,16 @@ class GrokkingCohort(Cohort):
 
     def _restart(self) -> None:
         """Forget the proposal and the recordings, for the tensors that they read are others now."""
+        self._forget()
+        self._memory = Memory(self.device)
+        self._computing = Replay[_Proposal](self.device, memory=self._memory)
+        self._writing = Replay[None](self.device, repeatable=False, after=1, memory=self._memory)
+        self._reading: dict[tuple[str, ...], Replay[Reading]] = {}
+
+    def _forget(self) -> None:
+        """Forget the next step and what was found out about it."""
         self._proposal: _Proposal | None = None
-        self._computing = Replay[_Proposal](self.device, repeatable=True)
-        self._writing = Replay[None](self.device, repeatable=False)
+        self._health: dict[str, np.ndarray] | None = None
 
     def advance(self, steps: int) -> None:
         """Make ``steps`` updates of every active member; nothing is read back to the host."""
@@ -150,7 +158,7 @@ class GrokkingCohort(Cohort):
             else:
                 self._write()
             self.step += 1
-            self._proposal = None
+            self._forget()
 
     @property
     def replays(self) -> bool:
@@ -163,9 +171,14 @@ class GrokkingCohort(Cohort):
         Gradient and update are those of the next step, which ``advance`` then reuses: a measurement costs the test
         rows' forward pass and the probes, and changes nothing.
         """
-        next_step, parameters = self._propose(), self._split(self._weights_KP)
-        place, shared = self._places.get(self.step), self._shared
-        due = [probe for probe in shared.probes if shared.due(place, probe.every)]
+        place = self._places.get(self.step)
+        due = [probe for probe in self._shared.probes if self._shared.due(place, probe.every)]
+        names = tuple(type(probe).__name__ for probe in due)
+        return self._read(names, lambda: self._observed(due))
+
+    def _observed(self, due: Sequence[Probe]) -> Reading:
+        """Compute the columns of these probes."""
+        next_step, parameters, shared = self._propose(), self._split(self._weights_KP), self._shared
         with torch.no_grad(), subnormals_flushed(self.device):
             labels_KB, losses_KB = self._rows["train_labels"], next_step.losses_KB
             train = Rows(next_step.logits_KBV, labels_KB, losses_KB, self._loss, self._hyper["loss"])
@@ -190,9 +203,18 @@ class GrokkingCohort(Cohort):
             columns: dict[str, Tensor] = {}
             for probe in due:
                 columns |= probe.measure(seen)
-            # One transfer: each waits until the device is done.
-            values_CK = torch.stack([values.double() for values in columns.values()]).cpu().numpy() if columns else ()
-            return dict(zip(columns, values_CK, strict=True))
+            return Reading.of(columns, torch.float64)
+
+    def _read(self, name: tuple[str, ...], program: Callable[[], Reading]) -> dict[str, np.ndarray]:
+        """Return on the host what a program computes of the present and the next step.
+
+        :param name: of the program; that of another one differs.
+        """
+        if self._propose() is self._computing.recorded:
+            # Most cohorts are looked at a hundred times.
+            replay = self._reading.setdefault(name, Replay(self.device, after=2, memory=self._memory))
+            return replay(program).on_host()
+        return program().on_host()
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """Return one member's weights by name, on the host."""
@@ -230,11 +252,26 @@ class GrokkingCohort(Cohort):
 
     def finite(self) -> np.ndarray:
         """Return whether each member's loss, gradient and weights, now and after the next step, are finite: (K,)."""
+        return self._checked_health()["finite"]
+
+    def _checked_health(self) -> dict[str, np.ndarray]:
+        """Return for each member whether all is finite, and whether the gradient is exactly 0: (K,), bool."""
+        if self._health is None:
+            self._health = self._read(("health",), self._numbers_checked)
+        return self._health
+
+    def _numbers_checked(self) -> Reading:
         next_step = self._propose()
-        checked = [next_step.losses_KB, *next_step.gradients.values(), self._weights_KP, next_step.weights_KP]
         # The largest absolute value is NaN or infinite where any number is.
-        finite_TK = torch.stack([tensor.flatten(1).abs().amax(1).isfinite() for tensor in checked])
-        return finite_TK.all(0).cpu().numpy()
+        gradients_TK, others_TK = (
+            torch.stack([tensor.flatten(1).abs().amax(1).double() for tensor in tensors])
+            for tensors in (
+                next_step.gradients.values(),
+                (next_step.losses_KB, self._weights_KP, next_step.weights_KP),
+            )
+        )
+        finite_K = torch.cat([gradients_TK, others_TK]).isfinite().all(0)
+        return Reading.of({"finite": finite_K, "still": (gradients_TK == 0).all(0)}, torch.bool)
 
     def frozen(self) -> np.ndarray:
         """Return whether each member's weights provably never change again: shape (K,), bool.
@@ -249,8 +286,7 @@ class GrokkingCohort(Cohort):
         moving = self._shared.model.stochastic or moved
         if waiting or moving:
             return never_K
-        gradients = self._propose().gradients.values()
-        still_K = (torch.stack([gradient.flatten(1).abs().amax(1) for gradient in gradients]) == 0).all(0).cpu().numpy()
+        still_K = self._checked_health()["still"]
         if not still_K.any():
             return never_K
         # A schedule's factor is at most 1, so the unscheduled learning rate is an upper bound.
@@ -399,7 +435,7 @@ class GrokkingCohort(Cohort):
                 parameters, gradients, state[GRADIENT], self._hyper[GRADIENT], number
             )
             if not self._checked:
-                _check_returned(self._rule, "gradients", directions, parameters, state[GRADIENT], self._state[GRADIENT])
+                check_returned(self._rule, "gradients", directions, parameters, state[GRADIENT], self._state[GRADIENT])
             seen_by_it = self._seen_by_optimizer(self._weights_KP)
             moved, state[OPTIMIZER] = self._optimizer.update(
                 seen_by_it,
@@ -410,12 +446,12 @@ class GrokkingCohort(Cohort):
             )
             if not self._checked:
                 buffers = self._state[OPTIMIZER]
-                _check_returned(self._optimizer, "weights", moved, seen_by_it, state[OPTIMIZER], buffers)
+                check_returned(self._optimizer, "weights", moved, seen_by_it, state[OPTIMIZER], buffers)
             if not isinstance(shared.update, PlainUpdate):
                 after = self._split(moved[FLAT]) if FLAT in moved else moved
                 moved = shared.update(parameters, after, state[UPDATE], self._hyper[UPDATE])
                 if not self._checked:
-                    _check_returned(shared.update, "weights", moved, parameters, {}, {})
+                    check_returned(shared.update, "weights", moved, parameters, {}, {})
             self._checked = True
             weights_KP = moved[FLAT] if FLAT in moved else self._joined(moved)
             watched: dict[str, Tensor] = {}
@@ -453,32 +489,3 @@ class GrokkingCohort(Cohort):
 
     def _overwrite(self, old: Tensor, new: Tensor) -> None:
         torch.where(per_member(self._active_K, old), new, old, out=old)
-
-
-def _check_returned(component: Config, what: str, given: Tensors, like: Tensors, state: State, before: State) -> None:
-    """Make sure that a component returns what it must: a tensor for each parameter, and its buffers.
-
-    :raises ConfigError: naming the component and the tensor.
-    """
-    _check_tensors(component, what, given, like)
-    _check_names(component, "buffers", state, before)
-    for buffer, tensors in before.items():
-        _check_tensors(component, f"buffer {buffer!r}", state[buffer], tensors)
-
-
-def _check_tensors(component: Config, what: str, given: Tensors, like: Tensors) -> None:
-    _check_names(component, what, given, like)
-    for name, value in like.items():
-        if given[name].shape != value.shape or given[name].dtype != value.dtype:
-            raise ConfigError(
-                f"{type(component).__name__}: returns {what} of {name} as {given[name].dtype}, shape "
-                f"{tuple(given[name].shape)}; must be {value.dtype}, {tuple(value.shape)}"
-            )
-
-
-def _check_names(component: Config, what: str, given: Mapping[str, Any], like: Mapping[str, Any]) -> None:
-    if set(given) != set(like):
-        raise ConfigError(
-            f"{type(component).__name__}: returns {what} {', '.join(given) or '(none)'}; "
-            f"must be {', '.join(like) or '(none)'}"
-        )

@@ -17,7 +17,7 @@ from torch import Tensor
 from trainables.engine.config import digest
 from trainables.engine.gradients import Tensors, apart, per_member
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.replay import Replay
+from trainables.engine.replay import Memory, Replay
 from trainables.engine.trial import Cohort, TrialConfig, check_members, check_states
 
 ONE = Tensors
@@ -100,8 +100,9 @@ class IterationCohort(Cohort):
         """Forget the next state and the recordings, for the tensors that they read are others now."""
         self._draws = self._stacked([trial.draws(self.step) for trial in self.trials])
         self._next: dict[str, Tensor] | None = None
-        self._computing = Replay[dict[str, Tensor]](self._device, repeatable=True)
-        self._writing = Replay[None](self._device, repeatable=False)
+        memory = Memory(self._device)
+        self._computing = Replay[dict[str, Tensor]](self._device, memory=memory)
+        self._writing = Replay[None](self._device, repeatable=False, after=1, memory=memory)
 
     def advance(self, steps: int) -> None:
         for _ in range(steps):

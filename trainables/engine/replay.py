@@ -4,11 +4,14 @@ A step of a small cohort is some sixty kernels of a few microseconds each; Pytho
 them one by one as a GPU takes to compute them (measured: ``tests/benchmarks/gpu``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from trainables.engine.errors import is_out_of_memory
 
@@ -16,30 +19,42 @@ Result = TypeVar("Result")
 _off = False
 
 
+class Memory:
+    """A GPU's memory for the recordings of one owner, which replays them one after the other."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+
+
 class Replay(Generic[Result]):
     """Runs a tensor program that reads the same tensors, and reads nothing back to the host, at every call.
 
-    On a GPU it records the program at its first call (at its second, if the program changes what it reads), and from
-    then on returns the same tensors at every call, overwritten.  Elsewhere, and when the program waits for the device
+    On a GPU it records the program after some calls, and from then on returns the same tensors at every call,
+    overwritten.  Elsewhere, and when the program waits for the device
     (a decomposition that checks its result, for example), it runs the program as it is.  Make a new one when what the
     program reads is replaced by other tensors.
     """
 
-    def __init__(self, device: torch.device, *, repeatable: bool) -> None:
+    def __init__(
+        self, device: torch.device, *, repeatable: bool = True, after: int = 0, memory: Memory | None = None
+    ) -> None:
         """
         :param repeatable: whether the program changes nothing, so that running it twice does no harm.
+        :param after: record after so many calls, of which one that is not repeatable needs at least one; a recording
+            takes as long as tens of calls.
+        :param memory: what the recordings that share it use in turn.
         """
-        self._device, self._repeatable = device, repeatable
-        self._may_record, self._warm = device.type == "cuda", repeatable
+        self._device, self._repeatable, self._left, self._memory = device, repeatable, after, memory
+        self._may_record = device.type == "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None
         self.recorded: Result | None = None
         """What a replay returns; None before the recording."""
 
     def __call__(self, program: Callable[[], Result]) -> Result:
-        if self._may_record and self._warm and self._graph is None and not _off:
+        if self._may_record and not self._left and self._graph is None and not _off:
             self._may_record = self._record(program)
         if self._graph is None or _off:
-            self._warm = True
+            self._left = max(0, self._left - 1)
             return program()
         self._graph.replay()
         return self.recorded  # type: ignore[return-value]
@@ -54,7 +69,7 @@ class Replay(Generic[Result]):
                 if self._repeatable:
                     _warm_up(program)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph):
+                with torch.cuda.graph(graph, pool=self._memory.pool if self._memory else None):
                     recorded = program()
         except RuntimeError as error:
             if is_out_of_memory(error):
@@ -91,3 +106,21 @@ def _warm_up(program: Callable[[], object]) -> None:
         finally:
             torch.cuda.set_sync_debug_mode(before)
     here.wait_stream(aside)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Named values of every member, joined so that they come to the host at once."""
+
+    names: tuple[str, ...]
+    values_CK: Tensor
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Tensor], dtype: torch.dtype) -> Self:
+        """Join columns of shape (K,), in this dtype."""
+        values = [values_K.to(dtype) for values_K in columns.values()]
+        return cls(tuple(columns), torch.stack(values) if values else torch.empty(0))
+
+    def on_host(self) -> dict[str, np.ndarray]:
+        """Wait for the device; return each column."""
+        return dict(zip(self.names, self.values_CK.cpu().numpy(), strict=True))
