@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from trainables.engine.gather_sum import gather_sum
 
 
 class Ones(NamedTuple):
@@ -24,7 +25,7 @@ class Ones(NamedTuple):
 
     def times(self, dense: Tensor) -> Tensor:
         """Multiply: (columns, H) to (rows, H)."""
-        return functional.embedding_bag(self.columns, dense, self.starts, mode="sum")
+        return gather_sum(dense, self.columns, self.starts)
 
 
 class OneHotRows(NamedTuple):
