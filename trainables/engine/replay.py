@@ -4,6 +4,7 @@ A step of a small cohort is some sixty kernels of a few microseconds each; Pytho
 them one by one as a GPU takes to compute them (measured: ``tests/benchmarks/gpu``).
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,12 +100,15 @@ def _warm_up(program: Callable[[], object]) -> None:
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         program()
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            program()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        with warnings.catch_warnings():
+            # What it does not detect, the recording itself refuses.
+            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+            before = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                program()
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
     here.wait_stream(aside)
 
 

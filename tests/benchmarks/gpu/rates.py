@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-ROUNDS, ROUND_S, WARM_UPS = 3, 0.25, 3
+ROUNDS, ROUND_S, WARM_UPS = 3, 0.15, 3
 
 
 def wait(device: torch.device) -> None:
