@@ -10,7 +10,7 @@ import torch
 
 from tests.support.components import FIELD_OF, configs_of, same, small_trial, varied
 from tests.support.fake_mnist import write_mnist
-from tests.support.host_reads import HostReads
+from tests.support.host_reads import HostReads, HostWrites
 from trainables.engine.config import ConfigError, canonical_json, from_json
 from trainables.engine.probes import Probe
 from trainables.engine.trial import Measuring, Seeds, TrialConfig
@@ -192,13 +192,16 @@ def test_a_step_is_the_same_tensor_program_for_any_number_of_members(part_class)
         trials = [base.replace(seeds=Seeds.all(seed)) for seed in range(members)]
         cohort = base.build(trials, "meta")
         cohort.advance(5)  # past the step at which an example's intervention sets in
+        with HostReads():
+            cohort.measure()  # what it keeps on the device is there now
+        cohort.advance(1)
         for _ in range(2):
-            with HostReads() as step:
+            with HostReads() as step, HostWrites():
                 cohort.advance(1)
             assert step.transfers == 0
             steps.append(step.operations)
             cohort.retire([0])
-        with HostReads() as look:
+        with HostReads() as look, HostWrites():
             cohort.measure()
             cohort.finite()
             cohort.frozen()

@@ -1,6 +1,7 @@
 """Watches a step for what a CUDA graph cannot hold, and a measurement for how often it waits for the device."""
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -25,4 +26,17 @@ class HostReads(TorchDispatchMode):
         if "_to_copy" in name and args[0].is_meta and (kwargs or {}).get("device") == torch.device("cpu"):
             self.transfers += 1
             return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+class HostWrites(TorchFunctionMode):
+    """Fails on what copies numbers from the host to the device, which waits for it: constants belong there before."""
+
+    copying = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.Tensor.new_tensor)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in self.copying, f"{func.__name__} copies from the host"
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            assert not any(isinstance(part, list) for part in index), "a list as index copies from the host"
         return func(*args, **(kwargs or {}))

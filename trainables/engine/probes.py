@@ -8,7 +8,7 @@ Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar
 
 import torch
@@ -228,8 +228,14 @@ class Margins(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         margins_KB = seen.train.margins_KB
-        levels = torch.tensor(MARGIN_QUANTILES, dtype=torch.float64, device=margins_KB.device)
+        levels = _margin_quantiles(margins_KB.device)
         return dict(zip(self.columns, torch.quantile(margins_KB, levels, dim=1), strict=True))
+
+
+@cache
+def _margin_quantiles(device: torch.device) -> Tensor:
+    """Keep the levels on the device, because copying them at every measurement would wait for it."""
+    return torch.tensor(MARGIN_QUANTILES, dtype=torch.float64, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,18 +98,27 @@ def _warm_up(program: Callable[[], object]) -> None:
     """
     aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
     aside.wait_stream(here)
-    with torch.cuda.stream(aside):
-        program()
-        with warnings.catch_warnings():
-            # What it does not detect, the recording itself refuses.
-            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
-            before = torch.cuda.get_sync_debug_mode()
-            torch.cuda.set_sync_debug_mode("error")
-            try:
+    try:
+        with torch.cuda.stream(aside):
+            program()
+            with _refused_waits():
                 program()
-            finally:
-                torch.cuda.set_sync_debug_mode(before)
-    here.wait_stream(aside)
+    finally:
+        here.wait_stream(aside)
+
+
+@contextmanager
+def _refused_waits() -> Iterator[None]:
+    """Raise RuntimeError where the host would wait for the device, as far as torch notices."""
+    with warnings.catch_warnings():
+        # What it does not notice, the recording itself refuses.
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
 
 @dataclass(frozen=True)
