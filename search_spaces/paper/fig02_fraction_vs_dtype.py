@@ -7,7 +7,8 @@ accuracies.
 Choices   Betas (.9, .99); eps 1e-30 with 40 % and 1e-25 otherwise, as released.  The paper's 2a marks "50 % SC", but
           its order over dtypes is not monotone in any release, so we claim no order there.  float64 stays float64 to
           the end (the released code casts the final scalar back, which is harmless).  On a CPU float16 rounds the sum
-          and its logarithm to half precision; a GPU is believed to accumulate in float32, so collapse may differ there.
+          and its logarithm to half precision, so the loss of a collapsed row is 0; a GPU adds in float32, and there it
+          becomes 0 only at a margin of 19 (measured: tests/benchmarks/gpu), with the same share of collapsed rows.
 Laptop    Two hidden layers of 64 at learning rate 5e-3, so that half of the rows collapse within 3000 steps in float16
           and float32; 40 and 70 % only.  At width 200 this learning rate generalises far more slowly (70 %, float32:
           9 % at step 500).  With p = 23 to 71 no dtype generalises within minutes: with up to 90 % of the pairs at
@@ -18,13 +19,16 @@ Result    laptop, 2026-11-22, 3 seeds, median [range].  70 %: half of the rows h
           in float16.  The final accuracies are not ordered: .84 [.77, .85], .82 [.74, .86], .86 [.78, .89].  float16
           falls 5 points behind float32 by step 1500, collapsed, and catches up again: with beta2 .99 and this learning
           rate a collapsed run keeps moving (presumably slingshots; not investigated).  40 %: at most .010 in 500
-          steps.  Full, one seed of 70 %: half of the rows have collapsed at step 1643 in float16, 2944 in float32 and
-          6737 in float64, in the figure's order.  The test accuracy is .643 and .635 at 12 000 and .919 at 10 967:
-          float32 slows more than float16, which thus catches up.  One seed of 60 %, to 12 000: collapse at 1901, 2944
-          and 6737, in order too; the test accuracy is .228, .214 and .382: float64 is ahead here as well, while
-          float16 and float32 are close.  40 % not run.
-Cost      full: 45 x 20 000 steps of 35 to 60 ms, 12 hours of one core; laptop: 9 x 3000 and 9 x 500 steps, 6 minutes
-Hardware  2 CPU cores
+          steps.  Full, 2026-11-27, 5 seeds, H200: the order of the paper in every seed, of the collapse and of the
+          accuracies.  70 %: half of the rows have collapsed at 1725, 2944 and 6737, and the test accuracy ends at .43
+          [.30, .49], .65 [.49, .71] and .90 [.78, .92].  60 %: 1901, 2944 and 6737; .11 [.08, .14], .23 [.17, .25] and
+          .40 [.34, .53].  40 %: at most .010.  That growth slows 5-fold at the onset holds in float32 and float64, and
+          not in float16 (1.6 and 3.1 times), whose growth stalls before half of its rows have collapsed.  On a
+          CPU, one seed to step 12 000: collapse at the same steps, but float16 goes on to .64 (70 %) and .23 (60 %), as
+          far as float32.
+Cost      full: 45 x 20 000 steps of 35 to 60 ms, 12 hours of one core, 6 minutes of a GPU that trains two other figures
+          beside; laptop: 9 x 3000 and 9 x 500 steps, 6 minutes
+Hardware  laptop: 2 CPU cores; full: one NVIDIA H200
 Command   python -m pipeline.sweep search_spaces/paper/fig02_fraction_vs_dtype.py --size laptop
 """
 

@@ -114,7 +114,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     def panel(axes: Axes, title: str, colours: dict[str, str], *, log: bool = True) -> bool:
         groups = {arm.partition(", ")[2]: (evidence.where(arm=arm), colour) for arm, colour in colours.items()}
         xlabel = f"steps{' (log scale)' if log else ''}; training dashed"
-        return accuracy_panel(axes, title, groups, log=log, xlabel=xlabel, legend_at="center right")
+        return accuracy_panel(axes, title, groups, log=log, xlabel=xlabel, legend_at="best")
 
     if panel(first, "1a  ⊥AdamW and AdamW", {ORTHOGONAL: COLOURS[1], PLAIN: COLOURS[0]}, log=False):
         mark_step(first, 150)

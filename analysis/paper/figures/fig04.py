@@ -116,7 +116,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
     def panel(axes: Axes, title: str, arms: tuple[str, ...], *, log: bool = True) -> bool:
         groups = {arm: (evidence.where(arm=arm), ARM_COLOURS[arm]) for arm in arms}
         xlabel = f"steps{' (log scale)' if log else ''}; training dashed"
-        at = "lower right" if log else "center right"
+        at = (0.3, 0.12) if log else "center right"
         return accuracy_panel(axes, title, groups, log=log, xlabel=xlabel, legend_at=at)
 
     if panel(left, "StableMax without decay", TASKS):

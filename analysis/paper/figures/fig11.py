@@ -95,7 +95,7 @@ def draw(evidence: Sweep, figure: SubFigure) -> None:
         step_panel(axes, f"{arm}: loss", everything, xlabel="steps")
     legend(panels[0], loc="lower left")
     groups = arms(evidence, dict(zip(ARMS, COLOURS, strict=False)))
-    look: dict[str, Any] = {"train": False, "xlabel": "steps", "legend_at": "lower right"}
+    look: dict[str, Any] = {"train": False, "xlabel": "steps", "legend_at": "best"}
     accuracy_panel(last, "Test accuracy", groups, trials=everything, **look)
 
 

@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS, README = HERE.parent / "results", HERE.parents[2] / "README.md"
 MARKERS = "<!-- gpu table -->\n", "<!-- end of gpu table -->\n"
 NOTHING = "No GPU has been measured yet; `python -m tests.benchmarks.gpu` measures one in eight minutes.\n"
+CUT = "- the run was cut\n"
 HEAD = (
     "| GPU | default MLP, p = 113: trials of 1500 steps an hour | steps beside the plain loop | at p = 31 | "
     "beside the arithmetic floor | ResNet-18, GPT-2 beside their plain loops | checks |\n"
@@ -39,8 +40,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         return NOTHING
     text = HEAD + "".join(map(_row, found))
     for run in found:
-        judged = [line(goal).removeprefix("goal: ") for goal in run.get("goals", ())]
-        text += f"\n{run['device'].removeprefix('cuda:')}: {'; '.join(judged) or 'the run was cut'}.\n"
+        judged = "".join(f"- {line(goal).removeprefix('goal: ')}\n" for goal in run.get("goals", ()))
+        text += f"\nThe goals, on {_name(run)}:\n\n{judged or CUT}"
     return text
 
 
@@ -55,7 +56,7 @@ def _row(run: dict[str, Any]) -> str:
     checks = [check for section in run["sections"].values() for check in section["checks"]]
     failed = sum(map(failures, run["sections"].values()))
     cells = (
-        f"{run['device'].removeprefix('cuda:')}, {run['began'][:10]}",
+        f"{_name(run)}, {run['began'][:10]}",
         "–" if large is None else f"{large['trials_per_hour']:,.0f} (K = {large['members']})",
         _times(large, "times_plain"),
         _times(small, "times_plain"),
@@ -64,6 +65,10 @@ def _row(run: dict[str, Any]) -> str:
         f"{len(checks)}, {failed} failures" if failed else f"all {len(checks)}",
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _name(run: dict[str, Any]) -> str:
+    return str(run["device"]).removeprefix("cuda:")
 
 
 def _times(row: dict[str, Any] | None, name: str) -> str:

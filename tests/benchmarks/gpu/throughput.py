@@ -80,8 +80,8 @@ class Throughput:
     dry: bool
     rates: dict[str, float] = field(default_factory=dict)
     plain_s: dict[tuple[int, str, str], float] = field(default_factory=dict)
-    bytes_a_member: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By case: the peak of one member, and what each further one adds."""
+    bytes_a_member: dict[str, int] = field(default_factory=dict)
+    """By case, as the cohort last measured has it."""
 
     @property
     def round_s(self) -> float:
@@ -116,6 +116,7 @@ class Throughput:
 
     def _measure(self, case: Case, members: int) -> None:
         release(self.device)
+        held = torch.cuda.memory_allocated(self.device) if self.on_gpu else 0
         began = time.perf_counter()
         cohort = case.cohort(members, self.device)
         build_s = time.perf_counter() - began
@@ -128,6 +129,7 @@ class Throughput:
             cohort.advance(1)
 
         peak = peak_bytes(measured_step, self.device)
+        peak = None if peak is None else peak - held
         self._remember(case, members, peak)
         step_s = seconds_of(step, self.device, round_s=self.round_s)
         launched_s = None
@@ -160,19 +162,16 @@ class Throughput:
         )
 
     def _fits(self, case: Case, members: int) -> bool:
-        """Whether this number of members fits into memory, judged by what one and a few took."""
+        """Whether this number of members fits into memory, judged by what fewer took."""
         if case.name not in self.bytes_a_member:
             return True
         release(self.device)
-        first, each = self.bytes_a_member[case.name]
-        return first + (members - 1) * each <= MOST_OF_MEMORY * torch.cuda.mem_get_info(self.device)[0]
+        return members * self.bytes_a_member[case.name] <= MOST_OF_MEMORY * torch.cuda.mem_get_info(self.device)[0]
 
     def _remember(self, case: Case, members: int, peak: int | None) -> None:
-        """Keep what one member took at its peak, and what each further one added."""
-        if peak is None:
-            return
-        first, _ = self.bytes_a_member.get(case.name, (peak, 0))
-        self.bytes_a_member[case.name] = first, (peak - first) // (members - 1) if members > 1 else peak
+        """Keep what a member took at the peak."""
+        if peak is not None:
+            self.bytes_a_member[case.name] = peak // members
 
     def _plain(self, case: Case) -> float | None:
         """Seconds a step of the loop that one would write first for this case; None where nobody wrote one."""
