@@ -1,4 +1,4 @@
-"""What a GPU replays is what Python would launch: every component and every iteration, from a tape as from a graph."""
+"""What a GPU replays is what Python would launch, with every component: from a tape as from a graph."""
 
 import copy
 from dataclasses import dataclass
@@ -9,18 +9,12 @@ import pytest
 from tests.contract.test_components import data  # noqa: F401  # the tasks whose rows come from disk
 from tests.support.components import FIELD_OF, configs_of, same, small_trial, varied
 from tests.support.tape import TapeReplay
-from tests.unit.engine.test_iteration import Walk
-from trainables.engine import cohort, iteration
-from trainables.engine.config import ConfigError
+from trainables.engine import cohort
 from trainables.engine.gradients import GradientRule
-from trainables.engine.iteration import IterationTrial
 from trainables.engine.optimizers import AdamW
 from trainables.engine.probes import Rows
-from trainables.engine.trial import Seeds
 
-CONFIGS = configs_of("trainables")
-COMPONENTS = [cls for cls in CONFIGS if issubclass(cls, tuple(FIELD_OF))]
-ITERATIONS = [Walk, *(cls for cls in CONFIGS if issubclass(cls, IterationTrial))]
+COMPONENTS = [cls for cls in configs_of("trainables") if issubclass(cls, tuple(FIELD_OF))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +36,6 @@ def lives_alike(trials, monkeypatch):
             patch.setattr(Rows, "correct_KB", property(correct_as_on_a_gpu))
             if replay:
                 patch.setattr(cohort, "Replay", replay)
-                patch.setattr(iteration, "Replay", replay)
             # Copied, because on a CPU what comes to the host stays where the tape writes.
             lives.append([copy.deepcopy(found) for found in life(trials)])
     return lives
@@ -92,19 +85,6 @@ def life(trials):
 def test_a_replayed_step_is_the_step(part_class, monkeypatch):
     before = TapeReplay.replays
     taped, launched = lives_alike(varied(small_trial(part_class.example(), horizon_steps=100), 3), monkeypatch)
-    assert_alike(taped, launched)
-    assert TapeReplay.replays - before > 20
-
-
-@pytest.mark.parametrize("kind", ITERATIONS, ids=lambda cls: cls.__name__)
-def test_a_replayed_iteration_is_the_iteration(kind, monkeypatch):
-    trials = [kind.example().replace(seeds=Seeds.all(seed), horizon_steps=100) for seed in range(3)]
-    try:
-        trials[0].data_fingerprint()
-    except ConfigError as error:
-        pytest.skip(str(error))
-    before = TapeReplay.replays
-    taped, launched = lives_alike(trials, monkeypatch)
     assert_alike(taped, launched)
     assert TapeReplay.replays - before > 20
 

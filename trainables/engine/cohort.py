@@ -8,7 +8,7 @@ Shape suffixes: K cohort, P parameters, B batch (rows), A active features of a r
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,7 @@ class GrokkingCohort(Cohort):
         self._memory = Memory(self.device)
         self._computing = Replay[_Proposal](self.device, memory=self._memory)
         self._writing = Replay[None](self.device, repeatable=False, after=1, memory=self._memory)
-        self._reading: dict[tuple[str, ...], Replay[Reading]] = {}
+        self._checking = Replay[Reading](self.device, after=2, memory=self._memory)
 
     def _forget(self) -> None:
         """Forget the next step and what was found out about it."""
@@ -173,8 +173,7 @@ class GrokkingCohort(Cohort):
         """
         place = self._places.get(self.step)
         due = [probe for probe in self._shared.probes if self._shared.due(place, probe.every)]
-        names = tuple(type(probe).__name__ for probe in due)
-        return self._read(names, lambda: self._observed(due))
+        return self._observed(due).on_host()
 
     def _observed(self, due: Sequence[Probe]) -> Reading:
         """Compute the columns of these probes."""
@@ -204,17 +203,6 @@ class GrokkingCohort(Cohort):
             for probe in due:
                 columns |= probe.measure(seen)
             return Reading.of(columns, torch.float64)
-
-    def _read(self, name: tuple[str, ...], program: Callable[[], Reading]) -> dict[str, np.ndarray]:
-        """Return on the host what a program computes of the present and the next step.
-
-        :param name: of the program; that of another one differs.
-        """
-        if self._propose() is self._computing.recorded:
-            # Most cohorts are looked at a hundred times.
-            replay = self._reading.setdefault(name, Replay(self.device, after=2, memory=self._memory))
-            return replay(program).on_host()
-        return program().on_host()
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """Return one member's weights by name, on the host."""
@@ -257,7 +245,9 @@ class GrokkingCohort(Cohort):
     def _checked_health(self) -> dict[str, np.ndarray]:
         """Return for each member whether all is finite, and whether the gradient is exactly 0: (K,), bool."""
         if self._health is None:
-            self._health = self._read(("health",), self._numbers_checked)
+            recorded = self._propose() is self._computing.recorded
+            checked = self._checking(self._numbers_checked) if recorded else self._numbers_checked()
+            self._health = checked.on_host()
         return self._health
 
     def _numbers_checked(self) -> Reading:

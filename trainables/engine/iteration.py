@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from trainables.engine.config import digest
-from trainables.engine.gradients import Tensors, apart, per_member
+from trainables.engine.gradients import Tensors, per_member
 from trainables.engine.optimizers import stack_hyper
-from trainables.engine.replay import Memory, Replay
 from trainables.engine.trial import Cohort, TrialConfig, check_members, check_states
 
 ONE = Tensors
@@ -52,8 +51,6 @@ class IterationTrial(TrialConfig):
     @abstractmethod
     def moved(self, state: Tensors, rows: Tensors, hyper: Tensors, step: Tensor) -> Tensors:
         """Return the state after one more step of every member, reading nothing back to the host.
-
-        Change no argument in place, and keep none: all are overwritten.
 
         :param state, rows: with the cohort axis first; ``rows`` has the step's draws too.
         :param hyper: the per-trial fields by name: shape (K,), float64.  The others are those of ``self``.
@@ -93,24 +90,14 @@ class IterationCohort(Cohort):
         self._hyper = stack_hyper(trials, self._device)
         self._state = self._stacked([trial.start() for trial in trials])
         self._active_K = torch.ones(len(trials), dtype=torch.bool, device=self._device)
-        self._number = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._restart()
-
-    def _restart(self) -> None:
-        """Forget the next state and the recordings, for the tensors that they read are others now."""
-        self._draws = self._stacked([trial.draws(self.step) for trial in self.trials])
-        self._next: dict[str, Tensor] | None = None
-        memory = Memory(self._device)
-        self._computing = Replay[dict[str, Tensor]](self._device, memory=memory)
-        self._writing = Replay[None](self._device, repeatable=False, after=1, memory=memory)
+        self._next: Tensors | None = None
 
     def advance(self, steps: int) -> None:
         for _ in range(steps):
-            # Only a recorded state has the same tensors every time.
-            if self._proposed() is self._computing.recorded:
-                self._writing(self._write)
-            else:
-                self._write()
+            self._state = {
+                name: torch.where(per_member(self._active_K, value), value, self._state[name])
+                for name, value in self._proposed().items()
+            }
             self.step += 1
             self._next = None
 
@@ -154,8 +141,7 @@ class IterationCohort(Cohort):
         self._rows, self._hyper, self._state = (
             {name: value[kept] for name, value in tensors.items()} for tensors in (self._rows, self._hyper, self._state)
         )
-        self._active_K = self._active_K[kept]
-        self._restart()
+        self._active_K, self._next = self._active_K[kept], None
 
     def state_dict(self, member: int) -> dict[str, Any]:
         return {
@@ -165,29 +151,17 @@ class IterationCohort(Cohort):
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         check_states(states, len(self.trials))
-        self.step = states[0]["step"]
+        self.step, self._next = states[0]["step"], None
         self._state = self._stacked([{name: state["state"][name] for name in self._state} for state in states])
-        self._restart()
 
     def _stacked(self, each: Sequence[ONE]) -> dict[str, Tensor]:
         return {name: torch.stack([tensors[name] for tensors in each]).to(self._device) for name in each[0]}
 
-    def _proposed(self) -> dict[str, Tensor]:
+    def _proposed(self) -> Tensors:
         """Return the next state; compute it only once, however often it is read before it is applied."""
         if self._next is None:
-            self._number.fill_(self.step)
-            if self._draws:
-                for name, values in self._stacked([trial.draws(self.step) for trial in self.trials]).items():
-                    self._draws[name].copy_(values)
-            self._next = self._computing(self._moved)
+            rows, step = self._rows, torch.tensor(float(self.step), dtype=torch.float64, device=self._device)
+            if self.trials[0].draws(self.step):
+                rows = rows | self._stacked([trial.draws(self.step) for trial in self.trials])
+            self._next = self.trials[0].moved(self._state, rows, self._hyper, step)
         return self._next
-
-    def _moved(self) -> dict[str, Tensor]:
-        moved = self.trials[0].moved(self._state, {**self._rows, **self._draws}, self._hyper, self._number)
-        return apart(moved, self._state, self._state.values())
-
-    def _write(self) -> None:
-        """Write the next state over the present one, of the active members."""
-        with torch.no_grad():
-            for name, value in self._proposed().items():
-                torch.where(per_member(self._active_K, value), value, self._state[name], out=self._state[name])

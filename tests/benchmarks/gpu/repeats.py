@@ -114,6 +114,8 @@ def _life(trial: GrokkingTrial, device: torch.device) -> dict[str, np.ndarray]:
     cohort = trial.build(_seeds(trial, 5), str(device))
     for steps in (1, 2, STEPS):
         cohort.measure()
+        assert cohort.finite().all()
+        assert not cohort.frozen().any()
         cohort.advance(steps)
     cohort.retire([0, 3])
     cohort.advance(2)
