@@ -88,6 +88,14 @@ class Cell:
         return UNFINISHED if unfinished else TIE
 
     @property
+    def unknown(self) -> str:
+        """Why nothing is known of its main event by tau: the step that its trials were asked for, or ``unfinished``."""
+        seen = [placed.trial for placed in self.trials if placed.phase != MISSING]
+        if seen and all(trial.last_step >= trial.horizon_steps for trial in seen):
+            return f"asked to {max(trial.horizon_steps for trial in seen)}"
+        return "unfinished"
+
+    @property
     def uncertain(self) -> bool:
         """Whether its seeds are so few, or so divided, that they leave P of the main event open."""
         return self.main.by_tau.high - self.main.by_tau.low > WIDE_INTERVAL

@@ -173,9 +173,9 @@ def summary_rows(diagram: Diagram) -> list[tuple[str, ...]]:
             (
                 cell.label,
                 str(cell.measured),
-                with_interval(share, ".2f") if known else "unfinished",
+                with_interval(share, ".2f") if known else cell.unknown,
                 with_interval(cell.main.given_steps, ".0f"),
-                with_interval(mean, ".0f") if known else "unfinished",
+                with_interval(mean, ".0f") if known else cell.unknown,
                 standing_text(diagram, cell),
             )
         )

@@ -212,8 +212,8 @@ def _values_at(sweep: Sweep, column: str, step: int) -> dict[str, float]:
 
 
 def _texts(values: Sequence[float], form: str, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """The numbers in words: what there is not is a dash, and what is not known yet unfinished."""
+    """The numbers in words: what there is not is a dash, and what is not known yet says why."""
     return tuple(
-        f"{value:{form}}" if not math.isnan(value) else "unfinished" if math.isnan(cell.main.by_tau.value) else "–"
+        f"{value:{form}}" if not math.isnan(value) else cell.unknown if math.isnan(cell.main.by_tau.value) else "–"
         for value, cell in zip(values, cells, strict=True)
     )

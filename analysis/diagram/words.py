@@ -70,7 +70,8 @@ def standing_text(diagram: Diagram, cell: Cell) -> str:
     texts = [*counts, f"{column.replace('_', ' ')} {statistics.median(values):.3g}"]
     if diagram.earlier is not None:
         name, given = diagram.earlier.name, cell.events[diagram.earlier.name].given_steps.value
-        texts.append(f"{name} not by {tau}" if math.isnan(given) else f"{name} {given:.0f}")
+        until = min(tau, max(trial.known_until for trial in without))
+        texts.append(f"{name} not by {until:.0f}" if math.isnan(given) else f"{name} {given:.0f}")
     return ", ".join(texts)
 
 

@@ -207,7 +207,7 @@ def _face(diagram: Diagram, index: int) -> dict[str, Any]:
 
 def _says(diagram: Diagram, cell: Cell) -> str:
     if math.isnan(cell.main.by_tau.value):
-        return f"{cell.label}: unfinished; {marks.phases_text(diagram, cell)}"
+        return f"{cell.label}: {cell.unknown}; {marks.phases_text(diagram, cell)}"
     return (
         f"{cell.label}: {by_words(diagram.main, str(diagram.tau_steps))} {with_interval(cell.main.by_tau, '.2f')}, "
         f"RMST {with_interval(cell.main.restricted_mean_steps, '.0f')}; {marks.phases_text(diagram, cell)}"

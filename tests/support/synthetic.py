@@ -39,6 +39,8 @@ class MadeTrial:
     """``step`` and probe columns; empty for a trial that was not begun."""
     state: str = TrialState.FINISHED
     stop_reason: str | None = None
+    horizon_steps: int | None = None
+    """Its own; None: the sweep's."""
 
 
 def make_trial(
@@ -77,7 +79,7 @@ def make_trial(
     default = (
         TrialState.STOPPED if stop_reason else TrialState.FINISHED if steps[-1] == horizon_steps else TrialState.RUNNING
     )
-    return MadeTrial(trial_id, dict(coordinates), rows, state or default, stop_reason)
+    return MadeTrial(trial_id, dict(coordinates), rows, state or default, stop_reason, horizon_steps)
 
 
 def wd_vs_orthograd(seed: int = 7, seeds: int = 5) -> list[MadeTrial]:
@@ -148,7 +150,7 @@ def make_sweep(
             state=trial.state if trial.rows else "missing",
             stop_reason=trial.stop_reason,
             last_step=int(trial.rows["step"][-1]) if trial.rows else 0,
-            horizon_steps=horizon_steps,
+            horizon_steps=trial.horizon_steps or horizon_steps,
             curves=curves.get(trial.trial_id, {}),
             events=tuple(events),
             phases=tuple(phases),

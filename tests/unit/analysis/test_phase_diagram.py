@@ -70,6 +70,19 @@ def test_unfinished_and_missing_trials():
     assert sum(part.number for part in segments(diagram, cell)) == 3
 
 
+def test_an_arm_that_was_asked_for_less_is_not_unfinished():
+    """It has all its rows; of a later tau it says up to where it was asked, and claims nothing beyond."""
+    trials = [
+        *(make_trial(f"long {seed}", {"arm": "long", "seed": seed}, t_mem=30, t_gen=900) for seed in range(3)),
+        *(make_trial(f"short {seed}", {"arm": "short", "seed": seed}, horizon_steps=300) for seed in range(3)),
+        *(make_trial(f"cut {seed}", {"arm": "cut", "seed": seed}, until_steps=400) for seed in range(3)),
+    ]
+    rows = {row[0]: row[1:] for row in tables.summary_rows(build(make_sweep(trials)))}
+    assert rows["short"][1] == rows["short"][3] == "asked to 300"
+    assert rows["short"][-1].endswith("t_mem not by 300")
+    assert rows["cut"][1] == rows["cut"][3] == "unfinished"
+
+
 def test_a_column_that_was_never_measured_decides_no_phase():
     """All NaN: neither P nor the phase says "not by tau"."""
     (made,) = [make_trial("nan", {"seed": 0}, t_mem=30)]
