@@ -14,9 +14,10 @@ from pipeline.execution.dispatch import Dispatcher, RowOrigin, Watcher
 from pipeline.execution.provenance import component_hashes, provenance_of, source_hash
 from pipeline.execution.resources import Resources, slots_here
 from pipeline.ledger import Ledger, SweepRow
+from pipeline.ledger.files import open_files
 from pipeline.plan import CohortPlan, Plan, make_plan
 from pipeline.plan.reasons import reasons
-from pipeline.sharing import CohortQueue, Leases
+from pipeline.sharing import CohortQueue, Leases, live_leases
 from pipeline.spec import PlannedTrial
 from pipeline.spec.settings import RunSettings, SettingsError
 from pipeline.spec.space_file import LoadedSpace
@@ -52,7 +53,9 @@ class Planner:
         )
         if self.ledger is None:
             return plan
-        why = tuple(reasons(plan, self.ledger.trials()))
+        leases = live_leases(open_files(self.ledger.uri))
+        taken = {trial_id: lease.sweep for lease in leases for trial_id in lease.trials}
+        why = tuple(reasons(plan, self.ledger.trials(), taken))
         return replace(plan, reasons=why, notes=(*plan.notes, *discarding(plan, self.ledger)))
 
     def suggested(self, trials: Sequence[PlannedTrial]) -> Sequence[CohortPlan]:

@@ -29,18 +29,21 @@ NO_SEEDS = Seeds().json_text
 SEEDS_JSON = re.compile(rf'"{SEEDS}":({{[^{{}}]*}})')
 
 
-def reasons(plan: Plan, rows: Mapping[str, TrialRow]) -> list[str]:
+def reasons(plan: Plan, rows: Mapping[str, TrialRow], taken: Mapping[str, str] | None = None) -> list[str]:
     """Say why each trial of a plan is run: a line for each reason, such as ``18 new: model.hidden = [128], where the
     ledger has [64]``.
 
     :param rows: the ledger's trials by id, those of other sweeps too.
+    :param taken: the trials that another run trains now, with its sweep.
     """
     counts: Counter[str] = Counter()
     fresh: list[TrialConfig] = []
     for cohort in plan.cohorts:
         for config in cohort.trials:
             row = rows.get(config.trial_id)
-            if row is None:
+            if taken and config.trial_id in taken:
+                counts[f"trained by another run now ({taken[config.trial_id]})"] += 1
+            elif row is None:
                 fresh.append(config)
             else:
                 changed = plan.discarded.get(config.trial_id)

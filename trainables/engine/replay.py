@@ -31,9 +31,8 @@ class Replay(Generic[Result]):
     """Runs a tensor program that reads the same tensors, and reads nothing back to the host, at every call.
 
     On a GPU it records the program after some calls, and from then on returns the same tensors at every call,
-    overwritten.  Elsewhere, and when the program waits for the device
-    (a decomposition that checks its result, for example), it runs the program as it is.  Make a new one when what the
-    program reads is replaced by other tensors.
+    overwritten.  Elsewhere, and when the program waits for the device (a decomposition that checks its result, for
+    example), it runs the program as it is.  Make a new one when what the program reads is replaced by other tensors.
     """
 
     def __init__(

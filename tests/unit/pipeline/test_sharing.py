@@ -9,11 +9,15 @@ import pytest
 
 from pipeline import run
 from pipeline.execution import local_runner
+from pipeline.execution.resources import resolve
+from pipeline.execution.run import Planner
 from pipeline.ledger import Ledger
 from pipeline.ledger.files import LocalFiles, open_files
 from pipeline.plan import CohortPlan
 from pipeline.sharing import CohortQueue, Leases, cohort_queue, leases, live_leases
 from pipeline.sharing.lease import STALE_S, Lease
+from pipeline.spec import PlannedTrial
+from pipeline.spec.settings import RunSettings
 from tests.support.competing_drivers import held_twice
 from tests.support.small_spaces import spec
 from tests.support.sweep_runs import wait_until
@@ -51,6 +55,16 @@ def test_a_lease_counts_until_it_is_stale(ledger):
         os.utime(path, (old, old))
         assert own.claim(IDS) == frozenset(IDS)
     assert live_leases(open_files(ledger.uri)) == []
+
+
+def test_a_plan_says_what_another_run_trains(ledger):
+    """Not that it was interrupted, or is new: the run waits for it."""
+    elsewhere(ledger, IDS[0], IDS[1], sweep="far_away")
+    settings = RunSettings(local=True, device="cpu")
+    planner = Planner(ledger, settings, resolve(settings, BASE))
+    plan = planner.plan([PlannedTrial(trial, {}) for trial in TRIALS])
+    assert "2 trained by another run now (far_away)" in plan.reasons
+    assert len([trial for cohort in plan.cohorts for trial in cohort.trials]) == 4
 
 
 def test_old_leases_cost_no_reading_and_are_deleted_in_the_end(ledger, monkeypatch):
