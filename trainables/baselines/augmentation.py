@@ -9,7 +9,6 @@ Shape suffixes: B rows, H height, W width, C channels.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from trainables.engine.config import Config, ConfigError, option
 from trainables.engine.randomness import AUGMENTATION_STREAM, random_bits
+from trainables.engine.replay import constant
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +41,7 @@ class Normalisation:
 
         :param channels_last: whether the channels of a pixel stay adjacent in memory.
         """
-        mean_C, std_C = (_constant(values, pixels_BHWC.device) for values in (self.mean, self.std))
+        mean_C, std_C = (constant(values, torch.float32, pixels_BHWC.device) for values in (self.mean, self.std))
         inputs_BCHW = pixels_BHWC.to(torch.float32).div(255).sub(mean_C).div_(std_C).permute(0, 3, 1, 2)
         return inputs_BCHW if channels_last else inputs_BCHW.contiguous()
 
@@ -190,12 +190,6 @@ class RandomResizedCropFlip(ImageAugmentation):
         elif width / height > self.ratio[1]:
             across = round(height * self.ratio[1])
         return (width - across) // 2, (height - down) // 2, across, down
-
-
-@lru_cache
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Keep the constant on the device, because copying it for every batch would block."""
-    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _unit(words: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from trainables.engine.interventions import NoIntervention
 from trainables.engine.noise import Noise, noise_keys
 from trainables.engine.optimizers import stack_hyper
 from trainables.engine.penalties import NoPenalty, Pass
-from trainables.engine.probes import Observation, Probe, Rows, Watcher
+from trainables.engine.probes import Observation, Rows, Watcher
 from trainables.engine.replay import Memory, Reading, Replay
 from trainables.engine.returned import check_returned
 from trainables.engine.schedules import ConstantSchedule
@@ -173,10 +173,6 @@ class GrokkingCohort(Cohort):
         """
         place = self._places.get(self.step)
         due = [probe for probe in self._shared.probes if self._shared.due(place, probe.every)]
-        return self._observed(due).on_host()
-
-    def _observed(self, due: Sequence[Probe]) -> Reading:
-        """Compute the columns of these probes."""
         next_step, parameters, shared = self._propose(), self._split(self._weights_KP), self._shared
         with torch.no_grad(), subnormals_flushed(self.device):
             labels_KB, losses_KB = self._rows["train_labels"], next_step.losses_KB
@@ -202,7 +198,7 @@ class GrokkingCohort(Cohort):
             columns: dict[str, Tensor] = {}
             for probe in due:
                 columns |= probe.measure(seen)
-            return Reading.of(columns, torch.float64)
+            return Reading.of(columns, torch.float64).on_host()
 
     def snapshot(self, member: int) -> dict[str, np.ndarray]:
         """Return one member's weights by name, on the host."""

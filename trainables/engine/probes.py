@@ -8,7 +8,7 @@ Definitions: Prieto et al. 2025, Defs 3 and 5, Eqs 2 and 12.
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from trainables.engine.config import Config, option
 from trainables.engine.gradients import inner, norm, per_member
 from trainables.engine.losses import Loss, SoftmaxCrossEntropy, softmax_collapsed
+from trainables.engine.replay import constant
 from trainables.engine.tasks import Task
 
 MARGIN_QUANTILES = (0.1, 0.5, 0.9)
@@ -228,14 +229,8 @@ class Margins(Probe):
 
     def measure(self, seen: Observation) -> dict[str, Tensor]:
         margins_KB = seen.train.margins_KB
-        levels = _margin_quantiles(margins_KB.device)
+        levels = constant(MARGIN_QUANTILES, torch.float64, margins_KB.device)
         return dict(zip(self.columns, torch.quantile(margins_KB, levels, dim=1), strict=True))
-
-
-@cache
-def _margin_quantiles(device: torch.device) -> Tensor:
-    """Keep the levels on the device, because copying them at every measurement would wait for it."""
-    return torch.tensor(MARGIN_QUANTILES, dtype=torch.float64, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)

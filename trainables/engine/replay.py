@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, Self, TypeVar
 
 import numpy as np
@@ -18,6 +19,12 @@ from trainables.engine.errors import is_out_of_memory
 
 Result = TypeVar("Result")
 _off = False
+
+
+@cache
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Keep numbers on the device: copying them there at every use would wait for it, and cannot be recorded."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Memory:
@@ -40,8 +47,8 @@ class Replay(Generic[Result]):
     ) -> None:
         """
         :param repeatable: whether the program changes nothing, so that running it twice does no harm.
-        :param after: record after so many calls, of which one that is not repeatable needs at least one; a recording
-            takes as long as tens of calls.
+        :param after: the calls to run before recording, which takes as long as tens of them; at least one for a program
+            that is not repeatable.
         :param memory: what the recordings that share it use in turn.
         """
         self._device, self._repeatable, self._left, self._memory = device, repeatable, after, memory
