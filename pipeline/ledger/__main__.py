@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.spec.settings import DEFAULT_LEDGER
 from trainables.engine.errors import CommandLine, GrokscapeError, redact
-from trainables.engine.terminal import prepare_streams, print_line, shown
+from trainables.engine.terminal import prepare_streams, print_line, print_no_more, shown
 from trainables.runtime.rows import TrialRow, TrialState
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise GrokscapeError(
                 f"ledger: got both {redact(options.uri)} and --ledger {redact(options.ledger)}; give one"
             )
-        return options.command(uri, options)
+        code = options.command(uri, options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # ``| head`` has read enough
+        print_no_more(sys.stdout)
+        return 0
     except GrokscapeError as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         return 2

@@ -20,7 +20,12 @@ def print_line(text: str, stream: TextIO) -> None:
     try:
         print(shown(text), file=stream, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        print_no_more(stream)
+
+
+def print_no_more(stream: TextIO) -> None:
+    """Drop what is still printed, and what waits to be: nobody reads it any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def prepare_streams() -> None:

@@ -141,3 +141,12 @@ def test_as_a_command_in_a_pipe(ledger, tmp_path):
     assert (
         ended.stderr == f"error: ledger: there is no ledger at {tmp_path}/results/ledger; run a sweep to create one\n"
     )
+
+
+def test_a_reader_that_has_read_enough_ends_the_printing_alone(ledger):
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "pipeline.ledger", "list", ledger.uri]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (0, "")
